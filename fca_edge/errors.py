@@ -1,0 +1,41 @@
+"""Errors that a user can act on: one line each, with the exit code of the design.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not equivalent, 4 regression,
+5 incomparable, 6 target unavailable.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class FcaEdgeError(Exception):
+    """What went wrong, where, and what to do about it, in one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(FcaEdgeError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class NotEquivalentError(FcaEdgeError):
+    """A folded network or an artefact does not reproduce the float64 reference."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class TargetUnavailableError(FcaEdgeError):
+    """A target or a runtime is not there, or not set up."""
+
+    exit_code: ClassVar[int] = 6
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,144 @@
+"""One artefact: written from a program, read back, proven on its runtimes, described."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from fca_edge import __version__
+from fca_edge.checkpoint import sha256_of
+from fca_edge.errors import NotEquivalentError
+from fca_edge.export import onnx as onnx_writer
+from fca_edge.export.diagnose import first_diverging_layer
+from fca_edge.export.manifest import SCHEMA
+from fca_edge.export.plan import Output, Request
+from fca_edge.export.prepare import Prepared
+from fca_edge.export.tflite import emit
+from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.passes import tanh_gelu
+from fca_edge.verify import Array, Parity, measure, shortfall
+
+
+def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
+    """Return the metadata that goes into the file itself."""
+    source = prepared.source
+    passes = [report.name for report in prepared.reports[output.forms] if report.rewrote]
+    return {
+        "name": source.name,
+        "variant": source.variant,
+        "trained": json.dumps(source.trained),
+        "checkpoint_sha256": source.checkpoint_sha256 or "",
+        "preprocessing": json.dumps(source.preprocessing),
+        "num_classes": str(source.num_classes),
+        "labels": json.dumps(source.labels),
+        "input_layout": output.layout,
+        "profile": output.profile_name,
+        "passes": json.dumps(passes),
+        "tool": f"fca_edge {__version__}",
+    }
+
+
+def write_artefact(
+    request: Request, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
+) -> None:
+    """Write the file, metadata last, and read the metadata back.
+
+    Raises:
+        NotEquivalentError: the metadata did not survive.
+    """
+    if output.profile is None:
+        model = onnx_writer.to_onnx(program, simplify=request.fold)
+        onnx_writer.write(model, metadata, path)
+        return
+    text = json.dumps(metadata)
+    emit.to_tflite(program, output.profile, text, path, output.layout)
+    if emit.read_metadata(path) != text:
+        raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+
+
+def prove(
+    prepared: Prepared, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
+) -> list[Parity]:
+    """Measure parity on every runtime that is set up; the file's own must be.
+
+    Raises:
+        NotEquivalentError: below the profile's floor; names the first diverging layer.
+        TargetUnavailableError: the file's own runtime is not set up.
+    """
+    inputs = in_layout(prepared.images, output.layout)
+    parities = []
+    for name in output.runtimes:
+        if name != output.runtimes[0] and not available(RUNTIMES[name]):
+            continue
+        parity, events = measure(path, name, inputs, prepared.reference)
+        short = shortfall(parity, output.floor_db)
+        if short:
+            layer = first_diverging_layer(program, output, path, prepared.images[:1])
+            raise NotEquivalentError(
+                f"{output.file} is refused: {short}; first diverging layer: {layer}."
+            )
+        if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
+            raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+        parities.append(parity)
+    return parities
+
+
+def in_layout(images: Array, layout: str) -> Array:
+    """Turn images (n, 3, H, W) into the layout of an artefact's input."""
+    return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+def unchecked(output: Output, parities: list[Parity]) -> list[str]:
+    """Name the runtimes on which a file should have been checked and was not."""
+    done = {parity.runtime for parity in parities}
+    return [name for name in output.runtimes if name not in done]
+
+
+def approximations(prepared: Prepared, output: Output) -> list[str]:
+    """Name what is not exact in real arithmetic."""
+    for report in prepared.reports[output.forms]:
+        if report.name == tanh_gelu.NAME and report.rewrote:
+            done, total = len(report.rewrote), len(report.rewrote) + len(report.skipped)
+            return [f"gelu: tanh form instead of erf at {done} of {total} sites"]
+    return []
+
+
+def manifest(
+    request: Request, prepared: Prepared, output: Output, path: Path, parities: list[Parity]
+) -> dict[str, Any]:
+    """Describe an artefact: identity, source, forms, passes and proof."""
+    counts = (onnx_writer if output.profile is None else emit).operator_counts(path)
+    return {
+        "schema": SCHEMA,
+        "file": output.file,
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tool": f"fca_edge {__version__}",
+        "torch": torch.__version__,
+        "precision": "fp32",
+        "trained": prepared.source.trained,
+        "source": asdict(prepared.source),
+        "profile": output.profile_name,
+        "forms": asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET},
+        "approximations": approximations(prepared, output),
+        "input_layout": output.layout,
+        "dynamic_batch": request.dynamic_batch,
+        "folded": request.fold,
+        "passes": [asdict(report) for report in prepared.reports[output.forms]],
+        "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
+        "verification": {
+            "inputs": str(request.images) if request.images else f"seeded noise {request.wanted.seed}",
+            "fold_max_abs_error": prepared.fold_error,
+            "floor_db": output.floor_db,
+            "runtimes": [parity.to_dict() for parity in parities],
+            "not_checked_on": unchecked(output, parities),
+        },
+    }

@@ -1,0 +1,68 @@
+"""After a failed verification: which layer of an artefact diverges first."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.export import onnx as onnx_writer
+from fca_edge.export.plan import Output
+from fca_edge.export.tflite.lower import module_of
+from fca_edge.verify import Array, first_diverging, run_artefact
+
+
+def first_diverging_layer(program: ExportedProgram, output: Output, path: Path, image: Array) -> str:
+    """Compare an artefact's inner tensors with the program run in float64 on an image (1, 3, H, W)."""
+    expected, modules = float64_tensors(program, image)
+    given = image if output.layout == "nchw" else image.transpose(0, 2, 3, 1)
+    try:
+        got = inner_tensors(output, path, given)
+    except FcaEdgeError as error:
+        return f"unknown ({error})"
+    name = first_diverging(expected, got, output.floor_db)
+    module = modules.get(name.split(" ")[0])
+    return f"{name} in {module}" if module else name
+
+
+def inner_tensors(output: Output, path: Path, given: Array) -> dict[str, Array]:
+    """Run an artefact and return every tensor it lets out."""
+    runtime = output.runtimes[0]
+    if output.profile is not None:
+        return run_artefact(path, runtime, given, all_tensors=True)[0]
+    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
+        verbose = Path(folder) / "all.onnx"
+        onnx_writer.with_all_outputs(path, verbose)
+        return run_artefact(verbose, runtime, given, all_tensors=True)[0]
+
+
+class Recorder(fx.Interpreter):
+    """Runs a graph in float64 and keeps each node's tensor, in order of execution."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[str, Array] = {}
+        self.modules: dict[str, str] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op == "call_function" and isinstance(result, Tensor):
+            self.seen[n.name] = result.detach().numpy().astype(np.float64)
+            self.modules[n.name] = module_of(n)
+        return result
+
+
+def float64_tensors(program: ExportedProgram, image: Array) -> tuple[dict[str, Array], dict[str, str]]:
+    """Run a program in float64; returns its tensors by node name, and the module of each."""
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    recorder = Recorder(module.to(torch.float64))
+    with torch.no_grad():
+        recorder.run(torch.from_numpy(np.ascontiguousarray(image)).double())
+    return recorder.seen, recorder.modules

@@ -1,0 +1,78 @@
+"""Checkpoint to verified artefacts: load, fold, trace, write, verify, and only then move into place."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
+from fca_edge.export.manifest import manifest_path
+from fca_edge.export.plan import Output, Request, check, planned
+from fca_edge.export.prepare import Prepared, prepare
+from fca_edge.export.program import export_program
+from fca_edge.export.source import load_source
+from fca_edge.store import move_into, refuse_existing, staging, write_json
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An artefact in its folder, with its manifest."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+
+def run_export(request: Request, report: Report) -> list[Exported]:
+    """Export everything that a request names, or leave the folder as it was.
+
+    Args:
+        report: called with a short line at each step.
+
+    Raises:
+        UsageError: options that do not fit together.
+        NotEquivalentError: a fold or an artefact is not equal to the float64 network.
+        FcaEdgeError: unusable input or output.
+    """
+    check(request)
+    report("loading the network")
+    network, source = load_source(request.wanted)
+    outputs = planned(request, source)
+    files = [request.out / output.file for output in outputs]
+    refuse_existing(files, request.force)
+    with staging(request.out) as folder:
+        report("folding, each pass compared in float64")
+        prepared = prepare(request, network, source, outputs)
+        del network
+        manifests = make_all(request, prepared, outputs, folder, report)
+        staged = [folder / output.file for output in outputs]
+        move_into([*staged, *(manifest_path(path) for path in staged)], request.out)
+    return [Exported(path, manifests[path.name]) for path in files]
+
+
+def make_all(
+    request: Request, prepared: Prepared, outputs: list[Output], folder: Path, report: Report
+) -> dict[str, dict[str, Any]]:
+    """Write and prove every output in the staging folder; returns the manifests by file."""
+    manifests = {}
+    for forms, group in groupby(outputs, key=lambda output: output.forms):
+        report("tracing the network")
+        network = prepared.networks.pop(forms)
+        program = export_program(network, prepared.source.img_size, request.dynamic_batch)
+        del network
+        for output in group:
+            path = folder / output.file
+            metadata = embedded(prepared, output)
+            report(f"writing {output.file}")
+            write_artefact(request, program, output, metadata, path)
+            gc.collect()
+            report(f"verifying {output.file}")
+            parities = prove(prepared, program, output, metadata, path)
+            manifests[output.file] = manifest(request, prepared, output, path, parities)
+            write_json(manifest_path(path), manifests[output.file])
+    return manifests

@@ -1,0 +1,93 @@
+"""What an export was asked for, and the files that it will make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fca_edge.errors import UsageError
+from fca_edge.export.manifest import Source
+from fca_edge.export.profiles import EXACT_SNR_DB, ONNX_FORMS, Forms, Profile, profile
+from fca_edge.export.source import Wanted
+from fca_edge.passes.split_depthwise import SplitDepthwise
+from fca_edge.preprocess import find_images
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that the command line can ask of an export.
+
+    Attributes:
+        exact: take only forms that are exact in real arithmetic.
+        images: folder of real images to verify on; None takes seeded noise.
+        checks: number of inputs to verify on.
+        drop_tolerance: relative error below which a scale factor is dropped altogether.
+    """
+
+    wanted: Wanted
+    out: Path
+    formats: tuple[str, ...] = ("onnx", "tflite")
+    profiles: tuple[str, ...] = ("modern",)
+    exact: bool = False
+    fold: bool = True
+    dynamic_batch: bool = False
+    input_layout: str = "nhwc"
+    images: Path | None = None
+    checks: int = 4
+    drop_tolerance: float = 1e-10
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file to be made; `profile` is None for ONNX."""
+
+    file: str
+    profile: Profile | None
+    layout: str
+    forms: Forms
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Runtimes on which the file must be right, its own first."""
+        return self.profile.runtimes if self.profile else ("onnxruntime",)
+
+    @property
+    def floor_db(self) -> float:
+        """Least SNR that verification takes."""
+        return self.profile.snr_floor_db if self.profile else EXACT_SNR_DB
+
+    @property
+    def profile_name(self) -> str:
+        """Name for manifests."""
+        return self.profile.name if self.profile else "onnx"
+
+
+def check(request: Request) -> None:
+    """Refuse combinations that make no sense before any work is done.
+
+    Raises:
+        UsageError: options that do not fit together, or an unknown profile.
+        FcaEdgeError: no images where some were promised.
+    """
+    if request.dynamic_batch and "tflite" in request.formats:
+        raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
+    for name in request.profiles:
+        profile(name)
+    if request.images is not None:
+        find_images(request.images)
+
+
+def planned(request: Request, source: Source) -> list[Output]:
+    """List the files of a request, those of one traced network side by side."""
+    stem = f"{source.name}-fp32" + ("" if request.fold else "-plain")
+    outputs = []
+    if "onnx" in request.formats:
+        outputs.append(Output(f"{stem}.onnx", None, "nchw", ONNX_FORMS if request.fold else Forms()))
+    if "tflite" in request.formats:
+        for name in request.profiles:
+            found = profile(name, request.exact)
+            suffix = "" if name == "modern" else f"-{name}"
+            forms = found.forms if request.fold else Forms()
+            outputs.append(Output(f"{stem}{suffix}.tflite", found, request.input_layout, forms))
+    order = list(dict.fromkeys(output.forms for output in outputs))
+    return sorted(outputs, key=lambda output: order.index(output.forms))

@@ -1,0 +1,104 @@
+"""What each TFLite runtime gets: one row a profile, so that a form changes by measurement.
+
+`modern` is LiteRT 2.x with XNNPACK. `tflite-2.14` is the last runtime with a wheel
+for 32-bit ARM; that wheel has no XNNPACK, each operator is a pass over memory
+and the fewest operators win. `docs/forms.md` has the measurements behind each cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fca_edge.errors import UsageError, nearest
+
+Gelu = Literal["erf", "tanh"]
+Linear = Literal["fully_connected", "conv_2d"]
+Rate = Literal["rsqrt", "sqrt_div"]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """What tells the networks of an export apart; outputs with the same forms share a program.
+
+    Attributes:
+        depthwise: split of 7x7 kernels with stride 1 (see `passes.split_depthwise`).
+        strided_depthwise: split of 7x7 kernels with a larger stride.
+    """
+
+    depthwise: str | None = None
+    strided_depthwise: str | None = None
+    gelu: Gelu = "erf"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Forms of one runtime.
+
+    Attributes:
+        runtimes: agents' names of the runtimes on which a file must be right, its own first.
+        depthwise, strided_depthwise: as in `Forms`.
+        gelu: exact, or the built-in tanh form at as many sites as the floor allows.
+        linear: operator of a Linear layer.
+        rate: how 1 / sqrt(x) is written.
+        snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
+    """
+
+    name: str
+    runtimes: tuple[str, ...]
+    depthwise: str | None
+    strided_depthwise: str | None
+    gelu: Gelu
+    linear: Linear
+    rate: Rate
+    snr_floor_db: float
+
+    @property
+    def forms(self) -> Forms:
+        """The network that this profile is lowered from."""
+        return Forms(self.depthwise, self.strided_depthwise, self.gelu)
+
+
+EXACT_SNR_DB = 110.0
+APPROXIMATE_SNR_DB = 70.0
+# The choice of approximated sites aims above the floor: other images vary by about 1 dB.
+APPROXIMATE_MARGIN_DB = 2.0
+
+PROFILES: dict[str, Profile] = {
+    "modern": Profile(
+        name="modern",
+        runtimes=("litert", "tflite-2.14"),
+        depthwise="dilated",
+        strided_depthwise=None,
+        gelu="erf",
+        linear="fully_connected",
+        rate="rsqrt",
+        snr_floor_db=EXACT_SNR_DB,
+    ),
+    "tflite-2.14": Profile(
+        name="tflite-2.14",
+        runtimes=("tflite-2.14",),
+        depthwise=None,
+        strided_depthwise=None,
+        gelu="tanh",
+        linear="fully_connected",
+        rate="rsqrt",
+        snr_floor_db=APPROXIMATE_SNR_DB,
+    ),
+}
+
+# ONNX Runtime runs a whole 7x7 as fast as any split of it, and GELU is one operator.
+ONNX_FORMS = Forms()
+
+
+def profile(name: str, exact: bool = False) -> Profile:
+    """Look a profile up; `exact` takes the forms that are exact in real arithmetic.
+
+    Raises:
+        UsageError: no such profile.
+    """
+    if name not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+    found = PROFILES[name]
+    return replace(found, gelu="erf", snr_floor_db=EXACT_SNR_DB) if exact else found

@@ -1,0 +1,107 @@
+"""Weights for an export: a checkpoint that fits, or random ones that say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fca_edge.checkpoint import Checkpoint, load_checkpoint, metadata_json
+from fca_edge.errors import UsageError
+from fca_edge.export.manifest import Source
+from fca_edge.fit import fitted
+from fca_edge.preprocess import IMAGENET, Preprocessing
+from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.randomise import randomise
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for; None means: take it from the file, or the variant's own."""
+
+    variant: str | None
+    checkpoint: Path | None
+    weights: str | None
+    img_size: int | None
+    num_classes: int | None
+    seed: int = 0
+
+
+def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
+    """Make the float64 network and describe where it came from.
+
+    Raises:
+        UsageError: no variant given and none in the file, or sizes that disagree.
+        FcaEdgeError: an unusable checkpoint.
+    """
+    if wanted.checkpoint is None:
+        return random_source(wanted)
+    if wanted.variant is not None:
+        spec_of(wanted.variant)  # a wrong name fails before a large file is read
+    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights)
+    variant = wanted.variant or checkpoint.metadata.get("variant")
+    if variant is None:
+        raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
+    size = wanted.img_size
+    network, size, classes = fitted(variant, checkpoint, size or stated_size(checkpoint), wanted.num_classes)
+    if wanted.img_size not in (None, size):
+        raise UsageError(f"{checkpoint.path}: is of {size} px; leave --img-size out or use {size}.")
+    labels = metadata_json(checkpoint, "labels")
+    source = Source(
+        variant=variant,
+        name=artefact_name(variant, checkpoint),
+        img_size=size,
+        num_classes=classes,
+        trained=True,
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=checkpoint.sha256,
+        chosen=checkpoint.chosen,
+        labels=None if labels is None else tuple(labels),
+        preprocessing=preprocessing_of(checkpoint, size).to_dict(),
+    )
+    return network, source
+
+
+def artefact_name(variant: str, checkpoint: Checkpoint) -> str:
+    """Prefix of the artefact's file name: the network's, or the file's own where it names its variant."""
+    return checkpoint.path.stem if "variant" in checkpoint.metadata else spec_of(variant).name
+
+
+def stated_size(checkpoint: Checkpoint) -> int | None:
+    """Return the image size that a safetensors header states."""
+    text = checkpoint.metadata.get("img_size")
+    return int(text) if text else None
+
+
+def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
+    """Return what the file states, else ImageNet's, for the size."""
+    stated = metadata_json(checkpoint, "preprocessing")
+    return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
+
+
+def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
+    """Make a network with random weights; good for timing, useless for pictures."""
+    if wanted.variant is None:
+        raise UsageError("neither --variant nor --checkpoint given; `fca-edge models` lists variants.")
+    if wanted.weights is not None:
+        raise UsageError("--weights needs a --checkpoint.")
+    network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    spec = spec_of(wanted.variant)
+    size = wanted.img_size or spec.img_size
+    source = Source(
+        variant=wanted.variant,
+        name=spec.name,
+        img_size=size,
+        num_classes=wanted.num_classes or spec.num_classes,
+        trained=False,
+        checkpoint=None,
+        checkpoint_sha256=None,
+        chosen=f"random weights, seed {wanted.seed}",
+        labels=None,
+        preprocessing=IMAGENET.for_size(size).to_dict(),
+    )
+    return network.to(torch.float64), source

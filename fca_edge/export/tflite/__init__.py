@@ -1,0 +1,1 @@
+"""Emitter from the exported ATen program to a TFLite flatbuffer."""

@@ -1,0 +1,151 @@
+"""Additions, products and other elementwise operators, in whatever order memory has."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from torch import fx
+
+from fca_edge.export.tflite.builder import Shape
+from fca_edge.export.tflite.context import Context, argument, shape_of
+from fca_edge.export.tflite.layout import Value, memory_order
+
+OPTIONS = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}
+
+
+def add(context: Context, node: fx.Node) -> Value:
+    """Sum of two operands."""
+    return binary(context, node, "ADD")
+
+
+def sub(context: Context, node: fx.Node) -> Value:
+    """Difference of two operands."""
+    return binary(context, node, "SUB")
+
+
+def mul(context: Context, node: fx.Node) -> Value:
+    """Product of two operands."""
+    return binary(context, node, "MUL")
+
+
+def binary(context: Context, node: fx.Node, operator: str) -> Value:
+    """Emit an operator of two operands that may broadcast and of which one may be constant."""
+    left, right = node.args[0], node.args[1]
+    shape = shape_of(node)
+    if context.is_constant(right):
+        value = context.value(left)
+        inputs = (value.tensor, constant_beside(context, value, right, shape))
+    elif context.is_constant(left):
+        value = context.value(right)
+        inputs = (constant_beside(context, value, left, shape), value.tensor)
+    else:
+        a, b = context.value(left), context.value(right)
+        value = a if prod(a.logical) == prod(shape) else b
+        inputs = beside(context, a, b, value)
+    if prod(value.logical) != prod(shape):
+        return broadcast(context, value, inputs, operator, shape)
+    out = context.emit(operator, inputs, context.layout.stored(value), OPTIONS[operator]())
+    return Value(out, value.shape, value.perm)
+
+
+def broadcast(
+    context: Context, value: Value, inputs: tuple[int, int], operator: str, shape: Shape
+) -> Value:
+    """Emit with an operand smaller than the result; its stored shape must already be aligned."""
+    physical = tuple(shape[value.perm.index(p)] for p in range(len(value.perm)))
+    inputs = (
+        context.layout.reshaped(inputs[0], value.shape) if inputs[0] == value.tensor else inputs[0],
+        context.layout.reshaped(inputs[1], value.shape) if inputs[1] == value.tensor else inputs[1],
+    )
+    out = context.emit(operator, inputs, physical, OPTIONS[operator]())
+    return Value(out, physical, value.perm)
+
+
+def constant_beside(context: Context, value: Value, constant: Any, shape: Shape) -> int:
+    """Store a constant so that it broadcasts against the memory of `value`."""
+    array = context.array(constant)
+    array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if array.size == 1:
+        return context.builder.constant(array.reshape(1))
+    physical = sorted(range(len(value.perm)), key=lambda d: value.perm[d])
+    array = array.transpose(physical)  # in the order of value.shape
+    stored = context.layout.stored(value)
+    if array.size == prod(stored):
+        return context.builder.constant(array.reshape(stored))
+    if array.size == array.shape[-1] == stored[-1]:
+        return context.builder.constant(array.reshape(-1))
+    if stored != value.shape:
+        # Broadcasting in the middle: repeat what the stored shape cannot express.
+        array = np.broadcast_to(array, value.shape).reshape(stored)
+    return context.builder.constant(array)
+
+
+def beside(context: Context, a: Value, b: Value, value: Value) -> tuple[int, int]:
+    """Bring two dynamic operands into the memory order and rank of the larger one."""
+    other = b if value is a else a
+    order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
+    stored = context.layout.stored(value)
+    other_shape = (1,) * (len(value.perm) - len(other.perm)) + other.logical
+    if len(other.perm) < len(value.perm):
+        lift = len(value.perm) - len(other.perm)
+        perm = (*range(lift), *(p + lift for p in other.perm))
+        other = Value(other.tensor, (1,) * lift + other.shape, perm)
+    if [d for d in order if other_shape[d] > 1] != list(memory_order(other)):
+        other = context.layout.ordered(other, order)
+    target = broadcast_shape(stored, value, tuple(other_shape[d] for d in order))
+    tensor = context.layout.reshaped(other.tensor, target)
+    return (value.tensor, tensor) if value is a else (tensor, value.tensor)
+
+
+def broadcast_shape(stored: Shape, value: Value, physical: Shape) -> Shape:
+    """Shape in which an operand of the given physical shape broadcasts against `stored`."""
+    if prod(physical) == prod(stored):
+        return stored
+    if physical[-1] == 1 and prod(physical) == prod(stored[:-1]):
+        return (*stored[:-1], 1)
+    assert stored == value.shape, (stored, value.shape, physical)
+    return physical
+
+
+def gelu(context: Context, node: fx.Node) -> Value:
+    """GELU as one operator; exact or tanh as the program says."""
+    value = context.value(node.args[0])
+    options = schema.GeluOptionsT()
+    options.approximate = argument(node, 1, "approximate", "none") == "tanh"
+    return unary(context, value, "GELU", options)
+
+
+def rsqrt(context: Context, node: fx.Node) -> Value:
+    """Reciprocal square root in the form of the profile."""
+    value = context.value(node.args[0])
+    tensor = inverse_root(context, value.tensor)
+    return Value(tensor, value.shape, value.perm)
+
+
+def inverse_root(context: Context, tensor: int) -> int:
+    """1 / sqrt(x): RSQRT, or SQRT and DIV where a delegate takes only those."""
+    shape = context.builder.shape(tensor)
+    if context.profile.rate == "rsqrt":
+        return context.emit("RSQRT", (tensor,), shape)
+    root = context.emit("SQRT", (tensor,), shape)
+    return context.emit("DIV", (context.scalar(1.0), root), shape, schema.DivOptionsT())
+
+
+def unary(context: Context, value: Value, operator: str, options: Any = None) -> Value:
+    """Emit an operator that does not care about layout."""
+    stored = context.layout.stored(value)
+    out = context.emit(operator, (value.tensor,), stored, options)
+    return Value(out, value.shape, value.perm)
+
+
+def softmax(context: Context, node: fx.Node) -> Value:
+    """Softmax over the last dimension."""
+    value = context.layout.ordered(context.value(node.args[0]))
+    dim = argument(node, 1, "dim")
+    assert dim in (-1, len(value.perm) - 1)
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    return unary(context, value, "SOFTMAX", options)

@@ -1,0 +1,107 @@
+"""Means and normalisations, written with operators that delegates take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from torch import fx
+
+from fca_edge.export.tflite.builder import Array
+from fca_edge.export.tflite.context import Context, argument, positive, shape_of
+from fca_edge.export.tflite.layout import Value, memory_order, plain
+from fca_edge.export.tflite.ops_elementwise import constant_beside, inverse_root
+
+
+def mean(context: Context, node: fx.Node) -> Value:
+    """Mean over some dimensions."""
+    value, shape = context.value(node.args[0]), shape_of(node)
+    rank = len(value.perm)
+    dims = [positive(d, rank) for d in argument(node, 1, "dim")]
+    if dims == [rank - 1] and last_in_memory(context, value) and argument(node, 2, "keepdim", False):
+        out = mean_of_last(context, value.tensor)
+        reduced = tuple(1 if d == value.perm[-1] else n for d, n in enumerate(value.shape))
+        return Value(out, reduced, value.perm)
+    source = context.layout.reshaped(value.tensor, value.shape)
+    axes = sorted(value.perm[d] for d in dims)
+    kept = tuple(n for p, n in enumerate(value.shape) if p not in axes)
+    options = schema.ReducerOptionsT()
+    options.keepDims = False
+    out = context.emit("MEAN", (source, context.builder.ints(*axes)), kept, options)
+    order = sorted((d for d in range(rank) if d not in dims), key=lambda d: value.perm[d])
+    assert order == sorted(order), "a mean whose remaining dimensions are permuted"
+    return plain(out, shape)
+
+
+def last_in_memory(context: Context, value: Value) -> bool:
+    """Tell whether the last logical dimension is the last stored one, whole."""
+    order = memory_order(value)
+    last = len(value.perm) - 1
+    return order[-1] == last and context.layout.stored(value)[-1] == value.logical[-1]
+
+
+def mean_of_last(context: Context, tensor: int) -> int:
+    """Emit MEAN over the last stored dimension, which stays as 1."""
+    shape = context.builder.shape(tensor)
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    axis = context.builder.ints(len(shape) - 1)
+    return context.emit("MEAN", (tensor, axis), (*shape[:-1], 1), options)
+
+
+def layer_norm(context: Context, node: fx.Node) -> Value:
+    """LayerNorm over the last dimension: centre, square, mean, + eps, reciprocal root, scale.
+
+    Statistics are of the centred tensor, so nothing cancels.
+    """
+    value = context.value(node.args[0])
+    width = value.logical[-1]
+    if not last_in_memory(context, value):
+        value = context.layout.ordered(value)
+        rows = tuple(n for n in value.logical[:-1] if n > 1) or (1,)
+        tensor = context.layout.reshaped(value.tensor, (*rows, width))
+        value = Value(tensor, value.shape, value.perm)
+    gain, shift = argument(node, 2, "weight"), argument(node, 3, "bias")
+    epsilon = argument(node, 4, "eps", 1e-5)
+    emit, shape = context.emit, context.layout.stored(value)
+    middle = mean_of_last(context, value.tensor)
+    centred = emit("SUB", (value.tensor, middle), shape, schema.SubOptionsT())
+    square = emit("MUL", (centred, centred), shape, schema.MulOptionsT())
+    variance = mean_of_last(context, square)
+    narrow = context.builder.shape(variance)
+    safe = emit("ADD", (variance, context.scalar(epsilon)), narrow, schema.AddOptionsT())
+    rate = inverse_root(context, safe)
+    out = emit("MUL", (centred, rate), shape, schema.MulOptionsT())
+    for operator, options, constant in (
+        ("MUL", schema.MulOptionsT, gain),
+        ("ADD", schema.AddOptionsT, shift),
+    ):
+        if constant is not None:
+            inputs = (out, context.builder.constant(context.array(constant)))
+            out = emit(operator, inputs, shape, options())
+    return Value(out, value.shape, value.perm)
+
+
+def batch_norm(context: Context, node: fx.Node) -> Value:
+    """BatchNorm in evaluation mode as MUL and ADD; folded networks have none."""
+    value = context.value(node.args[0])
+    gain, shift, centre, variance = (context.array(node.args[i]) for i in (1, 2, 3, 4))
+    factor = gain / np.sqrt(variance + argument(node, 7, "eps", 1e-5))
+    shape = shape_of(node)
+    tensor = value.tensor
+    for operator, options, vector in (
+        ("MUL", schema.MulOptionsT, factor),
+        ("ADD", schema.AddOptionsT, shift - centre * factor),
+    ):
+        constant = per_channel(context, value, vector, shape)
+        stored = context.layout.stored(value)
+        tensor = context.emit(operator, (tensor, constant), stored, options())
+    return Value(tensor, value.shape, value.perm)
+
+
+def per_channel(context: Context, value: Value, vector: Array, shape: tuple[int, ...]) -> int:
+    """Store a vector of channels (C,) beside an image (B, C, H, W)."""
+    column: Any = torch.from_numpy(np.ascontiguousarray(vector, np.float32)).reshape(-1, 1, 1)
+    return constant_beside(context, value, column, shape)

@@ -1,0 +1,137 @@
+"""Match a state dict with a network: sizes from the weights, one error for all that does not fit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.checkpoint import Checkpoint
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.fcaformer import FcaBlock
+from fca_edge.zoo.specs import ZOO, FcaFormerSpec
+from fca_edge.zoo.swin import WindowAttention
+
+# Sizes at which a checkpoint is tried when its tables do not fit the one asked for.
+SIZES = (224, 96, 64, 32, 128, 160, 192, 256, 288, 320, 384, 448, 512)
+LISTED = 4
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes_of(variant: str, img_size: int | None, num_classes: int | None) -> Shapes:
+    """Return the state-dict shapes of a variant without making its weights."""
+    network = build(variant, img_size, num_classes, device="meta")
+    return {name: tuple(t.shape) for name, t in network.state_dict().items()}
+
+
+def fitted(
+    variant: str,
+    checkpoint: Checkpoint,
+    img_size: int | None,
+    num_classes: int | None,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[nn.Module, int, int]:
+    """Make the network that a checkpoint belongs to; returns it, its image size and its classes.
+
+    Sizes that are not asked for are taken from the weights.
+
+    Raises:
+        UsageError: an asked-for size disagrees with the file.
+        FcaEdgeError: the keys or shapes belong to another network; lists them and
+            names the variant that would fit.
+    """
+    found = {name: tuple(t.shape) for name, t in checkpoint.state.items()}
+    classes = check_classes(checkpoint, found, num_classes)
+    size = img_size or spec_of(variant).img_size
+    if differences(shapes_of(variant, size, classes), found):
+        size = size_from(variant, checkpoint, found, img_size, classes)
+    network = build(variant, size, classes, device="meta", dtype=dtype)
+    classes = classes or spec_of(variant).num_classes
+    state = {k: as_dtype(t, dtype) for k, t in checkpoint.state.items()}
+    network.load_state_dict(state, assign=True)
+    derive_buffers(network)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network.eval(), size, classes
+
+
+def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert floating tensors; counters stay what they are."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def derive_buffers(network: nn.Module) -> None:
+    """Give a network made on the meta device the derived buffers that no state dict holds."""
+    for module in network.modules():
+        if isinstance(module, FcaBlock | WindowAttention):
+            module._buffers.update(module.derived())
+
+
+def check_classes(checkpoint: Checkpoint, found: Shapes, asked: int | None) -> int | None:
+    """Return the number of classes of the file's head, or what was asked for where it has none."""
+    head = found.get("head.weight")
+    if head is None:
+        return asked
+    if asked is not None and asked != head[0]:
+        raise UsageError(
+            f"{checkpoint.path}: --num-classes {asked}, but its head has {head[0]} classes;"
+            f" leave the option out or use {head[0]}."
+        )
+    return head[0]
+
+
+def size_from(
+    variant: str, checkpoint: Checkpoint, found: Shapes, asked: int | None, classes: int | None
+) -> int:
+    """Find the image size whose tables fit the file."""
+    fits = fitting_size(variant, found, classes)
+    if fits is None:
+        raise FcaEdgeError(mismatch(variant, checkpoint, found, asked, classes))
+    if asked is not None:
+        raise UsageError(
+            f"{checkpoint.path}: --img-size {asked}, but its attention tables are of {fits} px;"
+            f" leave the option out or use {fits}."
+        )
+    return fits
+
+
+def fitting_size(variant: str, found: Shapes, classes: int | None) -> int | None:
+    """Return the first known size at which every key and shape agrees."""
+    sized = isinstance(spec_of(variant), FcaFormerSpec)
+    candidates = SIZES if sized else (spec_of(variant).img_size,)
+    for size in candidates:
+        if not differences(shapes_of(variant, size, classes), found):
+            return size
+    return None
+
+
+def differences(expected: Shapes, found: Shapes) -> list[str]:
+    """List missing, unexpected and mis-shaped keys."""
+    out = [f"missing {k}" for k in expected if k not in found]
+    out += [f"unexpected {k}" for k in found if k not in expected]
+    out += [
+        f"{k} is {list(found[k])}, expected {list(shape)}"
+        for k, shape in expected.items()
+        if k in found and found[k] != shape
+    ]
+    return out
+
+
+def mismatch(
+    variant: str, checkpoint: Checkpoint, found: Shapes, asked: int | None, classes: int | None
+) -> str:
+    """Describe what does not fit, and the variant that would."""
+    wrong = differences(shapes_of(variant, asked, classes), found)
+    listed = "; ".join(wrong[:LISTED])
+    more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+    fits = [v for v in ZOO if v != variant and fitting_size(v, found, classes) is not None]
+    closest = f"The file fits --variant {fits[0]}." if fits else nearest_variant(found, classes)
+    return f"{checkpoint.path} is not a {variant}: {listed}{more}. {closest}"
+
+
+def nearest_variant(found: Shapes, classes: int | None) -> str:
+    """Name the variant with the fewest differences, for a file that fits none."""
+    counts = {v: len(differences(shapes_of(v, None, classes), found)) for v in ZOO}
+    best = min(counts, key=lambda v: counts[v])
+    return f"No variant fits; the nearest is {best} with {counts[best]} differences."

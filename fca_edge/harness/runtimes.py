@@ -1,0 +1,114 @@
+"""Which interpreter runs which runtime on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fca_edge.errors import TargetUnavailableError
+
+OLD_TFLITE = "2.14.0"
+OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime by the name that users and records see.
+
+    Attributes:
+        agent_name: what the agent calls it.
+        suffix: artefacts that it loads.
+        module: what must be importable in the interpreter.
+    """
+
+    name: str
+    agent_name: str
+    suffix: str
+    module: str
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "onnxruntime": Runtime("onnxruntime", "onnxruntime", ".onnx", "onnxruntime"),
+    "litert": Runtime("litert", "litert", ".tflite", "ai_edge_litert"),
+    "tflite-2.14": Runtime("tflite-2.14", "tflite_runtime", ".tflite", "tflite_runtime"),
+}
+
+
+def cache_folder() -> Path:
+    """Folder for what can be made again: $XDG_CACHE_HOME/fca-edge."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fca-edge"
+
+
+def old_tflite_python() -> Path:
+    """Interpreter of the second environment, with tflite-runtime 2.14 and NumPy 1."""
+    named = os.environ.get(OLD_TFLITE_VARIABLE)
+    return Path(named) if named else cache_folder() / f"tflite-{OLD_TFLITE}" / "bin" / "python"
+
+
+def interpreter(runtime: Runtime) -> Path:
+    """Return the Python that runs a runtime here.
+
+    Raises:
+        TargetUnavailableError: not installed; says how to set it up.
+    """
+    if runtime.name == "tflite-2.14":
+        python = old_tflite_python()
+        if python.is_file():
+            return python
+        raise TargetUnavailableError(
+            f"tflite-runtime {OLD_TFLITE} is not set up ({python} is missing);"
+            " run `fca-edge targets setup local`."
+        )
+    if importlib.util.find_spec(runtime.module) is None:
+        raise TargetUnavailableError(f"{runtime.name} is not installed here; run `pip install fca-edge`.")
+    return Path(sys.executable)
+
+
+def available(runtime: Runtime) -> bool:
+    """Tell whether a runtime can be used here."""
+    try:
+        interpreter(runtime)
+    except TargetUnavailableError:
+        return False
+    return True
+
+
+def setup_old_tflite(report: Callable[[str], None]) -> Path:
+    """Make the second environment unless it is there; returns its interpreter.
+
+    Raises:
+        TargetUnavailableError: this Python has no such wheel, or the install failed.
+    """
+    python = old_tflite_python()
+    if python.is_file() and imports(python, "tflite_runtime"):
+        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+        return python
+    if sys.version_info[:2] > (3, 11):
+        raise TargetUnavailableError(
+            f"tflite-runtime {OLD_TFLITE} has wheels up to Python 3.11; make an environment with"
+            f" `python3.11 -m venv`, install tflite-runtime=={OLD_TFLITE} and 'numpy<2' in it, and"
+            f" name its interpreter in {OLD_TFLITE_VARIABLE}."
+        )
+    folder = python.parent.parent
+    report(f"making {folder}")
+    venv.create(folder, with_pip=True, clear=True)
+    report(f"installing tflite-runtime {OLD_TFLITE}")
+    command = [str(python), "-m", "pip", "install", "--quiet", f"tflite-runtime=={OLD_TFLITE}", "numpy<2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not imports(python, "tflite_runtime"):
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise TargetUnavailableError(f"installing tflite-runtime {OLD_TFLITE} failed: {reason}")
+    report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+    return python
+
+
+def imports(python: Path, module: str) -> bool:
+    """Tell whether an interpreter can import a module."""
+    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0

@@ -1,0 +1,1 @@
+"""Exact folds of a network: one file each, one ordered tuple, and the runner that proves them."""

@@ -1,0 +1,56 @@
+"""Find the first layer at which two versions of a network part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+TOLERANCE = 1e-9
+
+
+def outputs_by_layer(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Run images and return every module's output tensor by its path, in order of execution."""
+    seen: dict[str, Tensor] = {}
+    hooks = []
+
+    def watch(path: str, module: nn.Module) -> None:
+        def hook(_: nn.Module, __: object, output: Tensor | tuple[Tensor, object]) -> None:
+            seen[path] = output[0] if isinstance(output, tuple) else output
+
+        hooks.append(module.register_forward_hook(hook))
+
+    for path, module in network.named_modules():
+        watch(path, module)
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return seen
+
+
+def first_difference(reference: nn.Module, candidate: nn.Module, images: Tensor) -> str:
+    """Return the path of the first block whose output differs, of those that both have.
+
+    Inside a block a fold moves factors across layers on purpose, so only stages'
+    blocks and what lies between them are compared.
+    """
+    expected = outputs_by_layer(reference, images)
+    got = outputs_by_layer(candidate, images)
+    for path, tensor in expected.items():
+        if not comparable(path) or path not in got or got[path].shape != tensor.shape:
+            continue
+        worst = float((got[path] - tensor).abs().max())
+        if not worst <= TOLERANCE * max(1.0, float(tensor.abs().max())):
+            return f"{path or 'the logits'} (differs by {worst:.3g})"
+    return "none that both versions share"
+
+
+def comparable(path: str) -> bool:
+    """Tell whether folds keep the output of the module at this path."""
+    parts = path.split(".")
+    inner = {"blocks", "stages", "downsample_layers", "downsample", "patch_embed", "seq"}
+    return len(parts) <= 4 and all(
+        part.isdigit() or part in inner or part.startswith("layer") for part in parts if part
+    )

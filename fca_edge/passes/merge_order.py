@@ -1,0 +1,46 @@
+"""Swin's patch merging in memory order: the 4C channels permuted in the Linear, not in the data.
+
+The LayerNorm between is over all 4C channels and does not care about their order;
+its affine must be folded first, or be permuted with them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear
+from fca_edge.zoo.swin import PatchMerging
+
+
+class OrderPatchMerging(FoldPass):
+    """Swap the two inner quarters of the reduction's input channels."""
+
+    name = "merge_order"
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for path, merging in network.named_modules():
+            if not isinstance(merging, PatchMerging):
+                continue
+            if merging.norm.weight is not None:
+                rewrites.skipped.append((path, "its norm still has an affine"))
+                continue
+            old = merging.reduction
+            merging.reduction = linear(swapped(old.weight), old.bias)
+            merging.row_parity_first = True
+            rewrites.done.append(f"{path}.reduction")
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            path
+            for path, m in network.named_modules()
+            if isinstance(m, PatchMerging) and not m.row_parity_first
+        ]
+
+
+def swapped(weight: Tensor) -> Tensor:
+    """Turn input channels (column parity, row parity, C) into (row parity, column parity, C)."""
+    first, second, third, fourth = weight.chunk(4, dim=1)
+    return torch.cat([first, third, second, fourth], 1)

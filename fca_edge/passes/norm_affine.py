@@ -1,0 +1,72 @@
+"""Norm affine into the layer after it: W (g * x + b) + c = (W diag g) x + (W b + c).
+
+The layer is a Linear, or a convolution without padding (with padding the border
+would see zeros where the affine puts b). `norm_head` into `head` is one of the sites.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, convolution, linear, sites
+
+
+class FoldNormAffine(FoldPass):
+    """Leave bare normalisations where one Linear or unpadded convolution reads the result."""
+
+    name = "norm_affine"
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for prefix, owner, (norm_name, target) in list(sites(network, "NORM_FEEDS")):
+            norm, reader = found(owner, norm_name), found(owner, target)
+            if not isinstance(norm, nn.LayerNorm) or norm.weight is None:
+                continue
+            if reader is None:
+                reason = f"{target} is shared with other tokens"
+                rewrites.skipped.append((prefix + norm_name, reason))
+                continue
+            owner.set_submodule(target, absorbed(reader, norm.weight, norm.bias))
+            owner.set_submodule(norm_name, bare(norm))
+            rewrites.done.append(f"{prefix}{norm_name} -> {prefix}{target}")
+        for prefix, _, (norm_name, reason) in sites(network, "NORM_KEEPS"):
+            rewrites.skipped.append((prefix + norm_name, reason))
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        kept = {prefix + name for prefix, _, (name, _) in sites(network, "NORM_KEEPS")}
+        return [
+            path
+            for path, module in network.named_modules()
+            if isinstance(module, nn.LayerNorm) and module.weight is not None and path not in kept
+        ]
+
+
+def found(owner: nn.Module, path: str) -> nn.Module | None:
+    """Return the submodule at `path`, or None where the attribute is empty."""
+    module: nn.Module | None = owner
+    for name in path.split("."):
+        module = getattr(module, name, None)
+    return module
+
+
+def absorbed(reader: nn.Module, gain: Tensor, shift: Tensor) -> nn.Module:
+    """Return `reader` with an affine map (gain, shift), each (C,), in front of it."""
+    if isinstance(reader, nn.Linear):
+        weight, rest = reader.weight * gain, reader.weight @ shift
+        return linear(weight, rest if reader.bias is None else reader.bias + rest)
+    assert isinstance(reader, nn.Conv2d) and reader.padding == (0, 0) and reader.groups == 1
+    weight = reader.weight * gain[:, None, None]
+    rest = torch.einsum("oikl,i->o", reader.weight, shift)
+    return convolution(reader, weight, rest if reader.bias is None else reader.bias + rest)
+
+
+def bare(norm: nn.LayerNorm) -> nn.LayerNorm:
+    """Copy a LayerNorm without its affine."""
+    twin = copy.copy(norm)
+    twin.__dict__["_parameters"] = {"weight": None, "bias": None}
+    twin.elementwise_affine = False
+    return twin

@@ -1,0 +1,90 @@
+"""The passes in order, and the runner that compares each result with its input in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.errors import NotEquivalentError
+from fca_edge.passes.attention_bias import BakeAttentionBias
+from fca_edge.passes.base import FoldPass
+from fca_edge.passes.conv_bn import FuseConvBN
+from fca_edge.passes.diverge import first_difference
+from fca_edge.passes.join_kv import JoinKeysValues
+from fca_edge.passes.layer_scale import FoldLayerScale
+from fca_edge.passes.merge_order import OrderPatchMerging
+from fca_edge.passes.norm_affine import FoldNormAffine
+from fca_edge.passes.query import DropCrossQuery, FoldQueryScale
+from fca_edge.passes.scale_factors import FoldScaleFactors
+
+# Order matters: a cross-token Linear must exist before an affine can go into it,
+# and the affine must be gone before the scale factors are folded.
+DEFAULT_PASSES: tuple[FoldPass, ...] = (
+    FuseConvBN(),
+    FoldLayerScale(),
+    FoldQueryScale(),
+    DropCrossQuery(),
+    FoldNormAffine(),
+    OrderPatchMerging(),
+    FoldScaleFactors(),
+    BakeAttentionBias(),
+    JoinKeysValues(),
+)
+
+EXACT = 1e-9
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did; `max_abs_error` is against its input, in float64 logits."""
+
+    name: str
+    rewrote: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    max_abs_error: float
+
+
+def fold(
+    network: nn.Module,
+    images: Tensor,
+    passes: tuple[FoldPass, ...] = DEFAULT_PASSES,
+    bound: float = EXACT,
+) -> tuple[nn.Module, tuple[PassReport, ...]]:
+    """Run passes over a float64 network, comparing the logits of images (B, 3, H, W) after each.
+
+    Raises:
+        NotEquivalentError: a pass changed the logits by more than `bound` times their
+            range, or left something over; names the pass and the first diverging layer.
+    """
+    reports = []
+    before = logits(network, images)
+    for step in passes:
+        folded, rewrites = step.call(network)
+        if not rewrites.done:
+            reports.append(PassReport(step.name, (), tuple(rewrites.skipped), 0.0))
+            continue
+        leftover = step.ensures(folded)
+        if leftover:
+            raise NotEquivalentError(f"pass {step.name} left {len(leftover)} over: {leftover[0]}")
+        after = logits(folded, images)
+        error = float((after - before).abs().max())
+        # A NaN compares false with everything, so the sound direction is asked for.
+        if not error <= bound * max(1.0, float(before.abs().max())):
+            layer = first_difference(network, folded, images)
+            raise NotEquivalentError(
+                f"pass {step.name} changed the logits by {error:.3g}, more than {bound:g};"
+                f" first diverging layer: {layer}. Please report it with the checkpoint."
+            )
+        reports.append(
+            PassReport(step.name, tuple(rewrites.done), tuple(rewrites.skipped), error)
+        )
+        network, before = folded, after
+    return network, tuple(reports)
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits (B, classes) of images (B, 3, H, W), one image at a time to keep memory flat."""
+    with torch.no_grad():
+        return torch.cat([network(image[None]) for image in images])

@@ -1,0 +1,154 @@
+"""Parity of an artefact, on its own runtime, with the float64 network."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fca_edge.errors import NotEquivalentError
+from fca_edge.harness.call import AgentError, Event, call_agent
+from fca_edge.harness.runtimes import RUNTIMES, interpreter
+
+Array = NDArray[Any]
+
+PERSISTENT = 3
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artefact's logits are from the reference, over all inputs.
+
+    Attributes:
+        max_abs: largest absolute difference.
+        relative: the same over the range of the reference logits.
+        snr_db: 10 log10 of the reference's power over that of the difference.
+        top1_agreement: share of inputs with the same first class.
+    """
+
+    runtime: str
+    version: str
+    threads: int
+    inputs: int
+    max_abs: float
+    relative: float
+    snr_db: float
+    top1_agreement: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for a manifest."""
+        return asdict(self)
+
+
+def compare_logits(reference: Array, got: Array) -> dict[str, float]:
+    """Compute the figures of `Parity` for logits (inputs, classes)."""
+    reference = np.asarray(reference, np.float64)
+    difference = np.asarray(got, np.float64) - reference
+    noise, signal = float((difference**2).sum()), float((reference**2).sum())
+    span = float(reference.max() - reference.min())
+    max_abs = float(np.abs(difference).max())
+    with np.errstate(divide="ignore"):
+        snr = float(10 * np.log10(np.float64(signal) / np.float64(noise)))
+    return {
+        "max_abs": max_abs,
+        "relative": max_abs / span if span else float("inf"),
+        "snr_db": snr,
+        "top1_agreement": float((got.argmax(1) == reference.argmax(1)).mean()),
+    }
+
+
+def run_artefact(
+    artefact: Path, runtime_name: str, inputs: Array, threads: int = 1, all_tensors: bool = False
+) -> tuple[dict[str, Array], dict[str, Event]]:
+    """Run inputs (n, ...) in the artefact's layout through the agent; returns arrays and events."""
+    runtime = RUNTIMES[runtime_name]
+    python = interpreter(runtime)
+    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
+        given, got = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
+        np.save(given, np.ascontiguousarray(inputs, np.float32))
+        plan = {
+            "runtime": runtime.agent_name,
+            "artefact": str(artefact.resolve()),
+            "threads": threads,
+            "mode": "outputs",
+            "inputs": str(given),
+            "outputs": str(got),
+            "all_tensors": all_tensors,
+        }
+        events = call_agent(python, plan)
+        with np.load(got) as arrays:
+            return {k.replace("|", "/"): arrays[k] for k in arrays.files}, events
+
+
+def measure(
+    artefact: Path, runtime_name: str, inputs: Array, reference: Array, threads: int = 1
+) -> tuple[Parity, dict[str, Event]]:
+    """Measure parity on one runtime.
+
+    Args:
+        inputs: (n, ...) in the artefact's layout.
+        reference: float64 logits (n, classes).
+
+    Raises:
+        NotEquivalentError: the runtime cannot load or run the file.
+        TargetUnavailableError: the runtime is not set up.
+    """
+    try:
+        arrays, events = run_artefact(artefact, runtime_name, inputs, threads)
+    except AgentError as error:
+        raise NotEquivalentError(f"{artefact.name} does not run: {error}") from None
+    figures = compare_logits(reference, arrays["logits"])
+    version = str(events["ready"]["version"])
+    return Parity(runtime_name, version, threads, len(reference), **figures), events
+
+
+def shortfall(parity: Parity, floor_db: float) -> str | None:
+    """Say what is not good enough about a parity, or None."""
+    # Written so that NaN fails.
+    if not parity.snr_db >= floor_db:
+        return (
+            f"{parity.snr_db:.1f} dB on {parity.runtime} {parity.version}, less than {floor_db:g} dB"
+            f" (largest difference {parity.max_abs:.3g})"
+        )
+    return None
+
+
+def first_diverging(expected: Mapping[str, Array], got: Mapping[str, Array], floor_db: float) -> str:
+    """Name the first layer whose tensor falls below the floor.
+
+    Args:
+        expected: float64 tensors by the program's node names, in order of execution.
+        got: the artefact's tensors; a name before a slash is the node that made it.
+    """
+    last_of: dict[str, Array] = {}
+    for name, tensor in got.items():
+        last_of[name.partition("/")[0]] = tensor
+    below: list[str] = []
+    for name, tensor in expected.items():
+        candidate = last_of.get(name)
+        if candidate is None or candidate.size != tensor.size:
+            continue
+        error = sorted_difference(tensor, candidate)
+        if error >= floor_db:
+            # A lone bad tensor is one whose memory an in-place operator used again.
+            below = []
+            continue
+        below.append(f"{name} ({error:.1f} dB)")
+        if len(below) == PERSISTENT:
+            break
+    return below[0] if below else "none of the inner tensors; the delegate's own kernels differ"
+
+
+def sorted_difference(expected: Array, got: Array) -> float:
+    """SNR in dB of two tensors whose layouts may differ, by their sorted values."""
+    a, b = np.sort(expected, axis=None), np.sort(got.astype(np.float64), axis=None)
+    noise = float(((a - b) ** 2).sum())
+    if noise == 0:
+        return float("inf")
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(float((a**2).sum()) / noise))

@@ -1,0 +1,1 @@
+"""The networks. `specs.ZOO` names them without torch; `zoo.build` makes them."""

@@ -1,0 +1,102 @@
+"""From a variant's name to a network, and what it costs."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fca_edge.errors import UsageError, nearest
+from fca_edge.zoo.convnext import ConvNeXt
+from fca_edge.zoo.fcaformer import FcaFormer
+from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.swin import Swin
+
+SMALLEST_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters and multiply-accumulates of one image."""
+
+    params: int
+    macs: int
+
+
+def spec_of(variant: str) -> FcaFormerSpec | ConvNeXtSpec | SwinSpec:
+    """Look a variant up, by its short name or its full one (`fcaformer_l1`).
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    short = variant.removeprefix("fcaformer_")
+    if short not in ZOO:
+        raise UsageError(
+            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
+        )
+    return ZOO[short]
+
+
+def build(
+    variant: str,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> nn.Module:
+    """Make a network with fresh weights, in evaluation mode.
+
+    Args:
+        img_size: side of the square input in pixels; None takes the variant's own.
+        num_classes: width of the logits; None takes the variant's own.
+        device: "meta" gives shapes without memory.
+
+    Raises:
+        UsageError: unknown variant, or a size that the network cannot take.
+    """
+    spec = spec_of(variant)
+    size = img_size or spec.img_size
+    check_size(variant, spec, size)
+    classes = num_classes or spec.num_classes
+    network: nn.Module
+    with torch.device(device):
+        if isinstance(spec, FcaFormerSpec):
+            network = FcaFormer(spec, size, classes)
+        elif isinstance(spec, ConvNeXtSpec):
+            network = ConvNeXt(spec, size, classes)
+        else:
+            network = Swin(spec, size, classes)
+    return network.to(dtype).eval()
+
+
+def check_size(
+    variant: str, spec: FcaFormerSpec | ConvNeXtSpec | SwinSpec, size: int
+) -> None:
+    """Refuse an image size that the variant's stages cannot divide."""
+    if size < SMALLEST_SIDE:
+        raise UsageError(f"--img-size {size} is too small; use {SMALLEST_SIDE} or more.")
+    if isinstance(spec, SwinSpec):
+        side = size // 4
+        fits = size % SMALLEST_SIDE == 0 and all(
+            side // 2**i <= spec.window or side // 2**i % spec.window == 0 for i in range(4)
+        )
+        if not fits:
+            raise UsageError(
+                f"--img-size {size} does not fit {variant}: its windows are {spec.window} tokens"
+                " wide at strides 4 to 32; use a multiple of 224."
+            )
+
+
+def cost(variant: str, img_size: int | None = None, num_classes: int | None = None) -> Cost:
+    """Count parameters and MACs of one image by running the network on meta tensors."""
+    network = build(variant, img_size, num_classes, device="meta")
+    size = img_size or spec_of(variant).img_size
+    with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        warnings.simplefilter("ignore")
+        network(torch.zeros(1, 3, size, size, device="meta"))
+    params = sum(p.numel() for p in network.parameters())
+    return Cost(params, counter.get_total_flops() // 2)

@@ -1,0 +1,249 @@
+"""FcaFormer, the hybrid network of "Forward Cross Attention in Hybrid Vision Transformer" (ICCV 2023).
+
+Two ConvNeXt stages, then two attention stages in which each block also attends
+to the cross tokens of the blocks before it. State-dict keys are those of the
+official checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.zoo.layers import (
+    ConvBN,
+    ConvNeXtBlock,
+    Mlp,
+    Sites,
+    merge_heads,
+    scaled,
+    split_heads,
+)
+from fca_edge.zoo.specs import FcaFormerSpec
+
+MAX_CROSS_SETS = 12
+CROSS_STRIDE = 4
+
+# The cross tokens of one block, (B, Ns, C), and their variance (B, Ns, 1) once a
+# pass has moved the statistics to the producer.
+CrossSet = tuple[Tensor, Tensor | None]
+
+
+class Stem(nn.Module):
+    """Two stride-2 convolutions: (B, 3, H, W) to (B, C, H/4, W/4)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(
+            ConvBN(3, dim // 2, 3, stride=2), nn.GELU(), ConvBN(dim // 2, dim, 3, stride=2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.seq(x)
+        return out
+
+
+class Downsample(nn.Module):
+    """Pointwise, depthwise with stride 2, pointwise: (B, C, H, W) to (B, C', H/2, W/2)."""
+
+    def __init__(self, dim: int, dim_out: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBN(dim, dim_out, 1)
+        self.act1, self.act2 = nn.GELU(), nn.GELU()
+        self.conv2 = ConvBN(dim_out, dim_out, 3, stride=2, groups=dim_out)
+        self.conv3 = ConvBN(dim_out, dim_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv3(self.act2(self.conv2(self.act1(self.conv1(x)))))
+        return out
+
+
+class FcaBlock(nn.Module):
+    """One forward-cross-attention block (paper, section 3.2 and figure 2).
+
+    Tokens keep their grid, (B, H, W, C), between blocks. `joined` is filled by the
+    pass that concatenates keys and values; `kv_s` by the one that drops the
+    cross tokens' queries; `logit_bias` by the one that bakes the tables.
+    """
+
+    LAYER_SCALES: Sites = (("gamma_1", "proj"), ("gamma_2", "mlp.fc2"))
+    QUERY_SCALES: Sites = (("scale", "qkv"),)
+    NORM_FEEDS: Sites = (("norm1", "qkv"), ("s_norm", "kv_s"))
+    NORM_KEEPS: Sites = (("norm2", "feeds mlp.norm, a second LayerNorm"),)
+
+    scale: float | None
+    attention_biases: nn.Parameter | None
+    s_token_bias: nn.Parameter | None
+    s_scale_factors: nn.Parameter | None
+    logit_bias: Tensor | None
+    kv_s: nn.Linear | None
+    joined: nn.Module | None
+
+    def __init__(self, dim: int, heads: int, side: int, index: int, last: bool) -> None:
+        super().__init__()
+        self.dim, self.heads, self.side = dim, heads, side
+        self.scale = (dim // heads) ** -0.5
+        self.gamma_1: nn.Parameter | None = nn.Parameter(torch.full((dim,), 1e-6))
+        self.gamma_2: nn.Parameter | None = nn.Parameter(torch.full((dim,), 1e-6))
+        cross_tokens = min(index, MAX_CROSS_SETS) * (-(-side // CROSS_STRIDE)) ** 2
+        if index:
+            self.s_token_bias = nn.Parameter(torch.zeros(1, heads, 1, cross_tokens))
+            self.s_scale_factors = nn.Parameter(torch.ones(1, cross_tokens, 1))
+        else:
+            self.s_token_bias = self.s_scale_factors = None
+        self.attention_biases = nn.Parameter(torch.zeros(heads, side * side))
+        for name, table in self.derived().items():
+            self.register_buffer(name, table, persistent=False)
+        self.register_buffer("logit_bias", None, persistent=False)
+        self.dw_conv = (
+            None
+            if last
+            else nn.Conv2d(dim, dim, 7, CROSS_STRIDE, padding=3, groups=dim, bias=False)
+        )
+        self.s_norm: nn.Module | None = nn.LayerNorm(dim, eps=1e-5) if index else None
+        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.local_conv = ConvBN(dim, dim, 3, groups=dim)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
+        self.mlp = Mlp(dim, 4 * dim, inner_norm=True)
+        self.kv_s = self.joined = None
+        self.emits_statistics = False
+
+    def forward(self, x: Tensor, cross: list[CrossSet]) -> tuple[Tensor, list[CrossSet]]:
+        attend = self.attend if self.joined is None else self.joined
+        x = x + scaled(attend(x, cross), self.gamma_1)
+        grid = x.permute(0, 3, 1, 2)  # (B, C, H, W)
+        if self.dw_conv is not None:
+            cross = [*cross, self.emit(self.dw_conv(grid))][-MAX_CROSS_SETS:]
+        x = self.local_conv(grid).permute(0, 2, 3, 1)
+        return x + scaled(self.mlp(self.norm2(x)), self.gamma_2), cross
+
+    def derived(self) -> dict[str, Tensor]:
+        """Compute the buffers that follow from the sizes and stand in no checkpoint."""
+        return {"bias_index": offset_table(self.side)}
+
+    def emit(self, s: Tensor) -> CrossSet:
+        """Turn merged tokens (B, C, h, w) into a cross set, centred where consumers expect it."""
+        s = s.flatten(2).transpose(1, 2)  # (B, Ns, C)
+        if not self.emits_statistics:
+            return s, None
+        s = s - s.mean(-1, keepdim=True)
+        return s, (s * s).mean(-1, keepdim=True)
+
+    def attend(self, x: Tensor, cross: list[CrossSet]) -> Tensor:
+        """Attention of the grid x (B, H, W, C) over itself and the cross tokens."""
+        qkv = self.qkv(self.norm1(x)).flatten(1, 2)  # (B, N, 3C)
+        q, k, v = split_heads(qkv, self.heads, 3)  # (B, heads, N, C / heads)
+        if self.scale is not None:
+            q = q * self.scale
+        logits = q @ k.transpose(-2, -1)  # (B, heads, N, N)
+        if self.attention_biases is not None:
+            logits = logits + self.attention_biases[:, self.bias_index]
+        if self.s_norm is not None:
+            k_s, v_s = split_heads(self.cross_kv(cross), self.heads, 2)
+            cross_logits = q @ k_s.transpose(-2, -1)  # (B, heads, N, Ns)
+            if self.s_token_bias is not None:
+                cross_logits = cross_logits + self.s_token_bias
+            logits = torch.cat([logits, cross_logits], -1)
+            v = torch.cat([v, v_s], 2)
+        if self.logit_bias is not None:
+            logits = logits + self.logit_bias
+        out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
+        return out
+
+    def cross_kv(self, cross: list[CrossSet]) -> Tensor:
+        """Keys and values (B, Ns, 2C) of all cross sets."""
+        s = self.normalised_cross(cross)
+        out: Tensor = self.qkv(s)[..., self.dim :] if self.kv_s is None else self.kv_s(s)
+        return out
+
+    def normalised_cross(self, cross: list[CrossSet]) -> Tensor:
+        """Cross tokens (B, Ns, C) after scale factors and `s_norm`."""
+        assert self.s_norm is not None
+        tokens = concatenated([s for s, _ in cross])
+        variances = [variance for _, variance in cross if variance is not None]
+        if variances:
+            out: Tensor = self.s_norm(tokens, concatenated(variances))
+            return out
+        out = self.s_norm(tokens * self.s_scale_factors)
+        return out
+
+
+class ConvStage(nn.Module):
+    """ConvNeXt blocks, then a downsample. (B, C, H, W) to (B, C', H/2, W/2)."""
+
+    def __init__(self, dim: int, depth: int, dim_out: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(dim) for _ in range(depth)])
+        self.downsample = Downsample(dim, dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.downsample(self.blocks(x))
+        return out
+
+
+class FcaStage(nn.Module):
+    """Forward-cross-attention blocks, then a downsample unless it is the last stage."""
+
+    def __init__(self, dim: int, depth: int, heads: int, side: int, dim_out: int | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            [FcaBlock(dim, heads, side, i, last=i == depth - 1) for i in range(depth)]
+        )
+        self.downsample = None if dim_out is None else Downsample(dim, dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)  # (B, H, W, C)
+        cross: list[CrossSet] = []
+        for block in self.blocks:
+            x, cross = block(x, cross)
+        x = x.permute(0, 3, 1, 2)  # (B, C, H, W)
+        return x if self.downsample is None else self.downsample(x)
+
+
+class FcaFormer(nn.Module):
+    """The hybrid classifier: (B, 3, img_size, img_size) to logits (B, num_classes)."""
+
+    NORM_FEEDS: Sites = (("norm_head", "head"),)
+
+    def __init__(self, spec: FcaFormerSpec, img_size: int, num_classes: int) -> None:
+        super().__init__()
+        d, n = spec.dims, spec.depths
+        self.patch_embed = Stem(d[0])
+        side = halved(halved(halved(halved(img_size))))
+        self.layer_0 = ConvStage(d[0], n[0], d[1])
+        self.layer_1 = ConvStage(d[1], n[1], d[2])
+        self.layer_2 = FcaStage(d[2], n[2], spec.heads[0], side, d[3])
+        self.layer_3 = FcaStage(d[3], n[3], spec.heads[1], halved(side), None)
+        self.norm_head = nn.LayerNorm(d[3], eps=1e-5)
+        self.head = nn.Linear(d[3], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer_1(self.layer_0(self.patch_embed(x)))
+        x = self.layer_3(self.layer_2(x))  # (B, C, H, W)
+        out: Tensor = self.head(self.norm_head(x.mean((2, 3))))
+        return out
+
+
+def concatenated(parts: list[Tensor]) -> Tensor:
+    """Concatenate along the tokens, without an operator where there is one part."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def halved(side: int) -> int:
+    """Side of a feature map after a 3x3 convolution with stride 2 and padding 1."""
+    return (side + 1) // 2
+
+
+def offset_table(side: int) -> Tensor:
+    """Index (N, N) into the attention biases for tokens p, p' of a side x side grid.
+
+    Distinct (|row offset|, |column offset|) are numbered in order of first
+    appearance, p then p', row-major; on a square grid p = 0 meets all of them.
+    """
+    row = torch.arange(side).repeat_interleave(side)  # (N,)
+    column = torch.arange(side).repeat(side)  # (N,)
+    rows = (row[:, None] - row[None, :]).abs()  # (N, N)
+    columns = (column[:, None] - column[None, :]).abs()
+    return rows * side + columns

@@ -1,0 +1,107 @@
+"""Building blocks that more than one network of the zoo uses.
+
+Each block declares where its algebra can be folded, as class attributes that
+the passes read; names are attribute paths relative to the block:
+
+- `LAYER_SCALES`: (layer scale, the Linear before it)
+- `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)
+- `NORM_KEEPS`: (LayerNorm, why its affine must stay)
+- `QUERY_SCALES`: (scale attribute, the qkv Linear whose first third makes q)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Sites = ClassVar[tuple[tuple[str, str], ...]]
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, then BatchNorm; keys `c` and `bn`. (B, C, H, W) to (B, C', H', W')."""
+
+    def __init__(
+        self, dim_in: int, dim_out: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(
+            dim_in, dim_out, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.bn(self.c(x))
+        return out
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise 7x7, LayerNorm, inverted bottleneck, layer scale, residual. (B, C, H, W) kept.
+
+    Source: "A ConvNet for the 2020s", section 2; FcaFormer uses it in stages 0 and 1.
+    """
+
+    LAYER_SCALES: Sites = (("gamma", "pwconv2"),)
+    NORM_FEEDS: Sites = (("norm", "pwconv1"),)
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma: nn.Parameter | None = nn.Parameter(torch.full((dim,), 1e-6))
+        self.dwconv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.act = nn.GELU()
+        self.pwconv2 = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        y = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        return x + scaled(y, self.gamma).permute(0, 3, 1, 2)
+
+
+class Mlp(nn.Module):
+    """Two Linear layers with GELU between them, (..., C) kept.
+
+    With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer.
+    """
+
+    NORM_FEEDS: Sites = (("norm", "fc1"),)
+
+    def __init__(self, dim: int, hidden: int, inner_norm: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-5) if inner_norm else None
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.norm is not None:
+            x = self.norm(x)
+        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+def scaled(x: Tensor, gamma: Tensor | None) -> Tensor:
+    """Multiply the last axis by a layer scale, or return `x` where it has been folded away."""
+    return x if gamma is None else x * gamma
+
+
+def split_heads(x: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
+    """Cut (B, N, parts * C) into `parts` tensors of (B, heads, N, C / heads)."""
+    batch, tokens, width = x.shape
+    x = x.reshape(batch, tokens, parts * heads, width // (parts * heads))
+    x = x.transpose(1, 2)  # (B, parts * heads, N, C / heads)
+    return x.split(heads, dim=1) if parts > 1 else (x,)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Turn (B, heads, N, C / heads) into (B, N, C)."""
+    return x.transpose(1, 2).flatten(2)

@@ -6,4 +6,3 @@ try:
     __version__ = version("fca-edge")
 except PackageNotFoundError:
     __version__ = "0.0.0"
-

@@ -8,9 +8,10 @@ as the one addition, because the official training script stores its arguments;
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.store import sha256_of
 
 WEIGHT_ENTRIES = ("model", "model_ema")
 PREFIXES = ("module.", "backbone.")
 # Official checkpoints store these, but they follow from the image size.
 DERIVED = ("relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
-CHUNK = 1 << 20
 
 State = dict[str, Tensor]
 
@@ -70,15 +71,6 @@ def load_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
     return Checkpoint(path, state, sha256_of(path), ", ".join([chosen, *notes]), metadata)
 
 
-def sha256_of(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     """Read a safetensors file and its header entries."""
     try:
@@ -93,7 +85,9 @@ def read_torch(path: Path) -> Any:
     """Read a torch file with the restricted unpickler, mapped into memory where its form allows."""
     for mapped in (True, False):
         try:
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+                # An unusual pickle protocol is either readable or refused below.
+                warnings.simplefilter("ignore")
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except pickle.UnpicklingError as error:
             raise FcaEdgeError(unsafe_or_broken(path, str(error))) from None
@@ -109,14 +103,13 @@ def read_torch(path: Path) -> Any:
 
 def unsafe_or_broken(path: Path, reason: str) -> str:
     """Explain why the restricted unpickler refused a file."""
-    for marker in ("Unsupported global: GLOBAL ", "Unsupported class ", "global "):
-        if marker in reason and "Unsupported" in reason:
-            name = reason.split(marker, 1)[1].split()[0]
-            return (
-                f"{path}: refused, its pickle wants to call '{name}', which is not weights;"
-                " save the bare state dict (torch.save(model.state_dict(), ...)) and use that."
-            )
-    return f"{path}: truncated or not a torch checkpoint; copy the file again."
+    called = re.search(r"(?:GLOBAL|global|class) ([A-Za-z_]\w*(?:\.\w+)+)", reason)
+    if called is None:
+        return f"{path}: truncated or not a torch checkpoint; copy the file again."
+    return (
+        f"{path}: refused, its pickle wants to call '{called[1]}', which is not weights;"
+        " save the bare state dict (torch.save(model.state_dict(), ...)) and use that."
+    )
 
 
 def pick(path: Path, content: Any, weights: str | None) -> tuple[Mapping[str, Any], str]:

@@ -1,4 +1,4 @@
-"""Match a state dict with a network: sizes from the weights, one error for all that does not fit."""
+"""Match a state dict with a network: sizes from the weights, one error for all misfits."""
 
 from __future__ import annotations
 
@@ -123,11 +123,21 @@ def mismatch(
 ) -> str:
     """Describe what does not fit, and the variant that would."""
     wrong = differences(shapes_of(variant, asked, classes), found)
-    listed = "; ".join(wrong[:LISTED])
-    more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+    missing, unexpected, shaped = (
+        [text for text in wrong if text.startswith("missing ")],
+        [text for text in wrong if text.startswith("unexpected ")],
+        [text for text in wrong if not text.startswith(("missing ", "unexpected "))],
+    )
+    told = "; ".join(listed(texts) for texts in (missing, unexpected, shaped) if texts)
     fits = [v for v in ZOO if v != variant and fitting_size(v, found, classes) is not None]
     closest = f"The file fits --variant {fits[0]}." if fits else nearest_variant(found, classes)
-    return f"{checkpoint.path} is not a {variant}: {listed}{more}. {closest}"
+    return f"{checkpoint.path} is not a {variant}: {told}. {closest}"
+
+
+def listed(texts: list[str]) -> str:
+    """Join the first few texts of one kind and count the others."""
+    more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
+    return ", ".join(texts[:LISTED]) + more
 
 
 def nearest_variant(found: Shapes, classes: int | None) -> str:

@@ -53,7 +53,9 @@ def load(path: Path, how: Preprocessing) -> NDArray[np.float32]:
         with Image.open(path) as image:
             rgb = image.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise FcaEdgeError(f"{path}: not a readable image ({error}); remove or replace it.") from None
+        raise FcaEdgeError(
+            f"{path}: not a readable image ({error}); remove or replace it."
+        ) from None
     return prepare(rgb, how)
 
 

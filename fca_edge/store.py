@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
+
+CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
@@ -27,7 +30,9 @@ def staging(out: Path) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".fca-edge-", dir=out))
     except OSError as error:
-        raise FcaEdgeError(f"{out}: cannot write there ({error.strerror}); choose another --out.") from None
+        raise FcaEdgeError(
+            f"{out}: cannot write there ({error.strerror}); choose another --out."
+        ) from None
     try:
         yield folder
     finally:
@@ -43,7 +48,9 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise FcaEdgeError(f"{there[0]}{more}: exists already; overwrite with --force or choose another --out.")
+        raise FcaEdgeError(
+            f"{there[0]}{more}: exists already; overwrite with --force or choose another --out."
+        )
 
 
 def move_into(files: list[Path], out: Path) -> list[Path]:
@@ -81,3 +88,12 @@ def read_json(path: Path) -> Any:
         raise FcaEdgeError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:
         raise FcaEdgeError(f"{path}: not readable as JSON ({error}).") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

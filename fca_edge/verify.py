@@ -29,10 +29,13 @@ class Parity:
         relative: the same over the range of the reference logits.
         snr_db: 10 log10 of the reference's power over that of the difference.
         top1_agreement: share of inputs with the same first class.
+        partitions: of the delegate; None for runtimes that have none.
     """
 
     runtime: str
     version: str
+    delegate: str
+    partitions: int | None
     threads: int
     inputs: int
     max_abs: float
@@ -104,7 +107,17 @@ def measure(
         raise NotEquivalentError(f"{artefact.name} does not run: {error}") from None
     figures = compare_logits(reference, arrays["logits"])
     version = str(events["ready"]["version"])
-    return Parity(runtime_name, version, threads, len(reference), **figures), events
+    loaded = events["loaded"]
+    parity = Parity(
+        runtime_name,
+        version,
+        loaded["delegate"],
+        loaded["partitions"],
+        threads,
+        len(reference),
+        **figures,
+    )
+    return parity, events
 
 
 def shortfall(parity: Parity, floor_db: float) -> str | None:
@@ -112,13 +125,15 @@ def shortfall(parity: Parity, floor_db: float) -> str | None:
     # Written so that NaN fails.
     if not parity.snr_db >= floor_db:
         return (
-            f"{parity.snr_db:.1f} dB on {parity.runtime} {parity.version}, less than {floor_db:g} dB"
-            f" (largest difference {parity.max_abs:.3g})"
+            f"{parity.snr_db:.1f} dB on {parity.runtime} {parity.version},"
+            f" less than {floor_db:g} dB (largest difference {parity.max_abs:.3g})"
         )
     return None
 
 
-def first_diverging(expected: Mapping[str, Array], got: Mapping[str, Array], floor_db: float) -> str:
+def first_diverging(
+    expected: Mapping[str, Array], got: Mapping[str, Array], floor_db: float
+) -> str:
     """Name the first layer whose tensor falls below the floor.
 
     Args:

@@ -1,0 +1,1 @@
+"""From a network to verified ONNX and TFLite files."""

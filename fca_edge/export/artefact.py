@@ -13,7 +13,6 @@ import torch
 from torch.export import ExportedProgram
 
 from fca_edge import __version__
-from fca_edge.checkpoint import sha256_of
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.diagnose import first_diverging_layer
@@ -23,6 +22,7 @@ from fca_edge.export.prepare import Prepared
 from fca_edge.export.tflite import emit
 from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.passes import tanh_gelu
+from fca_edge.store import sha256_of
 from fca_edge.verify import Array, Parity, measure, shortfall
 
 
@@ -47,24 +47,28 @@ def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
 
 def write_artefact(
     request: Request, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
-) -> None:
-    """Write the file, metadata last, and read the metadata back.
+) -> dict[str, int]:
+    """Write the file, metadata last, and read the metadata back; returns its operators by type.
 
     Raises:
         NotEquivalentError: the metadata did not survive.
     """
     if output.profile is None:
         model = onnx_writer.to_onnx(program, simplify=request.fold)
-        onnx_writer.write(model, metadata, path)
-        return
+        return onnx_writer.write(model, metadata, path)
     text = json.dumps(metadata)
     emit.to_tflite(program, output.profile, text, path, output.layout)
     if emit.read_metadata(path) != text:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+    return emit.operator_counts(path)
 
 
 def prove(
-    prepared: Prepared, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
+    prepared: Prepared,
+    program: ExportedProgram,
+    output: Output,
+    metadata: dict[str, str],
+    path: Path,
 ) -> list[Parity]:
     """Measure parity on every runtime that is set up; the file's own must be.
 
@@ -111,10 +115,14 @@ def approximations(prepared: Prepared, output: Output) -> list[str]:
 
 
 def manifest(
-    request: Request, prepared: Prepared, output: Output, path: Path, parities: list[Parity]
+    request: Request,
+    prepared: Prepared,
+    output: Output,
+    path: Path,
+    counts: dict[str, int],
+    parities: list[Parity],
 ) -> dict[str, Any]:
     """Describe an artefact: identity, source, forms, passes and proof."""
-    counts = (onnx_writer if output.profile is None else emit).operator_counts(path)
     return {
         "schema": SCHEMA,
         "file": output.file,
@@ -135,7 +143,9 @@ def manifest(
         "passes": [asdict(report) for report in prepared.reports[output.forms]],
         "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
         "verification": {
-            "inputs": str(request.images) if request.images else f"seeded noise {request.wanted.seed}",
+            "inputs": str(request.images)
+            if request.images
+            else f"seeded noise {request.wanted.seed}",
             "fold_max_abs_error": prepared.fold_error,
             "floor_db": output.floor_db,
             "runtimes": [parity.to_dict() for parity in parities],

@@ -18,8 +18,10 @@ from fca_edge.export.tflite.lower import module_of
 from fca_edge.verify import Array, first_diverging, run_artefact
 
 
-def first_diverging_layer(program: ExportedProgram, output: Output, path: Path, image: Array) -> str:
-    """Compare an artefact's inner tensors with the program run in float64 on an image (1, 3, H, W)."""
+def first_diverging_layer(
+    program: ExportedProgram, output: Output, path: Path, image: Array
+) -> str:
+    """Compare an artefact's inner tensors with the float64 program's on an image (1, 3, H, W)."""
     expected, modules = float64_tensors(program, image)
     given = image if output.layout == "nchw" else image.transpose(0, 2, 3, 1)
     try:
@@ -58,7 +60,9 @@ class Recorder(fx.Interpreter):
         return result
 
 
-def float64_tensors(program: ExportedProgram, image: Array) -> tuple[dict[str, Array], dict[str, str]]:
+def float64_tensors(
+    program: ExportedProgram, image: Array
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Run a program in float64; returns its tensors by node name, and the module of each."""
     module = program.module()
     assert isinstance(module, fx.GraphModule)

@@ -10,24 +10,29 @@ import contextlib
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 import onnxsim
 import torch
-from onnx import ModelProto, TensorProto
+from onnx import TensorProto
 from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.export.onnx_stream import save
 
 OPSET = 20  # LayerNormalization (17) and Gelu (20) are single operators
 LARGE_BYTES = 8192
 
 
-def to_onnx(program: ExportedProgram, simplify: bool = True) -> ModelProto:
+def to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
     """Translate a program; with `simplify` run onnxsim over it.
+
+    The weights of the result are still torch's memory.
 
     Raises:
         FcaEdgeError: torch.onnx or the simplifier failed.
@@ -36,7 +41,7 @@ def to_onnx(program: ExportedProgram, simplify: bool = True) -> ModelProto:
     return simplified(model) if simplify else model
 
 
-def translated(program: ExportedProgram) -> ModelProto:
+def translated(program: ExportedProgram) -> ir.Model:
     """Run torch.onnx without its chatter; its warnings are of torchvision and of copying."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -54,76 +59,55 @@ def translated(program: ExportedProgram) -> ModelProto:
                 verbose=False,
             )
         assert exported is not None
-        proto: ModelProto = exported.model_proto
-        return proto
+        return exported.model
     except torch.onnx.errors.OnnxExporterError as error:
         raise FcaEdgeError(f"torch.onnx cannot export the network: {error}") from None
     finally:
         logger.setLevel(level)
 
 
-def simplified(model: ModelProto) -> ModelProto:
+def simplified(model: ir.Model) -> ir.Model:
     """Simplify a model's skeleton and put the weights back."""
     large = {
-        tensor.name: tensor
-        for tensor in model.graph.initializer
-        if len(tensor.raw_data) >= LARGE_BYTES
+        name: value
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes >= LARGE_BYTES
     }
-    skeleton = ModelProto()
-    skeleton.CopyFrom(without(model, set(large)))
-    result, same = onnxsim.simplify(skeleton)
+    for name, value in large.items():
+        del model.graph.initializers[name]
+        model.graph.inputs.append(value)
+    weights = {name: value.const_value for name, value in large.items()}
+    for value in large.values():
+        value.const_value = None
+    result, same = onnxsim.simplify(ir.to_proto(model))
     if not same:
-        raise FcaEdgeError("onnxsim changed the outputs of the graph; export with --no-fold to compare.")
-    inputs = [value for value in result.graph.input if value.name not in large]
-    del result.graph.input[:]
-    result.graph.input.extend(inputs)
-    used = {name for node in result.graph.node for name in node.input}
-    for name, tensor in large.items():
-        if name in used:
-            result.graph.initializer.append(tensor)
-    return result
+        raise FcaEdgeError(
+            "onnxsim changed the outputs of the graph; export with --no-fold to compare."
+        )
+    small: ir.Model = ir.from_proto(result)
+    for value in [v for v in small.graph.inputs if v.name in weights]:
+        small.graph.inputs.remove(value)
+        if value.uses():
+            value.const_value = weights[str(value.name)]
+            small.graph.initializers.add(value)
+    return small
 
 
-def without(model: ModelProto, names: set[str]) -> ModelProto:
-    """Move initialisers out of a model, in place, leaving graph inputs of their shapes."""
-    kept = [t for t in model.graph.initializer if t.name not in names]
-    moved = [t for t in model.graph.initializer if t.name in names]
-    skeleton = ModelProto()
-    skeleton.ir_version = model.ir_version
-    skeleton.opset_import.extend(model.opset_import)
-    graph = skeleton.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.initializer.extend(kept)
-    for tensor in moved:
-        graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return skeleton
-
-
-def write(model: ModelProto, metadata: Mapping[str, str], path: Path) -> None:
-    """Add metadata, write, and check the file with shape inference.
+def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str, int]:
+    """Add metadata, write, check the file with shape inference; returns its operators by type.
 
     Raises:
-        FcaEdgeError: the checker refuses the file, or the metadata did not survive.
+        FcaEdgeError: the checker refuses the file.
     """
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(metadata))
+    model.metadata_props.clear()
+    model.metadata_props.update(metadata)
     model.producer_name = "fca_edge"
-    path.write_bytes(model.SerializeToString())
-    model.Clear()
+    skeleton = save(model, LARGE_BYTES, path)
+    counts = dict(Counter(node.op_type for node in skeleton.graph.node))
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except onnx.checker.ValidationError as error:
         raise FcaEdgeError(f"onnx.checker refuses the file: {str(error).splitlines()[0]}") from None
-
-
-def operator_counts(path: Path) -> dict[str, int]:
-    """Count a file's operators by type."""
-    counts: dict[str, int] = {}
-    for node in onnx.load(str(path), load_external_data=False).graph.node:
-        counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return counts
 
 

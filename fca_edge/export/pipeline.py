@@ -1,8 +1,7 @@
-"""Checkpoint to verified artefacts: load, fold, trace, write, verify, and only then move into place."""
+"""Checkpoint to verified artefacts: load, fold, trace, write, verify, then move into place."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,11 +10,11 @@ from typing import Any
 
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.manifest import manifest_path
-from fca_edge.export.plan import Output, Request, check, planned
+from fca_edge.export.memory import release
+from fca_edge.export.plan import Output, Request, check
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
-from fca_edge.export.source import load_source
-from fca_edge.store import move_into, refuse_existing, staging, write_json
+from fca_edge.store import move_into, staging, write_json
 
 Report = Callable[[str], None]
 
@@ -40,19 +39,13 @@ def run_export(request: Request, report: Report) -> list[Exported]:
         FcaEdgeError: unusable input or output.
     """
     check(request)
-    report("loading the network")
-    network, source = load_source(request.wanted)
-    outputs = planned(request, source)
-    files = [request.out / output.file for output in outputs]
-    refuse_existing(files, request.force)
     with staging(request.out) as folder:
-        report("folding, each pass compared in float64")
-        prepared = prepare(request, network, source, outputs)
-        del network
+        report("loading and folding, each pass compared in float64")
+        prepared, outputs = prepare(request)
         manifests = make_all(request, prepared, outputs, folder, report)
         staged = [folder / output.file for output in outputs]
         move_into([*staged, *(manifest_path(path) for path in staged)], request.out)
-    return [Exported(path, manifests[path.name]) for path in files]
+    return [Exported(request.out / name, found) for name, found in manifests.items()]
 
 
 def make_all(
@@ -65,14 +58,15 @@ def make_all(
         network = prepared.networks.pop(forms)
         program = export_program(network, prepared.source.img_size, request.dynamic_batch)
         del network
+        release()
         for output in group:
             path = folder / output.file
             metadata = embedded(prepared, output)
             report(f"writing {output.file}")
-            write_artefact(request, program, output, metadata, path)
-            gc.collect()
+            counts = write_artefact(request, program, output, metadata, path)
+            release()
             report(f"verifying {output.file}")
             parities = prove(prepared, program, output, metadata, path)
-            manifests[output.file] = manifest(request, prepared, output, path, parities)
+            manifests[output.file] = manifest(request, prepared, output, path, counts, parities)
             write_json(manifest_path(path), manifests[output.file])
     return manifests

@@ -9,8 +9,8 @@ from fca_edge.errors import UsageError
 from fca_edge.export.manifest import Source
 from fca_edge.export.profiles import EXACT_SNR_DB, ONNX_FORMS, Forms, Profile, profile
 from fca_edge.export.source import Wanted
-from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.preprocess import find_images
+
 
 @dataclass(frozen=True)
 class Request:
@@ -82,7 +82,9 @@ def planned(request: Request, source: Source) -> list[Output]:
     stem = f"{source.name}-fp32" + ("" if request.fold else "-plain")
     outputs = []
     if "onnx" in request.formats:
-        outputs.append(Output(f"{stem}.onnx", None, "nchw", ONNX_FORMS if request.fold else Forms()))
+        outputs.append(
+            Output(f"{stem}.onnx", None, "nchw", ONNX_FORMS if request.fold else Forms())
+        )
     if "tflite" in request.formats:
         for name in request.profiles:
             found = profile(name, request.exact)

@@ -10,14 +10,18 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.manifest import Source
-from fca_edge.export.plan import Output, Request
+from fca_edge.export.memory import release
+from fca_edge.export.plan import Output, Request, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
-from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, fold, logits
+from fca_edge.export.source import load_source
+from fca_edge.passes.base import FoldPass, clone_tree
+from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, fold, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.preprocess import Preprocessing, find_images, load
+from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
 
 
@@ -41,37 +45,58 @@ class Prepared:
     fold_error: float
 
 
-def prepare(request: Request, network: nn.Module, source: Source, outputs: list[Output]) -> Prepared:
-    """Fold a float64 network for every output.
+def prepare(request: Request) -> tuple[Prepared, list[Output]]:
+    """Load the network of a request and fold it for every output.
 
     Raises:
         NotEquivalentError: a pass, or all of them together, changed the logits.
+        FcaEdgeError: an unusable checkpoint, or a file that is already there.
     """
+    network, source = load_source(request.wanted)
+    outputs = planned(request, source)
+    refuse_existing([request.out / output.file for output in outputs], request.force)
     images = check_images(request, source)
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
-    folded, common = network, tuple[PassReport, ...]()
-    if request.fold:
-        variances = observe_variances(network, images)
-        scale = FoldScaleFactors(variances, request.drop_tolerance)
-        passes = tuple(scale if isinstance(p, FoldScaleFactors) else p for p in DEFAULT_PASSES)
-        bound = max(EXACT, 100 * request.drop_tolerance)
-        folded, common = fold(network, images[:1], passes, bound)
-    error = float((logits(folded, images) - reference).abs().max()) if request.fold else 0.0
-    memo: dict[int, Tensor] = {}
-    networks, reports, kept = {}, {}, []
+    # The name is bound anew after each pass, so that weights it replaced are freed at once.
+    before, reports = reference[:1], tuple[PassReport, ...]()
+    for step in passes_of(request, network, images):
+        network, before, report = apply(step, network, before, images[:1], bound_of(request))
+        reports += (report,)
+        release()
+    error = float((logits(network, images) - reference).abs().max()) if reports else 0.0
+    variants, by_forms = [], {}
     for forms in dict.fromkeys(output.forms for output in outputs):
         split = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
-        variant, extra = fold(folded, images[:1], (split,) if request.fold else ())
-        kept.append(variant)  # the memo goes by identity, so nothing in it may be freed
-        narrow, reports[forms] = to_float32(variant, memo), common + extra
+        variant, extra = fold(network, images[:1], (split,) if request.fold else ())
+        variants.append(clone_tree(variant))
+        by_forms[forms] = reports + extra
+    del network, variant
+    to_float32(variants)
+    release()
+    networks = dict(zip(by_forms, variants))
+    for forms in networks:
         if forms.gelu == "tanh":
             wanted = APPROXIMATE_SNR_DB + APPROXIMATE_MARGIN_DB
-            narrow, report = approximate_gelu(narrow, images[:2].float(), reference[:2], wanted)
-            reports[forms] += (report,)
-        networks[forms] = narrow
-    return Prepared(source, networks, reports, images.float().numpy(), reference.numpy(), error)
+            few, truth = images[:2].float(), reference[:2]
+            networks[forms], report = approximate_gelu(networks[forms], few, truth, wanted)
+            by_forms[forms] += (report,)
+    pixels = images.float().numpy()
+    return Prepared(source, networks, by_forms, pixels, reference.numpy(), error), outputs
+
+
+def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:
+    """Return the passes of a request; scale factors get the variances that the images show."""
+    if not request.fold:
+        return ()
+    scale = FoldScaleFactors(observe_variances(network, images), request.drop_tolerance)
+    return tuple(scale if isinstance(p, FoldScaleFactors) else p for p in DEFAULT_PASSES)
+
+
+def bound_of(request: Request) -> float:
+    """Return the error that a pass may have: more only where factors may be dropped."""
+    return max(EXACT, 100 * request.drop_tolerance)
 
 
 def check_images(request: Request, source: Source) -> Tensor:

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fca_edge.passes.base import clone_tree
-
 MOST_BATCH = 64
 
 
-def to_float32(network: nn.Module, memo: dict[int, Tensor]) -> nn.Module:
-    """Copy a float64 network to float32; tensors already in `memo` are shared, not copied.
+def to_float32(networks: list[nn.Module]) -> None:
+    """Convert float64 networks in place, tensor by tensor; what they share stays shared.
 
-    Two networks that differ in a few weights then cost the memory of one.
+    Each float64 tensor is freed as soon as its places hold the float32 copy, so the
+    peak is little more than the float64 weights alone.
     """
-    twin = clone_tree(network)
-    for module in twin.modules():
-        for table in (module._parameters, module._buffers):
-            for name, tensor in table.items():
-                if tensor is not None and tensor.is_floating_point():
-                    table[name] = converted(tensor, memo)
-    return twin.eval()
+    places: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for network in networks:
+        for module in network.modules():
+            for table in (module._parameters, module._buffers):
+                for name, tensor in table.items():
+                    if tensor is not None and tensor.is_floating_point():
+                        places.setdefault(id(tensor), []).append((table, name))
+    for found in places.values():
+        first, key = found[0]
+        narrow = converted(first[key])
+        for holder, key in found:
+            holder[key] = narrow
 
 
-def converted(tensor: Tensor, memo: dict[int, Tensor]) -> Tensor:
-    """Return the float32 copy of a tensor, always the same one."""
-    key = id(tensor)
-    if key not in memo:
-        narrow = tensor.detach().to(torch.float32)
-        memo[key] = nn.Parameter(narrow, requires_grad=False) if isinstance(tensor, nn.Parameter) else narrow
-    return memo[key]
+def converted(tensor: Tensor) -> Tensor:
+    """Return a float32 copy, a parameter where it was one."""
+    narrow = tensor.detach().to(torch.float32)
+    return nn.Parameter(narrow, requires_grad=False) if isinstance(tensor, nn.Parameter) else narrow
 
 
-def export_program(network: nn.Module, img_size: int, dynamic_batch: bool = False) -> ExportedProgram:
+def export_program(
+    network: nn.Module, img_size: int, dynamic_batch: bool = False
+) -> ExportedProgram:
     """Trace a float32 network on (B, 3, img_size, img_size), B = 1 or dynamic."""
     example = torch.zeros(2 if dynamic_batch else 1, 3, img_size, img_size)
     dynamic = ({0: Dim("batch", min=1, max=MOST_BATCH)},) if dynamic_batch else None

@@ -45,7 +45,9 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     if variant is None:
         raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
     size = wanted.img_size
-    network, size, classes = fitted(variant, checkpoint, size or stated_size(checkpoint), wanted.num_classes)
+    network, size, classes = fitted(
+        variant, checkpoint, size or stated_size(checkpoint), wanted.num_classes
+    )
     if wanted.img_size not in (None, size):
         raise UsageError(f"{checkpoint.path}: is of {size} px; leave --img-size out or use {size}.")
     labels = metadata_json(checkpoint, "labels")
@@ -65,7 +67,7 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
 
 
 def artefact_name(variant: str, checkpoint: Checkpoint) -> str:
-    """Prefix of the artefact's file name: the network's, or the file's own where it names its variant."""
+    """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
     return checkpoint.path.stem if "variant" in checkpoint.metadata else spec_of(variant).name
 
 
@@ -84,7 +86,9 @@ def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
     if wanted.variant is None:
-        raise UsageError("neither --variant nor --checkpoint given; `fca-edge models` lists variants.")
+        raise UsageError(
+            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
+        )
     if wanted.weights is not None:
         raise UsageError("--weights needs a --checkpoint.")
     network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)

@@ -1,0 +1,1 @@
+"""Measurements: the plan, the processes that run it, and the statistics."""

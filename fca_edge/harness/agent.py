@@ -16,7 +16,12 @@ import platform
 import sys
 import time
 
-STATUS_FIELDS = {"VmHWM": "peak_rss_bytes", "VmRSS": "rss_bytes", "RssAnon": "anonymous_bytes", "RssFile": "file_bytes"}
+STATUS_FIELDS = {
+    "VmHWM": "peak_rss_bytes",
+    "VmRSS": "rss_bytes",
+    "RssAnon": "anonymous_bytes",
+    "RssFile": "file_bytes",
+}
 
 
 def say(event, **fields):
@@ -43,7 +48,7 @@ class OnnxRuntime:
     """ONNX Runtime on its CPU provider."""
 
     def __init__(self):
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
 
         self.module, self.version = onnxruntime, onnxruntime.__version__
         onnxruntime.set_default_logger_severity(3)
@@ -58,7 +63,11 @@ class OnnxRuntime:
         self.input = self.session.get_inputs()[0]
         self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
         metadata = self.session.get_modelmeta().custom_metadata_map
-        return {"delegate": self.session.get_providers()[0], "partitions": None, "metadata": metadata}
+        return {
+            "delegate": self.session.get_providers()[0],
+            "partitions": None,
+            "metadata": metadata,
+        }
 
     def set(self, array):
         self.feed = {self.input.name: array}
@@ -91,7 +100,10 @@ class TfLite:
         extra = {}
         if plan.get("all_tensors"):
             resolver = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            extra = {"experimental_preserve_all_tensors": True, "experimental_op_resolver_type": resolver}
+            extra = {
+                "experimental_preserve_all_tensors": True,
+                "experimental_op_resolver_type": resolver,
+            }
         self.interpreter = self.module.Interpreter(
             plan["artefact"], num_threads=plan["threads"], **extra
         )
@@ -157,7 +169,9 @@ def run_outputs(runtime, plan):
         runtime.invoke()
         rows.append(numpy.array(runtime.output()))
     if plan.get("all_tensors"):
-        numpy.savez(plan["outputs"], **{k.replace("/", "|"): v for k, v in runtime.tensors().items()})
+        numpy.savez(
+            plan["outputs"], **{k.replace("/", "|"): v for k, v in runtime.tensors().items()}
+        )
     else:
         numpy.savez(plan["outputs"], logits=numpy.concatenate(rows))
 

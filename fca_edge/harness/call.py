@@ -20,7 +20,9 @@ class AgentError(FcaEdgeError):
     """The agent ended without finishing its plan."""
 
 
-def call_agent(python: Path, plan: dict[str, Any], timeout_seconds: float = 600) -> dict[str, Event]:
+def call_agent(
+    python: Path, plan: dict[str, Any], timeout_seconds: float = 600
+) -> dict[str, Event]:
     """Run one plan; returns the agent's events by name.
 
     Raises:

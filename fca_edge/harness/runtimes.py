@@ -67,7 +67,9 @@ def interpreter(runtime: Runtime) -> Path:
             " run `fca-edge targets setup local`."
         )
     if importlib.util.find_spec(runtime.module) is None:
-        raise TargetUnavailableError(f"{runtime.name} is not installed here; run `pip install fca-edge`.")
+        raise TargetUnavailableError(
+            f"{runtime.name} is not installed here; run `pip install fca-edge`."
+        )
     return Path(sys.executable)
 
 
@@ -100,7 +102,15 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
     report(f"making {folder}")
     venv.create(folder, with_pip=True, clear=True)
     report(f"installing tflite-runtime {OLD_TFLITE}")
-    command = [str(python), "-m", "pip", "install", "--quiet", f"tflite-runtime=={OLD_TFLITE}", "numpy<2"]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        f"tflite-runtime=={OLD_TFLITE}",
+        "numpy<2",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or not imports(python, "tflite_runtime"):
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -111,4 +121,6 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
 
 def imports(python: Path, module: str) -> bool:
     """Tell whether an interpreter can import a module."""
-    return subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
+    return (
+        subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
+    )

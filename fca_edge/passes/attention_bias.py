@@ -36,7 +36,7 @@ class BakeAttentionBias(FoldPass):
 
 def baked_fca(block: FcaBlock) -> Tensor:
     """Return the constant (1, heads, N, N + Ns) of one FcaFormer block."""
-    assert block.attention_biases is not None and isinstance(block.bias_index, Tensor)
+    assert block.attention_biases is not None
     bias = block.attention_biases.detach()[None, :, block.bias_index]  # (1, heads, N, N)
     if block.s_token_bias is None:
         return bias
@@ -47,7 +47,7 @@ def baked_fca(block: FcaBlock) -> Tensor:
 def baked_window(attention: WindowAttention) -> Tensor:
     """Return the constant (1 or windows, heads, N, N) of one Swin block."""
     table = attention.relative_position_bias_table
-    assert table is not None and isinstance(attention.bias_index, Tensor)
+    assert table is not None
     bias = table.detach()[attention.bias_index].permute(2, 0, 1)[None]  # (1, heads, N, N)
     mask = attention.attn_mask
     return bias.contiguous() if mask is None else bias + mask.to(bias.dtype)

@@ -1,4 +1,4 @@
-"""Conv + BatchNorm to Conv: W' = W * g / sqrt(var + eps), b' = beta - mean * g / sqrt(var + eps)."""
+"""Conv + BatchNorm to Conv: W' = W g / sqrt(var + eps), b' = beta - mean g / sqrt(var + eps)."""
 
 from __future__ import annotations
 

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear
-from fca_edge.zoo.fcaformer import CrossSet, FcaBlock
+from fca_edge.zoo.fcaformer import CrossSet, FcaBlock, normalised_cross
 from fca_edge.zoo.layers import merge_heads, split_heads
 
 
 class JoinedAttention(nn.Module):
     """Attention of a grid (B, H, W, C) with q apart and k, v of all tokens in one tensor."""
+
+    logit_bias: Tensor
 
     def __init__(self, block: FcaBlock) -> None:
         super().__init__()
@@ -27,16 +29,14 @@ class JoinedAttention(nn.Module):
         self.s_norm, self.kv_s, self.proj = block.s_norm, block.kv_s, block.proj
         self.register_buffer("logit_bias", block.logit_bias, persistent=True)
 
-    # The two methods of the block that read only what stands above.
-    cross_kv = FcaBlock.cross_kv
-    normalised_cross = FcaBlock.normalised_cross
-
     def forward(self, x: Tensor, cross: list[CrossSet]) -> Tensor:
         y = self.norm1(x)
         (q,) = split_heads(self.q(y).flatten(1, 2), self.heads, 1)  # (B, heads, N, C / heads)
         kv = self.kv(y).flatten(1, 2)  # (B, N, 2C)
         if self.s_norm is not None:
-            kv = torch.cat([kv, self.cross_kv(cross)], 1)  # (B, N + Ns, 2C)
+            assert self.kv_s is not None  # an earlier pass drops the cross tokens' queries
+            kv_s = self.kv_s(normalised_cross(cross, self.s_norm, None))  # (B, Ns, 2C)
+            kv = torch.cat([kv, kv_s], 1)  # (B, N + Ns, 2C)
         k, v = split_heads(kv, self.heads, 2)  # (B, heads, N + Ns, C / heads)
         logits = q @ k.transpose(-2, -1) + self.logit_bias
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))

@@ -46,41 +46,52 @@ class PassReport:
     max_abs_error: float
 
 
+def apply(
+    step: FoldPass, network: nn.Module, before: Tensor, images: Tensor, bound: float = EXACT
+) -> tuple[nn.Module, Tensor, PassReport]:
+    """Run one pass over a float64 network and compare the logits of images (B, 3, H, W).
+
+    Args:
+        before: logits of `network`.
+
+    Returns:
+        The rewritten network, its logits, and the report.
+
+    Raises:
+        NotEquivalentError: the pass changed the logits by more than `bound` times their
+            range, or left something over; names the pass and the first diverging layer.
+    """
+    folded, rewrites = step.call(network)
+    done, skipped = tuple(rewrites.done), tuple(rewrites.skipped)
+    leftover = step.ensures(folded)
+    if leftover:
+        raise NotEquivalentError(f"pass {step.name} left {len(leftover)} over: {leftover[0]}")
+    if not done:
+        return network, before, PassReport(step.name, done, skipped, 0.0)
+    after = logits(folded, images)
+    error = float((after - before).abs().max())
+    # A NaN compares false with everything, so the sound direction is asked for.
+    if not error <= bound * max(1.0, float(before.abs().max())):
+        layer = first_difference(network, folded, images)
+        raise NotEquivalentError(
+            f"pass {step.name} changed the logits by {error:.3g}, more than {bound:g};"
+            f" first diverging layer: {layer}. Please report it with the checkpoint."
+        )
+    return folded, after, PassReport(step.name, done, skipped, error)
+
+
 def fold(
     network: nn.Module,
     images: Tensor,
     passes: tuple[FoldPass, ...] = DEFAULT_PASSES,
     bound: float = EXACT,
 ) -> tuple[nn.Module, tuple[PassReport, ...]]:
-    """Run passes over a float64 network, comparing the logits of images (B, 3, H, W) after each.
-
-    Raises:
-        NotEquivalentError: a pass changed the logits by more than `bound` times their
-            range, or left something over; names the pass and the first diverging layer.
-    """
+    """Run passes over a float64 network, each compared with its input; see `apply`."""
     reports = []
     before = logits(network, images)
     for step in passes:
-        folded, rewrites = step.call(network)
-        if not rewrites.done:
-            reports.append(PassReport(step.name, (), tuple(rewrites.skipped), 0.0))
-            continue
-        leftover = step.ensures(folded)
-        if leftover:
-            raise NotEquivalentError(f"pass {step.name} left {len(leftover)} over: {leftover[0]}")
-        after = logits(folded, images)
-        error = float((after - before).abs().max())
-        # A NaN compares false with everything, so the sound direction is asked for.
-        if not error <= bound * max(1.0, float(before.abs().max())):
-            layer = first_difference(network, folded, images)
-            raise NotEquivalentError(
-                f"pass {step.name} changed the logits by {error:.3g}, more than {bound:g};"
-                f" first diverging layer: {layer}. Please report it with the checkpoint."
-            )
-        reports.append(
-            PassReport(step.name, tuple(rewrites.done), tuple(rewrites.skipped), error)
-        )
-        network, before = folded, after
+        network, before, report = apply(step, network, before, images, bound)
+        reports.append(report)
     return network, tuple(reports)
 
 

@@ -1,4 +1,4 @@
-"""GELU in its tanh form where an old runtime is much faster with it: the one pass that is not exact.
+"""GELU as tanh where an old runtime is much faster with it: the one pass that is not exact.
 
 One tanh GELU costs about 75 dB; a whole network of them can cost more than a profile
 allows. So the approximation goes to the largest activations first, and as many of the

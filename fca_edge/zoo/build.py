@@ -73,9 +73,7 @@ def build(
     return network.to(dtype).eval()
 
 
-def check_size(
-    variant: str, spec: FcaFormerSpec | ConvNeXtSpec | SwinSpec, size: int
-) -> None:
+def check_size(variant: str, spec: FcaFormerSpec | ConvNeXtSpec | SwinSpec, size: int) -> None:
     """Refuse an image size that the variant's stages cannot divide."""
     if size < SMALLEST_SIDE:
         raise UsageError(f"--img-size {size} is too small; use {SMALLEST_SIDE} or more.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from fca_edge.zoo.layers import ChannelNorm, ConvNeXtBlock, Sites
@@ -11,18 +14,18 @@ from fca_edge.zoo.specs import ConvNeXtSpec
 class ConvNeXt(nn.Module):
     """Classifier with the official state-dict keys: (B, 3, H, W) to logits (B, num_classes)."""
 
-    NORM_FEEDS: Sites = (
+    NORM_FEEDS: ClassVar[Sites] = (
         *[(f"downsample_layers.{i}.0", f"downsample_layers.{i}.1") for i in (1, 2, 3)],
         ("norm", "head"),
     )
-    NORM_KEEPS: Sites = (("downsample_layers.0.1", "feeds a residual connection"),)
+    NORM_KEEPS: ClassVar[Sites] = (("downsample_layers.0.1", "feeds a residual connection"),)
 
     def __init__(self, spec: ConvNeXtSpec, img_size: int, num_classes: int) -> None:
         super().__init__()
         dims = spec.dims
         stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, 4), ChannelNorm(dims[0], eps=1e-6))
         self.downsample_layers = nn.ModuleList([stem])
-        for narrow, wide in zip(dims, dims[1:]):
+        for narrow, wide in pairwise(dims):
             self.downsample_layers.append(
                 nn.Sequential(ChannelNorm(narrow, eps=1e-6), nn.Conv2d(narrow, wide, 2, 2))
             )

@@ -1,4 +1,4 @@
-"""FcaFormer, the hybrid network of "Forward Cross Attention in Hybrid Vision Transformer" (ICCV 2023).
+"""FcaFormer, from "Forward Cross Attention in Hybrid Vision Transformer" (ICCV 2023).
 
 Two ConvNeXt stages, then two attention stages in which each block also attends
 to the cross tokens of the blocks before it. State-dict keys are those of the
@@ -6,6 +6,8 @@ official checkpoints.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,15 +68,16 @@ class FcaBlock(nn.Module):
     cross tokens' queries; `logit_bias` by the one that bakes the tables.
     """
 
-    LAYER_SCALES: Sites = (("gamma_1", "proj"), ("gamma_2", "mlp.fc2"))
-    QUERY_SCALES: Sites = (("scale", "qkv"),)
-    NORM_FEEDS: Sites = (("norm1", "qkv"), ("s_norm", "kv_s"))
-    NORM_KEEPS: Sites = (("norm2", "feeds mlp.norm, a second LayerNorm"),)
+    LAYER_SCALES: ClassVar[Sites] = (("gamma_1", "proj"), ("gamma_2", "mlp.fc2"))
+    QUERY_SCALES: ClassVar[Sites] = (("scale", "qkv"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"), ("s_norm", "kv_s"))
+    NORM_KEEPS: ClassVar[Sites] = (("norm2", "feeds mlp.norm, a second LayerNorm"),)
 
     scale: float | None
     attention_biases: nn.Parameter | None
     s_token_bias: nn.Parameter | None
     s_scale_factors: nn.Parameter | None
+    bias_index: Tensor
     logit_bias: Tensor | None
     kv_s: nn.Linear | None
     joined: nn.Module | None
@@ -154,19 +157,9 @@ class FcaBlock(nn.Module):
 
     def cross_kv(self, cross: list[CrossSet]) -> Tensor:
         """Keys and values (B, Ns, 2C) of all cross sets."""
-        s = self.normalised_cross(cross)
-        out: Tensor = self.qkv(s)[..., self.dim :] if self.kv_s is None else self.kv_s(s)
-        return out
-
-    def normalised_cross(self, cross: list[CrossSet]) -> Tensor:
-        """Cross tokens (B, Ns, C) after scale factors and `s_norm`."""
         assert self.s_norm is not None
-        tokens = concatenated([s for s, _ in cross])
-        variances = [variance for _, variance in cross if variance is not None]
-        if variances:
-            out: Tensor = self.s_norm(tokens, concatenated(variances))
-            return out
-        out = self.s_norm(tokens * self.s_scale_factors)
+        s = normalised_cross(cross, self.s_norm, self.s_scale_factors)
+        out: Tensor = self.qkv(s)[..., self.dim :] if self.kv_s is None else self.kv_s(s)
         return out
 
 
@@ -205,7 +198,7 @@ class FcaStage(nn.Module):
 class FcaFormer(nn.Module):
     """The hybrid classifier: (B, 3, img_size, img_size) to logits (B, num_classes)."""
 
-    NORM_FEEDS: Sites = (("norm_head", "head"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm_head", "head"),)
 
     def __init__(self, spec: FcaFormerSpec, img_size: int, num_classes: int) -> None:
         super().__init__()
@@ -224,6 +217,21 @@ class FcaFormer(nn.Module):
         x = self.layer_3(self.layer_2(x))  # (B, C, H, W)
         out: Tensor = self.head(self.norm_head(x.mean((2, 3))))
         return out
+
+
+def normalised_cross(
+    cross: list[CrossSet], s_norm: nn.Module, s_scale_factors: Tensor | None
+) -> Tensor:
+    """Cross tokens (B, Ns, C) after scale factors and `s_norm`."""
+    tokens = concatenated([s for s, _ in cross])
+    variances = [variance for _, variance in cross if variance is not None]
+    out: Tensor
+    if variances:
+        out = s_norm(tokens, concatenated(variances))
+    else:
+        assert s_scale_factors is not None
+        out = s_norm(tokens * s_scale_factors)
+    return out
 
 
 def concatenated(parts: list[Tensor]) -> Tensor:

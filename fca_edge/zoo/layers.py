@@ -16,19 +16,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-Sites = ClassVar[tuple[tuple[str, str], ...]]
+Sites = tuple[tuple[str, str], ...]
 
 
 class ConvBN(nn.Module):
-    """Convolution without bias, then BatchNorm; keys `c` and `bn`. (B, C, H, W) to (B, C', H', W')."""
+    """Bias-free convolution, then BatchNorm; keys `c` and `bn`. (B, C, H, W) to (B, C', H', W')."""
 
     def __init__(
         self, dim_in: int, dim_out: int, kernel: int, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.c = nn.Conv2d(
-            dim_in, dim_out, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
+        self.c = nn.Conv2d(dim_in, dim_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,8 +47,8 @@ class ConvNeXtBlock(nn.Module):
     Source: "A ConvNet for the 2020s", section 2; FcaFormer uses it in stages 0 and 1.
     """
 
-    LAYER_SCALES: Sites = (("gamma", "pwconv2"),)
-    NORM_FEEDS: Sites = (("norm", "pwconv1"),)
+    LAYER_SCALES: ClassVar[Sites] = (("gamma", "pwconv2"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm", "pwconv1"),)
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -73,7 +71,7 @@ class Mlp(nn.Module):
     With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer.
     """
 
-    NORM_FEEDS: Sites = (("norm", "fc1"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm", "fc1"),)
 
     def __init__(self, dim: int, hidden: int, inner_norm: bool = False) -> None:
         super().__init__()
@@ -99,7 +97,7 @@ def split_heads(x: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
     batch, tokens, width = x.shape
     x = x.reshape(batch, tokens, parts * heads, width // (parts * heads))
     x = x.transpose(1, 2)  # (B, parts * heads, N, C / heads)
-    return x.split(heads, dim=1) if parts > 1 else (x,)
+    return torch.split(x, heads, dim=1) if parts > 1 else (x,)
 
 
 def merge_heads(x: Tensor) -> Tensor:

@@ -40,4 +40,5 @@ def drawn(leaf: str, noise: Tensor, hard: bool) -> Tensor:
         return noise * 0.05
     if noise.ndim <= 1:
         return noise * 0.1 + 1
-    return noise / noise[0].numel() ** 0.5
+    spread: float = noise[0].numel() ** 0.5
+    return noise / spread

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +19,11 @@ class WindowAttention(nn.Module):
     `logit_bias` replaces table and mask once a pass has baked them.
     """
 
-    QUERY_SCALES: Sites = (("scale", "qkv"),)
+    QUERY_SCALES: ClassVar[Sites] = (("scale", "qkv"),)
 
     scale: float | None
     relative_position_bias_table: nn.Parameter | None
+    bias_index: Tensor
     attn_mask: Tensor | None
     logit_bias: Tensor | None
 
@@ -31,8 +34,8 @@ class WindowAttention(nn.Module):
         self.scale = (dim // heads) ** -0.5
         table = torch.zeros((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(table)
-        for name, table in self.derived().items():
-            self.register_buffer(name, table, persistent=False)
+        for name, buffer in self.derived().items():
+            self.register_buffer(name, buffer, persistent=False)
         self.register_buffer("logit_bias", None, persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
@@ -53,7 +56,8 @@ class WindowAttention(nn.Module):
         for extra in (self.attn_mask, self.logit_bias):
             if extra is not None:
                 # (B, windows of an image, heads, N, N): one mask serves every image
-                logits = (logits.unflatten(0, (-1, extra.shape[0])) + extra).flatten(0, 1)
+                by_image = logits.unflatten(0, (-1, extra.shape[0]))  # type: ignore[no-untyped-call]
+                logits = (by_image + extra).flatten(0, 1)
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v))
         return out
 
@@ -61,7 +65,7 @@ class WindowAttention(nn.Module):
 class SwinBlock(nn.Module):
     """Window attention, shifted in every second block, then an MLP. (B, H, W, C) kept."""
 
-    NORM_FEEDS: Sites = (("norm1", "attn.qkv"), ("norm2", "mlp.fc1"))
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "attn.qkv"), ("norm2", "mlp.fc1"))
 
     def __init__(self, dim: int, heads: int, side: int, window: int, shifted: bool) -> None:
         super().__init__()
@@ -81,7 +85,8 @@ class SwinBlock(nn.Module):
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))
         x = x + y
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class PatchMerging(nn.Module):
@@ -91,7 +96,7 @@ class PatchMerging(nn.Module):
     `row_parity_first` is the order that lies in memory already.
     """
 
-    NORM_FEEDS: Sites = (("norm", "reduction"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm", "reduction"),)
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -111,7 +116,7 @@ class PatchMerging(nn.Module):
 class PatchEmbed(nn.Module):
     """4x4 patches: (B, 3, H, W) to (B, H/4, W/4, C)."""
 
-    NORM_KEEPS: Sites = (("norm", "feeds a residual connection"),)
+    NORM_KEEPS: ClassVar[Sites] = (("norm", "feeds a residual connection"),)
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -144,7 +149,7 @@ class Swin(nn.Module):
     """Classifier with the official state-dict keys: (B, 3, H, W) to logits (B, num_classes)."""
 
     # The mean over tokens lies between the two and commutes with an affine map.
-    NORM_FEEDS: Sites = (("norm", "head"),)
+    NORM_FEEDS: ClassVar[Sites] = (("norm", "head"),)
 
     def __init__(self, spec: SwinSpec, img_size: int, num_classes: int) -> None:
         super().__init__()
@@ -153,9 +158,7 @@ class Swin(nn.Module):
         for i, (depth, heads) in enumerate(zip(spec.depths, spec.heads)):
             side = img_size // 4 // 2**i
             last = i == len(spec.depths) - 1
-            stages.append(
-                SwinStage(spec.dim * 2**i, depth, heads, side, spec.window, last)
-            )
+            stages.append(SwinStage(spec.dim * 2**i, depth, heads, side, spec.window, last))
         self.layers = nn.Sequential(*stages)
         dim = spec.dim * 2 ** (len(stages) - 1)
         self.norm = nn.LayerNorm(dim, eps=1e-5)

@@ -82,19 +82,29 @@ def fit(
     """Train with AdamW and a cosine rate; return the weights of the best epoch."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": WEIGHT_DECAY},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(groups, lr=PEAK_RATE)
     steps = epochs * math.ceil(len(train) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps)
     best_loss, best = math.inf, {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         task = progress.add_task("training", total=epochs)
         for epoch in range(epochs):
             network.train()
             for picked in train[torch.randperm(len(train))].split(BATCH):
                 loss = F.cross_entropy(
-                    network(jittered(images[picked])), labels[picked], label_smoothing=LABEL_SMOOTHING
+                    network(jittered(images[picked])),
+                    labels[picked],
+                    label_smoothing=LABEL_SMOOTHING,
                 )
                 optimiser.zero_grad()
                 loss.backward()
@@ -104,7 +114,9 @@ def fit(
             if loss < best_loss:
                 best_loss = loss
                 best = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            progress.update(task, advance=1, description=f"epoch {epoch + 1}, held-out loss {loss:.4f}")
+            progress.update(
+                task, advance=1, description=f"epoch {epoch + 1}, held-out loss {loss:.4f}"
+            )
     return best
 
 
@@ -141,7 +153,14 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def moved(network: nn.Module) -> None:
     """Refuse to ship weights that still are what they were initialised to."""
-    starts = {"gamma": 1e-6, "s_scale_factors": 1.0, "attention_biases": 0.0, "s_token_bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+    starts = {
+        "gamma": 1e-6,
+        "s_scale_factors": 1.0,
+        "attention_biases": 0.0,
+        "s_token_bias": 0.0,
+        "running_mean": 0.0,
+        "running_var": 1.0,
+    }
     for name, tensor in network.state_dict().items():
         for leaf, start in starts.items():
             if name.rsplit(".", 1)[-1].startswith(leaf):

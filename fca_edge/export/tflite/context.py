@@ -77,7 +77,9 @@ def shape_of(node: fx.Node) -> Shape:
     """
     shape = node.meta["val"].shape
     if not all(isinstance(n, int) for n in shape):
-        raise FcaEdgeError(f"{node.name}: dynamic shape {tuple(shape)}; export TFLite with batch 1.")
+        raise FcaEdgeError(
+            f"{node.name}: dynamic shape {tuple(shape)}; export TFLite with batch 1."
+        )
     return tuple(int(n) for n in shape)
 
 

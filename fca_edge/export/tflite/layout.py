@@ -9,6 +9,7 @@ the program is a view and no transpose is left in the convolution stages.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -110,7 +111,7 @@ class Layout:
         return self.builder.shape(value.tensor)
 
     def reshaped(self, tensor: int, shape: Shape) -> int:
-        """Return the tensor with another stored shape; one operator however often it is asked for."""
+        """Return the tensor with another stored shape; one operator however often it is asked."""
         if self.builder.shape(tensor) == shape:
             return tensor
         if (tensor, shape) not in self._reshapes:
@@ -133,7 +134,9 @@ class Layout:
         if have == wanted:
             return Value(value.tensor, shape, perm)
         runs = together(have, wanted)
-        source = tuple(prod(value.logical[d] for d in run) for run in sorted(runs, key=have_key(have)))
+        source = tuple(
+            prod(value.logical[d] for d in run) for run in sorted(runs, key=have_key(have))
+        )
         moves = tuple(sorted(runs, key=have_key(have)).index(run) for run in runs)
         inputs = (self.reshaped(value.tensor, source), self.builder.ints(*moves))
         result = tuple(source[m] for m in moves)
@@ -146,7 +149,7 @@ class Layout:
         return self.reshaped(value.tensor, value.logical if shape is None else shape)
 
 
-def have_key(have: list[int]) -> object:
+def have_key(have: list[int]) -> Callable[[tuple[int, ...]], int]:
     """Sort key for runs of dimensions: where the run lies in memory."""
     return lambda run: have.index(run[0])
 

@@ -54,7 +54,9 @@ LOWERINGS: dict[str, Lowering] = {
 }
 
 
-def lower(program: ExportedProgram, profile: Profile, input_layout: str) -> tuple[GraphBuilder, int, int]:
+def lower(
+    program: ExportedProgram, profile: Profile, input_layout: str
+) -> tuple[GraphBuilder, int, int]:
     """Emit a whole program; returns the graph, the input tensor and the output tensor.
 
     Args:
@@ -92,7 +94,7 @@ def renamed(builder: GraphBuilder, tensor: int, name: str) -> Any:
 def weight(program: ExportedProgram, target: str) -> Tensor:
     """Return a parameter, buffer or lifted constant of the program."""
     state = program.state_dict.get(target)
-    found: Tensor = program.constants[target] if state is None else state  # type: ignore[assignment]
+    found: Tensor = program.constants[target] if state is None else state
     return found
 
 
@@ -109,7 +111,10 @@ def image_input(context: Context, node: fx.Node, layout: str) -> Value:
 def lower_node(context: Context, node: fx.Node) -> Lowered:
     """Lower one call, or evaluate it now when all of its inputs are constants."""
     name = str(node.target)
-    if all(isinstance(context.results[n.name], Tensor | tuple) and constant(context, n) for n in node.all_input_nodes):
+    if all(
+        isinstance(context.results[n.name], Tensor | tuple) and constant(context, n)
+        for n in node.all_input_nodes
+    ):
         return evaluate(context, node)
     if name not in LOWERINGS:
         shapes = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if "val" in n.meta]

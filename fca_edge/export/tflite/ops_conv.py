@@ -1,4 +1,4 @@
-"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME where it is what the program says."""
+"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME where the program says so."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ DILATED_DEPTHWISE_VERSION = 2
 
 def convolution(context: Context, node: fx.Node) -> Value:
     """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD where SAME would pad otherwise."""
-    weight = context.array(node.args[1])  # (out, in / groups, kh, kw)
+    weight = context.array(argument(node, 1, "weight"))  # (out, in / groups, kh, kw)
     bias = argument(node, 2, "bias")
-    stride, padding = (pair(argument(node, i, n, d)) for i, n, d in ((3, "stride", 1), (4, "padding", 0)))
+    stride, padding = (
+        pair(argument(node, i, n, d)) for i, n, d in ((3, "stride", 1), (4, "padding", 0))
+    )
     dilation, groups = pair(argument(node, 5, "dilation", 1)), argument(node, 6, "groups", 1)
-    value = context.layout.ordered(context.value(node.args[0]), NHWC)
+    value = context.layout.ordered(context.value(argument(node, 0, "input")), NHWC)
     batch, channels, height, width = value.logical
     same = all(
         same_padding(n, k, s, d) == (p, p)

@@ -33,7 +33,7 @@ def mul(context: Context, node: fx.Node) -> Value:
 
 def binary(context: Context, node: fx.Node, operator: str) -> Value:
     """Emit an operator of two operands that may broadcast and of which one may be constant."""
-    left, right = node.args[0], node.args[1]
+    left, right = argument(node, 0, "self"), argument(node, 1, "other")
     shape = shape_of(node)
     if context.is_constant(right):
         value = context.value(left)
@@ -112,7 +112,7 @@ def broadcast_shape(stored: Shape, value: Value, physical: Shape) -> Shape:
 
 def gelu(context: Context, node: fx.Node) -> Value:
     """GELU as one operator; exact or tanh as the program says."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     options = schema.GeluOptionsT()
     options.approximate = argument(node, 1, "approximate", "none") == "tanh"
     return unary(context, value, "GELU", options)
@@ -120,7 +120,7 @@ def gelu(context: Context, node: fx.Node) -> Value:
 
 def rsqrt(context: Context, node: fx.Node) -> Value:
     """Reciprocal square root in the form of the profile."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     tensor = inverse_root(context, value.tensor)
     return Value(tensor, value.shape, value.perm)
 
@@ -143,7 +143,7 @@ def unary(context: Context, value: Value, operator: str, options: Any = None) ->
 
 def softmax(context: Context, node: fx.Node) -> Value:
     """Softmax over the last dimension."""
-    value = context.layout.ordered(context.value(node.args[0]))
+    value = context.layout.ordered(context.value(argument(node, 0, "self")))
     dim = argument(node, 1, "dim")
     assert dim in (-1, len(value.perm) - 1)
     options = schema.SoftmaxOptionsT()

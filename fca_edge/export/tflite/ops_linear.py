@@ -17,8 +17,8 @@ KEEP_DIMS_VERSION = 5
 
 def linear(context: Context, node: fx.Node) -> Value:
     """Linear over the last dimension, in the form of the profile."""
-    value = context.layout.ordered(context.value(node.args[0]))
-    weight = context.array(node.args[1])  # (out, in)
+    value = context.layout.ordered(context.value(argument(node, 0, "input")))
+    weight = context.array(argument(node, 1, "weight"))  # (out, in)
     bias = bias_of(context, argument(node, 2, "bias"), weight.shape[0])
     form = pointwise if context.profile.linear == "conv_2d" else fully_connected
     return plain(form(context, value, weight, bias), shape_of(node))
@@ -41,7 +41,9 @@ def fully_connected(context: Context, value: Value, weight: Array, bias: Array) 
 def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """1x1 CONV_2D over a 4-D tensor, (1, 1, rows, in) unless it already is an image."""
     stored, (units, width) = context.layout.stored(value), weight.shape
-    shape = stored if len(stored) == 4 and stored[-1] == width else (1, 1, prod(stored) // width, width)
+    shape = (
+        stored if len(stored) == 4 and stored[-1] == width else (1, 1, prod(stored) // width, width)
+    )
     options = schema.Conv2DOptionsT()
     options.strideH = options.strideW = 1
     options.padding = schema.Padding.VALID
@@ -55,7 +57,8 @@ def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int
 
 def matmul(context: Context, node: fx.Node) -> Value:
     """Batched product; a transposed second operand is read in place (`adj_y`)."""
-    a, b = context.layout.ordered(context.value(node.args[0])), context.value(node.args[1])
+    a = context.layout.ordered(context.value(argument(node, 0, "self")))
+    b = context.value(argument(node, 1, "other"))
     rank = len(b.perm)
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     adjoint = memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)

@@ -17,10 +17,14 @@ from fca_edge.export.tflite.ops_elementwise import constant_beside, inverse_root
 
 def mean(context: Context, node: fx.Node) -> Value:
     """Mean over some dimensions."""
-    value, shape = context.value(node.args[0]), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
     rank = len(value.perm)
     dims = [positive(d, rank) for d in argument(node, 1, "dim")]
-    if dims == [rank - 1] and last_in_memory(context, value) and argument(node, 2, "keepdim", False):
+    if (
+        dims == [rank - 1]
+        and last_in_memory(context, value)
+        and argument(node, 2, "keepdim", False)
+    ):
         out = mean_of_last(context, value.tensor)
         reduced = tuple(1 if d == value.perm[-1] else n for d, n in enumerate(value.shape))
         return Value(out, reduced, value.perm)
@@ -56,7 +60,7 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
 
     Statistics are of the centred tensor, so nothing cancels.
     """
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "input"))
     width = value.logical[-1]
     if not last_in_memory(context, value):
         value = context.layout.ordered(value)
@@ -86,8 +90,11 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
 
 def batch_norm(context: Context, node: fx.Node) -> Value:
     """BatchNorm in evaluation mode as MUL and ADD; folded networks have none."""
-    value = context.value(node.args[0])
-    gain, shift, centre, variance = (context.array(node.args[i]) for i in (1, 2, 3, 4))
+    value = context.value(argument(node, 0, "input"))
+    names = ("weight", "bias", "running_mean", "running_var")
+    gain, shift, centre, variance = (
+        context.array(argument(node, i, name)) for i, name in enumerate(names, 1)
+    )
     factor = gain / np.sqrt(variance + argument(node, 7, "eps", 1e-5))
     shape = shape_of(node)
     tensor = value.tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from torch import fx
@@ -15,21 +17,21 @@ MOST_CONCATENATED = 5
 
 def reshape(context: Context, node: fx.Node) -> Value:
     """reshape, view, flatten, unflatten, unsqueeze, squeeze: to the shape the program states."""
-    value, shape = context.value(node.args[0]), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
     edited = view(value, shape)
     return edited if edited is not None else plain(context.layout.ordered(value).tensor, shape)
 
 
 def permute(context: Context, node: fx.Node) -> Value:
     """Permute: only the view changes."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     dims = argument(node, 1, "dims")
     return value.permute(tuple(positive(d, len(value.perm)) for d in dims))
 
 
 def transpose(context: Context, node: fx.Node) -> Value:
     """Transpose of two dimensions: only the view changes."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     rank = len(value.perm)
     dims = list(range(rank))
     a, b = (positive(argument(node, i, n), rank) for i, n in ((1, "dim0"), (2, "dim1")))
@@ -39,12 +41,12 @@ def transpose(context: Context, node: fx.Node) -> Value:
 
 def identity(context: Context, node: fx.Node) -> Value:
     """Clone, contiguous, dropout in evaluation mode: nothing to do."""
-    return context.value(node.args[0])
+    return context.value(argument(node, 0, "self"))
 
 
 def concatenate(context: Context, node: fx.Node) -> Value:
     """Concatenate along one dimension, on stored tensors of the logical shape without its 1s."""
-    values = [context.value(item) for item in node.args[0]]
+    values = [context.value(item) for item in argument(node, 0, "tensors")]
     shape = shape_of(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
@@ -88,7 +90,7 @@ def concatenated(context: Context, inputs: tuple[int, ...], axis: int) -> int:
 
 def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     """Split into equal parts along one dimension."""
-    value = context.layout.ordered(context.value(node.args[0]))
+    value = context.layout.ordered(context.value(argument(node, 0, "self")))
     shape = value.logical
     size = argument(node, 1, "split_size")
     dim = positive(argument(node, 2, "dim", 0), len(shape))
@@ -106,8 +108,8 @@ def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
 
 def get_item(context: Context, node: fx.Node) -> Value:
     """Take one of several results."""
-    found = context.results[node.args[0].name]  # type: ignore[union-attr]
-    item: Value = found[node.args[1]]  # type: ignore[index, assignment]
+    parts: Any = context.results[argument(node, 0, "a").name]
+    item: Value = parts[argument(node, 1, "b")]
     return item
 
 
@@ -129,7 +131,7 @@ def stored_slice(context: Context, value: Value, begin: Shape, size: Shape) -> V
 
 def cut(context: Context, node: fx.Node) -> Value:
     """Slice with step 1 along one dimension."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     shape = shape_of(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     start = argument(node, 2, "start", 0) or 0
@@ -141,7 +143,7 @@ def cut(context: Context, node: fx.Node) -> Value:
 
 def select(context: Context, node: fx.Node) -> Value:
     """Take one index of a dimension, which disappears."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     rank = len(value.perm)
     dim = positive(argument(node, 1, "dim"), rank)
     index = positive(argument(node, 2, "index"), value.logical[dim])
@@ -155,9 +157,9 @@ def select(context: Context, node: fx.Node) -> Value:
 
 def roll(context: Context, node: fx.Node) -> Value:
     """Cyclic shift: two slices swapped, one dimension after the other."""
-    value = context.value(node.args[0])
-    for shift, dim in zip(node.args[1], node.args[2]):  # type: ignore[arg-type]
-        value = rolled(context, value, int(shift), int(dim))  # type: ignore[arg-type]
+    value = context.value(argument(node, 0, "self"))
+    for shift, dim in zip(argument(node, 1, "shifts"), argument(node, 2, "dims")):
+        value = rolled(context, value, int(shift), int(dim))
     return value
 
 
@@ -176,7 +178,7 @@ def rolled(context: Context, value: Value, shift: int, dim: int) -> Value:
 
 def pad(context: Context, node: fx.Node) -> Value:
     """Zero padding of the last dimensions, in memory order; negative amounts crop first."""
-    value = context.value(node.args[0])
+    value = context.value(argument(node, 0, "self"))
     amounts = list(argument(node, 1, "pad"))
     rank = len(value.perm)
     before, after = [0] * rank, [0] * rank
@@ -200,4 +202,3 @@ def padded(context: Context, value: Value, before: list[int], after: list[int]) 
     amounts = context.builder.constant(np.asarray(table, np.int32))
     out = context.emit("PAD", (source, amounts), shape, schema.PadOptionsT())
     return Value(out, shape, value.perm)
-

@@ -35,7 +35,7 @@ class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
         super().__init__()
         self.array = array
 
-    def Pack(self, builder: Any) -> int:  # noqa: N802 (the schema's name)
+    def Pack(self, builder: Any) -> int:
         """Write the data, then the table around it."""
         data = None
         if self.array is not None and self.array.size:

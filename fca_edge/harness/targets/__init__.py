@@ -1,0 +1,1 @@
+"""Targets by the names that the command line takes."""

@@ -1,0 +1,46 @@
+# Everything that a clone needs; see README.md. Environments are made inside the clone.
+PYTHON ?= python3
+VENV := .venv
+OLD := .venv-tflite-2.14
+BIN := $(VENV)/bin
+OUT := models/out
+export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
+
+.PHONY: demo test test-slow lint bench clean setup
+
+setup: $(VENV)/.done $(OLD)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(OLD)/.done: $(VENV)/.done
+	$(BIN)/fca-edge targets setup local
+	touch $@
+
+# The main job on real input: a trained FcaFormer, proven, measured beside its rivals.
+demo: setup
+	$(BIN)/python models/digits/split.py $(OUT)/digits-images
+	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
+	    --profile modern,tflite-2.14 --images $(OUT)/digits-images/test --out $(OUT) --force
+	$(BIN)/python bench/digits_accuracy.py --out $(OUT) --images $(OUT)/digits-images/test
+	$(BIN)/fca-edge bench --suite quick --threads 2 --out $(OUT)
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# What the project promises, measured: exactness, parity, graphs, latency, cost of an export.
+bench: setup
+	$(BIN)/python bench/must_show.py
+
+clean:
+	rm -rf $(VENV) $(OLD) $(OUT) bench/out

@@ -1,0 +1,140 @@
+"""What the subcommands share: consoles, parameter types, JSON output, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fca_edge.store import write_text
+from fca_edge.zoo.specs import ZOO
+
+# Tables go to standard output, everything that moves or warns to standard error.
+# In a pipe or a log there is no terminal's width to keep to.
+WIDE = 150
+OUT = Console(width=None if sys.stdout.isatty() else WIDE)
+ERR = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE)
+
+# Newer versions of click declare the class generic; 8.1 cannot subscript it.
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
+
+class Variant(ParamType):
+    """A network of the zoo, completed by name; wrong names are judged by the zoo itself."""
+
+    name = "variant"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in ZOO if name.startswith(incomplete)]
+
+
+class Listed(ParamType):
+    """A comma-separated list of known words."""
+
+    name = "list"
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        words = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
+        wrong = [word for word in words if word not in self.known]
+        if wrong or not words:
+            self.fail(
+                f"{value!r}: expected {', '.join(self.known)}, separated by commas.", param, ctx
+            )
+        return words
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        head, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
+
+
+def table(*columns: str) -> Table:
+    """Start a table with the tool's look; long names fold instead of being cut."""
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    for number, column in enumerate(columns):
+        made.add_column(column, overflow="fold", justify="left" if number == 0 else "right")
+    return made
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --json FILE; `-` is standard output."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        help="Write the result as JSON to a file, or to standard output with '-'.",
+    )(function)
+
+
+def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
+    """Write JSON where --json said; tells whether standard output is taken by it."""
+    if file is None:
+        return False
+    text = json.dumps(content, indent=2) + "\n"
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return True
+    write_text(file, text, force)
+    return False
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Show one moving line that tells the current step."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=ERR, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+@contextmanager
+def counted(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar that advances by one at each new step."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=ERR, transient=True) as progress:
+        task = progress.add_task("starting", total=total)
+        begun = False
+
+        def step(text: str) -> None:
+            nonlocal begun
+            progress.update(task, description=text, advance=1 if begun else 0)
+            begun = True
+
+        yield step

@@ -1,0 +1,79 @@
+"""Which artefacts are measured, on which runtime, how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.harness.runtimes import RUNTIMES, Runtime
+from fca_edge.records import Artefact
+from fca_edge.store import read_json, sha256_of
+
+# What `fca-edge bench` measures without arguments, and with --suite.
+SUITES: dict[str, tuple[str, ...]] = {
+    "quick": ("l1", "convnext_tiny", "swin_tiny"),
+    "standard": ("l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"),
+    "full": (
+        *("l1", "l2", "l3", "l4"),
+        *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
+        *("swin_tiny", "swin_small", "swin_base"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One artefact on one runtime."""
+
+    path: Path
+    artefact: Artefact
+    runtime: Runtime
+
+
+def job_for(path: Path, runtime_name: str | None = None) -> Job:
+    """Pair an artefact with its own runtime, or with the one asked for.
+
+    Raises:
+        FcaEdgeError: no such file, or neither ONNX nor TFLite.
+        UsageError: a runtime that cannot load the file.
+    """
+    if not path.is_file():
+        raise FcaEdgeError(f"{path}: no such artefact; `fca-edge export` makes one.")
+    facts = described(path)
+    names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
+    if not names:
+        raise FcaEdgeError(f"{path}: neither .onnx nor .tflite.")
+    default = facts.profile if facts.profile in names else names[0]
+    name = runtime_name or default
+    if name not in RUNTIMES:
+        raise UsageError(
+            f"unknown runtime '{name}'.{nearest(name, RUNTIMES)} Known: {', '.join(RUNTIMES)}."
+        )
+    if name not in names:
+        raise UsageError(f"{name} does not load {path.suffix} files; use {' or '.join(names)}.")
+    return Job(path, facts, RUNTIMES[name])
+
+
+def described(path: Path) -> Artefact:
+    """Describe a file from its manifest, or as unknown where it has none.
+
+    Raises:
+        FcaEdgeError: the manifest is of another file.
+    """
+    digest = sha256_of(path)
+    beside = path.with_name(path.name + ".json")
+    facts: dict[str, Any] = read_json(beside) if beside.is_file() else {}
+    if facts and facts.get("sha256") != digest:
+        raise FcaEdgeError(f"{path}: its checksum is not that of {beside.name}; export it again.")
+    return Artefact(
+        file=path.name,
+        sha256=digest,
+        file_bytes=path.stat().st_size,
+        variant=facts.get("source", {}).get("variant", "unknown"),
+        precision=facts.get("precision", "unknown"),
+        profile=facts.get("profile", "unknown"),
+        trained=bool(facts.get("trained", False)),
+        folded=bool(facts.get("folded", False)),
+    )

@@ -1,0 +1,61 @@
+"""Statistics derived from a record's samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from fca_edge.records import Record
+
+# Least that an interval of so few process medians can promise: with five, their
+# smallest and largest enclose the true median in 1 - 2 / 2**5 of all cases.
+CONFIDENCE = 0.90
+DRIFT = 0.10
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median of process medians with a distribution-free interval, and p90 of all samples; in ns.
+
+    The interval is None where there are too few processes for one.
+    """
+
+    median_ns: float
+    low_ns: float | None
+    high_ns: float | None
+    p90_ns: float
+
+
+def latency(record: Record) -> Latency:
+    """Summarise a record's latency samples."""
+    medians = [float(np.median(samples)) for samples in record.latency_ns]
+    low, high = median_interval(medians)
+    everything = np.concatenate([np.asarray(s, np.float64) for s in record.latency_ns])
+    return Latency(float(np.median(medians)), low, high, float(np.percentile(everything, 90)))
+
+
+def median_interval(values: list[float]) -> tuple[float | None, float | None]:
+    """Confidence interval of a median from order statistics; (None, None) where none exists."""
+    found = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+    if not (np.isfinite(found.low) and np.isfinite(found.high)):
+        return None, None
+    return float(found.low), float(found.high)
+
+
+def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
+    """Ratio of two interleaved records' latencies, a over b, process by process.
+
+    Returns the median of the paired ratios and its interval.
+    """
+    pairs = [float(np.median(x)) / float(np.median(y)) for x, y in zip(a.latency_ns, b.latency_ns)]
+    return (float(np.median(pairs)), *median_interval(pairs))
+
+
+def drifts(samples: tuple[int, ...]) -> bool:
+    """Tell whether one process's samples rise steadily, which means throttling."""
+    if len(samples) < 10:
+        return False
+    slope = stats.theilslopes(samples).slope
+    return bool(slope * len(samples) > DRIFT * np.median(samples))

@@ -1,0 +1,31 @@
+"""A target is five verbs; nothing above them knows which it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from fca_edge.harness.call import Event
+from fca_edge.harness.runtimes import Runtime
+from fca_edge.records import TargetInfo
+
+
+class Target(Protocol):
+    """Where artefacts are measured."""
+
+    def push(self, path: Path) -> str:
+        """Bring a file to the target; returns its path there."""
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Fetch a file from the target."""
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the agent there in a fresh process; returns its events by name."""
+
+    def info(self) -> TargetInfo:
+        """Describe the machine."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""

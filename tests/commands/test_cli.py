@@ -1,0 +1,223 @@
+"""The command line: every bad input is one line with its exit code, every good one a table."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import golden_data
+import pytest
+import torch
+from conftest import DIGITS
+from safetensors.torch import load_file
+
+from fca_edge.export.pipeline import Exported
+
+
+def fca_edge(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fca_edge", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stderr
+    line = done.stderr.strip()
+    assert line.startswith("fca-edge: error: ")
+    assert "\n" not in line
+    for word in words:
+        assert word in line
+
+
+class Attack:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("true",)
+
+
+def test_truncated_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(DIGITS.read_bytes()[:1000])
+    refused(
+        fca_edge("export", "--variant", "micro", "--checkpoint", path, "--out", tmp_path / "o"),
+        1,
+        "truncated",
+    )
+
+
+def test_pickle_with_code(tmp_path: Path) -> None:
+    torch.save({"model": Attack()}, tmp_path / "attack.pth")
+    done = fca_edge(
+        "export",
+        "--variant",
+        "l1",
+        "--checkpoint",
+        tmp_path / "attack.pth",
+        "--out",
+        tmp_path / "o",
+    )
+    refused(done, 1, "refused", "posix.system")
+
+
+def test_wrong_variant(tmp_path: Path) -> None:
+    done = fca_edge("export", "--variant", "l2", "--checkpoint", DIGITS, "--out", tmp_path / "o")
+    refused(done, 1, "is not a l2", "The file fits --variant micro")
+
+
+def test_wrong_image_size(tmp_path: Path) -> None:
+    done = fca_edge("export", "--checkpoint", DIGITS, "--img-size", 64, "--out", tmp_path / "o")
+    refused(done, 2, "--img-size 64", "96")
+
+
+def test_unwritable_output(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = fca_edge("export", "--checkpoint", DIGITS, "--out", tmp_path / "file" / "out")
+    refused(done, 1, "cannot write there", "choose another --out")
+
+
+def test_unknown_variant(tmp_path: Path) -> None:
+    refused(
+        fca_edge("export", "--variant", "convnext_tny", "--out", tmp_path / "o"),
+        2,
+        "Did you mean 'convnext_tiny'?",
+    )
+
+
+def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+    state = load_file(DIGITS)
+    state["head.bias"][0] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    done = fca_edge(
+        "export",
+        "--variant",
+        "micro",
+        "--checkpoint",
+        tmp_path / "nan.pth",
+        "--out",
+        tmp_path / "o",
+    )
+    refused(done, 1, "'head.bias'", "NaN")
+
+
+def test_existing_file(exported: list[Exported]) -> None:
+    out = exported[0].path.parent
+    refused(
+        fca_edge("export", "--checkpoint", DIGITS, "--out", out), 1, "exists already", "--force"
+    )
+
+
+def test_ambiguous_weights(tmp_path: Path) -> None:
+    state = golden_data.state("micro", 0)
+    torch.save({"model": state, "model_ema": state}, tmp_path / "both.pth")
+    done = fca_edge(
+        "export",
+        "--variant",
+        "micro",
+        "--checkpoint",
+        tmp_path / "both.pth",
+        "--out",
+        tmp_path / "o",
+    )
+    refused(done, 2, "--weights model_ema")
+
+
+def test_unknown_command_and_profile() -> None:
+    done = fca_edge("exprot")
+    assert (done.returncode, "Did you mean 'export'?" in done.stderr) == (2, True)
+    done = fca_edge("export", "--variant", "l1", "--profile", "old")
+    assert (done.returncode, "modern, tflite-2.14" in done.stderr) == (2, True)
+
+
+def test_missing_artefact_and_target(exported: list[Exported]) -> None:
+    refused(fca_edge("bench", "none.onnx"), 1, "no such artefact")
+    refused(fca_edge("bench", exported[0].path, "--target", "arm"), 6, "--target arm")
+    refused(fca_edge("bench", exported[0].path, "--target", "moon"), 2, "unknown target")
+
+
+def test_export_says_what_it_took(tmp_path: Path) -> None:
+    state = load_file(DIGITS)
+    torch.save({"model": state, "model_ema": state}, tmp_path / "both.pth")
+    words = (
+        "export",
+        "--variant",
+        "micro",
+        "--checkpoint",
+        tmp_path / "both.pth",
+        "--weights",
+        "model_ema",
+        "--format",
+        "tflite",
+    )
+    done = fca_edge(*words, "--out", tmp_path / "o", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert "'model_ema' of model, model_ema" in done.stderr
+    (told,) = json.loads(done.stdout)
+    assert told["source"]["chosen"].startswith("'model_ema'")
+    assert told["source"]["num_classes"] == 10
+
+
+def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_path: Path) -> None:
+    words = (
+        "bench",
+        *[item.path for item in exported],
+        "--runs",
+        2,
+        "--processes",
+        1,
+        "--warmup",
+        0,
+        "--threads",
+        3,
+    )
+    done = fca_edge(*words, "--json", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    assert "digits-fp32.onnx" in done.stdout
+    assert "3 threads on" in done.stdout
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["schema"] == "fca_edge.records/1"
+    assert len(document["records"]) == 3
+    refused(fca_edge(*words, "--json", tmp_path / "r.json"), 1, "--force")
+
+
+def test_verify_command(exported: list[Exported]) -> None:
+    done = fca_edge("verify", exported[1].path, "--checkpoint", DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("equal") == 2
+
+
+def test_models_as_json() -> None:
+    rows = {row["variant"]: row for row in json.loads(fca_edge("models", "--json", "-").stdout)}
+    assert rows["l1"]["params_millions"] == 6.188
+    assert rows["swin_tiny"]["published_latency_ms"] == 588
+
+
+def test_targets() -> None:
+    assert (
+        json.loads(fca_edge("targets", "list", "--json", "-").stdout)[0]["runtime"] == "onnxruntime"
+    )
+    assert fca_edge("targets", "check", "local").returncode == 0
+    assert "is set up" in fca_edge("targets", "setup", "local").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    assert "_FCA_EDGE_COMPLETE" in fca_edge("completion", shell).stdout
+
+
+def test_variants_complete() -> None:
+    asked = {
+        "_FCA_EDGE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "fca-edge export --variant sw",
+        "COMP_CWORD": "3",
+    }
+    done = fca_edge(env={**os.environ, **asked})
+    assert "swin_tiny" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["export", "bench", "verify", "models", "targets", "completion"]
+)
+def test_help_has_examples(command: str) -> None:
+    done = fca_edge(command, "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout

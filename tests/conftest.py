@@ -1,0 +1,42 @@
+"""Networks and images that many tests share; every parameter and buffer is random."""
+
+from pathlib import Path
+
+import golden_data
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.plan import Request
+from fca_edge.export.source import Wanted
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Two workers share two cores; spinning threads of both would wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def micro() -> nn.Module:
+    """Micro with hard weights: negative and near-zero scale factors among them."""
+    return golden_data.network("micro", golden_data.HARD)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """Two images for micro, (2, 3, 96, 96)."""
+    return torch.cat([golden_data.image("micro", seed) for seed in (1, 2)])
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
+    """The digits checkpoint as ONNX, TFLite modern and TFLite 2.14."""
+    wanted = Wanted(None, DIGITS, None, None, None)
+    out = tmp_path_factory.mktemp("exported")
+    request = Request(wanted, out, profiles=("modern", "tflite-2.14"))
+    return run_export(request, lambda text: None)

@@ -1,0 +1,165 @@
+"""Each lowering, run by LiteRT, computes what torch computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.export.profiles import PROFILES, Profile
+from fca_edge.export.tflite.emit import operator_counts, to_tflite
+from fca_edge.verify import run_artefact
+
+
+class Apply(nn.Module):
+    """A function as a module, with parameters if it wants some."""
+
+    def __init__(self, function, **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def grown(module: nn.Module) -> nn.Module:
+    """Give every parameter and buffer a random value."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data = torch.randn(tensor.shape, generator=generator).abs() + 0.1
+    return module.eval()
+
+
+CASES = {
+    "conv_same": (Apply(lambda m, x: m.c(x), c=nn.Conv2d(3, 5, 3, padding=1)), (1, 3, 8, 8)),
+    "conv_stride_2_even": (Apply(lambda m, x: m.c(x), c=nn.Conv2d(3, 5, 3, 2, 1)), (1, 3, 8, 10)),
+    "conv_stride_2_odd": (Apply(lambda m, x: m.c(x), c=nn.Conv2d(3, 5, 3, 2, 1)), (1, 3, 9, 7)),
+    "conv_valid": (Apply(lambda m, x: m.c(x), c=nn.Conv2d(3, 5, 2, 2)), (1, 3, 8, 8)),
+    "conv_no_bias": (Apply(lambda m, x: m.c(x), c=nn.Conv2d(3, 5, 1, bias=False)), (1, 3, 4, 4)),
+    "depthwise": (
+        Apply(lambda m, x: m.c(x), c=nn.Conv2d(6, 6, 7, padding=3, groups=6)),
+        (1, 6, 9, 8),
+    ),
+    "depthwise_stride_4": (
+        Apply(lambda m, x: m.c(x), c=nn.Conv2d(6, 6, 7, 4, 3, groups=6)),
+        (1, 6, 14, 14),
+    ),
+    "depthwise_dilated": (
+        Apply(
+            lambda m, x: m.c(x),
+            c=nn.Conv2d(6, 6, (3, 7), padding=(3, 3), dilation=(3, 1), groups=6),
+        ),
+        (1, 6, 9, 9),
+    ),
+    "linear_tokens": (Apply(lambda m, x: m.f(x), f=nn.Linear(6, 4)), (1, 5, 6)),
+    "linear_grid": (
+        Apply(lambda m, x: m.f(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), f=nn.Linear(6, 4)),
+        (1, 6, 3, 5),
+    ),
+    "linear_no_bias": (Apply(lambda m, x: m.f(x), f=nn.Linear(6, 4, bias=False)), (1, 5, 6)),
+    "norm": (Apply(lambda m, x: m.n(x), n=nn.LayerNorm(6)), (1, 5, 6)),
+    "norm_bare": (Apply(lambda m, x: F.layer_norm(x, (6,), eps=1e-6)), (1, 4, 6)),
+    "norm_channels": (
+        Apply(lambda m, x: m.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), n=nn.LayerNorm(3)),
+        (1, 3, 4, 5),
+    ),
+    "batch_norm": (Apply(lambda m, x: m.b(x), b=nn.BatchNorm2d(3)), (1, 3, 4, 5)),
+    "mean_image": (Apply(lambda m, x: x.mean((2, 3))), (1, 3, 4, 5)),
+    "mean_grid": (Apply(lambda m, x: x.permute(0, 2, 3, 1).mean((1, 2))), (1, 3, 4, 5)),
+    "mean_last": (Apply(lambda m, x: x - x.mean(-1, keepdim=True)), (1, 5, 6)),
+    "gelu": (Apply(lambda m, x: F.gelu(x)), (1, 5, 6)),
+    "rsqrt": (Apply(lambda m, x: torch.rsqrt(x * x + 1.0)), (1, 5, 6)),
+    "softmax": (Apply(lambda m, x: x.softmax(-1)), (1, 2, 5, 6)),
+    "scores": (Apply(lambda m, x: x @ x.transpose(-2, -1)), (1, 2, 5, 6)),
+    "heads": (
+        Apply(
+            lambda m, x: torch.cat(
+                [p.flatten(2) for p in x.reshape(1, 5, 4, 3).transpose(1, 2).split(2, 1)], 2
+            )
+        ),
+        (1, 5, 12),
+    ),
+    "cat_channels": (Apply(lambda m, x: torch.cat([x, x * 2.0], 1)), (1, 3, 4, 5)),
+    "cat_seven": (Apply(lambda m, x: torch.cat([x * float(i) for i in range(7)], 1)), (1, 3, 4)),
+    "roll": (Apply(lambda m, x: torch.roll(x, (-2, 1), (1, 2))), (1, 4, 5, 3)),
+    "slice": (Apply(lambda m, x: x[..., 2:5] + x[..., -3:]), (1, 4, 7)),
+    "select": (Apply(lambda m, x: x[:, :, 1]), (1, 4, 3, 5)),
+    "pad": (Apply(lambda m, x: F.pad(x, (1, 2, 0, 3))), (1, 3, 4, 5)),
+    "pad_and_crop": (Apply(lambda m, x: F.pad(x, (3, -2, -1, 2))), (1, 3, 6, 7)),
+    "broadcast_vector": (Apply(lambda m, x: x * torch.arange(6.0) + torch.ones(6)), (1, 5, 6)),
+    "broadcast_per_token": (Apply(lambda m, x: x * x[..., :1]), (1, 5, 6)),
+    "broadcast_heads": (
+        Apply(lambda m, x: x + torch.arange(2.0).reshape(1, 2, 1, 1)),
+        (1, 2, 5, 6),
+    ),
+    "broadcast_channels": (
+        Apply(lambda m, x: m.c(x) * torch.arange(1.0, 6.0).reshape(-1, 1, 1), c=nn.Conv2d(3, 5, 1)),
+        (1, 3, 4, 4),
+    ),
+    "windows": (
+        Apply(lambda m, x: x.reshape(1, 2, 2, 2, 3, 5).transpose(2, 3).reshape(4, 6, 5) * 2.0),
+        (1, 4, 6, 5),
+    ),
+    "layouts_meet": (
+        Apply(lambda m, x: m.c(x) + x.transpose(2, 3).contiguous(), c=nn.Conv2d(3, 3, 1)),
+        (1, 3, 4, 4),
+    ),
+}
+
+
+def run(module: nn.Module, image: Tensor, path: Path, profile: Profile) -> np.ndarray:
+    program = torch.export.export(module, (image,))
+    to_tflite(program, profile, "{}", path, "nchw")
+    arrays, _ = run_artefact(path, profile.runtimes[0], image.numpy())
+    return arrays["logits"]
+
+
+class Fixed(nn.Module):
+    """Wrap a case so that its 4-D input of the artefact becomes the case's shape."""
+
+    def __init__(self, inner: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inner, self.shape = inner, shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.reshape(self.shape))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lowering(name: str, tmp_path: Path) -> None:
+    module, shape = CASES[name]
+    image = torch.randn((1,) * (4 - len(shape)) + shape, generator=torch.Generator().manual_seed(2))
+    wrapped = Fixed(grown(module), shape)
+    with torch.no_grad():
+        expected = wrapped(image).numpy()
+    got = run(wrapped, image, tmp_path / "case.tflite", PROFILES["modern"])
+    assert got.shape == expected.shape
+    # One operator or two in float32: a few units in the last place of values below 100.
+    assert np.abs(got - expected).max() <= 2e-5 * max(1.0, np.abs(expected).max())
+
+
+def test_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
+    module = Apply(lambda m, x: m.inner(x), inner=Apply(lambda m, x: torch.cumsum(x, 2)))
+    with pytest.raises(
+        FcaEdgeError, match=r"aten\.cumsum\.default on shapes \[\(1, 3, 4, 4\)\], in module inner"
+    ):
+        run(module, torch.ones(1, 3, 4, 4), tmp_path / "case.tflite", PROFILES["modern"])
+    assert not (tmp_path / "case.tflite").exists()
+
+
+def test_no_transposes_in_convolution_stages(tmp_path: Path) -> None:
+    from fca_edge.zoo.build import build
+    from fca_edge.zoo.randomise import randomise
+
+    network = randomise(build("convnext_tiny", 64, 10))
+    program = torch.export.export(network, (torch.zeros(1, 3, 64, 64),))
+    to_tflite(program, PROFILES["modern"], "{}", tmp_path / "c.tflite")
+    counts = operator_counts(tmp_path / "c.tflite")
+    assert "TRANSPOSE" not in counts
+    assert "RESHAPE" not in counts

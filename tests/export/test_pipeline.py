@@ -1,0 +1,167 @@
+"""Export end to end: proven files with manifests, or nothing at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import DIGITS
+
+from fca_edge.errors import FcaEdgeError, NotEquivalentError, TargetUnavailableError, UsageError
+from fca_edge.export import artefact
+from fca_edge.export.again import verify_again
+from fca_edge.export.manifest import read_manifest
+from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.plan import Request
+from fca_edge.export.profiles import PROFILES
+from fca_edge.export.source import Wanted
+from fca_edge.export.tflite import emit
+from fca_edge.harness.runtimes import OLD_TFLITE_VARIABLE
+from fca_edge.store import sha256_of
+
+RANDOM = Wanted("micro", None, None, None, None)
+
+
+def quiet(text: str) -> None:
+    """Take a progress line and say nothing."""
+
+
+def test_three_artefacts_are_proven(exported: list[Exported]) -> None:
+    names = [item.path.name for item in exported]
+    assert names == ["digits-fp32.onnx", "digits-fp32.tflite", "digits-fp32-tflite-2.14.tflite"]
+    for item in exported:
+        told = read_manifest(item.path)
+        assert told["sha256"] == sha256_of(item.path)
+        assert told["trained"] is True
+        assert told["verification"]["not_checked_on"] == []
+        for found in told["verification"]["runtimes"]:
+            assert found["snr_db"] >= told["verification"]["floor_db"]
+            assert found["top1_agreement"] == 1.0
+
+
+def test_the_modern_file_is_one_partition_and_right_on_the_old_runtime(
+    exported: list[Exported],
+) -> None:
+    found = {r["runtime"]: r for r in exported[1].manifest["verification"]["runtimes"]}
+    assert found["litert"]["partitions"] == 1
+    assert found["litert"]["delegate"] == "XNNPACK"
+    assert found["tflite-2.14"]["snr_db"] >= 110
+
+
+def test_the_approximation_is_named(exported: list[Exported]) -> None:
+    assert exported[0].manifest["approximations"] == exported[1].manifest["approximations"] == []
+    (named,) = exported[2].manifest["approximations"]
+    assert named.startswith("gelu: tanh form instead of erf at ")
+
+
+def test_exact_on_request(tmp_path: Path) -> None:
+    request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), exact=True)
+    (done,) = run_export(request, quiet)
+    assert done.manifest["approximations"] == []
+    assert done.manifest["verification"]["runtimes"][0]["snr_db"] >= 110
+
+
+def test_metadata_of_tflite(exported: list[Exported]) -> None:
+    told = json.loads(emit.read_metadata(exported[1].path) or "")
+    assert told["variant"] == "micro"
+    assert told["profile"] == "modern"
+    assert told["input_layout"] == "nhwc"
+    assert json.loads(told["labels"]) == [str(n) for n in range(10)]
+
+
+def test_nchw_input(tmp_path: Path) -> None:
+    (done,) = run_export(Request(RANDOM, tmp_path, ("tflite",), input_layout="nchw"), quiet)
+    assert done.manifest["input_layout"] == "nchw"
+    assert done.manifest["operators"]["TRANSPOSE"] > 0
+
+
+def test_random_weights_say_so(tmp_path: Path) -> None:
+    (done,) = run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
+    assert done.manifest["trained"] is False
+    assert done.manifest["source"]["checkpoint"] is None
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(FcaEdgeError, match="exists already; overwrite with --force"):
+        run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+    run_export(Request(RANDOM, tmp_path, ("onnx",), force=True), quiet)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_one_perturbed_weight_leaves_no_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutation test of artefacts: a weight is changed between proof and writing."""
+    original = artefact.write_artefact
+
+    def perturbed(request, program, output, metadata, path):
+        name = next(n for n in program.state_dict if n.endswith("layer_2.blocks.1.mlp.fc1.weight"))
+        kept = program.state_dict[name].clone()
+        program.state_dict[name].data.view(-1)[0] += 0.05
+        counts = original(request, program, output, metadata, path)
+        program.state_dict[name].data.copy_(kept)
+        return counts
+
+    monkeypatch.setattr("fca_edge.export.pipeline.write_artefact", perturbed)
+    with pytest.raises(NotEquivalentError, match="is refused") as caught:
+        run_export(Request(RANDOM, tmp_path, (kind,)), quiet)
+    assert "layer_2.blocks.1.mlp" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_artefact_below_its_floor_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fca_edge.export.plan.EXACT_SNR_DB", 400.0)
+    with pytest.raises(NotEquivalentError, match="less than 400 dB"):
+        run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_old_profile_needs_its_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(TargetUnavailableError, match="fca-edge targets setup local"):
+        run_export(Request(RANDOM, tmp_path / "out", ("tflite",), ("tflite-2.14",)), quiet)
+    (done,) = run_export(Request(RANDOM, tmp_path / "out", ("tflite",)), quiet)
+    assert done.manifest["verification"]["not_checked_on"] == ["tflite-2.14"]
+
+
+def test_dynamic_batch_is_not_for_tflite(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--dynamic-batch is for ONNX only"):
+        run_export(Request(RANDOM, tmp_path, dynamic_batch=True), quiet)
+
+
+def test_checkpoint_in_the_training_scripts_form(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    path = tmp_path / "best.pth"
+    torch.save({"model": load_file(DIGITS), "epoch": 1}, path)
+    wanted = Wanted("micro", path, None, None, None)
+    (done,) = run_export(Request(wanted, tmp_path / "out", ("onnx",)), quiet)
+    assert done.path.name == "fcaformer_micro-fp32.onnx"
+    assert done.manifest["source"]["num_classes"] == 10
+    assert done.manifest["source"]["chosen"] == "'model' of model"
+
+
+def test_verify_again(exported: list[Exported]) -> None:
+    for item in exported:
+        found = verify_again(item.path, DIGITS, None, None, 2)
+        assert found
+        assert all(short is None for _, short in found)
+    with pytest.raises(UsageError, match="name it with --checkpoint"):
+        verify_again(exported[0].path, None, None, None, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"])
+def test_real_networks(variant: str, tmp_path: Path) -> None:
+    wanted = Wanted(variant, None, None, None, None)
+    done = run_export(Request(wanted, tmp_path, profiles=tuple(PROFILES)), quiet)
+    modern = next(item for item in done if item.path.name.endswith("fp32.tflite"))
+    assert modern.manifest["verification"]["runtimes"][0]["partitions"] == 1
+    assert variant != "l1" or sum(modern.manifest["operators"].values()) <= 560
+    for item in done:
+        assert len(item.manifest["verification"]["runtimes"]) >= 1

@@ -1,0 +1,114 @@
+"""A bench run: interleaving, warnings, records."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
+from fca_edge.export.pipeline import Exported
+from fca_edge.harness.plan import Job, job_for
+from fca_edge.harness.run import process_count, run_jobs
+from fca_edge.harness.runtimes import Runtime
+from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.harness.targets.resolve import resolve
+from fca_edge.records import Plan, TargetInfo, from_document, to_document
+
+PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
+
+
+class Scripted(LocalTarget):
+    """A target that answers without running anything, and remembers what was asked."""
+
+    def __init__(self, slope: int = 0, partitions: int = 1) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.slope, self.partitions = slope, partitions
+
+    def run(self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+        self.asked.append((Path(plan["artefact"]).name, plan["mode"]))
+        memory = {"peak_rss_bytes": 100, "rss_bytes": 90}
+        return {
+            "ready": {"version": "1", "python": "3", **memory},
+            "loaded": {
+                "load_ns": 5,
+                "delegate": "XNNPACK",
+                "partitions": self.partitions,
+                **memory,
+            },
+            "samples": {"latency_ns": [1000 + self.slope * i for i in range(20)]},
+            "done": {"peak_rss_bytes": 150},
+        }
+
+    def info(self) -> TargetInfo:
+        return replace(super().info(), cores=2)
+
+
+@pytest.fixture
+def jobs(exported: list[Exported]) -> list[Job]:
+    return [job_for(item.path) for item in exported]
+
+
+def test_each_file_gets_its_own_runtime(jobs: list[Job]) -> None:
+    assert [job.runtime.name for job in jobs] == ["onnxruntime", "litert", "tflite-2.14"]
+
+
+def test_a_real_run_makes_records(jobs: list[Job]) -> None:
+    said: list[str] = []
+    records = run_jobs(jobs, PLAN, LocalTarget(), said.append)
+    assert len(said) == process_count(jobs, PLAN) == 9
+    for job, record in zip(jobs, records):
+        assert record.artefact.sha256 == job.artefact.sha256
+        assert [len(samples) for samples in record.latency_ns] == [3, 3]
+        assert record.memory is not None
+        assert record.memory.model_bytes > 0
+        assert record.target.emulated is False
+    assert records[1].runtime.partitions == 1
+    assert from_document(to_document(records)) == records
+
+
+def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
+    target = Scripted()
+    run_jobs(jobs, replace(PLAN, processes=4), target, lambda text: None)
+    latency = [name for name, mode in target.asked if mode == "latency"]
+    turns = [latency[i : i + 3] for i in range(0, 12, 3)]
+    assert all(sorted(turn) == sorted(turns[0]) for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+    assert [mode for _, mode in target.asked[12:]] == ["memory"] * 3
+
+
+@pytest.mark.parametrize(
+    ("target", "plan", "expected"),
+    [
+        (Scripted(), replace(PLAN, threads=4), "4 threads on 2 cores"),
+        (Scripted(slope=50), PLAN, "latency rises within processes: throttling?"),
+        (Scripted(partitions=9), PLAN, "9 XNNPACK partitions instead of 1"),
+    ],
+)
+def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected: str) -> None:
+    (record,) = run_jobs(jobs[1:2], plan, target, lambda text: None)
+    assert record.warnings == (expected,)
+
+
+def test_a_changed_artefact_is_refused(exported: list[Exported], tmp_path: Path) -> None:
+    path = tmp_path / exported[0].path.name
+    path.write_bytes(exported[0].path.read_bytes() + b"\0")
+    path.with_name(path.name + ".json").write_text(
+        exported[0].path.with_name(path.name + ".json").read_text()
+    )
+    with pytest.raises(FcaEdgeError, match="its checksum is not that of"):
+        job_for(path)
+
+
+def test_runtime_must_load_the_file(exported: list[Exported]) -> None:
+    assert job_for(exported[1].path, "tflite-2.14").runtime.name == "tflite-2.14"
+    with pytest.raises(UsageError, match="use onnxruntime"):
+        job_for(exported[0].path, "litert")
+
+
+def test_targets() -> None:
+    assert isinstance(resolve("local"), LocalTarget)
+    with pytest.raises(UsageError, match="Did you mean 'local'"):
+        resolve("lokal")
+    with pytest.raises(TargetUnavailableError, match="--target arm"):
+        resolve("arm")

@@ -1,0 +1,148 @@
+"""The house rules, enforced: direction of imports, no cycles, small rooms, a bare install."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "fca_edge"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Room -> rooms that it may import. Data flows one way.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "records": set(),
+    "store": {"errors"},
+    "preprocess": {"errors"},
+    "zoo": {"errors"},
+    "checkpoint": {"errors", "store"},
+    "fit": {"errors", "checkpoint", "zoo"},
+    "passes": {"errors", "zoo"},
+    "harness": {"errors", "records", "store"},
+    "verify": {"errors", "harness"},
+    "export": {
+        "errors",
+        "store",
+        "preprocess",
+        "zoo",
+        "checkpoint",
+        "fit",
+        "passes",
+        "harness",
+        "verify",
+    },
+    "commands": {"errors", "records", "store", "zoo", "export", "harness", "cli"},
+    "cli": {"errors"},
+    "__main__": {"cli"},
+}
+# Rooms that a bare install runs.
+TORCH_FREE = ("errors", "records", "store", "preprocess", "harness", "verify", "cli")
+MOST_LINES, MOST_FUNCTION_LINES = 400, 80
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {module_of(p) for p in FILES}
+            found |= {n if n in modules else node.module for n in names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_go_one_way(path: Path) -> None:
+    room = room_of(module_of(path))
+    for name in imports_of(path):
+        if name.startswith("fca_edge."):
+            other = room_of(name)
+            assert other == room or other in MAY_IMPORT[room], f"{module_of(path)} imports {name}"
+
+
+def test_no_cycles() -> None:
+    graph = {
+        module_of(p): {n for n in imports_of(p, True) if n.startswith("fca_edge.")} for p in FILES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for name in graph.get(module, ()):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_rooms_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= MOST_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(module_of(p)) in TORCH_FREE], ids=module_of
+)
+def test_the_bare_install_needs_no_torch(path: Path) -> None:
+    assert not {
+        name for name in imports_of(path) if name.split(".")[0] in ("torch", "onnx", "safetensors")
+    }
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "onnx", "onnxsim", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
+sys.meta_path.insert(0, Blocked())
+from fca_edge.cli import run
+sys.argv = ["fca-edge", *sys.argv[1:]]
+run()
+"""
+
+
+def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", BLOCKED, *words], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["export", "--help"], ["bench", "--help"], ["targets", "list"]]
+)
+def test_commands_run_without_torch(words: list[str]) -> None:
+    done = without_torch(*words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_export_without_torch_says_what_to_install(tmp_path: Path) -> None:
+    done = without_torch("export", "--variant", "l1", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "pip install 'fca-edge[export]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_registries_are_explicit() -> None:
+    for path in FILES:
+        text = path.read_text()
+        assert "pkgutil" not in text
+        assert "__subclasses__" not in text

@@ -99,6 +99,8 @@ def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str,
     Raises:
         FcaEdgeError: the checker refuses the file.
     """
+    for node in model.graph:
+        node.metadata_props.clear()  # torch's stack traces name files of this machine
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     model.producer_name = "fca_edge"

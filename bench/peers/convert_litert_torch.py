@@ -1,0 +1,31 @@
+"""Convert a network with litert-torch, under an environment of its own.
+
+    PYTHONPATH=. /path/to/litert-torch/python bench/peers/convert_litert_torch.py l1 plain OUT
+
+`plain` is the network as it is, `folded` after our passes with the same depthwise split.
+"""
+
+import sys
+from pathlib import Path
+
+import litert_torch
+import torch
+
+from fca_edge.export.program import to_float32
+from fca_edge.passes.run import DEFAULT_PASSES, fold
+from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.randomise import randomise
+
+
+def main() -> None:
+    variant, form, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    size = spec_of(variant).img_size
+    network = randomise(build(variant)).double()
+    if form == "folded":
+        network, _ = fold(network, torch.zeros(1, 3, size, size, dtype=torch.float64), DEFAULT_PASSES)
+    to_float32([network])
+    litert_torch.convert(network.eval(), (torch.zeros(1, 3, size, size),)).export(str(out))
+
+
+if __name__ == "__main__":
+    main()

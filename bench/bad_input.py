@@ -1,6 +1,6 @@
 """Every bad input with its line and exit code.
 
-    python bench/bad_input.py
+python bench/bad_input.py
 """
 
 import os
@@ -40,7 +40,14 @@ def main() -> None:
     run("a good export first", *good)
     run("truncated safetensors", *export, "--checkpoint", f"{OUT}/cut.safetensors")
     run("truncated torch file", *export, "--variant", "micro", "--checkpoint", f"{OUT}/cut.pth")
-    run("pickle that would run code", *export, "--variant", "l1", "--checkpoint", f"{OUT}/attack.pth")
+    run(
+        "pickle that would run code",
+        *export,
+        "--variant",
+        "l1",
+        "--checkpoint",
+        f"{OUT}/attack.pth",
+    )
     run("wrong variant", *export, "--variant", "l2", "--checkpoint", str(DIGITS))
     run("wrong image size", *export, "--checkpoint", str(DIGITS), "--img-size", "64")
     run("wrong number of classes", *export, "--checkpoint", str(DIGITS), "--num-classes", "7")
@@ -56,7 +63,10 @@ def run(what: str, *words: str) -> None:
     command = [sys.executable, "-m", "fca_edge", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     line = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
-    print(f"{what}: exit {done.returncode}\n    {line.replace(str(HERE.parent) + '/', '')}", flush=True)
+    print(
+        f"{what}: exit {done.returncode}\n    {line.replace(str(HERE.parent) + '/', '')}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

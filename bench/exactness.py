@@ -1,6 +1,6 @@
 """All networks against their golden logits, and folded against original, in float64.
 
-    python bench/exactness.py
+python bench/exactness.py
 """
 
 import sys
@@ -21,7 +21,9 @@ BOUND = 1e-9
 
 
 def main() -> None:
-    made = table("network", "params M", "GMACs", "golden soft", "golden hard", "folded, hard", "sites")
+    made = table(
+        "network", "params M", "GMACs", "golden soft", "golden hard", "folded, hard", "sites"
+    )
     worst = 0.0
     for variant in ZOO:
         found = cost(variant)

@@ -1,6 +1,6 @@
 """Everything that the project promises, measured one after the other: `make bench`.
 
-    python bench/must_show.py [exactness parity latency export_cost digits bad_input]
+python bench/must_show.py [exactness parity latency export_cost digits bad_input]
 """
 
 import subprocess

@@ -66,7 +66,9 @@ def say(text: str) -> None:
 def add_rows(made: Table, item: Exported) -> None:
     """One row a runtime."""
     counts: dict[str, int] = item.manifest["operators"]
-    products = onnx_products(item.path) if item.path.suffix == ".onnx" else tflite_products(item.path)
+    products = (
+        onnx_products(item.path) if item.path.suffix == ".onnx" else tflite_products(item.path)
+    )
     head = [
         str(item.path.relative_to(OUT)),
         str(sum(counts.values())),

@@ -22,7 +22,9 @@ def main() -> None:
     size = spec_of(variant).img_size
     network = randomise(build(variant)).double()
     if form == "folded":
-        network, _ = fold(network, torch.zeros(1, 3, size, size, dtype=torch.float64), DEFAULT_PASSES)
+        network, _ = fold(
+            network, torch.zeros(1, 3, size, size, dtype=torch.float64), DEFAULT_PASSES
+        )
     to_float32([network])
     litert_torch.convert(network.eval(), (torch.zeros(1, 3, size, size),)).export(str(out))
 

@@ -19,7 +19,7 @@ LENGTH_DELIMITED = 2
 def save(model: ir.Model, large: int, path: Path) -> ModelProto:
     """Write a model; initialisers of `large` bytes and more go straight to the file.
 
-    Returns the model without those initialisers.
+    Returns the model with those initialisers as graph inputs, for the checker.
     """
     held = {
         name: value.const_value
@@ -44,6 +44,9 @@ def save(model: ir.Model, large: int, path: Path) -> ModelProto:
         for (name, tensor), size in zip(held.items(), sizes):
             file.write(initializer_tag + varint(size))
             file.write(proto_of(name, tensor).SerializeToString())
+    for name, tensor in held.items():
+        kind, shape = tensor.dtype.value, tensor.shape.numpy()
+        skeleton.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
     return skeleton
 
 

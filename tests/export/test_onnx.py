@@ -10,7 +10,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from conftest import ROOT
 
+from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.onnx_stream import save, varint
 from fca_edge.export.pipeline import Exported, run_export
@@ -98,3 +100,14 @@ def test_torch_weights_are_not_copied(micro: torch.nn.Module) -> None:
     program = torch.export.export(micro.float(), (torch.zeros(1, 3, 96, 96),))
     model = onnx_writer.to_onnx(program)
     assert sum(v.const_value.nbytes for v in model.graph.initializers.values()) > 500_000
+
+
+def test_files_name_no_place_of_this_machine(exported: list[Exported]) -> None:
+    assert str(ROOT).encode() not in exported[0].path.read_bytes()
+
+
+def test_the_checker_refuses_a_broken_graph(exported: list[Exported], tmp_path: Path) -> None:
+    model = ir.from_proto(onnx.load(exported[0].path))
+    next(node for node in model.graph if node.op_type == "Gelu").op_type = "NoSuchOperator"
+    with pytest.raises(FcaEdgeError, match=r"onnx\.checker refuses the graph"):
+        onnx_writer.write(model, {}, tmp_path / "broken.onnx")

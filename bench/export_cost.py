@@ -29,8 +29,9 @@ def main() -> None:
         weights = params * BYTES_PER_WEIGHT
         limit = f" (bound {memory_bound:g})" if memory_bound else ""
         print(
-            f"export {variant} to onnx,tflite: exit {status}, {seconds:.1f} s (bound {seconds_bound:g}),"
-            f" peak {peak / MIB:.0f} MiB = {peak / weights:.2f} x its weights{limit}",
+            f"export {variant} to onnx,tflite: exit {status}, {seconds:.1f} s"
+            f" (bound {seconds_bound:g}), peak {peak / MIB:.0f} MiB ="
+            f" {peak / weights:.2f} x its weights{limit}",
             flush=True,
         )
 

@@ -52,9 +52,9 @@ def main() -> None:
         program = export_program(split, size)
         for linear in ("fully_connected", "conv_2d"):
             if linear == "fully_connected" or form == ("dilated", None):
-                runs["litert", *map(str, form), linear] = litert(program, linear, size)
+                runs[("litert", *map(str, form), linear)] = litert(program, linear, size)
         if form[1] is None or form == ("rows", "rows"):
-            runs["onnxruntime", *map(str, form), "Gemm"] = ort(program, size)
+            runs[("onnxruntime", *map(str, form), "Gemm")] = ort(program, size)
     report(variant, runs)
 
 

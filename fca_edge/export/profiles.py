@@ -87,7 +87,7 @@ PROFILES: dict[str, Profile] = {
     ),
 }
 
-# ONNX Runtime runs a whole 7x7 as fast as any split of it, and GELU is one operator.
+# ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
 ONNX_FORMS = Forms()
 
 

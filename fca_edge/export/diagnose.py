@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.plan import Output
-from fca_edge.export.tflite.lower import module_of
+from fca_edge.export.tflite.context import module_of
 from fca_edge.verify import Array, first_diverging, run_artefact
 
 

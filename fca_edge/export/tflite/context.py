@@ -83,6 +83,28 @@ def shape_of(node: fx.Node) -> Shape:
     return tuple(int(n) for n in shape)
 
 
+def module_of(node: fx.Node) -> str:
+    """Return the path of the module that a node was traced in."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return str(paths[-1]) if paths else "the network itself"
+
+
+def require(node: fx.Node, condition: bool, what: str) -> None:
+    """Refuse a case that a lowering does not cover.
+
+    Raises:
+        FcaEdgeError: names the operator, its shapes and the module it came from.
+    """
+    if condition:
+        return
+    shapes = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if "val" in n.meta]
+    raise FcaEdgeError(
+        f"no TFLite lowering for {node.target}{what} on shapes {shapes}, in module"
+        f" {module_of(node)}; add one to fca_edge/export/tflite/ (see CONTRIBUTING.md)."
+    )
+
+
 def positive(dim: int, rank: int) -> int:
     """Turn a possibly negative dimension into its index."""
     return dim % rank

@@ -10,11 +10,10 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from fca_edge.errors import FcaEdgeError
 from fca_edge.export.profiles import Profile
 from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.export.tflite.builder import GraphBuilder
-from fca_edge.export.tflite.context import Context, Lowered, shape_of
+from fca_edge.export.tflite.context import Context, Lowered, require, shape_of
 from fca_edge.export.tflite.layout import Value, plain
 
 Lowering = Callable[[Context, fx.Node], Lowered]
@@ -116,12 +115,7 @@ def lower_node(context: Context, node: fx.Node) -> Lowered:
         for n in node.all_input_nodes
     ):
         return evaluate(context, node)
-    if name not in LOWERINGS:
-        shapes = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if "val" in n.meta]
-        raise FcaEdgeError(
-            f"no TFLite lowering for {name} on shapes {shapes}, in module {module_of(node)};"
-            " add one to fca_edge/export/tflite/ (see CONTRIBUTING.md)."
-        )
+    require(node, name in LOWERINGS, "")
     return LOWERINGS[name](context, node)
 
 
@@ -143,10 +137,3 @@ def evaluate(context: Context, node: fx.Node) -> Lowered:
         kwargs = fx.map_arg(node.kwargs, known)
         result: Lowered = node.target(*args, **kwargs)  # type: ignore[operator]
     return tuple(result) if isinstance(result, list) else result
-
-
-def module_of(node: fx.Node) -> str:
-    """Return the path of the module that a node was traced in."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values() if path]
-    return str(paths[-1]) if paths else "the network itself"

@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.export.tflite.builder import Shape
-from fca_edge.export.tflite.context import Context, argument, shape_of
-from fca_edge.export.tflite.layout import Value, memory_order
+from fca_edge.export.tflite.context import Context, argument, require, shape_of
+from fca_edge.export.tflite.layout import Value, memory_order, plain
 
 OPTIONS = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}
 
@@ -35,33 +35,25 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
     """Emit an operator of two operands that may broadcast and of which one may be constant."""
     left, right = argument(node, 0, "self"), argument(node, 1, "other")
     shape = shape_of(node)
+    require(node, argument(node, 2, "alpha", 1) == 1, " with alpha")
     if context.is_constant(right):
-        value = context.value(left)
+        value = whole(node, context.value(left))
         inputs = (value.tensor, constant_beside(context, value, right, shape))
     elif context.is_constant(left):
-        value = context.value(right)
+        value = whole(node, context.value(right))
         inputs = (constant_beside(context, value, left, shape), value.tensor)
     else:
         a, b = context.value(left), context.value(right)
-        value = a if prod(a.logical) == prod(shape) else b
-        inputs = beside(context, a, b, value)
-    if prod(value.logical) != prod(shape):
-        return broadcast(context, value, inputs, operator, shape)
+        value = whole(node, a if a.logical == shape else b)
+        inputs = beside(context, node, a, b, value)
     out = context.emit(operator, inputs, context.layout.stored(value), OPTIONS[operator]())
     return Value(out, value.shape, value.perm)
 
 
-def broadcast(
-    context: Context, value: Value, inputs: tuple[int, int], operator: str, shape: Shape
-) -> Value:
-    """Emit with an operand smaller than the result; its stored shape must already be aligned."""
-    physical = tuple(shape[value.perm.index(p)] for p in range(len(value.perm)))
-    inputs = (
-        context.layout.reshaped(inputs[0], value.shape) if inputs[0] == value.tensor else inputs[0],
-        context.layout.reshaped(inputs[1], value.shape) if inputs[1] == value.tensor else inputs[1],
-    )
-    out = context.emit(operator, inputs, physical, OPTIONS[operator]())
-    return Value(out, physical, value.perm)
+def whole(node: fx.Node, value: Value) -> Value:
+    """Return the operand that has the result's shape; the other one broadcasts against it."""
+    require(node, value.logical == shape_of(node), " where both operands broadcast")
+    return value
 
 
 def constant_beside(context: Context, value: Value, constant: Any, shape: Shape) -> int:
@@ -83,7 +75,7 @@ def constant_beside(context: Context, value: Value, constant: Any, shape: Shape)
     return context.builder.constant(array)
 
 
-def beside(context: Context, a: Value, b: Value, value: Value) -> tuple[int, int]:
+def beside(context: Context, node: fx.Node, a: Value, b: Value, value: Value) -> tuple[int, int]:
     """Bring two dynamic operands into the memory order and rank of the larger one."""
     other = b if value is a else a
     order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
@@ -95,18 +87,18 @@ def beside(context: Context, a: Value, b: Value, value: Value) -> tuple[int, int
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
     if [d for d in order if other_shape[d] > 1] != list(memory_order(other)):
         other = context.layout.ordered(other, order)
-    target = broadcast_shape(stored, value, tuple(other_shape[d] for d in order))
+    target = broadcast_shape(node, stored, value, tuple(other_shape[d] for d in order))
     tensor = context.layout.reshaped(other.tensor, target)
     return (value.tensor, tensor) if value is a else (tensor, value.tensor)
 
 
-def broadcast_shape(stored: Shape, value: Value, physical: Shape) -> Shape:
+def broadcast_shape(node: fx.Node, stored: Shape, value: Value, physical: Shape) -> Shape:
     """Shape in which an operand of the given physical shape broadcasts against `stored`."""
     if prod(physical) == prod(stored):
         return stored
     if physical[-1] == 1 and prod(physical) == prod(stored[:-1]):
         return (*stored[:-1], 1)
-    assert stored == value.shape, (stored, value.shape, physical)
+    require(node, stored == value.shape, " that broadcasts in the middle of reshaped memory")
     return physical
 
 
@@ -144,8 +136,10 @@ def unary(context: Context, value: Value, operator: str, options: Any = None) ->
 def softmax(context: Context, node: fx.Node) -> Value:
     """Softmax over the last dimension."""
     value = context.layout.ordered(context.value(argument(node, 0, "self")))
-    dim = argument(node, 1, "dim")
-    assert dim in (-1, len(value.perm) - 1)
+    last = len(value.perm) - 1
+    require(node, argument(node, 1, "dim") in (-1, last), " over another dimension than the last")
+    if context.layout.stored(value)[-1] != value.logical[-1]:
+        value = plain(context.layout.materialised(value), value.logical)
     options = schema.SoftmaxOptionsT()
     options.beta = 1.0
     return unary(context, value, "SOFTMAX", options)

@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.export.tflite.builder import Array
-from fca_edge.export.tflite.context import Context, argument, shape_of
+from fca_edge.export.tflite.context import Context, argument, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain
 from fca_edge.export.tflite.ops_conv import bias_of
 
@@ -60,6 +60,7 @@ def matmul(context: Context, node: fx.Node) -> Value:
     a = context.layout.ordered(context.value(argument(node, 0, "self")))
     b = context.value(argument(node, 1, "other"))
     rank = len(b.perm)
+    require(node, a.logical[:-2] == b.logical[:-2], " of different batch dimensions")
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     adjoint = memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)
     b = context.layout.ordered(b, swapped if adjoint else None)

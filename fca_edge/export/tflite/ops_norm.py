@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.export.tflite.builder import Array
-from fca_edge.export.tflite.context import Context, argument, positive, shape_of
+from fca_edge.export.tflite.context import Context, argument, positive, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain
 from fca_edge.export.tflite.ops_elementwise import constant_beside, inverse_root
 
@@ -35,7 +35,7 @@ def mean(context: Context, node: fx.Node) -> Value:
     options.keepDims = False
     out = context.emit("MEAN", (source, context.builder.ints(*axes)), kept, options)
     order = sorted((d for d in range(rank) if d not in dims), key=lambda d: value.perm[d])
-    assert order == sorted(order), "a mean whose remaining dimensions are permuted"
+    require(node, order == sorted(order), " that leaves permuted dimensions")
     return plain(out, shape)
 
 
@@ -62,6 +62,7 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
     """
     value = context.value(argument(node, 0, "input"))
     width = value.logical[-1]
+    require(node, len(argument(node, 1, "normalized_shape")) == 1, " over several dimensions")
     if not last_in_memory(context, value):
         value = context.layout.ordered(value)
         rows = tuple(n for n in value.logical[:-1] if n > 1) or (1,)

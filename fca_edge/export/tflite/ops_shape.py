@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.export.tflite.builder import Shape
-from fca_edge.export.tflite.context import Context, argument, positive, shape_of
+from fca_edge.export.tflite.context import Context, argument, positive, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain, view
 
 MOST_CONCATENATED = 5
@@ -93,6 +93,8 @@ def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     value = context.layout.ordered(context.value(argument(node, 0, "self")))
     shape = value.logical
     size = argument(node, 1, "split_size")
+    whole = isinstance(size, int) and shape[argument(node, 2, "dim", 0)] % size == 0
+    require(node, whole, " into uneven parts")
     dim = positive(argument(node, 2, "dim", 0), len(shape))
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
     source = context.layout.reshaped(value.tensor, tuple(shape[d] for d in keep))
@@ -135,6 +137,7 @@ def cut(context: Context, node: fx.Node) -> Value:
     shape = shape_of(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     start = argument(node, 2, "start", 0) or 0
+    require(node, argument(node, 4, "step", 1) == 1, " with a step")
     if value.logical == shape:
         return value
     begin = tuple(positive(start, value.logical[d]) if d == dim else 0 for d in range(len(shape)))
@@ -158,7 +161,9 @@ def select(context: Context, node: fx.Node) -> Value:
 def roll(context: Context, node: fx.Node) -> Value:
     """Cyclic shift: two slices swapped, one dimension after the other."""
     value = context.value(argument(node, 0, "self"))
-    for shift, dim in zip(argument(node, 1, "shifts"), argument(node, 2, "dims")):
+    dims = argument(node, 2, "dims", ())
+    require(node, len(dims) > 0, " over the flattened tensor")
+    for shift, dim in zip(argument(node, 1, "shifts"), dims):
         value = rolled(context, value, int(shift), int(dim))
     return value
 
@@ -179,6 +184,8 @@ def rolled(context: Context, value: Value, shift: int, dim: int) -> Value:
 def pad(context: Context, node: fx.Node) -> Value:
     """Zero padding of the last dimensions, in memory order; negative amounts crop first."""
     value = context.value(argument(node, 0, "self"))
+    zeros = argument(node, 2, "mode", "constant") == "constant" and not argument(node, 3, "value")
+    require(node, zeros, " with anything but zeros")
     amounts = list(argument(node, 1, "pad"))
     rank = len(value.perm)
     before, after = [0] * rank, [0] * rank

@@ -25,7 +25,8 @@ demo: setup
 	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
 	    --profile modern,tflite-2.14 --images $(OUT)/digits-images/test --out $(OUT) --force
 	$(BIN)/python bench/digits_accuracy.py --out $(OUT) --images $(OUT)/digits-images/test
-	$(BIN)/fca-edge bench --suite quick --threads 2 --out $(OUT)
+	$(BIN)/fca-edge bench $(OUT)/digits-fp32.onnx $(OUT)/digits-fp32.tflite \
+	    --suite quick --threads 2 --out $(OUT)/suite
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

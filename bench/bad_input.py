@@ -15,6 +15,14 @@ from safetensors.torch import load_file
 HERE = Path(__file__).parent
 OUT = HERE / "out" / "bad"
 DIGITS = HERE.parent / "models" / "digits" / "digits.safetensors"
+# Exit codes other than 1, failed.
+EXPECTED = {
+    "a good export first": 0,
+    "wrong image size": 2,
+    "wrong number of classes": 2,
+    "unknown variant": 2,
+}
+WRONG: list[str] = []
 
 
 class Attack:
@@ -55,6 +63,8 @@ def main() -> None:
     run("existing file without --force", *good)
     run("unknown variant", *export, "--variant", "swim_tiny")
     run("NaN weights", *export, "--variant", "micro", "--checkpoint", f"{OUT}/nan.pth")
+    if WRONG:
+        sys.exit(f"another exit code than expected: {', '.join(WRONG)}")
     assert not Path("/tmp/fca-edge-pwned").exists()
     print("files left in the output folder:", sorted(p.name for p in (OUT / "made").iterdir()))
 

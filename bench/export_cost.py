@@ -18,6 +18,7 @@ BYTES_PER_WEIGHT, MIB, KIB = 4, 1 << 20, 1 << 10
 
 
 def main() -> None:
+    missed = []
     for variant, seconds_bound, memory_bound, params in CASES:
         command = [sys.executable, "-m", "fca_edge", "export", "--variant", variant]
         command += ["--format", "onnx,tflite", "--out", str(OUT), "--force"]
@@ -25,15 +26,20 @@ def main() -> None:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - start
+        code = os.waitstatus_to_exitcode(status)
         peak = usage.ru_maxrss * KIB
         weights = params * BYTES_PER_WEIGHT
         limit = f" (bound {memory_bound:g})" if memory_bound else ""
         print(
-            f"export {variant} to onnx,tflite: exit {status}, {seconds:.1f} s"
+            f"export {variant} to onnx,tflite: exit {code}, {seconds:.1f} s"
             f" (bound {seconds_bound:g}), peak {peak / MIB:.0f} MiB ="
             f" {peak / weights:.2f} x its weights{limit}",
             flush=True,
         )
+        if code or seconds > seconds_bound or (memory_bound and peak > memory_bound * weights):
+            missed.append(variant)
+    if missed:
+        sys.exit(f"missed: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ def main() -> None:
         print(f"\n{name}\n{'-' * len(name)}", flush=True)
         start = time.monotonic()
         for words in STEPS[name]:
-            done = subprocess.run([sys.executable, *words], stderr=subprocess.DEVNULL)
-            failed += [name] if done.returncode else []
+            if subprocess.run([sys.executable, *words]).returncode:
+                failed.append(name)
+                break
         print(f"({name}: {time.monotonic() - start:.0f} s)", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

@@ -68,6 +68,10 @@ def run() -> None:
     except FcaEdgeError as error:
         click.echo(f"fca-edge: error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"fca-edge: error: {place}{error.strerror or error}.", err=True)
+        sys.exit(FcaEdgeError.exit_code)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
             raise

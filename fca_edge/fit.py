@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from fca_edge.checkpoint import Checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.build import SMALLEST_SIDE, build, spec_of
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.specs import ZOO, FcaFormerSpec
 from fca_edge.zoo.swin import WindowAttention
 
-# Sizes at which a checkpoint is tried when its tables do not fit the one asked for.
-SIZES = (224, 96, 64, 32, 128, 160, 192, 256, 288, 320, 384, 448, 512)
+# Of this stage's tables the image size can be told: their stride is 16.
+TABLE, STRIDE = "layer_2.blocks.0.attention_biases", 16
 LISTED = 4
 
 Shapes = dict[str, tuple[int, ...]]
@@ -71,7 +71,7 @@ def derive_buffers(network: nn.Module) -> None:
 def check_classes(checkpoint: Checkpoint, found: Shapes, asked: int | None) -> int | None:
     """Return the number of classes of the file's head, or what was asked for where it has none."""
     head = found.get("head.weight")
-    if head is None:
+    if head is None or len(head) != 2:
         return asked
     if asked is not None and asked != head[0]:
         raise UsageError(
@@ -97,13 +97,16 @@ def size_from(
 
 
 def fitting_size(variant: str, found: Shapes, classes: int | None) -> int | None:
-    """Return the first known size at which every key and shape agrees."""
-    sized = isinstance(spec_of(variant), FcaFormerSpec)
-    candidates = SIZES if sized else (spec_of(variant).img_size,)
-    for size in candidates:
-        if not differences(shapes_of(variant, size, classes), found):
-            return size
-    return None
+    """Return the image size at which every key and shape agrees.
+
+    FcaFormer's tables tell it up to a multiple of 16 pixels; other weights do not depend on it.
+    """
+    spec, table = spec_of(variant), found.get(TABLE, ())
+    size = spec.img_size
+    if isinstance(spec, FcaFormerSpec) and len(table) == 2:
+        size = max(SMALLEST_SIDE, STRIDE * round(table[1] ** 0.5))
+    fits = not differences(shapes_of(variant, size, classes), found)
+    return size if fits else None
 
 
 def differences(expected: Shapes, found: Shapes) -> list[str]:

@@ -19,7 +19,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256."""
+    """The measured file; its identity is its sha256. Sizes are None where no manifest tells."""
 
     file: str
     sha256: str
@@ -27,6 +27,9 @@ class Artefact:
     variant: str
     precision: str
     profile: str
+    img_size: int | None
+    num_classes: int | None
+    input_layout: str
     trained: bool
     folded: bool
 

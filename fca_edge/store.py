@@ -49,15 +49,23 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise FcaEdgeError(
-            f"{there[0]}{more}: exists already; overwrite with --force or choose another --out."
+            f"{there[0]}{more}: exists already; overwrite with --force or choose another place."
         )
 
 
 def move_into(files: list[Path], out: Path) -> list[Path]:
-    """Rename staged files into their folder."""
+    """Rename staged files into their folder, in the order given.
+
+    Raises:
+        FcaEdgeError: the folder went away or is full.
+    """
     placed = []
     for file in files:
-        os.replace(file, out / file.name)
+        try:
+            os.replace(file, out / file.name)
+        except OSError as error:
+            text = f"{out / file.name}: cannot be written ({error.strerror}); check the folder."
+            raise FcaEdgeError(text) from None
         placed.append(out / file.name)
     return placed
 
@@ -91,9 +99,16 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal."""
+    """Return a file's sha256 in hexadecimal.
+
+    Raises:
+        FcaEdgeError: the file is missing or unreadable.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise FcaEdgeError(f"{path}: cannot be read ({error.strerror}).") from None
     return digest.hexdigest()

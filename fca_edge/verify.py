@@ -28,6 +28,7 @@ class Parity:
         max_abs: largest absolute difference.
         relative: the same over the range of the reference logits.
         snr_db: 10 log10 of the reference's power over that of the difference.
+        worst_snr_db: the same for the one input where it is least.
         top1_agreement: share of inputs with the same first class.
         partitions: of the delegate; None for runtimes that have none.
     """
@@ -38,9 +39,11 @@ class Parity:
     partitions: int | None
     threads: int
     inputs: int
+    batch: int
     max_abs: float
     relative: float
     snr_db: float
+    worst_snr_db: float
     top1_agreement: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,20 +58,33 @@ def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
+    by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
     with np.errstate(divide="ignore"):
         snr = float(10 * np.log10(np.float64(signal) / np.float64(noise)))
+        worst = float((10 * np.log10(by_input[0] / by_input[1])).min())
     return {
         "max_abs": max_abs,
         "relative": max_abs / span if span else float("inf"),
         "snr_db": snr,
+        "worst_snr_db": worst,
         "top1_agreement": float((got.argmax(1) == reference.argmax(1)).mean()),
     }
 
 
 def run_artefact(
-    artefact: Path, runtime_name: str, inputs: Array, threads: int = 1, all_tensors: bool = False
+    artefact: Path,
+    runtime_name: str,
+    inputs: Array,
+    threads: int = 1,
+    all_tensors: bool = False,
+    together: bool = False,
 ) -> tuple[dict[str, Array], dict[str, Event]]:
-    """Run inputs (n, ...) in the artefact's layout through the agent; returns arrays and events."""
+    """Run inputs (n, ...) in the artefact's layout through the agent; returns arrays and events.
+
+    Args:
+        all_tensors: return every tensor of the last input by name, and not the logits.
+        together: feed the inputs as one batch, and not one after the other.
+    """
     runtime = RUNTIMES[runtime_name]
     python = interpreter(runtime)
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
@@ -82,6 +98,7 @@ def run_artefact(
             "inputs": str(given),
             "outputs": str(got),
             "all_tensors": all_tensors,
+            "together": together,
         }
         events = call_agent(python, plan)
         with np.load(got) as arrays:
@@ -89,21 +106,29 @@ def run_artefact(
 
 
 def measure(
-    artefact: Path, runtime_name: str, inputs: Array, reference: Array, threads: int = 1
+    artefact: Path,
+    runtime_name: str,
+    inputs: Array,
+    reference: Array,
+    threads: int = 1,
+    together: bool = False,
 ) -> tuple[Parity, dict[str, Event]]:
     """Measure parity on one runtime.
 
     Args:
         inputs: (n, ...) in the artefact's layout.
         reference: float64 logits (n, classes).
+        together: feed the inputs as one batch.
 
     Raises:
         NotEquivalentError: the runtime cannot load or run the file.
         TargetUnavailableError: the runtime is not set up.
     """
     try:
-        arrays, events = run_artefact(artefact, runtime_name, inputs, threads)
+        arrays, events = run_artefact(artefact, runtime_name, inputs, threads, together=together)
     except AgentError as error:
+        if not error.refused:
+            raise
         raise NotEquivalentError(f"{artefact.name} does not run: {error}") from None
     figures = compare_logits(reference, arrays["logits"])
     version = str(events["ready"]["version"])
@@ -115,6 +140,7 @@ def measure(
         loaded["partitions"],
         threads,
         len(reference),
+        len(reference) if together else 1,
         **figures,
     )
     return parity, events

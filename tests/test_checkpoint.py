@@ -1,6 +1,7 @@
 """Every form of checkpoint is read; nothing in it is ever run."""
 
 import argparse
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -15,6 +16,7 @@ from fca_edge.checkpoint import load_checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fit import fitted
 from fca_edge.passes.run import logits
+from fca_edge.zoo.build import build
 
 State = dict[str, torch.Tensor]
 
@@ -193,3 +195,23 @@ def test_missing_and_unexpected_keys_are_listed(tmp_path: Path, raw: State) -> N
     ) as caught:
         fitted("micro", load_checkpoint(saved(tmp_path, raw)), None, None)
     assert "nearest is micro with 2 differences" in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [112, 240, 336])
+def test_any_size_is_told_by_the_tables(tmp_path: Path, size: int) -> None:
+    state = build("micro", size, 7).state_dict()
+    checkpoint = load_checkpoint(saved(tmp_path, state))
+    assert fitted("micro", checkpoint, None, None)[1] == size
+    with pytest.raises(UsageError, match=f"are of {size} px"):
+        fitted("micro", checkpoint, 224, None)
+
+
+def test_damaged_files_are_one_line(tmp_path: Path, raw: State) -> None:
+    path = saved(tmp_path, raw, _use_new_zipfile_serialization=False)
+    content = bytearray(path.read_bytes())
+    for position in range(0, 4000, 97):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(FcaEdgeError):
+            load_checkpoint(path)

@@ -7,7 +7,7 @@ from fca_edge.verify import Parity, compare_logits, first_diverging, shortfall
 
 
 def parity(snr_db: float) -> Parity:
-    return Parity("litert", "2", "XNNPACK", 1, 1, 4, 0.0, 0.0, snr_db, 1.0)
+    return Parity("litert", "2", "XNNPACK", 1, 1, 4, 1, 0.0, 0.0, snr_db, snr_db, 1.0)
 
 
 def test_figures() -> None:
@@ -18,6 +18,7 @@ def test_figures() -> None:
     assert found["relative"] == 2.5 / 4
     assert found["top1_agreement"] == 0.5
     assert abs(found["snr_db"] - 10 * np.log10(15 / 6.26)) < 1e-9
+    assert abs(found["worst_snr_db"] - 10 * np.log10(5 / 6.25)) < 1e-9
 
 
 def test_equal_logits_have_no_noise() -> None:

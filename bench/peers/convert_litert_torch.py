@@ -2,7 +2,8 @@
 
     PYTHONPATH=. /path/to/litert-torch/python bench/peers/convert_litert_torch.py l1 plain OUT
 
-`plain` is the network as it is, `folded` after our passes with the same depthwise split.
+`plain` is the network as it is, `folded` after our passes, `split` with our split of depthwise
+kernels besides, which otherwise only our own emitter's files have.
 """
 
 import sys
@@ -21,7 +22,7 @@ def main() -> None:
     variant, form, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     size = spec_of(variant).img_size
     network = randomise(build(variant)).double()
-    if form == "folded":
+    if form != "plain":
         network, _ = fold(
             network, torch.zeros(1, 3, size, size, dtype=torch.float64), DEFAULT_PASSES
         )

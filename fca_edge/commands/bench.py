@@ -8,14 +8,24 @@ from typing import Any
 import click
 
 from fca_edge.commands.bench_table import bench_table, footer
-from fca_edge.commands.shared import ERR, FILE, FOLDER, OUT, counted, json_option, put_json, steps
-from fca_edge.errors import UsageError
+from fca_edge.commands.shared import (
+    ERR,
+    FILE,
+    FOLDER,
+    OUT,
+    claim_json,
+    counted,
+    force_option,
+    json_option,
+    put_json,
+    steps,
+)
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.harness.plan import SUITES, Job, job_for
 from fca_edge.harness.run import process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, to_document
-from fca_edge.store import refuse_existing
 from fca_edge.zoo.specs import ZOO
 
 
@@ -40,18 +50,16 @@ from fca_edge.zoo.specs import ZOO
 @click.option(
     "--suite",
     type=click.Choice(list(SUITES)),
-    default="standard",
-    show_default=True,
-    help="What to measure without ARTEFACTs.",
+    help="Networks to measure besides ARTEFACTs; standard where there are none.",
 )
 @click.option(
     "--out",
     type=FOLDER,
-    default=Path("models/out"),
+    default=Path("models/out/suite"),
     show_default=True,
     help="Where the suite's artefacts are.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the JSON file.")
+@force_option
 @json_option
 def command(
     artefacts: tuple[Path, ...],
@@ -61,7 +69,7 @@ def command(
     processes: int,
     warmup: int,
     runtime: str | None,
-    suite: str,
+    suite: str | None,
     out: Path,
     force: bool,
     json_file: Path | None,
@@ -77,11 +85,12 @@ def command(
       fca-edge bench models/out/*.tflite --runs 50 --json records.json
       fca-edge bench --suite quick --threads 1
     """
-    if json_file is not None and str(json_file) != "-":
-        refuse_existing([json_file], force)
+    claim_json(json_file, force)
     place = resolve(target)
     try:
-        jobs = [job_for(path, runtime) for path in artefacts] or suite_jobs(suite, out)
+        jobs = [job_for(path, runtime) for path in artefacts]
+        if suite is not None or not jobs:
+            jobs += suite_jobs(suite or "standard", out, runtime)
         plan = Plan(threads, 1, warmup, runs, processes)
         with counted(process_count(jobs, plan)) as step:
             records = run_jobs(jobs, plan, place, step)
@@ -93,14 +102,26 @@ def command(
             OUT.print(line, style="dim")
 
 
-def suite_jobs(suite: str, out: Path) -> list[Job]:
-    """Return the jobs of a suite, exporting what is not there."""
-    names = [ZOO[variant].name for variant in SUITES[suite]]
-    files = [out / f"{name}-fp32{suffix}" for name in names for suffix in (".onnx", ".tflite")]
-    missing = [v for v, n in zip(SUITES[suite], names) if not all(there(out, n))]
+def suite_jobs(suite: str, out: Path, runtime: str | None) -> list[Job]:
+    """Return the jobs of a suite that a runtime can do, exporting what is not there.
+
+    Raises:
+        FcaEdgeError: a file in the suite's folder is of another size than the zoo's.
+    """
+    names = {variant: ZOO[variant].name for variant in SUITES[suite]}
+    missing = [v for v, name in names.items() if not all(there(out, name))]
     if missing:
         export_missing(missing, out)
-    return [job_for(path) for path in files]
+    wanted = (".onnx", ".tflite") if runtime is None else (RUNTIMES[runtime].suffix,)
+    files = [out / f"{name}-fp32{suffix}" for name in names.values() for suffix in wanted]
+    jobs = [job_for(path, runtime) for path in files]
+    for job in jobs:
+        spec = ZOO[job.artefact.variant]
+        if (job.artefact.img_size, job.artefact.num_classes) != (spec.img_size, spec.num_classes):
+            raise FcaEdgeError(
+                f"{job.path}: not of the suite's size; remove it or choose another --out."
+            )
+    return jobs
 
 
 def there(out: Path, name: str) -> list[bool]:

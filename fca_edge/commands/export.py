@@ -15,13 +15,14 @@ from fca_edge.commands.shared import (
     OUT,
     Listed,
     Variant,
+    claim_json,
+    force_option,
     json_option,
     put_json,
     steps,
     table,
 )
 from fca_edge.export.profiles import PROFILES
-from fca_edge.store import refuse_existing
 
 if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported
@@ -84,7 +85,7 @@ DEFAULT_OUT = Path("models/out")
     "--seed", type=int, default=0, show_default=True, help="Of random weights and of noise."
 )
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@force_option
 @json_option
 def command(json_file: Path | None, force: bool, **options: Any) -> None:
     """Turn a trained network into ONNX and TFLite files that are proven equal to it.
@@ -99,8 +100,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
       fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
     """
-    if json_file is not None and str(json_file) != "-":
-        refuse_existing([json_file], force)
+    claim_json(json_file, force)
     with steps() as report:
         report("importing torch")
         from fca_edge.export.pipeline import run_export

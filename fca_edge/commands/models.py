@@ -8,13 +8,22 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.shared import ERR, OUT, json_option, put_json, table
+from fca_edge.commands.shared import (
+    ERR,
+    OUT,
+    claim_json,
+    force_option,
+    json_option,
+    put_json,
+    table,
+)
 from fca_edge.zoo.specs import PUBLISHED_CAVEATS, ZOO, Published
 
 
 @click.command()
 @json_option
-def command(json_file: Path | None) -> None:
+@force_option
+def command(json_file: Path | None, force: bool) -> None:
     """List the networks with parameters, multiply-accumulates and published figures.
 
     Parameters and MACs are counted on the network itself, which needs torch.
@@ -24,8 +33,9 @@ def command(json_file: Path | None) -> None:
       fca-edge models
       fca-edge models --json -
     """
+    claim_json(json_file, force)
     rows = [row_of(variant) for variant in ZOO]
-    if put_json(rows, json_file):
+    if put_json(rows, json_file, force):
         return
     made = table(
         "variant",

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fca_edge.store import write_text
+from fca_edge.store import refuse_existing, write_text
 from fca_edge.zoo.specs import ZOO
 
 # Tables go to standard output, everything that moves or warns to standard error.
@@ -96,6 +96,18 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path, allow_dash=True),
         help="Write the result as JSON to a file, or to standard output with '-'.",
     )(function)
+
+
+def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --force."""
+    text = "Overwrite files that are there."
+    return click.option("--force", is_flag=True, help=text)(function)
+
+
+def claim_json(file: Path | None, force: bool) -> None:
+    """Refuse, before any work, a --json file that is there and must not be overwritten."""
+    if file is not None and str(file) != "-":
+        refuse_existing([file], force)
 
 
 def put_json(content: Any, file: Path | None, force: bool = False) -> bool:

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.shared import OUT, json_option, put_json, steps, table
+from fca_edge.commands.shared import (
+    OUT,
+    claim_json,
+    force_option,
+    json_option,
+    put_json,
+    steps,
+    table,
+)
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.runtimes import RUNTIMES, available, interpreter, setup_old_tflite
 from fca_edge.harness.targets.resolve import resolve
@@ -27,10 +35,12 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-def list_targets(json_file: Path | None) -> None:
+@force_option
+def list_targets(json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
+    claim_json(json_file, force)
     rows = [{"target": "local", **runtime_row(name)} for name in RUNTIMES]
-    if put_json(rows, json_file):
+    if put_json(rows, json_file, force):
         return
     made = table("target", "runtime", "ready", "interpreter")
     for row in rows:

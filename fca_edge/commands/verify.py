@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from fca_edge.commands.shared import FILE, FOLDER, OUT, json_option, put_json, steps, table
+from fca_edge.commands.shared import (
+    FILE,
+    FOLDER,
+    OUT,
+    claim_json,
+    force_option,
+    json_option,
+    put_json,
+    steps,
+    table,
+)
 from fca_edge.errors import NotEquivalentError
 
 
@@ -17,6 +27,7 @@ from fca_edge.errors import NotEquivalentError
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @json_option
+@force_option
 def command(
     artefacts: tuple[Path, ...],
     checkpoint: Path | None,
@@ -24,6 +35,7 @@ def command(
     images: Path | None,
     threads: int,
     json_file: Path | None,
+    force: bool,
 ) -> None:
     """Compare artefacts with the float64 network again, on every runtime that is set up.
 
@@ -35,6 +47,7 @@ def command(
       fca-edge verify models/out/fcaformer_l1-fp32.tflite
       fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
     """
+    claim_json(json_file, force)
     rows, failures = [], []
     with steps() as report:
         report("importing torch")
@@ -45,7 +58,7 @@ def command(
             for parity, short in verify_again(path, checkpoint, weights, images, threads):
                 rows.append({"file": path.name, **parity.to_dict(), "equal": short is None})
                 failures += [f"{path.name}: {short}"] if short else []
-    if not put_json(rows, json_file):
+    if not put_json(rows, json_file, force):
         made = table("file", "runtime", "SNR dB", "max abs", "top-1 same", "verdict")
         for row in rows:
             made.add_row(

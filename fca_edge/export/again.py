@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fca_edge.export.plan import Request
 from fca_edge.export.prepare import check_images
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted, load_source
-from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.harness.runtimes import RUNTIMES, available, interpreter
 from fca_edge.passes.run import logits
 from fca_edge.store import sha256_of
 from fca_edge.verify import Parity, measure, shortfall
@@ -30,8 +31,13 @@ def verify_again(
     told = read_manifest(artefact)
     if sha256_of(artefact) != told["sha256"]:
         raise FcaEdgeError(f"{artefact}: its checksum is not the manifest's; export it again.")
-    network, source = load_source(wanted_of(told, artefact, checkpoint, weights))
-    request = Request(Wanted(None, None, None, None, None), artefact.parent, images=images)
+    wanted = wanted_of(told, artefact, checkpoint, weights)
+    network, source = load_source(wanted)
+    check = told["verification"]
+    if images is None and check["images"] is not None and Path(check["images"]).is_dir():
+        images = Path(check["images"])
+    asked = replace(wanted, seed=check["seed"])
+    request = Request(asked, artefact.parent, images=images, checks=check["checks"])
     pictures = check_images(request, source)
     reference = logits(network, pictures).numpy()
     inputs = in_layout(pictures.float().numpy(), told["input_layout"])
@@ -57,13 +63,19 @@ def wanted_of(
             raise FcaEdgeError(
                 f"{checkpoint}: not the checkpoint that {artefact.name} was made from."
             )
-        return Wanted(source["variant"], checkpoint, weights, source["img_size"], None)
-    seed = int(str(source["chosen"]).rsplit(" ", 1)[-1])
-    return Wanted(source["variant"], None, None, source["img_size"], source["num_classes"], seed)
+        chosen = weights or source["weights"]
+        return Wanted(source["variant"], checkpoint, chosen, source["img_size"], None)
+    classes, seed = source["num_classes"], source["seed"]
+    return Wanted(source["variant"], None, None, source["img_size"], classes, seed)
 
 
 def runtimes_of(told: dict[str, Any]) -> list[str]:
-    """Runtimes on which an artefact must be right and that are set up here."""
+    """Runtimes on which an artefact must be right: its own, and others that are set up here.
+
+    Raises:
+        TargetUnavailableError: its own is not set up.
+    """
     profile = PROFILES.get(told["profile"])
-    names = profile.runtimes if profile else ("onnxruntime",)
-    return [name for name in names if available(RUNTIMES[name])]
+    own, *others = profile.runtimes if profile else ("onnxruntime",)
+    interpreter(RUNTIMES[own])
+    return [own, *(name for name in others if available(RUNTIMES[name]))]

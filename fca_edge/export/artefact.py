@@ -13,13 +13,14 @@ import torch
 from torch.export import ExportedProgram
 
 from fca_edge import __version__
-from fca_edge.errors import NotEquivalentError
+from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.diagnose import first_diverging_layer
 from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.tflite import emit
+from fca_edge.harness.call import Event
 from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.passes import tanh_gelu
 from fca_edge.store import sha256_of
@@ -64,6 +65,7 @@ def write_artefact(
 
 
 def prove(
+    request: Request,
     prepared: Prepared,
     program: ExportedProgram,
     output: Output,
@@ -72,26 +74,45 @@ def prove(
 ) -> list[Parity]:
     """Measure parity on every runtime that is set up; the file's own must be.
 
+    A file with dynamic batch is run with one input at a time and with all as one batch.
+
     Raises:
         NotEquivalentError: below the profile's floor; names the first diverging layer.
         TargetUnavailableError: the file's own runtime is not set up.
+        FcaEdgeError: not delegated as promised.
     """
     inputs = in_layout(prepared.images, output.layout)
     parities = []
     for name in output.runtimes:
         if name != output.runtimes[0] and not available(RUNTIMES[name]):
             continue
-        parity, events = measure(path, name, inputs, prepared.reference)
-        short = shortfall(parity, output.floor_db)
-        if short:
-            layer = first_diverging_layer(program, output, path, prepared.images[:1])
-            raise NotEquivalentError(
-                f"{output.file} is refused: {short}; first diverging layer: {layer}."
-            )
+        for together in (False, True) if request.dynamic_batch else (False,):
+            parity, events = measure(path, name, inputs, prepared.reference, together=together)
+            short = shortfall(parity, output.floor_db)
+            if short:
+                layer = first_diverging_layer(program, output, path, prepared.images[:1], name)
+                raise NotEquivalentError(
+                    f"{output.file} is refused: {short}; first diverging layer: {layer}."
+                )
+            parities.append(parity)
         if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
             raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
-        parities.append(parity)
+        check_delegation(output, name, events["loaded"])
     return parities
+
+
+def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
+    """Refuse a file that its own runtime's delegate does not take whole, where that is promised.
+
+    Raises:
+        FcaEdgeError: several partitions, or operators outside the only one.
+    """
+    promised = output.profile is not None and output.profile.whole and runtime == output.runtimes[0]
+    if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
+        raise FcaEdgeError(
+            f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
+            f" partitions with {loaded['undelegated']} operators between, not whole."
+        )
 
 
 def in_layout(images: Array, layout: str) -> Array:
@@ -143,9 +164,9 @@ def manifest(
         "passes": [asdict(report) for report in prepared.reports[output.forms]],
         "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
         "verification": {
-            "inputs": str(request.images)
-            if request.images
-            else f"seeded noise {request.wanted.seed}",
+            "images": str(request.images.resolve()) if request.images else None,
+            "seed": request.wanted.seed,
+            "checks": request.checks,
             "fold_max_abs_error": prepared.fold_error,
             "floor_db": output.floor_db,
             "runtimes": [parity.to_dict() for parity in parities],

@@ -19,13 +19,13 @@ from fca_edge.verify import Array, first_diverging, run_artefact
 
 
 def first_diverging_layer(
-    program: ExportedProgram, output: Output, path: Path, image: Array
+    program: ExportedProgram, output: Output, path: Path, image: Array, runtime: str
 ) -> str:
     """Compare an artefact's inner tensors with the float64 program's on an image (1, 3, H, W)."""
     expected, modules = float64_tensors(program, image)
     given = image if output.layout == "nchw" else image.transpose(0, 2, 3, 1)
     try:
-        got = inner_tensors(output, path, given)
+        got = inner_tensors(output, path, given, runtime)
     except FcaEdgeError as error:
         return f"unknown ({error})"
     name = first_diverging(expected, got, output.floor_db)
@@ -33,9 +33,8 @@ def first_diverging_layer(
     return f"{name} in {module}" if module else name
 
 
-def inner_tensors(output: Output, path: Path, given: Array) -> dict[str, Array]:
+def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
     """Run an artefact and return every tensor it lets out."""
-    runtime = output.runtimes[0]
     if output.profile is not None:
         return run_artefact(path, runtime, given, all_tensors=True)[0]
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:

@@ -18,7 +18,9 @@ class Source:
 
     Attributes:
         trained: False for random weights, which every output then says.
-        chosen: the entry of the checkpoint that was taken.
+        weights: the entry that was asked for, where the file holds several.
+        seed: of random weights.
+        chosen: the entry of the checkpoint that was taken, in words.
     """
 
     variant: str
@@ -28,6 +30,8 @@ class Source:
     trained: bool
     checkpoint: str | None
     checkpoint_sha256: str | None
+    weights: str | None
+    seed: int | None
     chosen: str | None
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any]

@@ -79,11 +79,8 @@ def simplified(model: ir.Model) -> ir.Model:
     weights = {name: value.const_value for name, value in large.items()}
     for value in large.values():
         value.const_value = None
-    result, same = onnxsim.simplify(ir.to_proto(model))
-    if not same:
-        raise FcaEdgeError(
-            "onnxsim changed the outputs of the graph; export with --no-fold to compare."
-        )
+    # onnxsim's own check of outputs needs the weights; verification on the runtime follows.
+    result, _ = onnxsim.simplify(ir.to_proto(model))
     small: ir.Model = ir.from_proto(result)
     for value in [v for v in small.graph.inputs if v.name in weights]:
         small.graph.inputs.remove(value)

@@ -43,8 +43,11 @@ def run_export(request: Request, report: Report) -> list[Exported]:
         report("loading and folding, each pass compared in float64")
         prepared, outputs = prepare(request)
         manifests = make_all(request, prepared, outputs, folder, report)
-        staged = [folder / output.file for output in outputs]
-        move_into([*staged, *(manifest_path(path) for path in staged)], request.out)
+        for output in outputs:
+            # A manifest of an older file must not outlive it, whatever happens in between.
+            manifest_path(request.out / output.file).unlink(missing_ok=True)
+            staged = folder / output.file
+            move_into([staged, manifest_path(staged)], request.out)
     return [Exported(request.out / name, found) for name, found in manifests.items()]
 
 
@@ -66,7 +69,7 @@ def make_all(
             counts = write_artefact(request, program, output, metadata, path)
             release()
             report(f"verifying {output.file}")
-            parities = prove(prepared, program, output, metadata, path)
+            parities = prove(request, prepared, program, output, metadata, path)
             manifests[output.file] = manifest(request, prepared, output, path, counts, parities)
             write_json(manifest_path(path), manifests[output.file])
     return manifests

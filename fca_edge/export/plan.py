@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fca_edge.errors import UsageError
@@ -89,7 +89,22 @@ def planned(request: Request, source: Source) -> list[Output]:
         for name in request.profiles:
             found = profile(name, request.exact)
             suffix = "" if name == "modern" else f"-{name}"
-            forms = found.forms if request.fold else Forms()
-            outputs.append(Output(f"{stem}{suffix}.tflite", found, request.input_layout, forms))
+            if not request.fold:
+                found = unfolded(found)
+            name = f"{stem}{suffix}.tflite"
+            outputs.append(Output(name, found, request.input_layout, found.forms))
     order = list(dict.fromkeys(output.forms for output in outputs))
     return sorted(outputs, key=lambda output: order.index(output.forms))
+
+
+def unfolded(found: Profile) -> Profile:
+    """Return a profile whose network is the original: whole kernels, exact GELU."""
+    whole = Forms()
+    return replace(
+        found,
+        depthwise=whole.depthwise,
+        strided_depthwise=whole.strided_depthwise,
+        gelu=whole.gelu,
+        whole=False,
+        snr_floor_db=EXACT_SNR_DB,
+    )

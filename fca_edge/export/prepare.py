@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.manifest import Source
+from fca_edge.export.manifest import Source, manifest_path
 from fca_edge.export.memory import release
 from fca_edge.export.plan import Output, Request, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
@@ -23,6 +23,9 @@ from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.preprocess import Preprocessing, find_images, load
 from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
+
+# Inputs on which approximated sites are chosen; none of them is an input of the proof.
+CALIBRATION, CALIBRATION_SEED = 6, 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     """
     network, source = load_source(request.wanted)
     outputs = planned(request, source)
-    refuse_existing([request.out / output.file for output in outputs], request.force)
+    files = [request.out / output.file for output in outputs]
+    refuse_existing([*files, *map(manifest_path, files)], request.force)
     images = check_images(request, source)
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
@@ -62,10 +66,12 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     # The name is bound anew after each pass, so that weights it replaced are freed at once.
     before, reports = reference[:1], tuple[PassReport, ...]()
     for step in passes_of(request, network, images):
-        network, before, report = apply(step, network, before, images[:1], bound_of(request))
+        bound = bound_of(step, request)
+        network, before, report = apply(step, network, before, images[:1], bound)
         reports += (report,)
         release()
-    error = float((logits(network, images) - reference).abs().max()) if reports else 0.0
+    error = total_error(request, network, images, reference) if reports else 0.0
+    calibration = calibration_of(request, source, network, outputs)
     variants, by_forms = [], {}
     for forms in dict.fromkeys(output.forms for output in outputs):
         split = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
@@ -79,8 +85,7 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     for forms in networks:
         if forms.gelu == "tanh":
             wanted = APPROXIMATE_SNR_DB + APPROXIMATE_MARGIN_DB
-            few, truth = images[:2].float(), reference[:2]
-            networks[forms], report = approximate_gelu(networks[forms], few, truth, wanted)
+            networks[forms], report = approximate_gelu(networks[forms], *calibration, wanted)
             by_forms[forms] += (report,)
     pixels = images.float().numpy()
     return Prepared(source, networks, by_forms, pixels, reference.numpy(), error), outputs
@@ -94,13 +99,47 @@ def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[Fol
     return tuple(scale if isinstance(p, FoldScaleFactors) else p for p in DEFAULT_PASSES)
 
 
-def bound_of(request: Request) -> float:
-    """Return the error that a pass may have: more only where factors may be dropped."""
-    return max(EXACT, 100 * request.drop_tolerance)
+def bound_of(step: FoldPass, request: Request) -> float:
+    """Return the error that a pass may have: more only for the one that may drop factors."""
+    return max(EXACT, 100 * request.drop_tolerance) if isinstance(step, FoldScaleFactors) else EXACT
 
 
-def check_images(request: Request, source: Source) -> Tensor:
-    """Images (n, 3, H, W) in float64, representable in float32: real ones if given, else noise."""
+def total_error(request: Request, network: nn.Module, images: Tensor, reference: Tensor) -> float:
+    """Compare the folded network with the one that was loaded, on all images.
+
+    Raises:
+        NotEquivalentError: all passes together changed the logits.
+    """
+    error = float((logits(network, images) - reference).abs().max())
+    bound = max(EXACT, 100 * request.drop_tolerance) * max(1.0, float(reference.abs().max()))
+    if not error <= bound:
+        raise NotEquivalentError(f"the passes together changed the logits by {error:.3g}.")
+    return error
+
+
+def calibration_of(
+    request: Request, source: Source, network: nn.Module, outputs: list[Output]
+) -> tuple[Tensor, Tensor]:
+    """Images in float32, other than those of the proof, and their float64 logits.
+
+    Empty where no output approximates anything.
+    """
+    if all(output.forms.gelu == "erf" for output in outputs):
+        return torch.empty(0), torch.empty(0)
+    seeded = replace(request.wanted, seed=request.wanted.seed + CALIBRATION_SEED)
+    noise = check_images(replace(request, wanted=seeded, images=None, checks=CALIBRATION), source)
+    parts = [noise]
+    if request.images is not None:
+        parts.append(check_images(replace(request, checks=CALIBRATION), source, first=1))
+    images = torch.cat(parts)
+    return images.float(), logits(network, images)
+
+
+def check_images(request: Request, source: Source, first: int = 0) -> Tensor:
+    """Images (n, 3, H, W) in float64, representable in float32: real ones if given, else noise.
+
+    Real ones are taken at even distances, from the `first` on.
+    """
     if request.images is None:
         generator = torch.Generator().manual_seed(request.wanted.seed)
         shape = (request.checks, 3, source.img_size, source.img_size)
@@ -108,5 +147,5 @@ def check_images(request: Request, source: Source) -> Tensor:
     how = Preprocessing.from_dict(source.preprocessing)
     found = find_images(request.images)
     step = max(1, len(found) // request.checks)
-    arrays = [load(path, how) for path in found[::step][: request.checks]]
+    arrays = [load(path, how) for path in found[first % len(found) :: step][: request.checks]]
     return torch.from_numpy(np.stack(arrays)).double()

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from fca_edge.checkpoint import Checkpoint, load_checkpoint, metadata_json
-from fca_edge.errors import UsageError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
 from fca_edge.fit import fitted
 from fca_edge.preprocess import IMAGENET, Preprocessing
-from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
 
@@ -39,26 +39,30 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     if wanted.checkpoint is None:
         return random_source(wanted)
     if wanted.variant is not None:
-        spec_of(wanted.variant)  # a wrong name fails before a large file is read
+        short_name(wanted.variant)  # a wrong name fails before a large file is read
     checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights)
     variant = wanted.variant or checkpoint.metadata.get("variant")
     if variant is None:
         raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
-    size = wanted.img_size
-    network, size, classes = fitted(
-        variant, checkpoint, size or stated_size(checkpoint), wanted.num_classes
-    )
-    if wanted.img_size not in (None, size):
-        raise UsageError(f"{checkpoint.path}: is of {size} px; leave --img-size out or use {size}.")
+    variant, stated = short_name(variant), stated_size(checkpoint)
+    if wanted.img_size is not None and stated not in (None, wanted.img_size):
+        raise UsageError(
+            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated} px;"
+            f" leave the option out or use {stated}."
+        )
+    size = wanted.img_size or stated
+    network, size, classes = fitted(variant, checkpoint, size, wanted.num_classes)
     labels = metadata_json(checkpoint, "labels")
     source = Source(
         variant=variant,
-        name=artefact_name(variant, checkpoint),
+        name=artefact_name(variant, size, checkpoint),
         img_size=size,
         num_classes=classes,
         trained=True,
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=checkpoint.sha256,
+        weights=wanted.weights,
+        seed=None,
         chosen=checkpoint.chosen,
         labels=None if labels is None else tuple(labels),
         preprocessing=preprocessing_of(checkpoint, size).to_dict(),
@@ -66,21 +70,31 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     return network, source
 
 
-def artefact_name(variant: str, checkpoint: Checkpoint) -> str:
+def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:
     """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
-    return checkpoint.path.stem if "variant" in checkpoint.metadata else spec_of(variant).name
+    if checkpoint is not None and "variant" in checkpoint.metadata:
+        return checkpoint.path.stem
+    spec = spec_of(variant)
+    return spec.name if size == spec.img_size else f"{spec.name}-{size}px"
 
 
 def stated_size(checkpoint: Checkpoint) -> int | None:
     """Return the image size that a safetensors header states."""
     text = checkpoint.metadata.get("img_size")
+    if text is not None and not text.isdigit():
+        raise FcaEdgeError(f"{checkpoint.path}: its header has img_size '{text}', not a number.")
     return int(text) if text else None
 
 
 def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
     """Return what the file states, else ImageNet's, for the size."""
     stated = metadata_json(checkpoint, "preprocessing")
-    return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
+    try:
+        return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
+    except (KeyError, TypeError, ValueError):
+        raise FcaEdgeError(
+            f"{checkpoint.path}: its header's preprocessing lacks a field."
+        ) from None
 
 
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
@@ -91,19 +105,22 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         )
     if wanted.weights is not None:
         raise UsageError("--weights needs a --checkpoint.")
+    variant = short_name(wanted.variant)
     network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    spec = spec_of(wanted.variant)
+    spec = spec_of(variant)
     size = wanted.img_size or spec.img_size
     source = Source(
-        variant=wanted.variant,
-        name=spec.name,
+        variant=variant,
+        name=artefact_name(variant, size),
         img_size=size,
         num_classes=wanted.num_classes or spec.num_classes,
         trained=False,
         checkpoint=None,
         checkpoint_sha256=None,
+        weights=None,
+        seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
         preprocessing=IMAGENET.for_size(size).to_dict(),

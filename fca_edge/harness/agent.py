@@ -7,7 +7,7 @@ It must run under any interpreter that a target has, so it imports nothing of ou
 
 Plan: runtime (onnxruntime | litert | tflite_runtime), artefact, threads, mode, and
 for mode "latency" or "memory": warmup, iterations, seed; for mode "outputs": inputs
-(.npy, first axis over the inputs), outputs (.npz to write), all_tensors.
+(.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch).
 """
 
 import json
@@ -19,8 +19,6 @@ import time
 STATUS_FIELDS = {
     "VmHWM": "peak_rss_bytes",
     "VmRSS": "rss_bytes",
-    "RssAnon": "anonymous_bytes",
-    "RssFile": "file_bytes",
 }
 
 
@@ -164,8 +162,8 @@ def run_outputs(runtime, plan):
 
     inputs = numpy.load(plan["inputs"])
     rows = []
-    for array in inputs:
-        runtime.set(array[None])
+    for array in inputs[None] if plan.get("together") else inputs[:, None]:
+        runtime.set(array)
         runtime.invoke()
         rows.append(numpy.array(runtime.output()))
     if plan.get("all_tensors"):
@@ -195,7 +193,6 @@ def run_samples(runtime, plan):
 
 def main():
     plan = json.load(sys.stdin)
-    start = time.perf_counter_ns()
     runtime = RUNTIMES[plan["runtime"]]()
     say(
         "ready",
@@ -204,7 +201,6 @@ def main():
         python=platform.python_version(),
         machine=platform.machine(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        import_ns=time.perf_counter_ns() - start,
         **memory(),
     )
     start = time.perf_counter_ns()

@@ -17,7 +17,15 @@ Event = dict[str, Any]
 
 
 class AgentError(FcaEdgeError):
-    """The agent ended without finishing its plan."""
+    """The agent ended without finishing its plan.
+
+    `refused` tells that the runtime itself raised an error, as it does on a file that it
+    cannot load; otherwise the process was killed or took too long.
+    """
+
+    def __init__(self, text: str, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 def call_agent(
@@ -49,7 +57,8 @@ def call_agent(
             event = json.loads(line)
             events[event["event"]] = event
     if done.returncode or "done" not in events:
-        raise AgentError(f"{what}: {reason(done.returncode, done.stderr)}")
+        text = f"{what}: {reason(done.returncode, done.stderr)}"
+        raise AgentError(text, refused=done.returncode == 1)
     return events
 
 

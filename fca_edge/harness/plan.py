@@ -74,6 +74,9 @@ def described(path: Path) -> Artefact:
         variant=facts.get("source", {}).get("variant", "unknown"),
         precision=facts.get("precision", "unknown"),
         profile=facts.get("profile", "unknown"),
+        img_size=facts.get("source", {}).get("img_size"),
+        num_classes=facts.get("source", {}).get("num_classes"),
+        input_layout=facts.get("input_layout", "unknown"),
         trained=bool(facts.get("trained", False)),
         folded=bool(facts.get("folded", False)),
     )

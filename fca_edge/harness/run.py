@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from fca_edge import __version__
@@ -17,6 +18,7 @@ from fca_edge.records import Memory, Plan, Record, RuntimeInfo, TargetInfo
 
 Progress = Callable[[str], None]
 
+HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 900.0
 MEMORY_ITERATIONS = 3
 
@@ -122,17 +124,20 @@ def warnings_of(
     if (
         job.artefact.profile == "modern"
         and job.runtime.name == "litert"
-        and loaded["partitions"] != 1
+        and (loaded["partitions"] != 1 or loaded["undelegated"])
     ):
         found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
     return found
 
 
 def git_commit() -> str | None:
-    """Return the commit of the working folder, None outside a repository."""
+    """Return the commit of this package's checkout, None where it is installed without one."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(HERE), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

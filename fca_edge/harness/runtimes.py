@@ -9,12 +9,15 @@ import sys
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from fca_edge.errors import TargetUnavailableError
 
 OLD_TFLITE = "2.14.0"
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
+# Marks an environment that setup made and may therefore make again.
+OURS = ".fca-edge"
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,10 @@ def interpreter(runtime: Runtime) -> Path:
     """
     if runtime.name == "tflite-2.14":
         python = old_tflite_python()
-        if python.is_file():
+        if imports(python, runtime.module):
             return python
         raise TargetUnavailableError(
-            f"tflite-runtime {OLD_TFLITE} is not set up ({python} is missing);"
+            f"tflite-runtime {OLD_TFLITE} is not set up ({python} cannot import it);"
             " run `fca-edge targets setup local`."
         )
     if importlib.util.find_spec(runtime.module) is None:
@@ -89,7 +92,7 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
         TargetUnavailableError: this Python has no such wheel, or the install failed.
     """
     python = old_tflite_python()
-    if python.is_file() and imports(python, "tflite_runtime"):
+    if imports(python, "tflite_runtime"):
         report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
         return python
     if sys.version_info[:2] > (3, 11):
@@ -99,8 +102,15 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
             f" name its interpreter in {OLD_TFLITE_VARIABLE}."
         )
     folder = python.parent.parent
+    if folder.exists() and any(folder.iterdir()) and not (folder / OURS).is_file():
+        raise TargetUnavailableError(
+            f"{folder}: holds something that fca-edge did not make; install tflite-runtime=="
+            f"{OLD_TFLITE} and 'numpy<2' there yourself, or unset {OLD_TFLITE_VARIABLE}."
+        )
     report(f"making {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
     venv.create(folder, with_pip=True, clear=True)
+    (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")
     report(f"installing tflite-runtime {OLD_TFLITE}")
     command = [
         str(python),
@@ -112,6 +122,7 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
         "numpy<2",
     ]
     done = subprocess.run(command, capture_output=True, text=True)
+    imports.cache_clear()
     if done.returncode or not imports(python, "tflite_runtime"):
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(f"installing tflite-runtime {OLD_TFLITE} failed: {reason}")
@@ -119,8 +130,11 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
     return python
 
 
+@cache
 def imports(python: Path, module: str) -> bool:
-    """Tell whether an interpreter can import a module."""
-    return (
-        subprocess.run([str(python), "-c", f"import {module}"], capture_output=True).returncode == 0
-    )
+    """Tell whether an interpreter is there and can import a module."""
+    try:
+        done = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+    except OSError:
+        return False
+    return done.returncode == 0

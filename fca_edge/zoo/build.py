@@ -32,12 +32,22 @@ def spec_of(variant: str) -> FcaFormerSpec | ConvNeXtSpec | SwinSpec:
     Raises:
         UsageError: no such variant; names the nearest.
     """
-    short = variant.removeprefix("fcaformer_")
+    return ZOO[short_name(variant)]
+
+
+def short_name(variant: str) -> str:
+    """Return the name under which the zoo has a variant.
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    by_full_name = {spec.name: short for short, spec in ZOO.items()}
+    short = by_full_name.get(variant, variant)
     if short not in ZOO:
         raise UsageError(
             f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
         )
-    return ZOO[short]
+    return short
 
 
 def build(

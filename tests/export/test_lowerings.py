@@ -1,5 +1,6 @@
 """Each lowering, run by LiteRT, computes what torch computes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,17 +132,65 @@ class Fixed(nn.Module):
         return self.inner(x.reshape(self.shape))
 
 
+MODERN, OLD = PROFILES["modern"], PROFILES["tflite-2.14"]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_lowering(name: str, tmp_path: Path) -> None:
+    check(name, tmp_path, MODERN)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [
+        ("linear_tokens", replace(MODERN, linear="conv_2d")),
+        ("linear_grid", replace(MODERN, linear="conv_2d")),
+        ("norm", replace(MODERN, rate="sqrt_div")),
+        ("rsqrt", replace(OLD, rate="sqrt_div")),
+        ("linear_grid", replace(OLD, linear="conv_2d")),
+        ("depthwise_dilated", OLD),
+        ("gelu", OLD),
+    ],
+)
+def test_other_forms(name: str, profile: Profile, tmp_path: Path) -> None:
+    check(name, tmp_path, profile)
+
+
+def check(name: str, folder: Path, profile: Profile) -> None:
     module, shape = CASES[name]
     image = torch.randn((1,) * (4 - len(shape)) + shape, generator=torch.Generator().manual_seed(2))
     wrapped = Fixed(grown(module), shape)
     with torch.no_grad():
         expected = wrapped(image).numpy()
-    got = run(wrapped, image, tmp_path / "case.tflite", PROFILES["modern"])
+    got = run(wrapped, image, folder / "case.tflite", profile)
     assert got.shape == expected.shape
     # One operator or two in float32: a few units in the last place of values below 100.
     assert np.abs(got - expected).max() <= 2e-5 * max(1.0, np.abs(expected).max())
+
+
+UNCOVERED = {
+    "softmax_rows": lambda m, x: x.softmax(1),
+    "step": lambda m, x: x[..., ::2],
+    "alpha": lambda m, x: torch.add(x, x, alpha=2),
+    "pad_value": lambda m, x: F.pad(x, (1, 1), value=2.0),
+    "norm_of_two": lambda m, x: F.layer_norm(x, (4, 6)),
+    "outer": lambda m, x: x[..., :1] * x[..., :1, :],
+    "uneven": lambda m, x: x.split(4, 3)[0],
+    "roll_all": lambda m, x: torch.roll(x, 2),
+}
+
+
+@pytest.mark.parametrize("name", UNCOVERED)
+def test_uncovered_cases_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FcaEdgeError, match="no TFLite lowering for aten"):
+        run(Apply(UNCOVERED[name]), torch.ones(1, 3, 4, 6), tmp_path / "case.tflite", MODERN)
+
+
+def test_softmax_over_part_of_stored_memory(tmp_path: Path) -> None:
+    module = Apply(lambda m, x: x.reshape(1, 12, 2, 5).softmax(-1))
+    image = torch.randn(1, 3, 4, 10)
+    got = run(module, image, tmp_path / "case.tflite", MODERN)
+    assert np.abs(got - module(image).numpy()).max() < 1e-6
 
 
 def test_operator_without_a_lowering_is_named(tmp_path: Path) -> None:

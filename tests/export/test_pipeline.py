@@ -1,6 +1,7 @@
 """Export end to end: proven files with manifests, or nothing at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,5 +164,54 @@ def test_real_networks(variant: str, tmp_path: Path) -> None:
     modern = next(item for item in done if item.path.name.endswith("fp32.tflite"))
     assert modern.manifest["verification"]["runtimes"][0]["partitions"] == 1
     assert variant != "l1" or sum(modern.manifest["operators"].values()) <= 560
+    names = [[r["runtime"] for r in i.manifest["verification"]["runtimes"]] for i in done]
+    assert sorted(names) == [["litert", "tflite-2.14"], ["onnxruntime"], ["tflite-2.14"]]
     for item in done:
-        assert len(item.manifest["verification"]["runtimes"]) >= 1
+        assert item.manifest["verification"]["not_checked_on"] == []
+
+
+def test_no_fold_describes_itself(tmp_path: Path) -> None:
+    request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), fold=False)
+    (done,) = run_export(request, quiet)
+    assert done.manifest["forms"]["gelu"] == "erf"
+    assert done.manifest["forms"]["depthwise"] is None
+    assert done.manifest["verification"]["floor_db"] == 110
+
+
+def test_partial_delegation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(PROFILES["tflite-2.14"], whole=True)
+    monkeypatch.setitem(PROFILES, "tflite-2.14", whole)
+    with pytest.raises(FcaEdgeError, match="partitions with"):
+        run_export(Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",)), quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rationed_gelu_holds_on_other_inputs(tmp_path: Path) -> None:
+    request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), checks=12)
+    (done,) = run_export(request, quiet)
+    found = done.manifest["verification"]["runtimes"][0]
+    assert found["snr_db"] >= 70
+    assert found["worst_snr_db"] >= 66
+
+
+def test_other_sizes_get_other_names(tmp_path: Path) -> None:
+    wanted = Wanted("fcaformer_micro", None, None, 64, None)
+    (done,) = run_export(Request(wanted, tmp_path, ("onnx",)), quiet)
+    assert done.path.name == "fcaformer_micro-64px-fp32.onnx"
+    assert done.manifest["source"]["variant"] == "micro"
+
+
+def test_a_manifest_alone_is_not_overwritten(tmp_path: Path) -> None:
+    orphan = tmp_path / "fcaformer_micro-fp32.onnx.json"
+    orphan.write_text("{}")
+    with pytest.raises(FcaEdgeError, match="exists already"):
+        run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
+    assert orphan.read_text() == "{}"
+
+
+def test_verify_needs_the_files_own_runtime(
+    exported: list[Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(TargetUnavailableError):
+        verify_again(exported[2].path, DIGITS, None, None, 1)

@@ -34,6 +34,7 @@ class Scripted(LocalTarget):
                 "load_ns": 5,
                 "delegate": "XNNPACK",
                 "partitions": self.partitions,
+                "undelegated": 0,
                 **memory,
             },
             "samples": {"latency_ns": [1000 + self.slope * i for i in range(20)]},
@@ -106,9 +107,12 @@ def test_runtime_must_load_the_file(exported: list[Exported]) -> None:
         job_for(exported[0].path, "litert")
 
 
-def test_targets() -> None:
+def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(resolve("local"), LocalTarget)
     with pytest.raises(UsageError, match="Did you mean 'local'"):
         resolve("lokal")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with pytest.raises(TargetUnavailableError, match="--target arm"):
         resolve("arm")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert isinstance(resolve("arm"), LocalTarget)

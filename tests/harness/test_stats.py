@@ -6,7 +6,7 @@ from fca_edge.harness.stats import drifts, latency, ratio
 from fca_edge.records import Artefact, Plan, Record, RuntimeInfo, TargetInfo
 
 RECORD = Record(
-    artefact=Artefact("a.onnx", "0" * 64, 1, "l1", "fp32", "onnx", True, True),
+    artefact=Artefact("a.onnx", "0" * 64, 1, "l1", "fp32", "onnx", 224, 1000, "nchw", True, True),
     plan=Plan(1, 1, 0, 3, 5),
     target=TargetInfo("local", "x86_64", "cpu", 2, 1, "Linux", None, False),
     runtime=RuntimeInfo("onnxruntime", "1", "3", "CPU", None, None),

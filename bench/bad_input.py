@@ -73,10 +73,10 @@ def run(what: str, *words: str) -> None:
     command = [sys.executable, "-m", "fca_edge", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     line = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
-    print(
-        f"{what}: exit {done.returncode}\n    {line.replace(str(HERE.parent) + '/', '')}",
-        flush=True,
-    )
+    line = line.replace(f"{HERE.parent}/", "")
+    print(f"{what}: exit {done.returncode}\n    {line}", flush=True)
+    if done.returncode != EXPECTED.get(what, 1) or "Traceback" in done.stderr:
+        WRONG.append(what)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ def main() -> None:
     size = spec_of(variant).img_size
     network = randomise(build(variant)).double()
     if form != "plain":
-        network, _ = fold(
-            network, torch.zeros(1, 3, size, size, dtype=torch.float64), DEFAULT_PASSES
-        )
+        image = torch.zeros(1, 3, size, size, dtype=torch.float64)
+        split = SplitDepthwise("dilated" if form == "split" else None, None)
+        network, _ = fold(network, image, (*DEFAULT_PASSES, split))
     to_float32([network])
     litert_torch.convert(network.eval(), (torch.zeros(1, 3, size, size),)).export(str(out))
 

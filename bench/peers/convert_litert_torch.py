@@ -14,6 +14,7 @@ import torch
 
 from fca_edge.export.program import to_float32
 from fca_edge.passes.run import DEFAULT_PASSES, fold
+from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.zoo.build import build, spec_of
 from fca_edge.zoo.randomise import randomise
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.manifest import manifest_path
-from fca_edge.export.memory import release
+from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.plan import Output, Request, check
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
@@ -39,7 +39,7 @@ def run_export(request: Request, report: Report) -> list[Exported]:
         FcaEdgeError: unusable input or output.
     """
     check(request)
-    with staging(request.out) as folder:
+    with quick_collections(), staging(request.out) as folder:
         report("loading and folding, each pass compared in float64")
         prepared, outputs = prepare(request)
         manifests = make_all(request, prepared, outputs, folder, report)

@@ -94,7 +94,8 @@ def read_torch(path: Path) -> Any:
         except Exception as error:  # a damaged file can raise anything at all
             if mapped and "mmap" in str(error):
                 continue
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # torch adds sentences on what may have happened; the first says what did.
+            reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
             raise FcaEdgeError(
                 f"{path}: truncated or not a torch checkpoint ({reason}); copy the file again."
             ) from None

@@ -19,7 +19,7 @@ from fca_edge.commands.shared import table
 from fca_edge.export.manifest import read_manifest
 from fca_edge.fit import fitted
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
-from fca_edge.verify import run_artefact
+from fca_edge.verify import in_layout, run_artefact
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "digits" / "digits.safetensors"
 
@@ -54,7 +54,7 @@ def right_in_torch(checkpoint, images: np.ndarray, labels: np.ndarray) -> int:
 
 def right_of(path: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, int]:
     told = read_manifest(path)
-    given = images if told["input_layout"] == "nchw" else images.transpose(0, 2, 3, 1)
+    given = in_layout(images, told["input_layout"])
     found = {}
     for runtime in told["verification"]["runtimes"]:
         arrays, _ = run_artefact(path, runtime["runtime"], given)

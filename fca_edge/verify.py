@@ -51,6 +51,11 @@ class Parity:
         return asdict(self)
 
 
+def in_layout(images: Array, layout: str) -> Array:
+    """Turn images (n, 3, H, W) into the layout of an artefact's input."""
+    return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
 def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     """Compute the figures of `Parity` for logits (inputs, classes)."""
     reference = np.asarray(reference, np.float64)

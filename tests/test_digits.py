@@ -15,7 +15,7 @@ from fca_edge.checkpoint import load_checkpoint
 from fca_edge.export.pipeline import Exported
 from fca_edge.fit import fitted
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
-from fca_edge.verify import run_artefact
+from fca_edge.verify import in_layout, run_artefact
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_all_forms_are_as_right(
         right = int((network(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right / len(labels) >= 0.97
     for item in exported:
-        given = images if item.path.suffix == ".onnx" else images.transpose(0, 2, 3, 1)
+        given = in_layout(images, item.manifest["input_layout"])
         runtime = item.manifest["verification"]["runtimes"][0]["runtime"]
         arrays, _ = run_artefact(Path(item.path), runtime, given)
         assert abs(int((arrays["logits"].argmax(1) == labels).sum()) - right) <= 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.artefact import in_layout
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.plan import Request
 from fca_edge.export.prepare import check_images
@@ -16,7 +15,7 @@ from fca_edge.export.source import Wanted, load_source
 from fca_edge.harness.runtimes import RUNTIMES, available, interpreter
 from fca_edge.passes.run import logits
 from fca_edge.store import sha256_of
-from fca_edge.verify import Parity, measure, shortfall
+from fca_edge.verify import Parity, in_layout, measure, shortfall
 
 
 def verify_again(

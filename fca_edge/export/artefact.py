@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.export import ExportedProgram
 
@@ -24,7 +23,7 @@ from fca_edge.harness.call import Event
 from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.passes import tanh_gelu
 from fca_edge.store import sha256_of
-from fca_edge.verify import Array, Parity, measure, shortfall
+from fca_edge.verify import Parity, in_layout, measure, shortfall
 
 
 def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
@@ -113,11 +112,6 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
             f" partitions with {loaded['undelegated']} operators between, not whole."
         )
-
-
-def in_layout(images: Array, layout: str) -> Array:
-    """Turn images (n, 3, H, W) into the layout of an artefact's input."""
-    return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def unchecked(output: Output, parities: list[Parity]) -> list[str]:

@@ -15,7 +15,7 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.plan import Output
 from fca_edge.export.tflite.context import module_of
-from fca_edge.verify import Array, first_diverging, run_artefact
+from fca_edge.verify import Array, first_diverging, in_layout, run_artefact
 
 
 def first_diverging_layer(
@@ -23,7 +23,7 @@ def first_diverging_layer(
 ) -> str:
     """Compare an artefact's inner tensors with the float64 program's on an image (1, 3, H, W)."""
     expected, modules = float64_tensors(program, image)
-    given = image if output.layout == "nchw" else image.transpose(0, 2, 3, 1)
+    given = in_layout(image, output.layout)
     try:
         got = inner_tensors(output, path, given, runtime)
     except FcaEdgeError as error:

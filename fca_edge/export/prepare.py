@@ -16,7 +16,7 @@ from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, 
 from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
 from fca_edge.passes.base import FoldPass, clone_tree
-from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, fold, logits
+from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
@@ -66,7 +66,7 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     # The name is bound anew after each pass, so that weights it replaced are freed at once.
     before, reports = reference[:1], tuple[PassReport, ...]()
     for step in passes_of(request, network, images):
-        bound = bound_of(step, request)
+        bound = dropping_bound(request) if isinstance(step, FoldScaleFactors) else EXACT
         network, before, report = apply(step, network, before, images[:1], bound)
         reports += (report,)
         release()
@@ -75,9 +75,11 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     variants, by_forms = [], {}
     for forms in dict.fromkeys(output.forms for output in outputs):
         split = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
-        variant, extra = fold(network, images[:1], (split,) if request.fold else ())
+        variant, by_forms[forms] = network, reports
+        if request.fold:
+            variant, _, report = apply(split, network, before, images[:1])
+            by_forms[forms] += (report,)
         variants.append(clone_tree(variant))
-        by_forms[forms] = reports + extra
     del network, variant
     to_float32(variants)
     release()
@@ -99,9 +101,9 @@ def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[Fol
     return tuple(scale if isinstance(p, FoldScaleFactors) else p for p in DEFAULT_PASSES)
 
 
-def bound_of(step: FoldPass, request: Request) -> float:
-    """Return the error that a pass may have: more only for the one that may drop factors."""
-    return max(EXACT, 100 * request.drop_tolerance) if isinstance(step, FoldScaleFactors) else EXACT
+def dropping_bound(request: Request) -> float:
+    """Return the error that the pass which may drop factors may have; the others are exact."""
+    return max(EXACT, 100 * request.drop_tolerance)
 
 
 def total_error(request: Request, network: nn.Module, images: Tensor, reference: Tensor) -> float:
@@ -111,7 +113,7 @@ def total_error(request: Request, network: nn.Module, images: Tensor, reference:
         NotEquivalentError: all passes together changed the logits.
     """
     error = float((logits(network, images) - reference).abs().max())
-    bound = max(EXACT, 100 * request.drop_tolerance) * max(1.0, float(reference.abs().max()))
+    bound = dropping_bound(request) * max(1.0, float(reference.abs().max()))
     if not error <= bound:
         raise NotEquivalentError(f"the passes together changed the logits by {error:.3g}.")
     return error

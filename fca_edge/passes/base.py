@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 @dataclass
@@ -61,6 +63,16 @@ def sites(network: nn.Module, attribute: str) -> Iterator[tuple[str, nn.Module, 
     for path, module in network.named_modules():
         for pair in getattr(type(module), attribute, ()):
             yield f"{path}." if path else "", module, pair
+
+
+def run_hooked(network: nn.Module, images: Tensor, hooks: list[RemovableHandle]) -> None:
+    """Run images (B, 3, H, W) for what the hooks see, and take the hooks away again."""
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in hooks:
+            handle.remove()
 
 
 def frozen(tensor: Tensor) -> nn.Parameter:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+
+from fca_edge.passes.base import run_hooked
 
 TOLERANCE = 1e-9
 
@@ -21,12 +22,7 @@ def outputs_by_layer(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
     for path, module in network.named_modules():
         watch(path, module)
-    try:
-        with torch.no_grad():
-            network(images)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    run_hooked(network, images, hooks)
     return seen
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, run_hooked
 from fca_edge.zoo.fcaformer import FcaBlock, FcaStage
 
 
@@ -120,10 +120,5 @@ def observe_variances(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     for path, block in network.named_modules():
         if isinstance(block, FcaBlock):
             watch(path, block)
-    try:
-        with torch.no_grad():
-            network(images)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    run_hooked(network, images, hooks)
     return seen

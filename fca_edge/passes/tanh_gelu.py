@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import clone_tree
+from fca_edge.passes.base import clone_tree, run_hooked
 from fca_edge.passes.run import PassReport, logits
 
 NAME = "tanh_gelu"
@@ -54,11 +54,7 @@ def by_size(network: nn.Module, image: Tensor) -> list[str]:
     for path, module in network.named_modules():
         if isinstance(module, nn.GELU):
             watch(path, module)
-    try:
-        logits(network, image)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    run_hooked(network, image, hooks)
     return sorted(sizes, key=lambda path: sizes[path])
 
 

@@ -29,6 +29,18 @@ class NotEquivalentError(FcaEdgeError):
     exit_code: ClassVar[int] = 3
 
 
+class RegressionError(FcaEdgeError):
+    """A gated metric got worse by more than its threshold."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class IncomparableError(FcaEdgeError):
+    """Two records differ in something that makes their ratio meaningless."""
+
+    exit_code: ClassVar[int] = 5
+
+
 class TargetUnavailableError(FcaEdgeError):
     """A target or a runtime is not there, or not set up."""
 

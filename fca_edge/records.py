@@ -10,16 +10,48 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 SCHEMA_NAME = "fca_edge.records"
 
+
+def from_first(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew peaks alone, no deterministic costs and no conditions."""
+    for record in document["records"]:
+        old = record["memory"]
+        if old is not None:
+            record["memory"] = {
+                "baseline": {"rss_bytes": old["baseline_bytes"]},
+                "loaded": {"rss_bytes": old["loaded_bytes"]},
+                "after": {"rss_bytes": old["peak_bytes"]},
+                "baseline_peak_bytes": old["baseline_bytes"],
+                "peak_bytes": old["peak_bytes"],
+                "method": "VmHWM",
+            }
+    return document
+
+
 # Version n -> function that turns a document of version n into one of version n + 1.
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: from_first}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Memory that follows from the artefact itself, without running it.
+
+    Attributes:
+        weights_bytes: constants as stored in the file, each distinct content once.
+        packed_bytes: what a runtime that repacks convolutions and products adds to them.
+        arena_bytes: activations at their tightest, by lifetime.
+    """
+
+    weights_bytes: int
+    packed_bytes: int
+    arena_bytes: int
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256. Sizes are None where no manifest tells."""
+    """The measured file; its identity is its sha256. None where no manifest tells."""
 
     file: str
     sha256: str
@@ -32,6 +64,9 @@ class Artefact:
     input_layout: str
     trained: bool
     folded: bool
+    macs: int | None = None
+    operators: int | None = None
+    planned: Planned | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +82,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class TargetInfo:
-    """The machine; `emulated` figures are never latency."""
+    """The machine; `emulated` figures are never latency.
+
+    Attributes:
+        emulator: its name and version where `emulated`.
+        cpus: the cores that the process was pinned to, as in "4-7"; None where it was not.
+    """
 
     name: str
     machine: str
@@ -57,6 +97,8 @@ class TargetInfo:
     kernel: str
     governor: str | None
     emulated: bool
+    emulator: str | None = None
+    cpus: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,25 +114,97 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Peak resident memory of a process that only measures memory.
+class Usage:
+    """Resident memory at one moment; the parts are None where the system does not tell them.
 
-    `baseline_bytes` is the peak after importing the runtime, before the model.
+    `file_bytes` counts pages that a file backs, which the system may drop and read again.
     """
 
-    baseline_bytes: int
-    loaded_bytes: int
+    rss_bytes: int
+    anonymous_bytes: int | None = None
+    file_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a process that only measures memory.
+
+    Attributes:
+        baseline: runtime and NumPy imported, no model.
+        loaded: model loaded.
+        after: after the inferences.
+        baseline_peak_bytes: peak up to the baseline.
+        peak_bytes: peak of the whole process.
+        method: "VmHWM" of /proc, or how else the peaks were found.
+    """
+
+    baseline: Usage
+    loaded: Usage
+    after: Usage
+    baseline_peak_bytes: int
     peak_bytes: int
+    method: str
 
     @property
     def model_bytes(self) -> int:
         """What the model added to the empty runtime's peak."""
-        return self.peak_bytes - self.baseline_bytes
+        return self.peak_bytes - self.baseline_peak_bytes
+
+
+@dataclass(frozen=True)
+class Hot:
+    """A stretch of code that many of the instructions were in.
+
+    Attributes:
+        place: library and offset, with the nearest symbol where there is one.
+        instructions: executed there in one inference.
+        classes: those by class, as in `Cost`.
+        code: its most executed instructions, disassembled.
+    """
+
+    place: str
+    instructions: int
+    classes: dict[str, int]
+    code: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Guest instructions an inference, counted by an emulator at 1 thread. Never a time.
+
+    Attributes:
+        instructions: one count an inference; a tuple a process.
+        classes: of the last inference: fma, simd, load_store, other.
+        bound: MACs / lanes of the widest FMA: no fp32 kernel can do with fewer.
+        hot: where most of the last inference's instructions were, in falling order.
+    """
+
+    instructions: tuple[tuple[int, ...], ...]
+    classes: dict[str, int]
+    bound: int | None
+    hot: tuple[Hot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a board was like before and after; None where it does not tell.
+
+    Frequencies are of the slowest core used, temperatures of the hottest sensor.
+    """
+
+    frequency_khz_before: int | None = None
+    frequency_khz_after: int | None = None
+    celsius_before: float | None = None
+    celsius_after: float | None = None
+    throttled: bool = False
 
 
 @dataclass(frozen=True)
 class Record:
-    """One artefact on one runtime, target and plan; one tuple of samples a process."""
+    """One artefact on one runtime, target and plan; one tuple of samples a process.
+
+    Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
+    """
 
     artefact: Artefact
     plan: Plan
@@ -103,6 +217,8 @@ class Record:
     tool: str
     git_commit: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    cost: Cost | None = None
+    conditions: Conditions | None = None
 
 
 def to_document(records: list[Record]) -> dict[str, Any]:

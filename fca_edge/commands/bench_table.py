@@ -47,7 +47,7 @@ def bench_table(records: list[Record]) -> Table:
             *(
                 ("", "", "")
                 if memory is None
-                else (mib(memory.baseline_bytes), mib(memory.model_bytes), mib(memory.peak_bytes))
+                else (mib(memory.baseline_peak_bytes), mib(memory.model_bytes), mib(memory.peak_bytes))
             ),
             "" if record.runtime.partitions is None else str(record.runtime.partitions),
             f"{record.artefact.file_bytes / 1e6:.1f}",

@@ -19,6 +19,8 @@ import time
 STATUS_FIELDS = {
     "VmHWM": "peak_rss_bytes",
     "VmRSS": "rss_bytes",
+    "RssAnon": "anonymous_bytes",
+    "RssFile": "file_bytes",
 }
 
 

@@ -14,7 +14,7 @@ from fca_edge.harness.call import AgentError, Event
 from fca_edge.harness.plan import Job
 from fca_edge.harness.stats import drifts
 from fca_edge.harness.targets.base import Target
-from fca_edge.records import Memory, Plan, Record, RuntimeInfo, TargetInfo
+from fca_edge.records import Memory, Plan, Record, RuntimeInfo, TargetInfo, Usage
 
 Progress = Callable[[str], None]
 
@@ -101,13 +101,22 @@ def record_of(
 
 def memory_of(events: dict[str, Event]) -> Memory | None:
     """Read the memory figures of a memory run; None where the target has no /proc."""
-    if "peak_rss_bytes" not in events["done"]:
+    ready, loaded, done = events["ready"], events["loaded"], events["done"]
+    if "peak_rss_bytes" not in done:
         return None
     return Memory(
-        baseline_bytes=events["ready"]["peak_rss_bytes"],
-        loaded_bytes=events["loaded"]["rss_bytes"],
-        peak_bytes=events["done"]["peak_rss_bytes"],
+        baseline=usage_of(ready),
+        loaded=usage_of(loaded),
+        after=usage_of(done),
+        baseline_peak_bytes=ready["peak_rss_bytes"],
+        peak_bytes=done["peak_rss_bytes"],
+        method=done.get("method", "VmHWM"),
     )
+
+
+def usage_of(event: Event) -> Usage:
+    """Read one moment of a memory run."""
+    return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
 
 
 def warnings_of(

@@ -15,6 +15,7 @@ from fca_edge.errors import FcaEdgeError, nearest
 COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
+    "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "models": "List the networks, with counted and published figures.",
     "targets": "Show what can be measured from here, and set it up.",

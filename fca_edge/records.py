@@ -200,10 +200,23 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How close the target's logits are to those of a runtime on the machine that asked.
+
+    `snr_db` is None where they are the same, bit for bit.
+    """
+
+    snr_db: float | None
+    against: str
+    threads: int
+
+
+@dataclass(frozen=True)
 class Record:
     """One artefact on one runtime, target and plan; one tuple of samples a process.
 
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
+    Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
     """
 
     artefact: Artefact
@@ -219,6 +232,8 @@ class Record:
     warnings: tuple[str, ...] = field(default=())
     cost: Cost | None = None
     conditions: Conditions | None = None
+    agreement: Agreement | None = None
+    run: str | None = None
 
 
 def to_document(records: list[Record]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fca_edge.errors import NotEquivalentError
 from fca_edge.harness.call import AgentError, Event, call_agent
 from fca_edge.harness.runtimes import RUNTIMES, interpreter
+from fca_edge.harness.stats import snr_db
 
 Array = NDArray[Any]
 
@@ -60,17 +61,15 @@ def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     """Compute the figures of `Parity` for logits (inputs, classes)."""
     reference = np.asarray(reference, np.float64)
     difference = np.asarray(got, np.float64) - reference
-    noise, signal = float((difference**2).sum()), float((reference**2).sum())
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
     by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
     with np.errstate(divide="ignore"):
-        snr = float(10 * np.log10(np.float64(signal) / np.float64(noise)))
         worst = float((10 * np.log10(by_input[0] / by_input[1])).min())
     return {
         "max_abs": max_abs,
         "relative": max_abs / span if span else float("inf"),
-        "snr_db": snr,
+        "snr_db": snr_db(reference, got),
         "worst_snr_db": worst,
         "top1_agreement": float((got.argmax(1) == reference.argmax(1)).mean()),
     }

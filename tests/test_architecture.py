@@ -22,9 +22,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fit": {"errors", "checkpoint", "zoo"},
     "passes": {"errors", "zoo"},
     "harness": {"errors", "records", "store"},
+    "compare": {"errors", "records", "store", "harness", "zoo"},
     "verify": {"errors", "harness"},
     "export": {
         "errors",
+        "records",
         "store",
         "preprocess",
         "zoo",
@@ -34,12 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "harness",
         "verify",
     },
-    "commands": {"errors", "records", "store", "zoo", "export", "harness", "cli"},
+    "commands": {"errors", "records", "store", "zoo", "export", "harness", "compare", "cli"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }
 # Rooms that a bare install runs.
-TORCH_FREE = ("errors", "records", "store", "preprocess", "harness", "verify", "cli")
+TORCH_FREE = ("errors", "records", "store", "preprocess", "harness", "compare", "verify", "cli")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 
 
@@ -127,7 +129,14 @@ def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["export", "--help"], ["bench", "--help"], ["targets", "list"]]
+    "words",
+    [
+        ["--help"],
+        ["export", "--help"],
+        ["bench", "--help"],
+        ["compare", "--help"],
+        ["targets", "list"],
+    ],
 )
 def test_commands_run_without_torch(words: list[str]) -> None:
     done = without_torch(*words)

@@ -50,6 +50,21 @@ class Variant(ParamType):
         return [CompletionItem(name) for name in ZOO if name.startswith(incomplete)]
 
 
+class TargetName(ParamType):
+    """A place to measure, completed by the names that need no board."""
+
+    name = "target"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = ("local", "arm", "qemu:aarch64", "qemu:armv7", "ssh://")
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+TARGET = TargetName()
+
+
 class Listed(ParamType):
     """A comma-separated list of known words."""
 

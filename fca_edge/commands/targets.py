@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,9 +16,8 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
-from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.runtimes import RUNTIMES, available, interpreter, setup_old_tflite
-from fca_edge.harness.targets.resolve import resolve
+from fca_edge.harness.targets.resolve import meant
+from fca_edge.harness.targets.setup import known_targets, look, refuse_unready, setup, states
 
 
 @click.group()
@@ -30,6 +29,8 @@ def command() -> None:
       fca-edge targets list
       fca-edge targets check local
       fca-edge targets setup local
+      fca-edge targets setup qemu:aarch64
+      fca-edge targets check ssh://pi@raspberrypi
     """
 
 
@@ -39,39 +40,25 @@ def command() -> None:
 def list_targets(json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
     claim_json(json_file, force)
-    rows = [{"target": "local", **runtime_row(name)} for name in RUNTIMES]
-    if put_json(rows, json_file, force):
+    rows = [state for target in known_targets() for state in states(target)]
+    if put_json([asdict(row) for row in rows], json_file, force):
         return
-    made = table("target", "runtime", "ready", "interpreter")
+    made = table("target", "runtime", "ready", "where")
     for row in rows:
-        made.add_row(
-            row["target"], row["runtime"], "yes" if row["ready"] else "no", row["interpreter"] or ""
-        )
+        made.add_row(row.target, row.runtime, "yes" if row.ready else "no", row.place)
     OUT.print(made)
-
-
-def runtime_row(name: str) -> dict[str, Any]:
-    """Describe one runtime of this machine."""
-    runtime = RUNTIMES[name]
-    ready = available(runtime)
-    return {
-        "runtime": name,
-        "ready": ready,
-        "interpreter": str(interpreter(runtime)) if ready else None,
-    }
 
 
 @command.command("check")
 @click.argument("target", default="local")
 def check_target(target: str) -> None:
-    """Fail with exit code 6 unless every runtime of a target is ready."""
-    resolve(target).close()
-    missing = [name for name, runtime in RUNTIMES.items() if not available(runtime)]
-    if missing:
-        raise TargetUnavailableError(
-            f"{target}: {', '.join(missing)} not ready; run `fca-edge targets setup {target}`."
-        )
-    OUT.print(f"{target}: {', '.join(RUNTIMES)} ready")
+    """Fail with exit code 6 unless every runtime of a target is ready; of a board, tell all."""
+    target = meant(target)
+    found, about = look(target)
+    for name, value in about:
+        OUT.print(f"{name:9} {value}", highlight=False)
+    refuse_unready(target, found)
+    OUT.print(f"{target}: {', '.join(state.runtime for state in found)} ready")
 
 
 @command.command("setup")
@@ -80,16 +67,13 @@ def setup_target(target: str) -> None:
     """Make what a target needs; what is there already is left alone.
 
     For `local` this is a second environment in the user's cache with tflite-runtime
-    2.14, the last runtime for 32-bit boards.
+    2.14, the last runtime for 32-bit boards. For `qemu:...` it is the emulator, an ARM
+    userland and the runtimes, from the registries of Debian and PyPI that this machine is
+    configured with; nothing needs root. What was downloaded is kept if it is broken off.
+    For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
-    resolve(target).close()
-    last = ""
+    target = meant(target)
     with steps() as report:
-
-        def tell(text: str) -> None:
-            nonlocal last
-            last = text
-            report(text)
-
-        setup_old_tflite(tell)
-    OUT.print(last)
+        lines = setup(target, report)
+    for line in lines:
+        OUT.print(f"{target}: {line}")

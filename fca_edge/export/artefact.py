@@ -17,6 +17,7 @@ from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.diagnose import first_diverging_layer
 from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
+from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.tflite import emit
 from fca_edge.harness.call import Event
@@ -137,7 +138,8 @@ def manifest(
     counts: dict[str, int],
     parities: list[Parity],
 ) -> dict[str, Any]:
-    """Describe an artefact: identity, source, forms, passes and proof."""
+    """Describe an artefact: identity, source, forms, passes, cost by its graph, and proof."""
+    found = footprint(path)
     return {
         "schema": SCHEMA,
         "file": output.file,
@@ -157,6 +159,8 @@ def manifest(
         "folded": request.fold,
         "passes": [asdict(report) for report in prepared.reports[output.forms]],
         "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
+        "macs": found.macs,
+        "planned": asdict(found.planned),
         "verification": {
             "images": str(request.images.resolve()) if request.images else None,
             "seed": request.wanted.seed,

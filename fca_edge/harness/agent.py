@@ -6,16 +6,23 @@ Reads one JSON plan from standard input, writes JSON lines to standard output.
 It must run under any interpreter that a target has, so it imports nothing of ours.
 
 Plan: runtime (onnxruntime | litert | tflite_runtime), artefact, threads, mode, and
-for mode "latency" or "memory": warmup, iterations, seed; for mode "outputs": inputs
+for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outputs": inputs
 (.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch).
+In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
+asks for the memory of the guest alone, where the process is a user-mode emulator's.
 """
 
+import contextlib
 import json
 import os
 import platform
 import sys
+import threading
 import time
 
+# Closing descriptors that nobody has: system calls without effect, which tcg_cost.c waits for.
+MARK_BEGIN, MARK_END = 0x0FCA0001, 0x0FCA0002
+SAMPLING_SECONDS = 0.05
 STATUS_FIELDS = {
     "VmHWM": "peak_rss_bytes",
     "VmRSS": "rss_bytes",
@@ -30,18 +37,100 @@ def say(event, **fields):
     sys.stdout.flush()
 
 
-def memory():
-    """Read this process's memory from /proc, in bytes; empty where there is no /proc."""
-    found = {}
-    try:
-        with open("/proc/self/status") as status:
-            for line in status:
-                name, _, rest = line.partition(":")
-                if name in STATUS_FIELDS:
-                    found[STATUS_FIELDS[name]] = int(rest.split()[0]) * 1024
-    except OSError:
-        pass
-    return found
+def mark(which):
+    """Tell a counting emulator that an inference begins or ends."""
+    with contextlib.suppress(OSError):
+        os.close(which)
+
+
+class StatusMeter:
+    """This process's memory from /proc/self/status; nothing where there is no /proc."""
+
+    def read(self):
+        found = {}
+        try:
+            with open("/proc/self/status") as status:
+                for line in status:
+                    name, _, rest = line.partition(":")
+                    if name in STATUS_FIELDS:
+                        found[STATUS_FIELDS[name]] = int(rest.split()[0]) * 1024
+        except OSError:
+            return {}
+        return {**found, "method": "VmHWM"} if found else {}
+
+
+class GuestMeter:
+    """Memory of a guest inside a user-mode emulator, without the emulator's own.
+
+    The emulator shows a guest its own mappings in /proc/self/maps and lets the host's
+    /proc/self/smaps through: what is in both is the guest's. Peaks are of samples.
+    """
+
+    def __init__(self):
+        self.peak = 0
+        self.lock = threading.Lock()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while True:
+            self.read()
+            time.sleep(SAMPLING_SECONDS)
+
+    def read(self):
+        with self.lock:
+            rss, anonymous = guest_rss()
+            self.peak = max(self.peak, rss)
+            return {
+                "rss_bytes": rss,
+                "anonymous_bytes": anonymous,
+                "file_bytes": rss - anonymous,
+                "peak_rss_bytes": self.peak,
+                "method": f"guest mappings, sampled every {SAMPLING_SECONDS * 1000:.0f} ms",
+            }
+
+
+def mappings(path):
+    """Yield (start, end, offset, file, lines that follow) of a maps or smaps file."""
+    found = None
+    with open(path) as lines:
+        for line in lines:
+            words = line.split(None, 5)
+            start, dash, end = words[0].partition("-")
+            if dash and not line[0].isupper():
+                if found:
+                    yield found
+                name = words[5].strip() if len(words) > 5 else ""
+                found = (int(start, 16), int(end, 16), int(words[2], 16), name, {})
+            elif found:
+                found[4][words[0].rstrip(":")] = words[1] if len(words) > 1 else ""
+    if found:
+        yield found
+
+
+def guest_rss():
+    """Return resident and anonymous bytes of the guest's mappings."""
+    guest = [m for m in mappings("/proc/self/maps") if not m[3].startswith("[vsyscall")]
+    host = list(mappings("/proc/self/smaps"))
+    base = guest_base(guest, host)
+    rss = anonymous = 0
+    spans = sorted((start + base, end + base) for start, end, _, _, _ in guest)
+    for start, end, _, _, facts in host:
+        if any(low < end and start < high for low, high in spans):
+            rss += int(facts.get("Rss", 0)) * 1024
+            anonymous += int(facts.get("Anonymous", 0)) * 1024
+    return rss, anonymous
+
+
+def guest_base(guest, host):
+    """Where the emulator put address 0 of the guest: a file's mapping is seen from both sides."""
+    places = {}
+    for start, _, offset, name, _ in host:
+        places.setdefault((name, offset), []).append(start)
+    for start, _, offset, name, _ in guest:
+        there = places.get((name, offset), [])
+        if name.startswith("/") and len(there) == 1:
+            return there[0] - start
+    return 0
 
 
 class OnnxRuntime:
@@ -177,13 +266,16 @@ def run_outputs(runtime, plan):
 
 
 def run_samples(runtime, plan):
-    """Warm up, then time each inference; in memory mode the times are not reported."""
+    """Warm up, then time each inference; only in latency mode are the times reported."""
     import numpy
 
     generator = numpy.random.default_rng(plan["seed"])
     runtime.set(generator.standard_normal(runtime.shape).astype(numpy.float32))
     for _ in range(plan["warmup"]):
         runtime.invoke()
+    if plan["mode"] == "cost":
+        count(runtime, plan["iterations"])
+        return
     samples = []
     for _ in range(plan["iterations"]):
         start = time.perf_counter_ns()
@@ -193,8 +285,19 @@ def run_samples(runtime, plan):
         say("samples", latency_ns=samples)
 
 
+def count(runtime, iterations):
+    """Mark each inference, and tell where code is mapped, for whoever reads the counts."""
+    for _ in range(iterations):
+        mark(MARK_BEGIN)
+        runtime.invoke()
+        mark(MARK_END)
+    files = [m for m in mappings("/proc/self/maps") if m[3].startswith("/")]
+    say("maps", maps=[m[:4] for m in files])
+
+
 def main():
     plan = json.load(sys.stdin)
+    meter = GuestMeter() if plan.get("guest") else StatusMeter()
     runtime = RUNTIMES[plan["runtime"]]()
     say(
         "ready",
@@ -203,16 +306,16 @@ def main():
         python=platform.python_version(),
         machine=platform.machine(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        **memory(),
+        **meter.read(),
     )
     start = time.perf_counter_ns()
     facts = runtime.load(plan)
-    say("loaded", load_ns=time.perf_counter_ns() - start, **facts, **memory())
+    say("loaded", load_ns=time.perf_counter_ns() - start, **facts, **meter.read())
     if plan["mode"] == "outputs":
         run_outputs(runtime, plan)
     else:
         run_samples(runtime, plan)
-    say("done", **memory())
+    say("done", **meter.read())
 
 
 if __name__ == "__main__":

@@ -31,15 +31,25 @@ class AgentError(FcaEdgeError):
 def call_agent(
     python: Path, plan: dict[str, Any], timeout_seconds: float = 600
 ) -> dict[str, Event]:
-    """Run one plan; returns the agent's events by name.
+    """Run one plan under an interpreter of this machine; returns the agent's events by name.
 
     Raises:
         AgentError: it crashed, was killed or took too long; says with what.
     """
-    command = [str(python), "-E", str(AGENT)]
     # The parent's thread settings must not reach the process that is measured.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "PYTHON"))}
-    what = f"{plan['runtime']} on {Path(plan['artefact']).name}"
+    return call_command([str(python), "-E", str(AGENT)], environment, plan, timeout_seconds)
+
+
+def call_command(
+    command: list[str], environment: dict[str, str], plan: dict[str, Any], timeout_seconds: float
+) -> dict[str, Event]:
+    """Run one plan with a command that ends in the agent; returns its events by name.
+
+    Raises:
+        AgentError: it crashed, was killed or took too long; says with what.
+    """
+    what = described(plan)
     try:
         done = subprocess.run(
             command,
@@ -51,14 +61,33 @@ def call_agent(
         )
     except subprocess.TimeoutExpired:
         raise AgentError(f"{what}: no answer in {timeout_seconds:.0f} s.") from None
+    return events_of(what, done.returncode, done.stdout, done.stderr)
+
+
+def described(plan: dict[str, Any]) -> str:
+    """Name what a plan runs, for messages."""
+    return f"{plan['runtime']} on {Path(plan['artefact']).name}"
+
+
+def events_of(what: str, code: int, stdout: str, stderr: str) -> dict[str, Event]:
+    """Read what an agent's process wrote.
+
+    Raises:
+        AgentError: it did not finish its plan.
+    """
+    events = read_events(stdout)
+    if code or "done" not in events:
+        raise AgentError(f"{what}: {reason(code, stderr)}", refused=code == 1)
+    return events
+
+
+def read_events(text: str) -> dict[str, Event]:
+    """Find the agent's events, by name, in what it wrote; a line that was cut is none."""
     events = {}
-    for line in done.stdout.splitlines():
-        if line.startswith('{"event"'):
+    for line in text.splitlines():
+        if line.startswith('{"event"') and line.endswith("}"):
             event = json.loads(line)
             events[event["event"]] = event
-    if done.returncode or "done" not in events:
-        text = f"{what}: {reason(done.returncode, done.stderr)}"
-        raise AgentError(text, refused=done.returncode == 1)
     return events
 
 

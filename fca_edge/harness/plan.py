@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.harness.runtimes import RUNTIMES, Runtime
-from fca_edge.records import Artefact
+from fca_edge.records import Artefact, Planned
 from fca_edge.store import read_json, sha256_of
 
 # What `fca-edge bench` measures without arguments, and with --suite.
 SUITES: dict[str, tuple[str, ...]] = {
+    "l1": ("l1",),
     "quick": ("l1", "convnext_tiny", "swin_tiny"),
     "standard": ("l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"),
     "full": (
@@ -32,8 +34,10 @@ class Job:
     runtime: Runtime
 
 
-def job_for(path: Path, runtime_name: str | None = None) -> Job:
-    """Pair an artefact with its own runtime, or with the one asked for.
+def job_for(
+    path: Path, runtime_name: str | None = None, on_target: Collection[str] = tuple(RUNTIMES)
+) -> Job:
+    """Pair an artefact with its own runtime, another of the target's, or the one asked for.
 
     Raises:
         FcaEdgeError: no such file, or neither ONNX nor TFLite.
@@ -45,7 +49,10 @@ def job_for(path: Path, runtime_name: str | None = None) -> Job:
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
         raise FcaEdgeError(f"{path}: neither .onnx nor .tflite.")
-    default = facts.profile if facts.profile in names else names[0]
+    there = [name for name in names if name in on_target]
+    if not there:
+        raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
+    default = facts.profile if facts.profile in there else there[0]
     name = runtime_name or default
     if name not in RUNTIMES:
         raise UsageError(
@@ -79,4 +86,7 @@ def described(path: Path) -> Artefact:
         input_layout=facts.get("input_layout", "unknown"),
         trained=bool(facts.get("trained", False)),
         folded=bool(facts.get("folded", False)),
+        macs=facts.get("macs"),
+        operators=sum(facts["operators"].values()) if "operators" in facts else None,
+        planned=Planned(**facts["planned"]) if "planned" in facts else None,
     )

@@ -3,151 +3,120 @@
 from __future__ import annotations
 
 import random
-import subprocess
+import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fca_edge import __version__
-from fca_edge.harness.call import AgentError, Event
+from fca_edge.errors import FcaEdgeError
+from fca_edge.harness.agree import agreement
+from fca_edge.harness.call import AgentError
+from fca_edge.harness.gather import Runs, record_of
 from fca_edge.harness.plan import Job
-from fca_edge.harness.stats import drifts
 from fca_edge.harness.targets.base import Target
-from fca_edge.records import Memory, Plan, Record, RuntimeInfo, TargetInfo, Usage
+from fca_edge.records import Plan, Record, TargetInfo
 
 Progress = Callable[[str], None]
 
-HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 900.0
-MEMORY_ITERATIONS = 3
+# An emulated inference of the largest network takes minutes.
+EMULATED_TIMEOUT_SECONDS = 7200.0
+MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
+# More threads wait for each other by spinning, and what they spin is counted.
+COUNTING_THREADS = 1
+LATENCY, COST, MEMORY, AGREEMENT = "latency", "cost", "memory", "agreement"
+
+
+@dataclass
+class Outcome:
+    """Records of the jobs that could be measured, and why the others could not."""
+
+    records: list[Record] = field(default_factory=list)
+    failures: list[tuple[Job, FcaEdgeError]] = field(default_factory=list)
+
+
+def tasks_of(
+    jobs: list[Job], plan: Plan, target: Target, info: TargetInfo, seed: int
+) -> list[tuple[int, str]]:
+    """Order what has to be run: (number of the job, what of it)."""
+    repeated = COST if target.counts_instructions else None if info.emulated else LATENCY
+    order = random.Random(seed)
+    numbers = range(len(jobs))
+    turns = [order.sample(numbers, len(jobs)) for _ in range(plan.processes if repeated else 0)]
+    tasks = [(number, repeated) for turn in turns for number in turn if repeated]
+    tasks += [(number, MEMORY) for number in numbers]
+    # A file that runs elsewhere must also compute there what it computes here.
+    tasks += [(number, AGREEMENT) for number in numbers if info.name != "local"]
+    return tasks
+
+
+def process_count(jobs: list[Job], plan: Plan, target: Target) -> int:
+    """Return how often `run_jobs` will call its progress."""
+    return len(tasks_of(jobs, plan, target, target.info(), 0))
 
 
 def run_jobs(
     jobs: list[Job], plan: Plan, target: Target, progress: Progress, seed: int = 0
-) -> list[Record]:
+) -> Outcome:
     """Measure every job; `progress` is called before each process with what it will do.
 
+    A job whose process fails is left out from then on; the others go on.
+
     Raises:
-        AgentError: a process failed; says which and why.
-        TargetUnavailableError: a runtime is not set up there.
+        TargetUnavailableError: the target or a runtime of it is not there.
     """
     info = target.info()
     places = {job.path: target.push(job.path) for job in jobs}
-    latency: list[list[dict[str, Event]]] = [[] for _ in jobs]
-    order = random.Random(seed)
-    for turn in range(plan.processes):
-        for index in order.sample(range(len(jobs)), len(jobs)):
-            job = jobs[index]
-            progress(f"{job.artefact.file} on {job.runtime.name}, process {turn + 1}")
-            latency[index].append(one(target, job, places[job.path], plan, "latency"))
-    records = []
-    for job, events in zip(jobs, latency):
-        progress(f"{job.artefact.file} on {job.runtime.name}, memory")
-        memory = one(target, job, places[job.path], plan, "memory")
-        records.append(record_of(job, plan, info, events, memory))
-    return records
+    runs = [Runs() for _ in jobs]
+    failed: dict[int, FcaEdgeError] = {}
+    for number, what in tasks_of(jobs, plan, target, info, seed):
+        job = jobs[number]
+        progress(f"{job.artefact.file} on {job.runtime.name}, {what}")
+        if number in failed:
+            continue
+        try:
+            take(runs[number], what, job, target, places[job.path], plan, info)
+        except AgentError as error:
+            failed[number] = error
+    run = uuid.uuid4().hex
+    records = [
+        replace(record_of(job, plan, info, runs[number]), run=run)
+        for number, job in enumerate(jobs)
+        if number not in failed
+    ]
+    return Outcome(records, [(jobs[number], error) for number, error in failed.items()])
 
 
-def process_count(jobs: list[Job], plan: Plan) -> int:
-    """Return how often `run_jobs` will call its progress."""
-    return len(jobs) * (plan.processes + 1)
+def take(
+    runs: Runs, what: str, job: Job, target: Target, place: str, plan: Plan, info: TargetInfo
+) -> None:
+    """Do one task of a job and keep what came of it."""
+    timeout = EMULATED_TIMEOUT_SECONDS if info.emulated else TIMEOUT_SECONDS
+    if what == AGREEMENT:
+        runs.agreement = agreement(job, target, place, plan.threads, timeout)
+        return
+    events = target.run(job.runtime, agent_plan(what, job, place, plan, info), timeout)
+    if what == MEMORY:
+        runs.memory = events
+    elif what == COST:
+        runs.cost.append(events)
+    elif "samples" not in events:
+        raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
+    else:
+        runs.latency.append(events)
 
 
-def one(target: Target, job: Job, place: str, plan: Plan, mode: str) -> dict[str, Event]:
-    """Run one process of one job."""
-    wanted: dict[str, Any] = {
+def agent_plan(what: str, job: Job, place: str, plan: Plan, info: TargetInfo) -> dict[str, Any]:
+    """Write the plan that the agent reads."""
+    iterations = plan.iterations
+    if what == MEMORY:
+        iterations = EMULATED_MEMORY_ITERATIONS if info.emulated else MEMORY_ITERATIONS
+    return {
         "runtime": job.runtime.agent_name,
         "artefact": place,
-        "threads": plan.threads,
-        "mode": mode,
+        "threads": COUNTING_THREADS if what == COST else plan.threads,
+        "mode": what,
         "warmup": plan.warmups,
-        "iterations": plan.iterations if mode == "latency" else MEMORY_ITERATIONS,
+        "iterations": iterations,
         "seed": 0,
     }
-    events = target.run(job.runtime, wanted, TIMEOUT_SECONDS)
-    if mode == "latency" and "samples" not in events:
-        raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
-    return events
-
-
-def record_of(
-    job: Job, plan: Plan, info: TargetInfo, runs: list[dict[str, Event]], memory: dict[str, Event]
-) -> Record:
-    """Put together what the processes of one job said."""
-    ready, loaded = runs[0]["ready"], runs[0]["loaded"]
-    samples = tuple(tuple(run["samples"]["latency_ns"]) for run in runs)
-    return Record(
-        artefact=job.artefact,
-        plan=plan,
-        target=info,
-        runtime=RuntimeInfo(
-            name=job.runtime.name,
-            version=ready["version"],
-            python=ready["python"],
-            delegate=loaded["delegate"],
-            partitions=loaded["partitions"],
-            operators=loaded.get("operators"),
-        ),
-        latency_ns=samples,
-        load_ns=tuple(run["loaded"]["load_ns"] for run in runs),
-        memory=memory_of(memory),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        tool=f"fca_edge {__version__}",
-        git_commit=git_commit(),
-        warnings=tuple(warnings_of(job, plan, info, samples, loaded)),
-    )
-
-
-def memory_of(events: dict[str, Event]) -> Memory | None:
-    """Read the memory figures of a memory run; None where the target has no /proc."""
-    ready, loaded, done = events["ready"], events["loaded"], events["done"]
-    if "peak_rss_bytes" not in done:
-        return None
-    return Memory(
-        baseline=usage_of(ready),
-        loaded=usage_of(loaded),
-        after=usage_of(done),
-        baseline_peak_bytes=ready["peak_rss_bytes"],
-        peak_bytes=done["peak_rss_bytes"],
-        method=done.get("method", "VmHWM"),
-    )
-
-
-def usage_of(event: Event) -> Usage:
-    """Read one moment of a memory run."""
-    return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
-
-
-def warnings_of(
-    job: Job, plan: Plan, info: TargetInfo, samples: tuple[tuple[int, ...], ...], loaded: Event
-) -> list[str]:
-    """List what a reader of the figures must know."""
-    found = []
-    if plan.threads > info.cores:
-        found.append(f"{plan.threads} threads on {info.cores} cores")
-    if not job.artefact.trained:
-        found.append("random weights")
-    if sum(map(drifts, samples)) * 2 > len(samples):
-        found.append("latency rises within processes: throttling?")
-    if (
-        job.artefact.profile == "modern"
-        and job.runtime.name == "litert"
-        and (loaded["partitions"] != 1 or loaded["undelegated"])
-    ):
-        found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
-    return found
-
-
-def git_commit() -> str | None:
-    """Return the commit of this package's checkout, None where it is installed without one."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(HERE), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from fca_edge.records import Record
+from fca_edge.records import Cost, Record
 
 # Least that an interval of so few process medians can promise: with five, their
 # smallest and largest enclose the true median in 1 - 2 / 2**5 of all cases.
@@ -51,6 +53,29 @@ def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
     """
     pairs = [float(np.median(x)) / float(np.median(y)) for x, y in zip(a.latency_ns, b.latency_ns)]
     return (float(np.median(pairs)), *median_interval(pairs))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Instructions an inference over all processes; `spread` is (most - least) / median."""
+
+    median: float
+    spread: float
+
+
+def counted(cost: Cost) -> Counted:
+    """Summarise a cost's counts."""
+    counts = [count for process in cost.instructions for count in process]
+    median = float(np.median(counts))
+    return Counted(median, (max(counts) - min(counts)) / median)
+
+
+def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
+    """Return 10 log10 of the reference's power over that of the difference, all entries."""
+    reference = np.asarray(reference, np.float64)
+    noise = float(((np.asarray(got, np.float64) - reference) ** 2).sum())
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(np.float64((reference**2).sum()) / np.float64(noise)))
 
 
 def drifts(samples: tuple[int, ...]) -> bool:

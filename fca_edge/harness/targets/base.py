@@ -11,7 +11,17 @@ from fca_edge.records import TargetInfo
 
 
 class Target(Protocol):
-    """Where artefacts are measured."""
+    """Where artefacts are measured.
+
+    Attributes:
+        counts_instructions: whether it takes plans of mode "cost".
+    """
+
+    counts_instructions: bool
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Names of `harness.runtimes.RUNTIMES` that it can have."""
 
     def push(self, path: Path) -> str:
         """Bring a file to the target; returns its path there."""

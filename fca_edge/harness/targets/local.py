@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from fca_edge.harness.call import Event, call_agent
-from fca_edge.harness.runtimes import Runtime, interpreter
+from fca_edge.harness.runtimes import RUNTIMES, Runtime, interpreter
 from fca_edge.records import TargetInfo
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -18,6 +18,9 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 class LocalTarget:
     """Runs the agent in fresh processes here."""
+
+    runtimes = tuple(RUNTIMES)
+    counts_instructions = False
 
     def push(self, path: Path) -> str:
         """Files are here already."""

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import platform
 
-from fca_edge.errors import TargetUnavailableError, UsageError, nearest
+from fca_edge.errors import UsageError, nearest
+from fca_edge.harness.targets import settings
 from fca_edge.harness.targets.base import Target
 from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.harness.targets.qemu import KIND as QEMU
+from fca_edge.harness.targets.qemu import qemu_target
+from fca_edge.harness.targets.ssh.address import SCHEME as SSH
+from fca_edge.harness.targets.ssh.address import parse
 
 ARM_MACHINES = ("aarch64", "arm64", "armv7l", "armv8l")
-KNOWN = ("local", "arm")
+KNOWN = ("local", "arm", "qemu:aarch64", "qemu:armv7", "ssh://host")
 
 
 def resolve(name: str) -> Target:
-    """Return the target of a name; `arm` is this machine where it is one.
+    """Return the target of a name.
 
     Raises:
         UsageError: no such target.
         TargetUnavailableError: there is one, but not from here.
     """
-    if name == "local":
-        return LocalTarget()
+    found = meant(name)
+    if found.startswith(SSH):
+        # asyncssh takes a third of a second to import, which other targets need not wait for.
+        from fca_edge.harness.targets.ssh.target import SshTarget
+
+        return SshTarget(parse(found), settings.ssh_config())
+    return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
+
+
+def meant(name: str) -> str:
+    """Return the name of the target itself: `arm` is the nearest to an ARM machine that there is.
+
+    That is this machine where it is one, else the user's board, else an emulated machine.
+
+    Raises:
+        UsageError: no such target.
+    """
     if name == "arm":
         if platform.machine() in ARM_MACHINES:
-            return LocalTarget()
-        raise TargetUnavailableError(
-            f"--target arm: this machine is {platform.machine()}, and only 'local' can be reached"
-            " from it so far; install fca-edge on the board and run the same command there."
-        )
+            return "local"
+        return meant(settings.board() or f"{QEMU}:aarch64")
+    if name == "local" or name.startswith((SSH, f"{QEMU}:")):
+        return name
     raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}.")

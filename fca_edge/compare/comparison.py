@@ -1,0 +1,95 @@
+"""Two sets of records, paired and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fca_edge.compare.differences import differences
+from fca_edge.compare.judge import Row, judge
+from fca_edge.compare.metrics import METRICS
+from fca_edge.compare.noise import interleaved
+from fca_edge.compare.pairs import label, pair, why_unpaired
+from fca_edge.records import Record
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One pair: its metrics, and why some of them, or all, cannot be compared.
+
+    Attributes:
+        unlike: what differs of targets, plans and runtimes; empty where the pair is alike.
+        together: the two were interleaved in one run.
+    """
+
+    label: str
+    unlike: tuple[str, ...]
+    together: bool
+    rows: tuple[Row, ...]
+
+    @property
+    def incomparable(self) -> list[str]:
+        """Reasons for which something of this pair was refused."""
+        refused = [f"{r.metric}: {r.why}" for r in self.rows if r.verdict == "incomparable"]
+        return list(self.unlike) or refused
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs, and the records without a partner.
+
+    Attributes:
+        missing: of the baseline, with what they lack in the candidate.
+        new: of the candidate.
+    """
+
+    pairs: tuple[Compared, ...]
+    missing: tuple[str, ...]
+    new: tuple[str, ...]
+
+    @property
+    def incomparable(self) -> str:
+        """Say how many pairs were refused and for what reasons, or that nothing pairs; or ""."""
+        if not self.pairs:
+            return f"nothing pairs: {self.missing[0]}."
+        refused = [pair.incomparable for pair in self.pairs if pair.incomparable]
+        reasons = dict.fromkeys(reason for pair in refused for reason in pair)
+        return (
+            f"{len(refused)} of {len(self.pairs)} pairs are incomparable: {'; '.join(reasons)}."
+            if refused
+            else ""
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready data."""
+        return asdict(self)
+
+
+def compare(
+    baseline: list[Record], candidate: list[Record], limits: Mapping[str, float] | None = None
+) -> Comparison:
+    """Pair two sets of records and judge every metric that the baseline has.
+
+    Args:
+        limits: changes in percent by metric that take the place of the metrics' own.
+    """
+    found = pair(baseline, candidate)
+    limits = limits or {}
+    return Comparison(
+        tuple(compared(a, b, limits) for a, b in found.found),
+        tuple(why_unpaired(record, found.new) for record in found.missing),
+        tuple(label(record) for record in found.new),
+    )
+
+
+def compared(baseline: Record, candidate: Record, limits: Mapping[str, float]) -> Compared:
+    """Judge one pair."""
+    unlike = differences(baseline, candidate)
+    rows = (
+        judge(metric, baseline, candidate, unlike, limits.get(name, metric.limit_percent))
+        for name, metric in METRICS.items()
+    )
+    texts = tuple(difference.text for difference in unlike)
+    together = interleaved(baseline, candidate)
+    return Compared(label(candidate), texts, together, tuple(row for row in rows if row))

@@ -1,0 +1,79 @@
+"""Thresholds, and what of a comparison goes beyond them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from fca_edge.compare.comparison import Comparison
+from fca_edge.compare.metrics import METRICS
+from fca_edge.errors import FcaEdgeError, UsageError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Table of the file -> whether its metrics are measured.
+TABLES = {"deterministic_percent": False, "measured_percent": True}
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """Read the allowed changes in percent by metric; metrics that it leaves out are not gated.
+
+    Raises:
+        FcaEdgeError: missing, or not TOML.
+        UsageError: a table, metric or number that cannot be meant.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise FcaEdgeError(f"{path}: no such file.") from None
+    except (OSError, ValueError) as error:
+        raise FcaEdgeError(f"{path}: not readable as TOML ({error}).") from None
+    found: dict[str, float] = {}
+    for table, entries in content.items():
+        if table not in TABLES or not isinstance(entries, dict):
+            known = ", ".join(f"[{name}]" for name in TABLES)
+            raise UsageError(f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}.")
+        for name, value in entries.items():
+            found[name] = limit(path, table, name, value)
+    if not found:
+        raise UsageError(f"{path}: sets no threshold.")
+    return found
+
+
+def limit(path: Path, table: str, name: str, value: Any) -> float:
+    """Check one threshold."""
+    known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
+    if name not in known:
+        raise UsageError(
+            f"{path}: [{table}] has no metric '{name}'.{nearest(name, known)}"
+            f" Known: {', '.join(known)}."
+        )
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
+        raise UsageError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
+    return float(value)
+
+
+def is_percent(value: float) -> bool:
+    """Tell whether a number can be a limit."""
+    return math.isfinite(value) and value >= 0
+
+
+def failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
+    """Say what fails the gate: gated metrics that got worse, and rows that are gone."""
+    worse = [
+        f"{pair.label}: {row.metric} {change(row.ratio)} (limit {row.limit_percent:g} %)"
+        for pair in comparison.pairs
+        for row in pair.rows
+        if row.verdict == "worse" and row.metric in thresholds
+    ]
+    return worse + [f"missing from the candidate: {text}" for text in comparison.missing]
+
+
+def change(ratio: float | None) -> str:
+    """Write a ratio as a change."""
+    return "grew from zero" if ratio is None else f"{100 * (ratio - 1):+.2f} %"

@@ -1,0 +1,162 @@
+"""Our records beside the published Cortex-A17 table: ratios within each, never across."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+
+from fca_edge.compare.metrics import METRICS
+from fca_edge.compare.noise import Ratio, ratio_of
+from fca_edge.compare.pairs import identity
+from fca_edge.errors import IncomparableError, UsageError, nearest
+from fca_edge.records import Record
+from fca_edge.zoo.specs import ZOO
+
+IMG_SIZE, BATCH = 224, 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A row of the published table: quad Cortex-A17, 4 threads, batch 1, 224 px."""
+
+    model: str
+    latency_ms: float
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A network over the reference network, as published and as measured here.
+
+    Attributes:
+        latency: measured on a real machine; None under an emulator.
+        instructions: counted by an emulator; never a latency.
+        memory: what the model added to the empty runtime's resident peak.
+        planned: weights and activations, which is what the published column seems to hold.
+    """
+
+    variant: str
+    published_latency: float
+    latency: Ratio | None
+    instructions: float | None
+    published_memory: float
+    memory: float | None
+    planned: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records that were measured alike, beside the published table."""
+
+    label: str
+    emulated: bool
+    rows: tuple[Beside, ...]
+
+
+def networks() -> dict[str, Network]:
+    """Read the published table, by the zoo's names."""
+    by_name = {spec.name: variant for variant, spec in ZOO.items()}
+    text = files("fca_edge.compare").joinpath("published.csv").read_text()
+    return {
+        by_name[row["model"].lower().replace("-", "_")]: Network(
+            row["model"], float(row["latency_ms"]), float(row["memory_mb"])
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def beside_published(records: list[Record], reference: str) -> tuple[list[Group], int]:
+    """Set records beside the published table; returns groups, and how many records fit in none.
+
+    Raises:
+        UsageError: the published table has no such network.
+        IncomparableError: no record of the reference network.
+    """
+    table = networks()
+    if reference not in table:
+        raise UsageError(
+            f"the published table has no '{reference}'.{nearest(reference, table)}"
+            f" Known: {', '.join(table)}."
+        )
+    fitting = [r for r in records if fits(r, table)]
+    groups: dict[tuple[object, ...], dict[str, Record]] = {}
+    for record in fitting:
+        groups.setdefault(alike(record), {})[record.artefact.variant] = record
+    found = [
+        Group(title(group[reference]), group[reference].target.emulated, rows(group, reference))
+        for group in groups.values()
+        if reference in group
+    ]
+    if not found:
+        raise IncomparableError(
+            f"no record of {reference} at {IMG_SIZE} px and batch {BATCH} to compare with;"
+            " choose another --reference, or measure it too."
+        )
+    shown = sum(len(group.rows) for group in found)
+    return found, len(records) - shown
+
+
+def fits(record: Record, table: Iterable[str]) -> bool:
+    """Tell whether a record is of a published network at the published size."""
+    artefact = record.artefact
+    right_size = (artefact.img_size, record.plan.batch) == (IMG_SIZE, BATCH)
+    return artefact.variant in table and right_size
+
+
+def alike(record: Record) -> tuple[object, ...]:
+    """What records must share for a ratio of two networks."""
+    what, target = identity(record), record.target
+    return (
+        *(what.format, what.profile, what.precision, what.runtime, record.artefact.folded),
+        *(record.runtime.version, record.plan.threads, target.name, target.machine),
+        *(target.cpu_model, target.emulated, target.emulator, target.cpus),
+    )
+
+
+def title(record: Record) -> str:
+    """Name what the records of a group share."""
+    artefact, target, threads = record.artefact, record.target, record.plan.threads
+    kind = f"emulated by {target.emulator}" if target.emulated else target.cpu_model
+    return (
+        f"{record.runtime.name} {record.runtime.version}, {artefact.precision} {artefact.profile}"
+        f"{'' if artefact.folded else ' (not folded)'}, {target.name} ({kind}, {target.machine}),"
+        f" {threads} thread{'s' if threads > 1 else ''}"
+    )
+
+
+def rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
+    """Compare each network of a group with the reference, in the table's order."""
+    table, other = networks(), group[reference]
+    base = table[reference]
+    found = []
+    for variant, network in table.items():
+        if variant in group:
+            record = group[variant]
+            found.append(
+                Beside(
+                    variant,
+                    network.latency_ms / base.latency_ms,
+                    ratio_of(METRICS["latency_ns"], other, record),
+                    over("instructions", record, other),
+                    network.memory_mb / base.memory_mb,
+                    over("model_bytes", record, other),
+                    planned_over(record, other),
+                )
+            )
+    return tuple(found)
+
+
+def over(metric: str, record: Record, other: Record) -> float | None:
+    """Ratio of one figure of two records, where both have it."""
+    a, b = METRICS[metric].value(record), METRICS[metric].value(other)
+    return None if a is None or not b else a / b
+
+
+def planned_over(record: Record, other: Record) -> float | None:
+    """Ratio of the planned weights and activations of two records."""
+    a, b = record.artefact.planned, other.artefact.planned
+    if a is None or b is None:
+        return None
+    return (a.weights_bytes + a.arena_bytes) / (b.weights_bytes + b.arena_bytes)

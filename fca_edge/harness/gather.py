@@ -1,0 +1,140 @@
+"""Put a record together from what the processes of one job said."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from fca_edge import __version__
+from fca_edge.harness.call import Event
+from fca_edge.harness.plan import Job
+from fca_edge.harness.stats import drifts
+from fca_edge.records import (
+    Agreement,
+    Cost,
+    Hot,
+    Memory,
+    Plan,
+    Record,
+    RuntimeInfo,
+    TargetInfo,
+    Usage,
+)
+
+HERE = Path(__file__).parent
+# A vector register of NEON holds this many fp32 numbers.
+FP32_LANES = 4
+
+Events = dict[str, Event]
+
+
+@dataclass
+class Runs:
+    """Events of one job's processes, by name, in the order in which they ran."""
+
+    latency: list[Events] = field(default_factory=list)
+    cost: list[Events] = field(default_factory=list)
+    memory: Events = field(default_factory=dict)
+    agreement: Agreement | None = None
+
+
+def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
+    """Put together what the processes of one job said; emulated times are left out."""
+    first = [*runs.latency, *runs.cost, runs.memory][0]
+    ready, loaded = first["ready"], first["loaded"]
+    timed = [] if info.emulated else runs.latency
+    samples = tuple(tuple(run["samples"]["latency_ns"]) for run in timed)
+    return Record(
+        artefact=job.artefact,
+        plan=plan,
+        target=info,
+        runtime=RuntimeInfo(
+            name=job.runtime.name,
+            version=ready["version"],
+            python=ready["python"],
+            delegate=loaded["delegate"],
+            partitions=loaded["partitions"],
+            operators=loaded.get("operators"),
+        ),
+        latency_ns=samples,
+        load_ns=tuple(run["loaded"]["load_ns"] for run in timed),
+        memory=memory_of(runs.memory),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        tool=f"fca_edge {__version__}",
+        git_commit=git_commit(),
+        warnings=tuple(warnings_of(job, plan, info, samples, loaded)),
+        cost=cost_of(job, runs.cost),
+        agreement=runs.agreement,
+    )
+
+
+def memory_of(events: Events) -> Memory | None:
+    """Read the memory figures of a memory run; None where the target has no /proc."""
+    if "peak_rss_bytes" not in events.get("done", {}):
+        return None
+    ready, loaded, done = events["ready"], events["loaded"], events["done"]
+    return Memory(
+        baseline=usage_of(ready),
+        loaded=usage_of(loaded),
+        after=usage_of(done),
+        baseline_peak_bytes=ready["peak_rss_bytes"],
+        peak_bytes=done["peak_rss_bytes"],
+        method=done["method"],
+    )
+
+
+def usage_of(event: Event) -> Usage:
+    """Read one moment of a memory run."""
+    return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
+
+
+def cost_of(job: Job, runs: list[Events]) -> Cost | None:
+    """Read what the counter saw; None where nothing counts."""
+    if not runs:
+        return None
+    last, macs = runs[-1]["cost"], job.artefact.macs
+    floats = job.artefact.precision == "fp32"
+    return Cost(
+        instructions=tuple(tuple(run["cost"]["instructions"]) for run in runs),
+        classes=last["classes"],
+        bound=macs // FP32_LANES if macs and floats else None,
+        hot=tuple(
+            Hot(h["place"], h["instructions"], h["classes"], tuple(h["code"])) for h in last["hot"]
+        ),
+    )
+
+
+def warnings_of(
+    job: Job, plan: Plan, info: TargetInfo, samples: tuple[tuple[int, ...], ...], loaded: Event
+) -> list[str]:
+    """List what a reader of the figures must know."""
+    found = []
+    if plan.threads > info.cores:
+        found.append(f"{plan.threads} threads on {info.cores} cores")
+    if not job.artefact.trained:
+        found.append("random weights")
+    if sum(map(drifts, samples)) * 2 > len(samples):
+        found.append("latency rises within processes: throttling?")
+    if (
+        job.artefact.profile == "modern"
+        and job.runtime.name == "litert"
+        and (loaded["partitions"] != 1 or loaded["undelegated"])
+    ):
+        found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
+    return found
+
+
+def git_commit() -> str | None:
+    """Return the commit of this package's checkout, None where it is installed without one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(HERE), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,110 @@
+"""Everything that an emulated machine needs: fetched, unpacked, linked together, kept."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.provision import debian, plugin, wheels
+from fca_edge.harness.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
+from fca_edge.harness.runtimes import cache_folder
+
+Report = Callable[[str], None]
+
+HERE_IS = ("x86_64", "aarch64")
+LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
+CPU_LISTS = ("possible", "present", "online")
+
+
+def setup(machine: Machine, report: Report) -> list[str]:
+    """Make what is missing; returns a line about each runtime.
+
+    Raises:
+        TargetUnavailableError: something cannot be had; what was fetched is kept.
+    """
+    if platform.machine() not in HERE_IS or platform.system() != "Linux":
+        raise TargetUnavailableError(
+            f"qemu:{machine.name} needs Linux on x86-64 or ARM64, not {platform.system()} on"
+            f" {platform.machine()}; measure on a board over ssh://."
+        )
+    report("the emulator")
+    debian.unpack(HOST, report)
+    report("the instruction counter")
+    plugin.compile_plugin()
+    for environment in machine.environments.values():
+        debian.unpack(environment.tree, report)
+        if environment.wheels is not None:
+            wheels.unpack(environment.wheels, report)
+    return [f"{name}: {size_of(e) / 1e6:.0f} MB" for name, e in machine.environments.items()]
+
+
+def downloads_bytes(machine: Machine) -> int:
+    """Return what a machine's set-up downloads in all, things that are shared counted once."""
+    trees = {e.tree for e in machine.environments.values()} | {HOST}
+    sets = {e.wheels for e in machine.environments.values() if e.wheels is not None}
+    return sum(map(debian.ready_bytes, trees)) + sum(map(wheels.ready_bytes, sets))
+
+
+def size_of(environment: Environment) -> int:
+    """Downloaded bytes of one environment."""
+    beside = wheels.ready_bytes(environment.wheels) if environment.wheels else 0
+    return debian.ready_bytes(environment.tree) + beside
+
+
+def is_ready(environment: Environment) -> bool:
+    """Tell whether one runtime of a machine can be used now."""
+    if not (
+        debian.is_ready(HOST) and debian.is_ready(environment.tree) and plugin.place().is_file()
+    ):
+        return False
+    return environment.wheels is None or wheels.is_ready(environment.wheels)
+
+
+def emulator_command(machine: Machine) -> list[str]:
+    """Return the words that start the emulator, with its own libraries and loader."""
+    root = HOST.folder
+    loader = next(root.glob(f"lib*/{LOADERS[platform.machine()]}"))
+    libraries = [str(p) for p in (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))]
+    program = root / "usr" / "bin" / machine.emulator
+    return [str(loader), "--library-path", ":".join(libraries), str(program)]
+
+
+def emulator_version() -> str:
+    """Name QEMU with the version of its package."""
+    return f"qemu-user {debian.version_of(HOST, 'qemu-user')}"
+
+
+def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
+    """Return a root for `qemu -L`: the tree, and the identity of a CPU.
+
+    Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
+    """
+    tree = environment.tree
+    made = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
+    identity = cpuinfo(machine, cpu)
+    there = made / "proc" / "cpuinfo"
+    if there.is_file() and there.read_text() == identity and is_linked(made, tree.folder):
+        return made
+    staged = made.with_name(f"{made.name}.{os.getpid()}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    (staged / "proc").mkdir(parents=True)
+    (staged / "proc" / "cpuinfo").write_text(identity)
+    cores = staged / "sys" / "devices" / "system" / "cpu"
+    cores.mkdir(parents=True)
+    for name in CPU_LISTS:
+        (cores / name).write_text(f"0-{CORES - 1}\n")
+    for entry in tree.folder.iterdir():
+        if entry.name not in ("proc", "sys"):
+            (staged / entry.name).symlink_to(entry)
+    shutil.rmtree(made, ignore_errors=True)
+    os.replace(staged, made)
+    return made
+
+
+def is_linked(made: Path, tree: Path) -> bool:
+    """Tell whether a prefix leads to a tree that is there."""
+    return (made / "usr").exists() and (made / "usr").resolve() == (tree / "usr").resolve()

@@ -1,0 +1,128 @@
+"""An ARM Linux userland on this machine, instruction by instruction: right results, no time."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fca_edge.errors import TargetUnavailableError, UsageError, nearest
+from fca_edge.harness.call import AGENT, Event, call_command
+from fca_edge.harness.cost import read_counts
+from fca_edge.harness.provision import emulation, plugin
+from fca_edge.harness.provision.machines import CORES, MACHINES, Cpu, Machine
+from fca_edge.harness.runtimes import Runtime
+from fca_edge.records import TargetInfo
+
+KIND = "qemu"
+
+
+class QemuTarget:
+    """Runs the agent under QEMU's user-mode emulation."""
+
+    counts_instructions = True
+
+    def __init__(self, machine: Machine, cpu: Cpu) -> None:
+        self.machine, self.cpu = machine, cpu
+        self.runtimes = tuple(machine.environments)
+        self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
+
+    def push(self, path: Path) -> str:
+        """The guest sees this machine's files."""
+        return str(path.resolve())
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Copy a file."""
+        shutil.copyfile(remote, path)
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the agent in the guest; a plan of mode "cost" adds the counter's event.
+
+        Raises:
+            TargetUnavailableError: the machine lacks the runtime, or is not set up.
+            AgentError: the agent failed.
+        """
+        environment = self.environment(runtime)
+        counts = self.folder / "counts"
+        counts.unlink(missing_ok=True)
+        command = [
+            *emulation.emulator_command(self.machine),
+            *("-L", str(emulation.prefix(self.machine, environment, self.cpu))),
+            *("-cpu", self.cpu.name),
+            *(("-plugin", f"{plugin.place()},out={counts}") if plan["mode"] == "cost" else ()),
+            str(environment.tree.folder / environment.python),
+            "-s",
+            str(AGENT),
+        ]
+        variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
+        if environment.wheels is not None:
+            variables["PYTHONPATH"] = str(environment.wheels.folder)
+        # Its own thread reads the guest's mappings, and would be counted.
+        wanted = {**plan, "guest": plan["mode"] != "cost"}
+        events = call_command(command, variables, wanted, timeout_seconds)
+        if plan["mode"] == "cost":
+            events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
+        return events
+
+    def environment(self, runtime: Runtime) -> emulation.Environment:
+        """Return where a runtime is.
+
+        Raises:
+            TargetUnavailableError: there is none for this machine, or it is not set up.
+        """
+        found = self.machine.environments.get(runtime.name)
+        name = f"{KIND}:{self.machine.name}"
+        if found is None:
+            raise TargetUnavailableError(
+                f"{name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
+            )
+        if not emulation.is_ready(found):
+            raise TargetUnavailableError(
+                f"{name}: {runtime.name} is not set up; run `fca-edge targets setup {name}`."
+            )
+        return found
+
+    def info(self) -> TargetInfo:
+        """Describe the emulated machine; its memory is this machine's."""
+        return TargetInfo(
+            name=f"{KIND}:{self.machine.name}",
+            machine=self.machine.name,
+            cpu_model=self.cpu.name,
+            cores=CORES,
+            memory_bytes=psutil.virtual_memory().total,
+            kernel="user mode",
+            governor=None,
+            emulated=True,
+            emulator=emulation.emulator_version(),
+        )
+
+    def close(self) -> None:
+        """Remove the folder for counts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def qemu_target(name: str) -> QemuTarget:
+    """Return the target of `qemu:MACHINE` or `qemu:MACHINE:CPU`.
+
+    Raises:
+        UsageError: no such machine or CPU.
+    """
+    _, _, rest = name.partition(":")
+    wanted, _, cpu_name = rest.partition(":")
+    if wanted not in MACHINES:
+        known = ", ".join(MACHINES)
+        raise UsageError(
+            f"{name}: no machine '{wanted}'.{nearest(wanted, MACHINES)} Known: {known}."
+        )
+    machine = MACHINES[wanted]
+    cpus = {cpu.name: cpu for cpu in machine.cpus}
+    short = {cpu.name.removeprefix("cortex-"): cpu for cpu in machine.cpus}
+    cpu = cpus.get(cpu_name) or short.get(cpu_name) if cpu_name else machine.cpus[0]
+    if cpu is None:
+        raise UsageError(f"{name}: no CPU '{cpu_name}' there. Known: {', '.join(cpus)}.")
+    return QemuTarget(machine, cpu)

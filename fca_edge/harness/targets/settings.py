@@ -1,0 +1,55 @@
+"""What a user says once and for all: $XDG_CONFIG_HOME/fca-edge/config.toml, or the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BOARD_VARIABLE = "FCA_EDGE_BOARD"
+SSH_CONFIG_VARIABLE = "FCA_EDGE_SSH_CONFIG"
+KNOWN = ("board", "ssh_config")
+
+
+def config_file() -> Path:
+    """Where the settings are."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "fca-edge" / "config.toml"
+
+
+def settings() -> dict[str, str]:
+    """Read the file; empty where there is none.
+
+    Raises:
+        UsageError: not TOML, or a key that means nothing.
+    """
+    file = config_file()
+    if not file.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML: {error}.") from None
+    for key, value in found.items():
+        if key not in KNOWN or not isinstance(value, str):
+            raise UsageError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
+    return found
+
+
+def board() -> str | None:
+    """Address of the user's board, as in ssh://pi@board."""
+    return os.environ.get(BOARD_VARIABLE) or settings().get("board")
+
+
+def ssh_config() -> Path | None:
+    """SSH configuration to use instead of ~/.ssh/config."""
+    named = os.environ.get(SSH_CONFIG_VARIABLE) or settings().get("ssh_config")
+    return Path(named).expanduser() if named else None

@@ -1,0 +1,1 @@
+"""A board over SSH: connection, what it has, its runtimes, and the target itself."""

@@ -140,8 +140,9 @@ def last_words(kind: Kind) -> str:
         file = kind.folder / name
         lines = file.read_text(errors="replace").split("\n") if file.is_file() else []
         written = [line.strip() for line in lines if line.strip()]
+        panics = [line for line in written if "Kernel panic" in line]
         if written:
-            return written[-1]
+            return (panics or written)[-1]
     return "no message"
 
 

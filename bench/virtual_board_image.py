@@ -26,7 +26,10 @@ SUITE = "bookworm"
 USER, UID = "board", 2000
 DISK_BYTES = 3 << 29
 # What the disk, the network and the memory of `-M virt` need of a modular kernel.
-MODULES = ("virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "ext4", "rtc_pl031")
+MODULES = (
+    *("virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng"),
+    *("crc32c_generic", "ext4", "rtc_pl031"),
+)
 # Of a package tree, what a board without a screen and a manual can do without.
 LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "boot")
 SYSTEM = (

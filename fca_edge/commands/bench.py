@@ -10,6 +10,7 @@ import click
 from fca_edge.commands.bench_suite import suite_jobs
 from fca_edge.commands.bench_table import bench_table, footer, hot_table
 from fca_edge.commands.shared import (
+    CPUS,
     ERR,
     FILE,
     FOLDER,
@@ -21,7 +22,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
-from fca_edge.harness.plan import SUITES, job_for
+from fca_edge.harness.plan import SUITES, Handling, job_for
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets.resolve import resolve
@@ -69,6 +70,10 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     show_default=True,
     help="Where the suite's artefacts are.",
 )
+@click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
+@click.option("--governor", help="Frequency governor for the run, such as performance; put back.")
+@click.option("--start-below", type=float, metavar="CELSIUS", help="Wait for that temperature.")
+@click.option("--cool-down", type=float, metavar="SECONDS", help="Pause between processes.")
 @click.option(
     "--hot", type=click.IntRange(min=0), default=0, help="Show so many hot stretches of code."
 )
@@ -84,6 +89,10 @@ def command(
     runtime: str | None,
     suite: str | None,
     out: Path,
+    cpus: str | None,
+    governor: str | None,
+    start_below: float | None,
+    cool_down: float | None,
     hot: int,
     force: bool,
     json_file: Path | None,
@@ -105,7 +114,7 @@ def command(
       fca-edge bench --suite quick --runs 50 --json records.json
     """
     claim_json(json_file, force)
-    place = resolve(target)
+    place = resolve(target, report=lambda text: ERR.print(text, style="dim"))
     try:
         info = place.info()
         announce(info, target)
@@ -121,7 +130,8 @@ def command(
             processes=processes or usual.processes,
         )
         with counted(process_count(jobs, plan, place)) as step:
-            outcome = run_jobs(jobs, plan, place, step)
+            handling = Handling(cpus, governor, start_below, cool_down)
+            outcome = run_jobs(jobs, plan, place, step, handling=handling)
     finally:
         place.close()
     show(outcome, hot, json_file, force)

@@ -32,9 +32,9 @@ INSTRUCTIONS: tuple[Column, ...] = (
     ("FMA/SIMD/mem/other %", lambda r: cost(r, shares)),
 )
 MEMORY: tuple[Column, ...] = (
-    ("MiB empty", lambda r: mib(r.memory and r.memory.baseline_peak_bytes)),
-    ("+ model", lambda r: mib(r.memory and r.memory.model_bytes)),
-    ("= peak", lambda r: mib(r.memory and r.memory.peak_bytes)),
+    ("MiB empty", lambda r: mib(r.memory.baseline_peak_bytes if r.memory else None)),
+    ("+ model", lambda r: mib(r.memory.model_bytes if r.memory else None)),
+    ("= peak", lambda r: mib(r.memory.peak_bytes if r.memory else None)),
     ("anon.+file", lambda r: kinds(r)),
     ("planned", lambda r: planned(r)),
 )

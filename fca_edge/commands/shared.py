@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,6 +90,20 @@ class Listed(ParamType):
     ) -> list[CompletionItem]:
         head, comma, last = incomplete.rpartition(",")
         return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
+
+
+class Cpus(ParamType):
+    """Cores: big, little, or a list such as 0-3,5."""
+
+    name = "cores"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in ("big", "little") and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", value):
+            self.fail(f"{value!r}: expected big, little or a list such as 0-3,5.", param, ctx)
+        return value
+
+
+CPUS = Cpus()
 
 
 def table(*columns: str) -> Table:

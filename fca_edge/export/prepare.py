@@ -16,10 +16,12 @@ from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, 
 from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
 from fca_edge.passes.base import FoldPass, clone_tree
+from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
+from fca_edge.passes.uncentred_norm import UncentreNorms
 from fca_edge.preprocess import Preprocessing, find_images, load
 from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
@@ -74,10 +76,9 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     calibration = calibration_of(request, source, network, outputs)
     variants, by_forms = [], {}
     for forms in dict.fromkeys(output.forms for output in outputs):
-        split = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
         variant, by_forms[forms] = network, reports
-        if request.fold:
-            variant, _, report = apply(split, network, before, images[:1])
+        for step in form_passes(forms) if request.fold else ():
+            variant, _, report = apply(step, variant, before, images[:1])
             by_forms[forms] += (report,)
         variants.append(clone_tree(variant))
     del network, variant
@@ -91,6 +92,13 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
             by_forms[forms] += (report,)
     pixels = images.float().numpy()
     return Prepared(source, networks, by_forms, pixels, reference.numpy(), error), outputs
+
+
+def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
+    """Return the passes that bring a folded network into the forms of an output."""
+    blocks = (ChannelsFirst(),) if forms.blocks == "channels_first" else ()
+    norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
+    return (*blocks, SplitDepthwise(forms.depthwise, forms.strided_depthwise), *norms)
 
 
 def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:

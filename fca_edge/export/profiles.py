@@ -15,6 +15,9 @@ from fca_edge.errors import UsageError, nearest
 Gelu = Literal["erf", "tanh"]
 Linear = Literal["fully_connected", "conv_2d"]
 Rate = Literal["rsqrt", "sqrt_div"]
+Blocks = Literal["channels_last", "channels_first"]
+Norm = Literal["layer", "uncentred"]
+Affine = Literal["mul_add", "depthwise"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,16 @@ class Forms:
     Attributes:
         depthwise: split of 7x7 kernels with stride 1 (see `passes.split_depthwise`).
         strided_depthwise: split of 7x7 kernels with a larger stride.
+        norm: LayerNorm as it is, or its centring in the Linear behind it (see
+            `passes.uncentred_norm`).
+        blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
     """
 
     depthwise: str | None = None
     strided_depthwise: str | None = None
     gelu: Gelu = "erf"
+    norm: Norm = "layer"
+    blocks: Blocks = "channels_last"
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Profile:
         gelu: exact, or the built-in tanh form at as many sites as the floor allows.
         linear: operator of a Linear layer.
         rate: how 1 / sqrt(x) is written.
+        affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
     """
@@ -50,15 +59,17 @@ class Profile:
     depthwise: str | None
     strided_depthwise: str | None
     gelu: Gelu
+    norm: Norm
     linear: Linear
     rate: Rate
+    affine: Affine
     whole: bool
     snr_floor_db: float
 
     @property
     def forms(self) -> Forms:
         """The network that this profile is lowered from."""
-        return Forms(self.depthwise, self.strided_depthwise, self.gelu)
+        return Forms(self.depthwise, self.strided_depthwise, self.gelu, self.norm)
 
 
 EXACT_SNR_DB = 110.0
@@ -70,11 +81,13 @@ PROFILES: dict[str, Profile] = {
     "modern": Profile(
         name="modern",
         runtimes=("litert", "tflite-2.14"),
-        depthwise="dilated",
-        strided_depthwise=None,
+        depthwise="grid",
+        strided_depthwise="grid",
         gelu="erf",
+        norm="uncentred",
         linear="fully_connected",
         rate="rsqrt",
+        affine="depthwise",
         whole=True,
         snr_floor_db=EXACT_SNR_DB,
     ),
@@ -84,15 +97,17 @@ PROFILES: dict[str, Profile] = {
         depthwise=None,
         strided_depthwise=None,
         gelu="tanh",
+        norm="layer",
         linear="fully_connected",
         rate="rsqrt",
+        affine="mul_add",
         whole=False,
         snr_floor_db=APPROXIMATE_SNR_DB,
     ),
 }
 
 # ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
-ONNX_FORMS = Forms()
+ONNX_FORMS = Forms(blocks="channels_first")
 
 
 def profile(name: str, exact: bool = False) -> Profile:

@@ -10,9 +10,11 @@ for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outp
 (.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch).
 In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
 asks for the memory of the guest alone, where the process is a user-mode emulator's.
+On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
 """
 
 import contextlib
+import glob
 import json
 import os
 import platform
@@ -23,6 +25,9 @@ import time
 # Closing descriptors that nobody has: system calls without effect, which tcg_cost.c waits for.
 MARK_BEGIN, MARK_END = 0x0FCA0001, 0x0FCA0002
 SAMPLING_SECONDS = 0.05
+COOLING_SECONDS = 600
+# Raspberry Pi's firmware: frequency capped, throttled, soft temperature limit.
+HELD_BACK = 0xE
 STATUS_FIELDS = {
     "VmHWM": "peak_rss_bytes",
     "VmRSS": "rss_bytes",
@@ -43,19 +48,87 @@ def mark(which):
         os.close(which)
 
 
+def read(path, kind=int):
+    """Return what a small file holds, None where it holds no such thing."""
+    try:
+        with open(path) as file:
+            return kind(file.read().strip())
+    except (OSError, ValueError):
+        return None
+
+
+def numbers(text):
+    """Read a list of cores such as "0-3,5"."""
+    spans = [part.partition("-") for part in text.split(",")]
+    return {n for first, _, last in spans for n in range(int(first), int(last or first) + 1)}
+
+
+class Board:
+    """The cores and sensors of the machine, and this process's place on it."""
+
+    def __init__(self, plan):
+        self.threads, root = plan["threads"], plan.get("sysfs") or "/sys"
+        self.cpu, self.thermal = f"{root}/devices/system/cpu/cpu", f"{root}/class/thermal"
+        self.firmware = f"{root}/devices/platform/soc/soc:firmware/get_throttled"
+        self.cpus = self.pin(plan["cpus"]) if plan.get("cpus") else None
+
+    def pin(self, wanted):
+        """Keep this process and its threads on the cores asked for; returns their list."""
+        allowed = os.sched_getaffinity(0)
+        if wanted in ("big", "little"):
+            sizes = {cpu: self.size(f"{self.cpu}{cpu}") for cpu in allowed}
+            size = (max if wanted == "big" else min)(sizes.values())
+            chosen = {cpu for cpu in allowed if sizes[cpu] == size}
+        else:
+            chosen = numbers(wanted)
+            if not chosen <= allowed:
+                sys.exit(f"cores {wanted} were asked for, and there are {sorted(allowed)}")
+        os.sched_setaffinity(0, chosen)
+        return ",".join(map(str, sorted(chosen)))
+
+    def size(self, core):
+        return read(f"{core}/cpu_capacity") or read(f"{core}/cpufreq/cpuinfo_max_freq") or 0
+
+    def wait(self, plan):
+        """Cool down: for a time, then until the hottest sensor is below a temperature."""
+        time.sleep(plan.get("cool_down_seconds") or 0)
+        limit, until = plan.get("start_below_celsius"), time.monotonic() + COOLING_SECONDS
+        if limit is not None and self.celsius() is None:
+            sys.exit("there is no temperature sensor that could tell when to start")
+        while limit is not None and self.celsius() >= limit:
+            if time.monotonic() > until:
+                sys.exit(f"still {self.celsius():.1f} degrees, not below {limit:.1f}")
+            time.sleep(0.5)
+
+    def celsius(self):
+        found = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
+        return max((value / 1000 for value in found if value is not None), default=None)
+
+    def frequency_khz(self):
+        """Return the slowest frequency among the cores that this process's busiest threads use."""
+        stats = [read(path, str) for path in glob.glob("/proc/self/task/*/stat")]
+        fields = [stat.rpartition(")")[2].split() for stat in stats if stat]
+        busiest = sorted(((int(f[11]) + int(f[12]), f[36]) for f in fields), reverse=True)
+        cores = {core for _, core in busiest[: self.threads]}
+        known = [read(f"{self.cpu}{core}/cpufreq/scaling_cur_freq") for core in cores]
+        return min(filter(None, known), default=None)
+
+    def state(self):
+        """Frequency, temperature, and whether kernel or firmware hold the cores back now."""
+        held = bool((read(self.firmware, lambda text: int(text, 16)) or 0) & HELD_BACK)
+        for device in glob.glob(f"{self.thermal}/cooling_device*"):
+            if "cpufreq" in (read(f"{device}/type", str) or ""):
+                held = held or bool(read(f"{device}/cur_state"))
+        return {"frequency_khz": self.frequency_khz(), "celsius": self.celsius(), "held_back": held}
+
+
 class StatusMeter:
     """This process's memory from /proc/self/status; nothing where there is no /proc."""
 
     def read(self):
-        found = {}
-        try:
-            with open("/proc/self/status") as status:
-                for line in status:
-                    name, _, rest = line.partition(":")
-                    if name in STATUS_FIELDS:
-                        found[STATUS_FIELDS[name]] = int(rest.split()[0]) * 1024
-        except OSError:
-            return {}
+        lines = (read("/proc/self/status", str) or "").splitlines()
+        fields = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+        found = {v: int(fields[k][0]) * 1024 for k, v in STATUS_FIELDS.items() if k in fields}
         return {**found, "method": "VmHWM"} if found else {}
 
 
@@ -265,7 +338,7 @@ def run_outputs(runtime, plan):
         numpy.savez(plan["outputs"], logits=numpy.concatenate(rows))
 
 
-def run_samples(runtime, plan):
+def run_samples(runtime, plan, board):
     """Warm up, then time each inference; only in latency mode are the times reported."""
     import numpy
 
@@ -276,13 +349,14 @@ def run_samples(runtime, plan):
     if plan["mode"] == "cost":
         count(runtime, plan["iterations"])
         return
-    samples = []
+    # The warm-ups have brought the cores up to their frequency.
+    before, samples = board.state(), []
     for _ in range(plan["iterations"]):
         start = time.perf_counter_ns()
         runtime.invoke()
         samples.append(time.perf_counter_ns() - start)
     if plan["mode"] == "latency":
-        say("samples", latency_ns=samples)
+        say("samples", latency_ns=samples, before=before, after=board.state())
 
 
 def count(runtime, iterations):
@@ -297,6 +371,9 @@ def count(runtime, iterations):
 
 def main():
     plan = json.load(sys.stdin)
+    # Before the runtime is imported: its threads inherit the cores.
+    board = Board(plan)
+    board.wait(plan)
     meter = GuestMeter() if plan.get("guest") else StatusMeter()
     runtime = RUNTIMES[plan["runtime"]]()
     say(
@@ -306,6 +383,7 @@ def main():
         python=platform.python_version(),
         machine=platform.machine(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        cpus=board.cpus,
         **meter.read(),
     )
     start = time.perf_counter_ns()
@@ -314,7 +392,7 @@ def main():
     if plan["mode"] == "outputs":
         run_outputs(runtime, plan)
     else:
-        run_samples(runtime, plan)
+        run_samples(runtime, plan, board)
     say("done", **meter.read())
 
 

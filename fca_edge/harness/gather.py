@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from fca_edge import __version__
 from fca_edge.harness.call import Event
@@ -13,6 +15,7 @@ from fca_edge.harness.plan import Job
 from fca_edge.harness.stats import drifts
 from fca_edge.records import (
     Agreement,
+    Conditions,
     Cost,
     Hot,
     Memory,
@@ -26,6 +29,8 @@ from fca_edge.records import (
 HERE = Path(__file__).parent
 # A vector register of NEON holds this many fp32 numbers.
 FP32_LANES = 4
+# Frequencies also move a little by themselves.
+SLOWER = 0.9
 
 Events = dict[str, Event]
 
@@ -49,7 +54,7 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
     return Record(
         artefact=job.artefact,
         plan=plan,
-        target=info,
+        target=replace(info, cpus=ready.get("cpus")),
         runtime=RuntimeInfo(
             name=job.runtime.name,
             version=ready["version"],
@@ -64,8 +69,9 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
         git_commit=git_commit(),
-        warnings=tuple(warnings_of(job, plan, info, samples, loaded)),
+        warnings=(*warnings_of(job, plan, info, samples, loaded), *board_warnings(timed)),
         cost=cost_of(job, runs.cost),
+        conditions=conditions_of(timed),
         agreement=runs.agreement,
     )
 
@@ -104,6 +110,45 @@ def cost_of(job: Job, runs: list[Events]) -> Cost | None:
             Hot(h["place"], h["instructions"], h["classes"], tuple(h["code"])) for h in last["hot"]
         ),
     )
+
+
+def conditions_of(runs: list[Events]) -> Conditions | None:
+    """Read what a board was like; None where nothing was timed."""
+    told = [run["samples"] for run in runs if "before" in run["samples"]]
+    if not told:
+        return None
+
+    def among(when: str, what: str, choose: Callable[[list[float]], float]) -> Any:
+        known = [event[when][what] for event in told if event[when][what] is not None]
+        return choose(known) if known else None
+
+    return Conditions(
+        frequency_khz_before=among("before", "frequency_khz", min),
+        frequency_khz_after=among("after", "frequency_khz", min),
+        celsius_before=among("before", "celsius", max),
+        celsius_after=among("after", "celsius", max),
+        throttled=any(throttled(event["before"], event["after"]) for event in told),
+    )
+
+
+def throttled(before: Event, after: Event) -> bool:
+    """Tell whether a board slowed down while it was measured."""
+    old, new = before["frequency_khz"], after["frequency_khz"]
+    return bool(after["held_back"] or (old and new and new < SLOWER * old))
+
+
+def board_warnings(runs: list[Events]) -> tuple[str, ...]:
+    """List what a board did to the figures, and what it did not allow."""
+    conditions = conditions_of(runs)
+    found = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
+    if conditions is not None and conditions.throttled:
+        khz, celsius = conditions.frequency_khz_after, conditions.celsius_after
+        found.append(
+            "throttled"
+            + (f", down to {khz / 1000:.0f} MHz" if khz else "")
+            + (f" at {celsius:.0f} °C" if celsius else "")
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def warnings_of(

@@ -3,7 +3,8 @@
     python3 guard.py FOLDER
 
 The first line of standard input is what is wanted, as JSON: run (a name), owner (who
-asks), command, environment, plan, timeout_seconds, governor, sysfs. Standard input then
+asks), command, environment, plan, timeout_seconds, governor, sysfs, outputs (a folder that
+is kept where the agent ends by itself). Standard input then
 stays open: when it ends, the connection is gone, and so is the agent. The agent's output
 passes through; a last JSON line `ended` tells how it ended. The guard sleeps meanwhile.
 
@@ -29,6 +30,8 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 LOCK_SECONDS = 10.0
+# Outputs that nobody fetched, because whoever asked for them is gone.
+STALE_SECONDS = 3600.0
 
 
 class Stopped(Exception):
@@ -163,6 +166,9 @@ def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
     saved, runs = folder / "governor.json", folder / "runs"
     restore_governor(saved)
     shutil.rmtree(runs, ignore_errors=True)
+    for old in (folder / "outputs").glob("*"):
+        if time.time() - old.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
     place = runs / wanted["run"]
     kills, why, process = out_of_memory_kills(), "stopped", None
     warnings = []
@@ -172,6 +178,8 @@ def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
             problem = set_governor(wanted["governor"], Path(wanted.get("sysfs") or "/sys"), saved)
             warnings += [problem] if problem else []
         until = time.monotonic() + wanted["timeout_seconds"]
+        if wanted.get("outputs"):
+            Path(wanted["outputs"]).mkdir(parents=True, exist_ok=True)
         process = start(wanted, place)
         why = watch(process, until, wake)
     finally:
@@ -184,6 +192,10 @@ def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
             process.wait()
         restore_governor(saved)
         shutil.rmtree(runs, ignore_errors=True)
+        if wanted.get("outputs") and why != "exit":
+            shutil.rmtree(wanted["outputs"], ignore_errors=True)
+            with contextlib.suppress(OSError):
+                Path(wanted["outputs"]).parent.rmdir()
     now = out_of_memory_kills()
     return {
         "why": why,

@@ -34,6 +34,26 @@ class Job:
     runtime: Runtime
 
 
+@dataclass(frozen=True)
+class Handling:
+    """How a board is treated while it is measured.
+
+    Attributes:
+        cpus: cores to run on: "big", "little" or a list such as "0-3,5".
+        governor: to be set for the run, and put back.
+        start_below_celsius: a process waits until the hottest sensor is below it.
+        cool_down_seconds: pause before each timed process but the first.
+    """
+
+    cpus: str | None = None
+    governor: str | None = None
+    start_below_celsius: float | None = None
+    cool_down_seconds: float | None = None
+
+
+AS_IT_IS = Handling()
+
+
 def job_for(
     path: Path, runtime_name: str | None = None, on_target: Collection[str] = tuple(RUNTIMES)
 ) -> Job:

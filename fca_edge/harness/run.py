@@ -5,20 +5,22 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.harness.agree import agreement
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.gather import Runs, record_of
-from fca_edge.harness.plan import Job
+from fca_edge.harness.plan import AS_IT_IS, Handling, Job
 from fca_edge.harness.targets.base import Target
 from fca_edge.records import Plan, Record, TargetInfo
 
 Progress = Callable[[str], None]
 
 TIMEOUT_SECONDS = 900.0
+# The agent waits so long for a temperature.
+COOLING_SECONDS = 600.0
 # An emulated inference of the largest network takes minutes.
 EMULATED_TIMEOUT_SECONDS = 7200.0
 MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
@@ -56,7 +58,12 @@ def process_count(jobs: list[Job], plan: Plan, target: Target) -> int:
 
 
 def run_jobs(
-    jobs: list[Job], plan: Plan, target: Target, progress: Progress, seed: int = 0
+    jobs: list[Job],
+    plan: Plan,
+    target: Target,
+    progress: Progress,
+    seed: int = 0,
+    handling: Handling = AS_IT_IS,
 ) -> Outcome:
     """Measure every job; `progress` is called before each process with what it will do.
 
@@ -75,7 +82,9 @@ def run_jobs(
         if number in failed:
             continue
         try:
-            take(runs[number], what, job, target, places[job.path], plan, info)
+            wanted = agent_plan(what, job, places[job.path], plan, info)
+            wanted |= handled(handling, what, first=not any(r.latency for r in runs))
+            take(runs[number], what, job, target, wanted, info)
         except AgentError as error:
             failed[number] = error
     run = uuid.uuid4().hex
@@ -88,14 +97,17 @@ def run_jobs(
 
 
 def take(
-    runs: Runs, what: str, job: Job, target: Target, place: str, plan: Plan, info: TargetInfo
+    runs: Runs, what: str, job: Job, target: Target, wanted: dict[str, Any], info: TargetInfo
 ) -> None:
     """Do one task of a job and keep what came of it."""
     timeout = EMULATED_TIMEOUT_SECONDS if info.emulated else TIMEOUT_SECONDS
     if what == AGREEMENT:
-        runs.agreement = agreement(job, target, place, plan.threads, timeout)
+        place, threads = wanted["artefact"], wanted["threads"]
+        runs.agreement = agreement(job, target, place, threads, timeout)
         return
-    events = target.run(job.runtime, agent_plan(what, job, place, plan, info), timeout)
+    timeout += wanted.get("cool_down_seconds", 0.0)
+    timeout += COOLING_SECONDS if "start_below_celsius" in wanted else 0.0
+    events = target.run(job.runtime, wanted, timeout)
     if what == MEMORY:
         runs.memory = events
     elif what == COST:
@@ -104,6 +116,16 @@ def take(
         raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
     else:
         runs.latency.append(events)
+
+
+def handled(handling: Handling, what: str, first: bool) -> dict[str, Any]:
+    """What a plan says about the treatment of the board; only time depends on it."""
+    if what != LATENCY:
+        return {"cpus": handling.cpus} if handling.cpus and what == MEMORY else {}
+    wanted = {key: value for key, value in asdict(handling).items() if value is not None}
+    if first:
+        wanted.pop("cool_down_seconds", None)
+    return wanted
 
 
 def agent_plan(what: str, job: Job, place: str, plan: Plan, info: TargetInfo) -> dict[str, Any]:

@@ -65,15 +65,30 @@ def interpreter(runtime: Runtime) -> Path:
         python = old_tflite_python()
         if imports(python, runtime.module):
             return python
+        # 32-bit ARM has no other runtime, and no second environment. A name is not overruled.
+        if installed(runtime) and OLD_TFLITE_VARIABLE not in os.environ:
+            return Path(sys.executable)
         raise TargetUnavailableError(
             f"tflite-runtime {OLD_TFLITE} is not set up ({python} cannot import it);"
             " run `fca-edge targets setup local`."
         )
-    if importlib.util.find_spec(runtime.module) is None:
+    if not installed(runtime):
         raise TargetUnavailableError(
             f"{runtime.name} is not installed here; run `pip install fca-edge`."
         )
     return Path(sys.executable)
+
+
+def installed(runtime: Runtime) -> bool:
+    """Tell whether the running interpreter has a runtime's module."""
+    return importlib.util.find_spec(runtime.module) is not None
+
+
+def possible_here() -> tuple[str, ...]:
+    """Names of the runtimes that this machine has or can set up; LiteRT is not on 32-bit ARM."""
+    return tuple(
+        name for name, made in RUNTIMES.items() if name == "tflite-2.14" or installed(made)
+    )
 
 
 def available(runtime: Runtime) -> bool:
@@ -92,7 +107,8 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
         TargetUnavailableError: this Python has no such wheel, or the install failed.
     """
     python = old_tflite_python()
-    if imports(python, "tflite_runtime"):
+    if available(RUNTIMES["tflite-2.14"]):
+        python = interpreter(RUNTIMES["tflite-2.14"])
         report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
         return python
     if sys.version_info[:2] > (3, 11):

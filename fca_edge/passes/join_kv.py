@@ -6,16 +6,20 @@ product instead of two, and no concatenation of logits, which are N times larger
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear
 from fca_edge.zoo.fcaformer import CrossSet, FcaBlock, normalised_cross
-from fca_edge.zoo.layers import merge_heads, split_heads
+from fca_edge.zoo.layers import Sites, merge_heads, split_heads
 
 
 class JoinedAttention(nn.Module):
     """Attention of a grid (B, H, W, C) with q apart and k, v of all tokens in one tensor."""
+
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "q"), ("norm1", "kv"))
 
     logit_bias: Tensor
 

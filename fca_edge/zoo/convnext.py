@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from fca_edge.zoo.layers import ChannelNorm, ConvNeXtBlock, Sites
+from fca_edge.zoo.layers import ChannelNorm, ConvNeXtBlock, Sites, global_mean
 from fca_edge.zoo.specs import ConvNeXtSpec
 
 
@@ -18,6 +18,7 @@ class ConvNeXt(nn.Module):
         *[(f"downsample_layers.{i}.0", f"downsample_layers.{i}.1") for i in (1, 2, 3)],
         ("norm", "head"),
     )
+    POOLED: ClassVar[Sites] = (("stages.3", "norm"),)
     NORM_KEEPS: ClassVar[Sites] = (("downsample_layers.0.1", "feeds a residual connection"),)
 
     def __init__(self, spec: ConvNeXtSpec, img_size: int, num_classes: int) -> None:
@@ -41,5 +42,5 @@ class ConvNeXt(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for downsample, stage in zip(self.downsample_layers, self.stages):
             x = stage(downsample(x))  # (B, C, H, W)
-        out: Tensor = self.head(self.norm(x.mean((2, 3))))
+        out: Tensor = self.head(self.norm(global_mean(x)))
         return out

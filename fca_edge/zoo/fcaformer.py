@@ -16,7 +16,9 @@ from fca_edge.zoo.layers import (
     ConvBN,
     ConvNeXtBlock,
     Mlp,
+    PoolingBlock,
     Sites,
+    global_mean,
     merge_heads,
     scaled,
     split_heads,
@@ -60,7 +62,7 @@ class Downsample(nn.Module):
         return out
 
 
-class FcaBlock(nn.Module):
+class FcaBlock(PoolingBlock):
     """One forward-cross-attention block (paper, section 3.2 and figure 2).
 
     Tokens keep their grid, (B, H, W, C), between blocks. `joined` is filled by the
@@ -120,7 +122,10 @@ class FcaBlock(nn.Module):
         if self.dw_conv is not None:
             cross = [*cross, self.emit(self.dw_conv(grid))][-MAX_CROSS_SETS:]
         x = self.local_conv(grid).permute(0, 2, 3, 1)
-        return x + scaled(self.mlp(self.norm2(x)), self.gamma_2), cross
+        y = self.norm2(x)
+        if self.pools:
+            x, self.mlp.pools = x.mean((1, 2), keepdim=True), True
+        return x + scaled(self.mlp(y), self.gamma_2), cross
 
     def derived(self) -> dict[str, Tensor]:
         """Compute the buffers that follow from the sizes and stand in no checkpoint."""
@@ -199,6 +204,7 @@ class FcaFormer(nn.Module):
     """The hybrid classifier: (B, 3, img_size, img_size) to logits (B, num_classes)."""
 
     NORM_FEEDS: ClassVar[Sites] = (("norm_head", "head"),)
+    POOLED: ClassVar[Sites] = (("layer_3.blocks", "norm_head"),)
 
     def __init__(self, spec: FcaFormerSpec, img_size: int, num_classes: int) -> None:
         super().__init__()
@@ -215,7 +221,7 @@ class FcaFormer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer_1(self.layer_0(self.patch_embed(x)))
         x = self.layer_3(self.layer_2(x))  # (B, C, H, W)
-        out: Tensor = self.head(self.norm_head(x.mean((2, 3))))
+        out: Tensor = self.head(self.norm_head(global_mean(x)))
         return out
 
 

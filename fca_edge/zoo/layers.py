@@ -6,6 +6,8 @@ the passes read; names are attribute paths relative to the block:
 - `LAYER_SCALES`: (layer scale, the Linear before it)
 - `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)
 - `NORM_KEEPS`: (LayerNorm, why its affine must stay)
+- `POOLED`: (blocks of which the last one is averaged over all positions, by what)
+- `POOLED_LATE`: (the same, why something lies between)
 - `QUERY_SCALES`: (scale attribute, the qkv Linear whose first third makes q)
 """
 
@@ -41,7 +43,16 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class ConvNeXtBlock(nn.Module):
+class PoolingBlock(nn.Module):
+    """A block that may hand on the mean over all positions instead of every one.
+
+    A pass sets `pools` in the last block; the mean is then taken before its last Linear.
+    """
+
+    pools = False
+
+
+class ConvNeXtBlock(PoolingBlock):
     """Depthwise 7x7, LayerNorm, inverted bottleneck, layer scale, residual. (B, C, H, W) kept.
 
     Source: "A ConvNet for the 2020s", section 2; FcaFormer uses it in stages 0 and 1.
@@ -61,14 +72,18 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
-        y = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        y = self.act(self.pwconv1(self.norm(y)))
+        if self.pools:
+            x, y = x.mean((2, 3), keepdim=True), y.mean((1, 2), keepdim=True)
+        y = self.pwconv2(y)
         return x + scaled(y, self.gamma).permute(0, 3, 1, 2)
 
 
 class Mlp(nn.Module):
     """Two Linear layers with GELU between them, (..., C) kept.
 
-    With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer.
+    With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer. With `pools`
+    a grid (B, H, W, C) becomes its mean (B, 1, 1, C).
     """
 
     NORM_FEEDS: ClassVar[Sites] = (("norm", "fc1"),)
@@ -79,12 +94,21 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden, dim)
+        self.pools = False
 
     def forward(self, x: Tensor) -> Tensor:
         if self.norm is not None:
             x = self.norm(x)
-        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        h = self.act(self.fc1(x))
+        if self.pools:
+            h = h.mean((1, 2), keepdim=True)
+        out: Tensor = self.fc2(h)
         return out
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """Mean (B, C) of (B, C, H, W), which a block may have taken already."""
+    return x.flatten(1) if tuple(x.shape[2:]) == (1, 1) else x.mean((2, 3))
 
 
 def scaled(x: Tensor, gamma: Tensor | None) -> Tensor:

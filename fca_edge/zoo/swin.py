@@ -150,6 +150,7 @@ class Swin(nn.Module):
 
     # The mean over tokens lies between the two and commutes with an affine map.
     NORM_FEEDS: ClassVar[Sites] = (("norm", "head"),)
+    POOLED_LATE: ClassVar[Sites] = (("layers", "a LayerNorm lies before the mean"),)
 
     def __init__(self, spec: SwinSpec, img_size: int, num_classes: int) -> None:
         super().__init__()

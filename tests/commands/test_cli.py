@@ -179,7 +179,7 @@ def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_p
     assert "digits-fp32.onnx" in done.stdout
     assert f"{THREADS} threads on" in done.stdout
     document = json.loads((tmp_path / "r.json").read_text())
-    assert document["schema"] == "fca_edge.records/1"
+    assert document["schema"] == "fca_edge.records/2"
     assert len(document["records"]) == 3
     refused(fca_edge(*words, "--json", tmp_path / "r.json"), 1, "--force")
 
@@ -220,7 +220,7 @@ def test_variants_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "bench", "verify", "models", "targets", "completion"]
+    "command", ["export", "bench", "compare", "verify", "models", "targets", "completion"]
 )
 def test_help_has_examples(command: str) -> None:
     done = fca_edge(command, "--help")

@@ -49,9 +49,7 @@ def test_unlike_artefacts_do_not_pair(changes: dict[str, Any]) -> None:
 
 def test_another_runtime_does_not_pair() -> None:
     other = row(runtime=RuntimeInfo("tflite-2.14", "2.14.0", "3.11", "XNNPACK", 1, 536))
-    assert compare([row()], [other]).incomparable.endswith(
-        "(runtime litert against tflite-2.14)."
-    )
+    assert compare([row()], [other]).incomparable.endswith("(runtime litert against tflite-2.14).")
 
 
 def test_files_without_a_manifest_pair_by_name() -> None:
@@ -219,7 +217,8 @@ def test_a_throttled_board_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mib", "verdict"), [(80, "same"), (83, "same"), (90, "undecided"), (95, "worse"), (60, "better")]
+    ("mib", "verdict"),
+    [(80, "same"), (83, "same"), (90, "undecided"), (95, "worse"), (60, "better")],
 )
 def test_memory_of_one_process_each_has_an_assumed_noise(mib: int, verdict: str) -> None:
     assert rows(row(), row(memory=memory(mib)))["model_bytes"].verdict == verdict

@@ -13,7 +13,12 @@ from fca_edge.export.tflite.builder import Shape
 from fca_edge.export.tflite.context import Context, argument, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain
 
-OPTIONS = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}
+OPTIONS = {
+    "ADD": schema.AddOptionsT,
+    "SUB": schema.SubOptionsT,
+    "MUL": schema.MulOptionsT,
+    "SQUARED_DIFFERENCE": schema.SquaredDifferenceOptionsT,
+}
 
 
 def add(context: Context, node: fx.Node) -> Value:
@@ -22,13 +27,27 @@ def add(context: Context, node: fx.Node) -> Value:
 
 
 def sub(context: Context, node: fx.Node) -> Value:
-    """Difference of two operands."""
-    return binary(context, node, "SUB")
+    """Difference of two operands; already squared where nothing but its square is read."""
+    return binary(context, node, "SQUARED_DIFFERENCE" if only_squared(node) else "SUB")
 
 
 def mul(context: Context, node: fx.Node) -> Value:
     """Product of two operands."""
+    left = argument(node, 0, "self")
+    if isinstance(left, fx.Node) and only_squared(left):
+        return context.value(left)
     return binary(context, node, "MUL")
+
+
+def only_squared(node: fx.Node) -> bool:
+    """Tell whether a node is a difference that is read by its product with itself alone."""
+    users = list(node.users)
+    return (
+        str(node.target) == "aten.sub.Tensor"
+        and len(users) == 1
+        and str(users[0].target) == "aten.mul.Tensor"
+        and list(users[0].args) == [node, node]
+    )
 
 
 def binary(context: Context, node: fx.Node, operator: str) -> Value:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from fca_edge.harness.call import Event, call_agent
-from fca_edge.harness.runtimes import RUNTIMES, Runtime, interpreter
+from fca_edge.harness.guard import restore_governor, set_governor
+from fca_edge.harness.runtimes import Runtime, cache_folder, interpreter, possible_here
 from fca_edge.records import TargetInfo
 
+EMULATOR = re.compile(r"/(qemu-\w+)(?:-static)?(?: \(deleted\))?$", re.MULTILINE)
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 class LocalTarget:
     """Runs the agent in fresh processes here."""
 
-    runtimes = tuple(RUNTIMES)
     counts_instructions = False
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What is installed here or can be set up."""
+        return possible_here()
 
     def push(self, path: Path) -> str:
         """Files are here already."""
@@ -34,7 +46,9 @@ class LocalTarget:
         self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
     ) -> dict[str, Event]:
         """Run the agent under the interpreter that has the runtime."""
-        return call_agent(interpreter(runtime), plan, timeout_seconds)
+        with governed(plan) as warnings:
+            events = call_agent(interpreter(runtime), plan, timeout_seconds)
+        return {**events, "ended": {"warnings": [*warnings, *emulation()]}}
 
     def info(self) -> TargetInfo:
         """Describe this machine from /proc and /sys."""
@@ -52,6 +66,41 @@ class LocalTarget:
 
     def close(self) -> None:
         """Nothing was left."""
+
+
+@contextmanager
+def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
+    """Set the governor that a plan asks for, and put the old one back, also after a signal.
+
+    Yields what could not be done. What a process that was killed left set, the next one
+    puts right.
+    """
+    saved = cache_folder() / "governor.json"
+    restore_governor(saved)
+    if not plan.get("governor"):
+        yield []
+        return
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    old = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        problem = set_governor(plan["governor"], Path(plan.get("sysfs") or "/sys"), saved)
+        yield [problem] if problem else []
+    finally:
+        restore_governor(saved)
+        signal.signal(signal.SIGTERM, old)
+
+
+def emulation() -> list[str]:
+    """Warn where QEMU runs this process, as it runs a container of another architecture.
+
+    It leaves itself out of the /proc/self/maps that it shows, but not out of a thread's.
+    """
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/maps").read_text(errors="replace")
+    except OSError:
+        return []
+    found = EMULATOR.search(text)
+    return [f"{found[1]} runs this process: no latency of a board"] if found else []
 
 
 def cpu_model() -> str:

@@ -13,7 +13,7 @@ from fca_edge.errors import TargetUnavailableError, UsageError, nearest
 from fca_edge.harness.call import AGENT, Event, call_command
 from fca_edge.harness.cost import read_counts
 from fca_edge.harness.provision import emulation, plugin
-from fca_edge.harness.provision.machines import CORES, MACHINES, Cpu, Machine
+from fca_edge.harness.provision.machines import CORES, MACHINES, Cpu, Environment, Machine
 from fca_edge.harness.runtimes import Runtime
 from fca_edge.records import TargetInfo
 
@@ -69,7 +69,7 @@ class QemuTarget:
             events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
         return events
 
-    def environment(self, runtime: Runtime) -> emulation.Environment:
+    def environment(self, runtime: Runtime) -> Environment:
         """Return where a runtime is.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 
 from fca_edge.errors import UsageError, nearest
 from fca_edge.harness.targets import settings
@@ -13,12 +14,14 @@ from fca_edge.harness.targets.qemu import qemu_target
 from fca_edge.harness.targets.ssh.address import SCHEME as SSH
 from fca_edge.harness.targets.ssh.address import parse
 
+Report = Callable[[str], None]
+
 ARM_MACHINES = ("aarch64", "arm64", "armv7l", "armv8l")
 KNOWN = ("local", "arm", "qemu:aarch64", "qemu:armv7", "ssh://host")
 
 
-def resolve(name: str) -> Target:
-    """Return the target of a name.
+def resolve(name: str, report: Report = lambda text: None) -> Target:
+    """Return the target of a name; a board reports what takes long, and lost connections.
 
     Raises:
         UsageError: no such target.
@@ -29,7 +32,7 @@ def resolve(name: str) -> Target:
         # asyncssh takes a third of a second to import, which other targets need not wait for.
         from fca_edge.harness.targets.ssh.target import SshTarget
 
-        return SshTarget(parse(found), settings.ssh_config())
+        return SshTarget(parse(found), settings.ssh_config(), report)
     return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
 
 

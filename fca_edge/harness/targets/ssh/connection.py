@@ -44,9 +44,15 @@ class Done:
 class Connection:
     """Runs commands on a board; a lost connection is made again, a refused one is an error."""
 
-    def __init__(self, address: Address, config: Path | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        config: Path | None = None,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.address = address
         self.config = config
+        self.report = report
         self.first_patience_seconds = FIRST_PATIENCE_SECONDS
         self.later_patience_seconds = LATER_PATIENCE_SECONDS
         self._loop = asyncio.new_event_loop()
@@ -73,6 +79,7 @@ class Connection:
                 return operation()
             except CutError:
                 self.cuts += 1
+                self.report(f"{self.address}: connection lost, beginning again")
         raise TargetUnavailableError(
             f"{self.address}: the connection was lost {CUTS} times in a row; given up."
         )
@@ -107,7 +114,15 @@ class Connection:
             self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(work)
+        task = self._loop.create_task(work)
+        try:
+            return self._loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit):
+            # The task is taken down here, where it was, and says nothing more.
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                self._loop.run_until_complete(task)
+            raise
 
     async def _finish(self) -> None:
         """End what an interrupt left unfinished, and the connection."""
@@ -139,6 +154,8 @@ class Connection:
             except (OSError, EOFError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 if not is_transient(error) or time.monotonic() + pause > until:
                     raise explain(error, self.address, tries) from error
+                if tries == 1:
+                    self.report(f"{self.address}: no connection yet, trying for {patience:.0f} s")
             else:
                 self._answered = True
                 return self._connection

@@ -29,11 +29,14 @@ MODULES = {
 }
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
-# What broke off is removed first; what has its final name is whole, also after a power cut.
+# Each attempt has a part of its own, since one that was cut may still be at work; what has
+# its final name is whole, also after a power cut.
 UNPACK = """
-rm -rf {part} && mkdir -p {part} && {python} -m zipfile -e {wheel} {part} &&
-sync && mv {part} {place}
-code=$?; rm -rf {part}; [ $code = 0 ] && rm -f {wheel}; exit $code
+find {wheels} -maxdepth 1 -name '*.part' -mmin +60 -exec rm -rf {{}} + 2>/dev/null
+part={place}.$$.part
+mkdir -p "$part" && {python} -m zipfile -e {wheel} "$part" && sync &&
+{{ [ -d {place} ] || mv "$part" {place}; }}
+code=$?; rm -rf "$part"; [ $code = 0 ] && rm -f {wheel}; exit $code
 """
 
 
@@ -141,8 +144,8 @@ class Environments:
             raise no_room(self.connection, self.board.folder, size, free)
         pushed = self.files.push(file, report)
         report(f"unpacking {file.name} on the board")
-        words = {"part": place + ".part", "place": place, "wheel": pushed}
-        words["python"] = self.board.executable
+        words = {"place": place, "wheel": pushed, "python": self.board.executable}
+        words["wheels"] = f"{self.board.folder}/wheels"
         script = UNPACK.format(**{key: shlex.quote(word) for key, word in words.items()})
         done = self.connection.run(script, 600)
         if done.code and "No space" in done.err:
@@ -152,7 +155,10 @@ class Environments:
         return name
 
     def _imported(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
-        """Import a runtime on the board; returns the version of its wheel."""
+        """Import a runtime on the board; returns the version of its wheel.
+
+        One that cannot be imported is removed.
+        """
         module = MODULES[runtime.name]
         python = shlex.quote(self.board.executable)
         path = shlex.quote(self._join(names))
@@ -162,6 +168,8 @@ class Environments:
             reason = last_line(done) if done.code else "ended by a signal"
             if "cannot open shared object file" in reason:
                 reason += "; install the package that has it on the board"
+            own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
+            self.connection.run(f"rm -rf {own}")
             raise self._failed(
                 f"{fetched[0].name} does not run there ({self.board.machine},"
                 f" Python {self.board.python}, glibc {self.board.glibc}): {reason}"

@@ -22,6 +22,7 @@ from fca_edge.records import TargetInfo
 GUARD = AGENT.with_name("guard.py")
 # What the guard may take besides the agent: a lock that is held, an interpreter's start.
 SLACK_SECONDS = 60.0
+CLOSING_PATIENCE_SECONDS = 2.0
 MIB = 1 << 20
 
 
@@ -34,7 +35,7 @@ class SshTarget:
         self, address: Address, config: Path | None = None, report: Report = lambda text: None
     ) -> None:
         self.address = address
-        self.connection = Connection(address, config)
+        self.connection = Connection(address, config, report)
         self.report = report
         self.owner = uuid.uuid4().hex
         self._names: dict[str, str] = {}
@@ -127,6 +128,7 @@ class SshTarget:
             "timeout_seconds": timeout_seconds,
             "governor": plan.get("governor"),
             "sysfs": plan.get("sysfs"),
+            "outputs": self._outputs_folder if "outputs" in plan else None,
         }
         guard = shlex.quote(self.files.push(GUARD))
         python = shlex.quote(self.board.executable)
@@ -142,25 +144,30 @@ class SshTarget:
         return self._judged(self.connection.persist(once), what, timeout_seconds)
 
     def close(self) -> None:
-        """Remove outputs that were not asked for again, and close the connection."""
+        """Remove outputs that were fetched, and close the connection."""
+        fetched = bool(self._outputs)
+        self._outputs.clear()
+        self.connection.later_patience_seconds = CLOSING_PATIENCE_SECONDS
         try:
-            if self._outputs:
-                folder = shlex.quote(f"{self.board.folder}/outputs/{self.owner}")
-                self.connection.run(f"rm -rf {folder}", 30)
+            if fetched:
+                own = shlex.quote(self._outputs_folder)
+                self.connection.run(f"rm -rf {own}; rmdir $(dirname {own}) 2>/dev/null; true", 30)
         except TargetUnavailableError:
-            pass
+            pass  # The guard removes what is old.
         finally:
             self.connection.close()
 
     def _placed(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """Give a plan's outputs a place on the board."""
+        """Give a plan's outputs a place on the board, in a folder that the guard makes."""
         if "outputs" not in plan:
             return plan
-        folder = f"{self.board.folder}/outputs/{self.owner}"
-        self.connection.run(f"mkdir -p {shlex.quote(folder)}")
-        place = f"{folder}/{uuid.uuid4().hex}.npz"
+        place = f"{self._outputs_folder}/{uuid.uuid4().hex}.npz"
         self._outputs[plan["outputs"]] = place
         return {**plan, "outputs": place}
+
+    @property
+    def _outputs_folder(self) -> str:
+        return f"{self.board.folder}/outputs/{self.owner}"
 
     def _judged(self, done: Done, what: str, timeout_seconds: float) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""

@@ -1,0 +1,85 @@
+"""ConvNeXt blocks without leaving (B, C, H, W), in forms that ONNX Runtime is quick at.
+
+Its Linear layers become 1x1 convolutions, so that nothing is transposed; the
+normalisation is written out, its centring folded as in `uncentred_norm`, and its means
+are 1x1 convolutions too: the runtime's LayerNormalization takes one element at a time,
+and its ReduceMean over channels likewise. The columns of zeros around a depthwise
+kernel are put there explicitly: rows are then copied whole where a kernel is
+unrolled, without a remainder.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
+from fca_edge.passes.uncentred_norm import is_bare
+from fca_edge.zoo.layers import ConvNeXtBlock, PoolingBlock
+
+
+class ChannelsFirstBlock(PoolingBlock):
+    """A folded ConvNeXt block over (B, C, H, W)."""
+
+    def __init__(self, block: ConvNeXtBlock) -> None:
+        super().__init__()
+        self.pools, self.eps, self.act = block.pools, block.norm.eps, block.act
+        self.depthwise = block.dwconv
+        weight = block.pwconv1.weight  # (4C, C)
+        self.expand = pointwise(weight - weight.mean(1, keepdim=True), block.pwconv1.bias)
+        self.reduce = pointwise(block.pwconv2.weight, block.pwconv2.bias)
+        self.average = pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.spread(x)
+        apart = y - self.average(y)
+        y = y * torch.rsqrt(self.average(apart * apart) + self.eps)  # (B, C, H, W)
+        y = self.act(self.expand(y))
+        if self.pools:
+            x, y = (t.mean((2, 3), keepdim=True) for t in (x, y))
+        out: Tensor = x + self.reduce(y)
+        return out
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Depthwise convolution of (B, C, H, W) with its columns of zeros put there before."""
+        conv = self.depthwise
+        assert isinstance(conv.padding, tuple)
+        rows, columns = conv.padding
+        zeros = torch.zeros_like(x[..., :columns])  # (B, C, H, columns)
+        wide = torch.cat([zeros, x, zeros], 3)
+        return F.conv2d(wide, conv.weight, conv.bias, conv.stride, (rows, 0), 1, conv.groups)
+
+
+class ChannelsFirst(FoldPass):
+    """Replace every ConvNeXt block whose layer scale and affine are folded."""
+
+    name = "channels_first"
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, ConvNeXtBlock)]
+        for path, block in blocks:
+            if block.gamma is not None or not is_bare(block.norm):
+                rewrites.skipped.append((path, "not folded"))
+                continue
+            network.set_submodule(path, ChannelsFirstBlock(block))
+            rewrites.done.append(path)
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            path
+            for path, m in network.named_modules()
+            if isinstance(m, ConvNeXtBlock) and m.gamma is None and is_bare(m.norm)
+        ]
+
+
+def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """Make a 1x1 convolution of weight (out, in)."""
+    out, into = weight.shape
+    layer = nn.Conv2d(into, out, 1, bias=bias is not None, device="meta")
+    layer.weight = frozen(weight[:, :, None, None])
+    if bias is not None:
+        layer.bias = frozen(bias)
+    return layer.eval()

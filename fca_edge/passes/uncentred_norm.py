@@ -1,0 +1,73 @@
+"""The centring of a LayerNorm into the Linear behind it.
+
+W ((x - mean) r) = (W - rowmean W) (x r): with rows of W that sum to zero the mean of a
+token drops out of the product by itself, and only the variance still needs it. Where a
+LayerNorm is written out in operators this is a pass over the tokens less.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, sites
+from fca_edge.passes.norm_affine import found
+
+
+class RootNorm(nn.Module):
+    """Scale tokens (..., C) to unit variance without centring them."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = x - x.mean(-1, keepdim=True)  # (..., C)
+        variance = (apart * apart).mean(-1, keepdim=True)  # (..., 1)
+        return x * torch.rsqrt(variance + self.eps)
+
+
+class UncentreNorms(FoldPass):
+    """Replace bare LayerNorms that only Linear layers read."""
+
+    name = "uncentred_norm"
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for (prefix, name), (owner, targets) in readers(network).items():
+            norm = found(owner, name)
+            if not is_bare(norm):
+                continue
+            assert isinstance(norm, nn.LayerNorm)
+            layers = [found(owner, target) for target in targets]
+            if not all(isinstance(layer, nn.Linear) for layer in layers):
+                rewrites.skipped.append((prefix + name, "read by more than Linear layers"))
+                continue
+            for target, layer in zip(targets, layers):
+                assert isinstance(layer, nn.Linear)
+                weight = layer.weight - layer.weight.mean(1, keepdim=True)
+                owner.set_submodule(target, linear(weight, layer.bias))
+            owner.set_submodule(name, RootNorm(norm.eps))
+            rewrites.done.append(f"{prefix}{name} -> {', '.join(targets)}")
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            prefix + name
+            for (prefix, name), (owner, targets) in readers(network).items()
+            if is_bare(found(owner, name))
+            and all(isinstance(found(owner, target), nn.Linear) for target in targets)
+        ]
+
+
+def is_bare(norm: nn.Module | None) -> bool:
+    """Tell a plain LayerNorm without an affine."""
+    return type(norm) is nn.LayerNorm and norm.weight is None
+
+
+def readers(network: nn.Module) -> dict[tuple[str, str], tuple[nn.Module, list[str]]]:
+    """Map (prefix, norm) to its owner and the layers that read it."""
+    made: dict[tuple[str, str], tuple[nn.Module, list[str]]] = {}
+    for prefix, owner, (name, target) in sites(network, "NORM_FEEDS"):
+        made.setdefault((prefix, name), (owner, []))[1].append(target)
+    return made

@@ -1,0 +1,158 @@
+"""`fca-edge compare`: exit codes, files, and what is printed."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from commands.test_cli import fca_edge, refused
+from compare.rows import BOARD, artefact, counted, memory, row, times, written
+from conftest import ROOT
+
+THRESHOLDS = ROOT / "bench" / "baselines" / "thresholds.toml"
+
+
+def run(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return fca_edge("compare", *words, cwd=tmp_path)
+
+
+def test_alike_files_pass(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row(), counted(1_000_000))
+    done = run(tmp_path, "a.json", "a.json", "--gate", THRESHOLDS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "l1 fp32 modern tflite 224 px on litert, ssh://pi, 1 thread" in done.stdout
+    assert "102.00 ms" in done.stdout
+    assert "1.00 M" in done.stdout
+    assert "worse" not in done.stdout
+
+
+def test_a_planted_regression_is_exit_4(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", counted(1_000_000))
+    written(tmp_path / "b.json", counted(1_010_000))
+    assert run(tmp_path, "a.json", "b.json").returncode == 0
+    done = run(tmp_path, "a.json", "b.json", "--gate", THRESHOLDS)
+    refused(done, 4, "instructions +1.00 % (limit 0.5 %)")
+    assert "worse" in done.stdout
+    assert run(tmp_path, "b.json", "a.json", "--gate", THRESHOLDS).returncode == 0
+
+
+def test_a_row_that_is_gone_is_exit_4(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row(), row(artefact=artefact(variant="l2")))
+    written(tmp_path / "b.json", row())
+    refused(run(tmp_path, "a.json", "b.json", "--gate", THRESHOLDS), 4, "missing", "l2 fp32")
+    done = run(tmp_path, "b.json", "a.json", "--gate", THRESHOLDS)
+    assert (done.returncode, "new: l2 fp32" in done.stdout) == (0, True)
+
+
+def test_unlike_machines_are_exit_5(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row())
+    written(tmp_path / "b.json", row(target=replace(BOARD, cpu_model="Cortex-A53")))
+    reason = "cpu model Cortex-A76 against Cortex-A53"
+    for words in ((), ("--gate", THRESHOLDS)):
+        done = run(tmp_path, "a.json", "b.json", *words)
+        refused(done, 5, "1 of 1 pairs are incomparable", reason)
+        assert "file_bytes" in done.stdout
+        assert reason in done.stdout
+
+
+def test_nothing_that_pairs_is_exit_5(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row())
+    written(tmp_path / "b.json", row(artefact=artefact(precision="int8")))
+    for words in ((), ("--gate", THRESHOLDS)):
+        done = run(tmp_path, "a.json", "b.json", *words)
+        refused(done, 5, "nothing pairs", "precision fp32 against int8")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", ["not readable as JSON"]),
+        ("[]", ["not records"]),
+        ('{"schema": "x/1"}', ["'x/1' is not"]),
+        ('{"schema": "fca_edge.records/99", "records": []}', ["newer"]),
+        ('{"schema": "fca_edge.records/2"}', ["damaged records", "'records'"]),
+        ('{"schema": "fca_edge.records/2", "records": [{"plan": 1}]}', ["damaged records"]),
+        ('{"schema": "fca_edge.records/2", "records": []}', ["holds no records"]),
+    ],
+)
+def test_bad_files_are_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    written(tmp_path / "a.json", row())
+    (tmp_path / "bad.json").write_text(text)
+    refused(run(tmp_path, "a.json", "bad.json"), 1, "bad.json", *words)
+
+
+def test_usage(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row())
+    refused(run(tmp_path, "a.json"), 2, "give BASELINE and CANDIDATE")
+    refused(run(tmp_path, "a.json", "none.json"), 1, "no such file")
+    refused(run(tmp_path, "a.json", "a.json", "--published"), 2, "give RECORDS")
+    refused(
+        run(tmp_path, "a.json", "a.json", "--update-baseline", "--gate", THRESHOLDS), 2, "exclude"
+    )
+    (tmp_path / "t.toml").write_text("[measured_percent]\nlatency = 5\n")
+    refused(run(tmp_path, "a.json", "a.json", "--gate", "t.toml"), 2, "'latency'", "latency_ns")
+
+
+def test_json(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row())
+    done = run(tmp_path, "a.json", "a.json", "--json", "-")
+    (pair,) = json.loads(done.stdout)["pairs"]
+    assert {found["verdict"] for found in pair["rows"]} == {"same"}
+    assert run(tmp_path, "a.json", "a.json", "--json", "out.json").returncode == 0
+    refused(run(tmp_path, "a.json", "a.json", "--json", "out.json"), 1, "--force")
+    assert run(tmp_path, "a.json", "a.json", "--json", "out.json", "--force").returncode == 0
+
+
+def test_updating_a_baseline(tmp_path: Path) -> None:
+    baseline = tmp_path / "base" / "base.json"
+    written(tmp_path / "a.json", counted(1_000_000), row())
+    done = run(tmp_path, "--update-baseline", baseline, "a.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("new: l1 fp32") == 2
+    text = baseline.read_text()
+    assert run(tmp_path, baseline, "a.json", "--gate", THRESHOLDS).returncode == 0
+
+    slower = row(latency_ns=times(1, 2, 3, 4, 5), created="later")
+    written(tmp_path / "b.json", slower, counted(1_010_000))
+    refused(run(tmp_path, baseline, "b.json", "--gate", THRESHOLDS), 4, "instructions")
+    done = run(tmp_path, "--update-baseline", baseline, "b.json")
+    assert done.returncode == 0, done.stderr
+    assert "1.01 M" in done.stdout
+    assert "file_bytes" not in done.stdout
+    changed = [
+        (old, new)
+        for old, new in zip(text.splitlines(), baseline.read_text().splitlines(), strict=True)
+        if old != new
+    ]
+    assert [new.strip() for _, new in changed] == ["1010001"]
+    assert run(tmp_path, baseline, "b.json", "--gate", THRESHOLDS).returncode == 0
+
+
+def test_an_update_does_not_lose_rows(tmp_path: Path) -> None:
+    baseline = written(tmp_path / "base.json", row(), row(artefact=artefact(variant="l2")))
+    text = baseline.read_text()
+    written(tmp_path / "b.json", row())
+    done = run(tmp_path, "--update-baseline", "base.json", "b.json")
+    refused(done, 1, "b.json lacks rows of base.json", "l2 fp32", "--force")
+    assert baseline.read_text() == text
+    done = run(tmp_path, "--update-baseline", "base.json", "b.json", "--force")
+    assert "dropped: l2 fp32" in done.stdout
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_published(tmp_path: Path) -> None:
+    tiny = row(
+        artefact=artefact(variant="convnext_tiny"),
+        latency_ns=times(300, 303, 306, 309, 312),
+        memory=memory(160),
+    )
+    written(tmp_path / "a.json", row(), tiny)
+    done = run(tmp_path, "--published", "a.json")
+    assert done.returncode == 0, done.stderr
+    (line,) = [text for text in done.stdout.splitlines() if text.strip().startswith("l1 ")]
+    assert line.split()[:3] == ["l1", "0.36", "0.33"]
+    assert "Cortex-A17" in done.stdout
+    assert "suspect" in done.stdout
+    assert "not measured under equal conditions" in " ".join(done.stdout.split())
+    refused(run(tmp_path, "--published", "a.json", "--reference", "l4"), 5, "no record of l4")

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT := models/out
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: demo test test-slow lint bench clean setup
+.PHONY: demo test test-slow test-docker lint bench clean setup
 
 setup: $(VENV)/.done $(OLD)/.done
 
@@ -32,7 +32,12 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore=tests/docker
+
+# Builds the images for real: root on a Debian machine, no engine. Installs what that needs.
+test-docker: setup
+	docker/tools.sh
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/docker
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

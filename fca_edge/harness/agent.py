@@ -5,7 +5,7 @@
 Reads one JSON plan from standard input, writes JSON lines to standard output.
 It must run under any interpreter that a target has, so it imports nothing of ours.
 
-Plan: runtime (onnxruntime | litert | tflite_runtime), artefact, threads, mode, and
+Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and
 for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outputs": inputs
 (.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch).
 In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
@@ -207,29 +207,29 @@ def guest_base(guest, host):
 
 
 class OnnxRuntime:
-    """ONNX Runtime on its CPU provider."""
+    """ONNX Runtime on its CPU provider, behind others that leave to it what they cannot do."""
 
-    def __init__(self):
+    def __init__(self, *before):
         import onnxruntime  # type: ignore[import-untyped]
 
-        self.module, self.version = onnxruntime, onnxruntime.__version__
+        self.module, self.version, self.before = onnxruntime, onnxruntime.__version__, before
         onnxruntime.set_default_logger_severity(3)
 
     def load(self, plan):
         options = self.module.SessionOptions()
-        options.intra_op_num_threads = plan["threads"]
-        options.inter_op_num_threads = 1
-        self.session = self.module.InferenceSession(
-            plan["artefact"], options, providers=["CPUExecutionProvider"]
-        )
+        options.intra_op_num_threads, options.inter_op_num_threads = plan["threads"], 1
+        # Others have threads of their own, which would wait for these while they spin.
+        spin = "0" if self.before else "1"
+        options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+        own = {"intra_op_num_threads": str(plan["threads"])}
+        providers = [*((name, own) for name in self.before), "CPUExecutionProvider"]
+        self.session = self.module.InferenceSession(plan["artefact"], options, providers)
         self.input = self.session.get_inputs()[0]
         self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        return {
-            "delegate": self.session.get_providers()[0],
-            "partitions": None,
-            "metadata": metadata,
-        }
+        meta = self.session.get_modelmeta().custom_metadata_map
+        if self.before and self.session.get_providers()[0] not in self.before:
+            raise RuntimeError(f"this ONNX Runtime was built without {self.before[0]}")
+        return {"delegate": self.session.get_providers()[0], "partitions": None, "metadata": meta}
 
     def set(self, array):
         self.feed = {self.input.name: array}
@@ -241,8 +241,7 @@ class OnnxRuntime:
         return self.out[0]
 
     def tensors(self):
-        names = [o.name for o in self.session.get_outputs()]
-        return dict(zip(names, self.out))
+        return dict(zip((o.name for o in self.session.get_outputs()), self.out))
 
 
 class TfLite:
@@ -315,6 +314,7 @@ def undelegated(operators, delegated):
 
 RUNTIMES = {
     "onnxruntime": OnnxRuntime,
+    "onnxruntime_xnnpack": lambda: OnnxRuntime("XnnpackExecutionProvider"),
     "litert": lambda: TfLite("ai_edge_litert"),
     "tflite_runtime": lambda: TfLite("tflite_runtime"),
 }

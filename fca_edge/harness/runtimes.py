@@ -28,18 +28,28 @@ class Runtime:
         agent_name: what the agent calls it.
         suffix: artefacts that it loads.
         module: what must be importable in the interpreter.
+        provider: what ONNX Runtime must have been built with, None for what every build has.
     """
 
     name: str
     agent_name: str
     suffix: str
     module: str
+    provider: str | None = None
 
 
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": Runtime("onnxruntime", "onnxruntime", ".onnx", "onnxruntime"),
     "litert": Runtime("litert", "litert", ".tflite", "ai_edge_litert"),
     "tflite-2.14": Runtime("tflite-2.14", "tflite_runtime", ".tflite", "tflite_runtime"),
+    # Behind the plain one, which every machine has and files without a profile get.
+    "onnxruntime-xnnpack": Runtime(
+        "onnxruntime-xnnpack",
+        "onnxruntime_xnnpack",
+        ".onnx",
+        "onnxruntime",
+        "XnnpackExecutionProvider",
+    ),
 }
 
 
@@ -73,15 +83,25 @@ def interpreter(runtime: Runtime) -> Path:
             " run `fca-edge targets setup local`."
         )
     if not installed(runtime):
-        raise TargetUnavailableError(
-            f"{runtime.name} is not installed here; run `pip install fca-edge`."
-        )
+        raise TargetUnavailableError(f"{runtime.name} is not installed here; {remedy(runtime)}.")
     return Path(sys.executable)
 
 
 def installed(runtime: Runtime) -> bool:
-    """Tell whether the running interpreter has a runtime's module."""
-    return importlib.util.find_spec(runtime.module) is not None
+    """Tell whether the running interpreter has a runtime's module, built with its provider."""
+    if importlib.util.find_spec(runtime.module) is None:
+        return False
+    return runtime.provider is None or provides(Path(sys.executable), runtime.provider)
+
+
+def remedy(runtime: Runtime) -> str:
+    """Say how a runtime that is not installed can be had."""
+    if runtime.provider is None:
+        return "run `pip install fca-edge`"
+    return (
+        f"wheels of ONNX Runtime have no {runtime.provider}, Debian's python3-onnxruntime has it"
+        " from trixie on: use --target qemu:armv7"
+    )
 
 
 def possible_here() -> tuple[str, ...]:
@@ -154,3 +174,10 @@ def imports(python: Path, module: str) -> bool:
     except OSError:
         return False
     return done.returncode == 0
+
+
+@cache
+def provides(python: Path, provider: str) -> bool:
+    """Tell whether an interpreter's ONNX Runtime was built with a provider."""
+    code = f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
+    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0

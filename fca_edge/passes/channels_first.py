@@ -46,7 +46,7 @@ class ChannelsFirstBlock(PoolingBlock):
         conv = self.depthwise
         assert isinstance(conv.padding, tuple)
         rows, columns = conv.padding
-        zeros = torch.zeros_like(x[..., :columns])  # (B, C, H, columns)
+        zeros = x.new_zeros(*x.shape[:3], columns)  # (B, C, H, columns)
         wide = torch.cat([zeros, x, zeros], 3)
         return F.conv2d(wide, conv.weight, conv.bias, conv.stride, (rows, 0), 1, conv.groups)
 

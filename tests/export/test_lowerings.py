@@ -28,6 +28,12 @@ class Apply(nn.Module):
         return self.function(self, x)
 
 
+def spread(x: Tensor) -> Tensor:
+    """Squared distance from the mean of the last dimension."""
+    apart = x - x.mean(-1, keepdim=True)
+    return apart * apart
+
+
 def grown(module: nn.Module) -> nn.Module:
     """Give every parameter and buffer a random value."""
     generator = torch.Generator().manual_seed(1)
@@ -65,6 +71,10 @@ CASES = {
     ),
     "linear_no_bias": (Apply(lambda m, x: m.f(x), f=nn.Linear(6, 4, bias=False)), (1, 5, 6)),
     "norm": (Apply(lambda m, x: m.n(x), n=nn.LayerNorm(6)), (1, 5, 6)),
+    "norm_image": (
+        Apply(lambda m, x: m.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), n=nn.LayerNorm(3)),
+        (1, 3, 4, 5),
+    ),
     "norm_bare": (Apply(lambda m, x: F.layer_norm(x, (6,), eps=1e-6)), (1, 4, 6)),
     "norm_channels": (
         Apply(lambda m, x: m.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), n=nn.LayerNorm(3)),
@@ -74,6 +84,14 @@ CASES = {
     "mean_image": (Apply(lambda m, x: x.mean((2, 3))), (1, 3, 4, 5)),
     "mean_grid": (Apply(lambda m, x: x.permute(0, 2, 3, 1).mean((1, 2))), (1, 3, 4, 5)),
     "mean_last": (Apply(lambda m, x: x - x.mean(-1, keepdim=True)), (1, 5, 6)),
+    "variance": (
+        Apply(lambda m, x: x * torch.rsqrt(spread(x).mean(-1, keepdim=True) + 1e-5)),
+        (1, 5, 6),
+    ),
+    "mean_kept": (
+        Apply(lambda m, x: x.permute(0, 2, 3, 1).mean((1, 2), keepdim=True)),
+        (1, 3, 4, 5),
+    ),
     "gelu": (Apply(lambda m, x: F.gelu(x)), (1, 5, 6)),
     "rsqrt": (Apply(lambda m, x: torch.rsqrt(x * x + 1.0)), (1, 5, 6)),
     "softmax": (Apply(lambda m, x: x.softmax(-1)), (1, 2, 5, 6)),
@@ -184,6 +202,26 @@ UNCOVERED = {
 def test_uncovered_cases_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(FcaEdgeError, match="no TFLite lowering for aten"):
         run(Apply(UNCOVERED[name]), torch.ones(1, 3, 4, 6), tmp_path / "case.tflite", MODERN)
+
+
+def test_a_square_of_a_difference_is_one_operator(tmp_path: Path) -> None:
+    image = torch.randn(1, 3, 5, 6)
+    got = run(Apply(lambda m, x: spread(x)), image, tmp_path / "s.tflite", MODERN)
+    assert np.abs(got - spread(image).numpy()).max() < 1e-5
+    counts = operator_counts(tmp_path / "s.tflite")
+    assert counts["SQUARED_DIFFERENCE"] == 1
+    assert "SUB" not in counts
+
+
+def test_a_difference_that_is_read_twice_stays_one(tmp_path: Path) -> None:
+    def twice(m: nn.Module, x: Tensor) -> Tensor:
+        apart = x - x.mean(-1, keepdim=True)
+        return apart * apart + apart
+
+    image = torch.randn(1, 3, 5, 6)
+    got = run(Apply(twice), image, tmp_path / "t.tflite", MODERN)
+    assert np.abs(got - twice(nn.Identity(), image).numpy()).max() < 1e-5
+    assert "SQUARED_DIFFERENCE" not in operator_counts(tmp_path / "t.tflite")
 
 
 def test_softmax_over_part_of_stored_memory(tmp_path: Path) -> None:

@@ -185,8 +185,10 @@ def test_manifests_hold_what_records_take(exported: list[Exported]) -> None:
         assert facts.macs == told["macs"]
         assert facts.operators == sum(told["operators"].values())
     onnx_told, modern, old = (item.manifest for item in exported)
-    # One network: as many products and activations in any format.
-    assert onnx_told["macs"] == modern["macs"] == old["macs"] > 8_000_000
+    # One network: as many products and activations in any format, but for means as convolutions.
+    assert modern["macs"] == pytest.approx(old["macs"], rel=0.01)
+    assert modern["macs"] > 8_000_000
+    assert modern["macs"] == pytest.approx(onnx_told["macs"], rel=0.01)
     assert modern["planned"]["arena_bytes"] == pytest.approx(
         onnx_told["planned"]["arena_bytes"], rel=0.02
     )

@@ -8,6 +8,7 @@ import pytest
 
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.pipeline import Exported
+from fca_edge.harness.call import AgentError
 from fca_edge.harness.plan import Job, job_for
 from fca_edge.harness.run import process_count, run_jobs
 from fca_edge.harness.runtimes import Runtime
@@ -38,7 +39,7 @@ class Scripted(LocalTarget):
                 **memory,
             },
             "samples": {"latency_ns": [1000 + self.slope * i for i in range(20)]},
-            "done": {"peak_rss_bytes": 150, "rss_bytes": 140},
+            "done": {"peak_rss_bytes": 150, "rss_bytes": 140, "method": "VmHWM"},
         }
 
     def info(self) -> TargetInfo:
@@ -56,8 +57,10 @@ def test_each_file_gets_its_own_runtime(jobs: list[Job]) -> None:
 
 def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     said: list[str] = []
-    records = run_jobs(jobs, PLAN, LocalTarget(), said.append)
-    assert len(said) == process_count(jobs, PLAN) == 9
+    outcome = run_jobs(jobs, PLAN, LocalTarget(), said.append)
+    records = outcome.records
+    assert not outcome.failures
+    assert len(said) == process_count(jobs, PLAN, LocalTarget()) == 9
     for job, record in zip(jobs, records):
         assert record.artefact.sha256 == job.artefact.sha256
         assert [len(samples) for samples in record.latency_ns] == [3, 3]
@@ -87,8 +90,49 @@ def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
     ],
 )
 def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected: str) -> None:
-    (record,) = run_jobs(jobs[1:2], plan, target, lambda text: None)
+    (record,) = run_jobs(jobs[1:2], plan, target, lambda text: None).records
     assert record.warnings == (expected,)
+
+
+def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
+    class Failing(Scripted):
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            if runtime.name == "litert":
+                raise AgentError("litert on x: the process was ended by SIGKILL (out of memory?).")
+            return super().run(runtime, plan, timeout_seconds)
+
+    outcome = run_jobs(jobs, PLAN, Failing(), lambda text: None)
+    assert [r.runtime.name for r in outcome.records] == ["onnxruntime", "tflite-2.14"]
+    ((job, error),) = outcome.failures
+    assert job.runtime.name == "litert"
+    assert "SIGKILL" in str(error)
+
+
+def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:
+    class Emulated(Scripted):
+        counts_instructions = True
+
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            assert plan["mode"] != "latency"
+            assert plan["threads"] == (1 if plan["mode"] == "cost" else 4)
+            events = super().run(runtime, plan, timeout_seconds)
+            classes = {"fma": 60, "simd": 10, "load_store": 20, "other": 10}
+            return events | {"cost": {"instructions": [100], "classes": classes, "hot": []}}
+
+        def info(self) -> TargetInfo:
+            return replace(super().info(), name="local", emulated=True, emulator="qemu-user 0")
+
+    plan = replace(PLAN, threads=4, processes=3)
+    for record in run_jobs(jobs, plan, Emulated(), lambda text: None).records:
+        assert record.latency_ns == record.load_ns == ()
+        assert record.cost is not None
+        assert record.cost.instructions == ((100,), (100,), (100,))
+        assert record.artefact.macs is not None
+        assert record.cost.bound == record.artefact.macs // 4
 
 
 def test_a_changed_artefact_is_refused(exported: list[Exported], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_split_kernel_is_the_same_convolution(
 def test_every_split_covers_every_tap_once() -> None:
     for parts in SPLITS.values():
         seen = [
-            (part.row + i * part.row_step, part.column + j)
+            (part.row + i * part.row_step, part.column + j * part.column_step)
             for part in parts
             for i in range(part.rows)
             for j in range(part.columns)

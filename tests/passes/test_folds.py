@@ -24,6 +24,7 @@ MICRO_REWRITES = {
     "scale_factors": 5,
     "attention_bias": 7,
     "join_kv": 7,
+    "pool_first": 1,
 }
 
 

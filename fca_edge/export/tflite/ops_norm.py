@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,9 @@ from fca_edge.export.tflite.builder import Array
 from fca_edge.export.tflite.context import Context, argument, positive, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain
 from fca_edge.export.tflite.ops_elementwise import constant_beside, inverse_root
+
+
+IMAGE_RANK = 4
 
 
 def mean(context: Context, node: fx.Node) -> Value:
@@ -80,7 +82,8 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
     safe = emit("ADD", (variance, context.scalar(epsilon)), narrow, schema.AddOptionsT())
     rate = inverse_root(context, safe)
     out = emit("MUL", (centred, rate), shape, schema.MulOptionsT())
-    if gain is not None and shift is not None and context.profile.affine == "depthwise":
+    affine = gain is not None and shift is not None and len(shape) == IMAGE_RANK
+    if affine and context.profile.affine == "depthwise":
         return channel_affine(context, Value(out, value.shape, value.perm), gain, shift)
     for operator, options, constant in (
         ("MUL", schema.MulOptionsT, gain),
@@ -93,20 +96,19 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
 
 
 def channel_affine(context: Context, value: Value, gain: Any, shift: Any) -> Value:
-    """Gain and shift (C,) of the last stored dimension as a 1x1 depthwise convolution."""
-    stored = context.layout.stored(value)
-    image = stored if len(stored) == 4 else (1, 1, prod(stored[:-1]), stored[-1])
+    """Gain and shift (C,) of a stored image (B, H, W, C) as a 1x1 depthwise convolution."""
+    image = context.layout.stored(value)
     options = schema.DepthwiseConv2DOptionsT()
     options.padding = schema.Padding.VALID
     options.strideH = options.strideW = options.depthMultiplier = 1
     options.dilationHFactor = options.dilationWFactor = 1
     inputs = (
-        context.layout.reshaped(value.tensor, image),
+        value.tensor,
         context.builder.constant(context.array(gain).reshape(1, 1, 1, -1)),
         context.builder.constant(context.array(shift)),
     )
     out = context.emit("DEPTHWISE_CONV_2D", inputs, image, options)
-    return Value(context.layout.reshaped(out, stored), value.shape, value.perm)
+    return Value(out, value.shape, value.perm)
 
 
 def batch_norm(context: Context, node: fx.Node) -> Value:

@@ -118,6 +118,8 @@ ARMV7 = Machine(
     ),
     environments={
         "onnxruntime": Environment(NEWER_32, "usr/bin/python3.13", None),
+        # The same package: Debian builds it with XNNPACK. See docs/arm32.md.
+        "onnxruntime-xnnpack": Environment(NEWER_32, "usr/bin/python3.13", None),
         "tflite-2.14": Environment(
             DEBIAN_32,
             "usr/bin/python3.11",

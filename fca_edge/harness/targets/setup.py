@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, cast
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.provision import emulation
 from fca_edge.harness.provision.machines import MACHINES, Machine
-from fca_edge.harness.runtimes import RUNTIMES, available, interpreter, setup_old_tflite
+from fca_edge.harness.runtimes import (
+    RUNTIMES,
+    available,
+    interpreter,
+    possible_here,
+    setup_old_tflite,
+)
 from fca_edge.harness.targets.qemu import KIND as QEMU
 from fca_edge.harness.targets.qemu import qemu_target
 from fca_edge.harness.targets.resolve import resolve
@@ -67,7 +73,7 @@ def states(target: str) -> list[State]:
     """Tell about each runtime of a target on this machine, without a network."""
     if target.startswith(f"{QEMU}:"):
         return emulated_states(qemu_machine(target))
-    return [local_state(name) for name in RUNTIMES]
+    return [local_state(name) for name in possible_here()]
 
 
 def setup(target: str, report: Report) -> list[str]:

@@ -60,7 +60,8 @@ class Board:
         old = self.python_release <= LAST_OF_OLD_TFLITE
         if self.machine == "armv7l":
             return ("tflite-2.14",) if old else ()
-        return tuple(name for name in RUNTIMES if old or name != "tflite-2.14")
+        wheels = (name for name, runtime in RUNTIMES.items() if runtime.provider is None)
+        return tuple(name for name in wheels if old or name != "tflite-2.14")
 
 
 def look(connection: Connection) -> Board:

@@ -235,11 +235,21 @@ class Connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 await feed(process)
 
+        async def session() -> bytes:
+            tasks = [asyncio.ensure_future(fed()), asyncio.ensure_future(collect())]
+            try:
+                err = await process.stderr.read()
+                for task in tasks:
+                    await task
+                await process.wait_closed()
+                return err
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
         try:
-            _, _, err = await asyncio.wait_for(
-                asyncio.gather(fed(), collect(), process.stderr.read()), timeout
-            )
-            await asyncio.wait_for(process.wait_closed(), timeout)
+            err = await asyncio.wait_for(session(), timeout)
         except (asyncio.TimeoutError, TimeoutError):
             raise TargetUnavailableError(
                 f"{self.address}: no answer in {timeout:.0f} s to `{script[:40]}`."

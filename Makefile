@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT := models/out
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: demo test test-slow test-docker lint bench clean setup
+.PHONY: demo test test-slow test-docker gate lint bench clean setup
 
 setup: $(VENV)/.done $(OLD)/.done
 
@@ -43,6 +43,10 @@ lint: $(VENV)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Deterministic costs on emulated ARM against bench/baselines: fails when a change makes one worse.
+gate: setup
+	$(BIN)/python bench/gate.py
 
 # What the project promises, measured: exactness, parity, graphs, latency, cost of an export.
 bench: setup

@@ -90,10 +90,14 @@ def footer(records: list[Record]) -> list[str]:
         f" {plan.threads} threads, batch {plan.batch}" + ("" if target.emulated else timing(first))
     ]
     if target.emulated:
+        counted = (
+            f" Instructions of one inference are counted at 1 thread, {plan.processes} processes;"
+            if any(r.cost for r in records)
+            else ""
+        )
         lines.append(
-            f"EMULATED by {target.emulator}: nothing here is a time. Instructions of one inference"
-            f" are counted at 1 thread, {plan.processes} processes; memory and dB are at"
-            f" {plan.threads} threads."
+            f"EMULATED by {target.emulator}: nothing here is a time.{counted}"
+            f"{' memory' if counted else ' Memory'} and dB are at {plan.threads} threads."
         )
     if any(r.agreement for r in records):
         found = {r.agreement.against for r in records if r.agreement}

@@ -22,7 +22,7 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
-from fca_edge.export.profiles import PROFILES
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 
 if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported
@@ -45,10 +45,11 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--profile",
     "profiles",
-    type=Listed(*PROFILES),
+    type=Listed(*PROFILES, *ONNX_PROFILES),
     default="modern",
     show_default=True,
-    help="TFLite runtimes to write for: LiteRT 2.x, or the last one for 32-bit boards.",
+    help="Runtimes to write for: LiteRT 2.x; the last TFLite for 32-bit boards; Debian's ONNX"
+    " Runtime with XNNPACK, the quickest there.",
 )
 @click.option(
     "--exact",

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from fca_edge.errors import UsageError
 from fca_edge.export.manifest import Source
-from fca_edge.export.profiles import EXACT_SNR_DB, ONNX_FORMS, Forms, Profile, profile
+from fca_edge.export.profiles import (
+    EXACT_SNR_DB,
+    ONNX_FORMS,
+    ONNX_PROFILES,
+    PROFILES,
+    Forms,
+    Profile,
+    profile,
+)
 from fca_edge.export.source import Wanted
 from fca_edge.preprocess import find_images
 
@@ -39,12 +47,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Output:
-    """One file to be made; `profile` is None for ONNX."""
+    """One file to be made; `profile` is None for ONNX, whose profile is but a name."""
 
     file: str
     profile: Profile | None
     layout: str
     forms: Forms
+    onnx_profile: str = "onnx"
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -59,7 +68,7 @@ class Output:
     @property
     def profile_name(self) -> str:
         """Name for manifests."""
-        return self.profile.name if self.profile else "onnx"
+        return self.profile.name if self.profile else self.onnx_profile
 
 
 def check(request: Request) -> None:
@@ -72,7 +81,8 @@ def check(request: Request) -> None:
     if request.dynamic_batch and "tflite" in request.formats:
         raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
     for name in request.profiles:
-        profile(name)
+        if name not in ONNX_PROFILES:
+            profile(name)
     if request.images is not None:
         find_images(request.images)
 
@@ -82,11 +92,13 @@ def planned(request: Request, source: Source) -> list[Output]:
     stem = f"{source.name}-fp32" + ("" if request.fold else "-plain")
     outputs = []
     if "onnx" in request.formats:
-        outputs.append(
-            Output(f"{stem}.onnx", None, "nchw", ONNX_FORMS if request.fold else Forms())
-        )
+        names = [name for name in request.profiles if name in ONNX_PROFILES]
+        for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
+            suffix = "" if name == "onnx" else f"-{name}"
+            found_forms = forms if request.fold else Forms()
+            outputs.append(Output(f"{stem}{suffix}.onnx", None, "nchw", found_forms, name))
     if "tflite" in request.formats:
-        for name in request.profiles:
+        for name in (n for n in request.profiles if n in PROFILES):
             found = profile(name, request.exact)
             suffix = "" if name == "modern" else f"-{name}"
             if not request.fold:

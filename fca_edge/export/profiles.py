@@ -18,6 +18,7 @@ Rate = Literal["rsqrt", "sqrt_div"]
 Blocks = Literal["channels_last", "channels_first"]
 Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
+Difference = Literal["sub", "add_negated"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Profile:
         linear: operator of a Linear layer.
         rate: how 1 / sqrt(x) is written.
         affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
+        difference: how a - b is written where b broadcasts.
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
     """
@@ -63,6 +65,7 @@ class Profile:
     linear: Linear
     rate: Rate
     affine: Affine
+    difference: Difference
     whole: bool
     snr_floor_db: float
 
@@ -88,6 +91,7 @@ PROFILES: dict[str, Profile] = {
         linear="fully_connected",
         rate="rsqrt",
         affine="depthwise",
+        difference="sub",
         whole=True,
         snr_floor_db=EXACT_SNR_DB,
     ),
@@ -101,6 +105,7 @@ PROFILES: dict[str, Profile] = {
         linear="fully_connected",
         rate="rsqrt",
         affine="mul_add",
+        difference="add_negated",
         whole=False,
         snr_floor_db=APPROXIMATE_SNR_DB,
     ),
@@ -108,6 +113,9 @@ PROFILES: dict[str, Profile] = {
 
 # ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
 ONNX_FORMS = Forms(blocks="channels_first")
+# ONNX files of their own: with its XNNPACK provider the runtime works channels last, and on
+# 32-bit ARM it needs the kernels that XNNPACK has (docs/arm32.md).
+ONNX_PROFILES: dict[str, Forms] = {"onnxruntime-xnnpack": Forms("grid", "grid")}
 
 
 def profile(name: str, exact: bool = False) -> Profile:
@@ -117,7 +125,8 @@ def profile(name: str, exact: bool = False) -> Profile:
         UsageError: no such profile.
     """
     if name not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+        names = (*PROFILES, *ONNX_PROFILES)
+        known = ", ".join(names)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, names)} Known: {known}.")
     found = PROFILES[name]
     return replace(found, gelu="erf", snr_floor_db=EXACT_SNR_DB) if exact else found

@@ -116,9 +116,8 @@ class Board:
     def state(self):
         """Frequency, temperature, and whether kernel or firmware hold the cores back now."""
         held = bool((read(self.firmware, lambda text: int(text, 16)) or 0) & HELD_BACK)
-        for device in glob.glob(f"{self.thermal}/cooling_device*"):
-            if "cpufreq" in (read(f"{device}/type", str) or ""):
-                held = held or bool(read(f"{device}/cur_state"))
+        for kind in glob.glob(f"{self.thermal}/cooling_device*/type"):
+            held |= "cpufreq" in (read(kind, str) or "") and bool(read(kind[:-4] + "cur_state"))
         return {"frequency_khz": self.frequency_khz(), "celsius": self.celsius(), "held_back": held}
 
 

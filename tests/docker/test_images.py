@@ -27,6 +27,8 @@ ARM64, ARMV7 = "linux/arm64", "linux/arm/v7"
 # Platform -> Debian's name, and ours of the machine that runs it here.
 PLATFORMS = {"linux/amd64": ("amd64", None), ARM64: ("arm64", "aarch64"), ARMV7: ("armhf", "armv7")}
 BASE = "localhost/base"
+# One archive alone: a mirror's others can be out of step with it.
+MIRROR = "http://deb.debian.org/debian"
 # As in the slim images: no documentation, and no waiting for the disk.
 DPKG = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/locale/*", "force-unsafe-io")
 # An emulator sees this machine's /proc/cpuinfo; runtimes choose their kernels by it.
@@ -64,9 +66,12 @@ def base_tar(architecture: str) -> Path:
         tar.parent.mkdir(parents=True, exist_ok=True)
         new = tar.with_suffix(f".{os.getpid()}.tar")
         options = [f"--dpkgopt={option}" for option in DPKG]
-        wanted = ["--quiet", "--variant=minbase", f"--architectures={architecture}", *options]
-        run(["mmdebstrap", *wanted, "bookworm", str(new)])
-        new.replace(tar)
+        wanted = ["--variant=minbase", f"--architectures={architecture}", *options]
+        try:
+            run(["mmdebstrap", *wanted, "bookworm", str(new), MIRROR])
+            new.replace(tar)
+        finally:
+            new.unlink(missing_ok=True)
     return tar
 
 
@@ -165,7 +170,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def images() -> Iterator[dict[tuple[str, str], Image]]:
-    """(Dockerfile, platform) -> image. Two builds at a time: each waits much for the network."""
+    """(Dockerfile, platform) -> image. Two builds at a time: a build uses one core."""
     folder = cache_folder() / "docker-test"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -22,6 +22,7 @@ class Loopback:
         self.commands: list[str] = []
         self.refuse_logins = self.cut_after = 0
         self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
+        self._children: list[asyncio.subprocess.Process] = []
         self._open: set[asyncssh.SSHServerConnection] = set()
         self._host, self._user = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
         self._loop = asyncio.new_event_loop()
@@ -73,6 +74,7 @@ class Loopback:
         child = await asyncio.create_subprocess_shell(
             process.command or "", stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment
         )
+        self._children.append(child)
         feeding = asyncio.ensure_future(self._in(process, child))
         await self._out(child.stdout, process.stdout)
         await self._out(child.stderr, process.stderr)
@@ -145,6 +147,12 @@ class Loopback:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for child in self._children:
+                if child.returncode is None:
+                    child.kill()
+                await child.wait()
+                # Its pipes are read to the end by nobody any more.
+                child._transport.close()
 
         self._do(finish())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -65,8 +65,23 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
         a, b = context.value(left), context.value(right)
         value = whole(node, a if a.logical == shape else b)
         inputs = beside(context, node, a, b, value)
-    out = context.emit(operator, inputs, context.layout.stored(value), OPTIONS[operator]())
+    out = emitted(context, operator, inputs, context.layout.stored(value))
     return Value(out, value.shape, value.perm)
+
+
+def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Shape) -> int:
+    """Emit a binary operator; a difference whose second operand broadcasts, as profiled.
+
+    tflite-runtime 2.14 computes an index per element there, and for ADD and MUL it does not.
+    """
+    left, right = inputs
+    small = context.builder.shape(right)
+    differs = operator in ("SUB", "SQUARED_DIFFERENCE")
+    if not differs or small == shape or context.profile.difference == "sub":
+        return context.emit(operator, inputs, shape, OPTIONS[operator]())
+    negated = context.emit("MUL", (right, context.scalar(-1.0)), small, OPTIONS["MUL"]())
+    out = context.emit("ADD", (left, negated), shape, OPTIONS["ADD"]())
+    return out if operator == "SUB" else context.emit("MUL", (out, out), shape, OPTIONS["MUL"]())
 
 
 def whole(node: fx.Node, value: Value) -> Value:

@@ -12,8 +12,7 @@ from torch import fx
 from fca_edge.export.tflite.builder import Array
 from fca_edge.export.tflite.context import Context, argument, positive, require, shape_of
 from fca_edge.export.tflite.layout import Value, memory_order, plain
-from fca_edge.export.tflite.ops_elementwise import constant_beside, inverse_root
-
+from fca_edge.export.tflite.ops_elementwise import constant_beside, emitted, inverse_root
 
 IMAGE_RANK = 4
 
@@ -75,7 +74,7 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
     epsilon = argument(node, 4, "eps", 1e-5)
     emit, shape = context.emit, context.layout.stored(value)
     middle = mean_of_last(context, value.tensor)
-    centred = emit("SUB", (value.tensor, middle), shape, schema.SubOptionsT())
+    centred = emitted(context, "SUB", (value.tensor, middle), shape)
     square = emit("MUL", (centred, centred), shape, schema.MulOptionsT())
     variance = mean_of_last(context, square)
     narrow = context.builder.shape(variance)

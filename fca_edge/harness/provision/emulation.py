@@ -74,8 +74,9 @@ def emulator_command(machine: Machine) -> list[str]:
 
 
 def emulator_version() -> str:
-    """Name QEMU with the version of its package."""
-    return f"qemu-user {debian.version_of(HOST, 'qemu-user')}"
+    """Name QEMU with the version that its authors gave it; rebuilt packages count alike."""
+    version = debian.version_of(HOST, "qemu-user")
+    return f"qemu-user {version.partition(':')[2].partition('+')[0] or version}"
 
 
 def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:

@@ -1,0 +1,85 @@
+"""The lane of deterministic costs: export, count on emulated ARM, compare with the baselines.
+
+    python bench/gate.py [--update]
+
+Exits with the code of `fca-edge compare --gate` (4 where something got worse), or 3 where an
+emulated board computes something else than this machine. --update moves the baselines.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OUT = HERE / "out" / "gate"
+BASELINES = HERE / "baselines"
+THRESHOLDS = BASELINES / "thresholds.toml"
+DIGITS = HERE.parent / "models" / "digits" / "digits.safetensors"
+TOOL = (sys.executable, "-m", "fca_edge")
+SOURCES = (("--variant", "micro"), ("--variant", "l1"), ("--checkpoint", str(DIGITS)))
+OLD = "-tflite-2.14.tflite"
+# Same file, same input, other kernels in another order of summation: float32 keeps this.
+LEAST_DB = 110.0
+EMULATED = ("aarch64", "armv7")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--update", action="store_true", help="move the baselines")
+    update = parser.parse_args().update
+    started = time.monotonic()
+    for source in SOURCES:
+        profiles = ("--profile", "modern,tflite-2.14")
+        tool("export", *source, *profiles, "--out", str(OUT / "files"), "--force", quiet=True)
+    failed = 0
+    for machine in EMULATED:
+        records = count(machine)
+        failed = failed or disagreement(records) or judge(machine, records, update)
+    print(f"{time.monotonic() - started:.0f} s in all")
+    sys.exit(failed)
+
+
+def count(machine: str) -> Path:
+    """Bench what a machine's own runtimes would be given; returns the file of records."""
+    tool("targets", "setup", f"qemu:{machine}")
+    files = sorted((OUT / "files").glob("*.onnx"))
+    tflite = sorted((OUT / "files").glob("*.tflite"))
+    files += [f for f in tflite if f.name.endswith(OLD) == (machine == "armv7")]
+    records = OUT / f"{machine}.json"
+    words = ("--target", f"qemu:{machine}", "--threads", "4", "--processes", "1")
+    tool("bench", *map(str, files), *words, "--json", str(records), "--force")
+    return records
+
+
+def disagreement(records: Path) -> int:
+    """Return 3 where logits differ from this machine's, and say where."""
+    for record in json.loads(records.read_text())["records"]:
+        found = record["agreement"]["snr_db"]
+        if found is not None and found < LEAST_DB:
+            name = record["artefact"]["file"]
+            print(f"{name}: {found:.1f} dB on {record['target']['name']}, less than {LEAST_DB:g}")
+            return 3
+    return 0
+
+
+def judge(machine: str, records: Path, update: bool) -> int:
+    """Compare with the baseline, or move it; returns the exit code."""
+    baseline = BASELINES / f"{machine}.json"
+    words = ("--update-baseline",) if update else ("--gate", str(THRESHOLDS))
+    return tool("compare", str(baseline), str(records), *words, fails=True)
+
+
+def tool(*words: str, quiet: bool = False, fails: bool = False) -> int:
+    """Run a subcommand; a failure ends the lane unless the caller wants the code."""
+    print("fca-edge", *words, flush=True)
+    done = subprocess.run([*TOOL, *words], stdout=subprocess.DEVNULL if quiet else None)
+    if done.returncode and not fails:
+        sys.exit(done.returncode)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    main()

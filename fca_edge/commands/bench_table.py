@@ -64,6 +64,8 @@ def bench_table(records: list[Record]) -> Table:
     """One row a record; marks are explained in the footer."""
     columns = columns_of(records)
     made = table(*(name for name, _ in columns), "")
+    for column in made.columns[: len(IDENTITY)]:
+        column.no_wrap = True
     marks = mark_numbers(records)
     for record in records:
         cells = [of(record) for _, of in columns]

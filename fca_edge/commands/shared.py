@@ -29,7 +29,7 @@ from fca_edge.zoo.specs import ZOO
 
 # Tables go to standard output, everything that moves or warns to standard error.
 # In a pipe or a log there is no terminal's width to keep to.
-WIDE = 150
+WIDE = 180
 OUT = Console(width=None if sys.stdout.isatty() else WIDE)
 ERR = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE)
 

@@ -83,8 +83,11 @@ def pip_settings(folder: Path) -> list[str]:
     for line in reversed(listed):
         name, _, value = line.partition("=")
         settings[name.rpartition(".")[2]] = ast.literal_eval(value)
-    mounts = {word.removeprefix("file://") for value in settings.values() for word in value.split()}
-    found = [f"{path}:{path}:ro" for path in mounts if path.startswith("/") and Path(path).exists()]
+    words = {word for value in settings.values() for word in value.split()}
+    # An index's files lie beside its pages.
+    indexes = {str(Path(w.removeprefix("file://")).parent) for w in words if w.startswith("file:")}
+    places = indexes | {word for word in words if word.startswith("/")}
+    found = [f"{place}:{place}:ro" for place in sorted(places) if Path(place).exists()]
     if "cert" in settings:
         # At its own place it would be in the way of the package ca-certificates.
         found = [mount for mount in found if not mount.startswith(settings["cert"])]

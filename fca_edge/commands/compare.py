@@ -67,8 +67,8 @@ def command(
     \b
     Examples:
       fca-edge compare baseline.json new.json
-      fca-edge compare bench/baselines/arm.json new.json --gate bench/baselines/thresholds.toml
-      fca-edge compare --update-baseline bench/baselines/arm.json new.json
+      fca-edge compare bench/baselines/aarch64.json new.json --gate bench/baselines/thresholds.toml
+      fca-edge compare --update-baseline bench/baselines/aarch64.json new.json
       fca-edge compare --published new.json --reference l1
     """
     check(files, gate, update_baseline, published)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -72,7 +73,12 @@ class Loopback:
         self.commands.append(process.command or "")
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_shell(
-            process.command or "", stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment
+            process.command or "",
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=self.environment,
+            start_new_session=True,
         )
         self._children.append(child)
         feeding = asyncio.ensure_future(self._in(process, child))
@@ -148,11 +154,10 @@ class Loopback:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for child in self._children:
-                if child.returncode is None:
-                    child.kill()
-                await child.wait()
-                # Its pipes are read to the end by nobody any more.
+                with contextlib.suppress(OSError):
+                    os.killpg(child.pid, signal.SIGKILL)
                 child._transport.close()
+                await child.wait()
 
         self._do(finish())
         self._loop.call_soon_threadsafe(self._loop.stop)

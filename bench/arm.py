@@ -1,0 +1,106 @@
+"""What is promised of emulated ARM, for FcaFormer-L1: instructions and agreement.
+
+    python bench/arm.py [VARIANT]
+
+Instructions of one inference at 1 thread, three processes each, on every emulated core, plain
+and folded, ONNX and TFLite; then how close the logits are to those of this machine, at 1 and at 4
+threads. Exits with 1 where a bound of the design is missed.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from fca_edge.commands.bench_table import hot_table
+from fca_edge.commands.shared import table
+from fca_edge.harness.agree import agreement
+from fca_edge.harness.gather import Runs, record_of
+from fca_edge.harness.plan import Job, job_for
+from fca_edge.harness.run import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
+from fca_edge.harness.stats import counted
+from fca_edge.harness.targets.resolve import resolve
+from fca_edge.records import Plan, Record
+
+OUT = Path(__file__).with_name("out") / "arm"
+PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=3)
+CORES = (
+    *("qemu:aarch64:a53", "qemu:aarch64:a72", "qemu:aarch64:a76"),
+    *("qemu:armv7:a7", "qemu:armv7:a15"),
+)
+MOST_SPREAD = 1e-3
+# Same file, other kernels: float32 in another order of summation keeps this.
+LEAST_DB = 110.0
+THREADS = (1, 4)
+# Profiles of files that any machine's runtime is given; the others are for one runtime.
+GENERAL = ("onnx", "modern")
+CONSOLE = Console(width=150)
+
+
+def main() -> None:
+    variant = sys.argv[1] if len(sys.argv) > 1 else "l1"
+    files = exported(variant)
+    missed = []
+    counts = table("file", "runtime", "target", "M instr.", "spread", "FMA bound", "times bound")
+    agree = table("file", "runtime", "target", "threads", "dB")
+    for name in CORES:
+        target = resolve(name)
+        for path in files:
+            job = job_for(path, None, target.runtimes)
+            if job.artefact.profile not in (job.runtime.name, *GENERAL):
+                continue
+            record = cost(job, target)
+            missed += report(counts, record, name)
+            for threads in THREADS if name in ("qemu:aarch64:a72", "qemu:armv7:a15") else ():
+                found = agreement(job, target, str(path), threads, EMULATED_TIMEOUT_SECONDS)
+                assert found is not None
+                decibel = found.snr_db
+                agree.add_row(path.name, job.runtime.name, name, str(threads), f"{decibel:.1f}")
+                missed += [path.name] if decibel is not None and decibel < LEAST_DB else []
+            if name in ("qemu:aarch64:a72", "qemu:armv7:a15") and "plain" not in path.name:
+                CONSOLE.print(hot_table(record, 10))
+        target.close()
+    CONSOLE.print(counts)
+    CONSOLE.print(agree)
+    print("missed:", ", ".join(missed) or "nothing")
+    sys.exit(bool(missed))
+
+
+def exported(variant: str) -> list[Path]:
+    """Export a network folded and as it is, for every profile."""
+    profiles = "modern,tflite-2.14,onnxruntime-xnnpack"
+    for words in ((), ("--no-fold",)):
+        command = [sys.executable, "-m", "fca_edge", "export", "--variant", variant, *words]
+        command += ["--profile", profiles, "--out", str(OUT), "--force"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return sorted([*OUT.glob("*.onnx"), *OUT.glob("*.tflite")])
+
+
+def cost(job: Job, target) -> Record:
+    """Count a job's instructions."""
+    runs, info = Runs(), target.info()
+    for _ in range(PLAN.processes):
+        wanted = agent_plan(COST, job, target.push(job.path), PLAN, info)
+        take(runs, COST, job, target, wanted, info)
+    return record_of(job, PLAN, info, runs)
+
+
+def report(counts, record: Record, name: str) -> list[str]:
+    """Add a row; returns the file's name where counts do not repeat."""
+    assert record.cost is not None
+    found, bound = counted(record.cost), record.cost.bound or 0
+    counts.add_row(
+        record.artefact.file,
+        f"{record.runtime.name} {record.runtime.version}",
+        name,
+        f"{found.median / 1e6:.1f}",
+        f"{found.spread:.4%}",
+        f"{bound / 1e6:.1f}",
+        f"{found.median / bound:.2f}",
+    )
+    return [record.artefact.file] if found.spread > MOST_SPREAD else []
+
+
+if __name__ == "__main__":
+    main()

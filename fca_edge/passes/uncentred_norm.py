@@ -34,11 +34,15 @@ class UncentreNorms(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
+        kept = {prefix + name: reason for prefix, _, (name, reason) in kept_norms(network)}
         for (prefix, name), (owner, targets) in readers(network).items():
             norm = found(owner, name)
             if not is_bare(norm):
                 continue
             assert isinstance(norm, nn.LayerNorm)
+            if prefix + name in kept:
+                rewrites.skipped.append((prefix + name, kept[prefix + name]))
+                continue
             layers = [found(owner, target) for target in targets]
             if not all(isinstance(layer, nn.Linear) for layer in layers):
                 rewrites.skipped.append((prefix + name, "read by more than Linear layers"))
@@ -52,12 +56,19 @@ class UncentreNorms(FoldPass):
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
+        kept = {prefix + name for prefix, _, (name, _) in kept_norms(network)}
         return [
             prefix + name
             for (prefix, name), (owner, targets) in readers(network).items()
             if is_bare(found(owner, name))
+            and prefix + name not in kept
             and all(isinstance(found(owner, target), nn.Linear) for target in targets)
         ]
+
+
+def kept_norms(network: nn.Module) -> list[tuple[str, nn.Module, tuple[str, str]]]:
+    """List the norms that modules want to keep as they are."""
+    return list(sites(network, "NORM_CENTRED"))
 
 
 def is_bare(norm: nn.Module | None) -> bool:

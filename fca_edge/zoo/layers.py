@@ -6,6 +6,7 @@ the passes read; names are attribute paths relative to the block:
 - `LAYER_SCALES`: (layer scale, the Linear before it)
 - `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)
 - `NORM_KEEPS`: (LayerNorm, why its affine must stay)
+- `NORM_CENTRED`: (LayerNorm, why it must keep its centring)
 - `POOLED`: (blocks of which the last one is averaged over all positions, by what)
 - `POOLED_LATE`: (the same, why something lies between)
 - `QUERY_SCALES`: (scale attribute, the qkv Linear whose first third makes q)

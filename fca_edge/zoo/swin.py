@@ -97,6 +97,7 @@ class PatchMerging(nn.Module):
     """
 
     NORM_FEEDS: ClassVar[Sites] = (("norm", "reduction"),)
+    NORM_CENTRED: ClassVar[Sites] = (("norm", "reads merged patches, whose channels lie apart"),)
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -98,15 +98,33 @@ def pip_settings(folder: Path) -> list[str]:
     return [f"--volume={mount}" for mount in [f"{file}:/etc/pip.conf:ro", *found]]
 
 
-@dataclass(frozen=True)
 class Buildah:
-    """Buildah with a store of its own."""
+    """Buildah with a store of its own, empty at first."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.driver = "overlay"
+        self.clear()
+        folder.mkdir(parents=True)
+        self.mounts = pip_settings(folder)
+        # In a container there may be no overlay upon an overlay; copies take minutes more.
+        if subprocess.run([*self.command(), "info"], capture_output=True).returncode:
+            self.driver = "vfs"
+            shutil.rmtree(folder / "root", ignore_errors=True)
+
+    def command(self) -> list[str]:
+        root, run_root = self.folder / "root", self.folder / "run"
+        places = ("--root", str(root), "--runroot", str(run_root))
+        return ["buildah", *places, "--storage-driver", self.driver]
 
     def __call__(self, *words: str, before: tuple[str, ...] = ()) -> str:
-        store = ("--root", str(self.folder / "root"), "--runroot", str(self.folder / "run"))
-        return run([*before, "buildah", *store, "--storage-driver", "vfs", *words])
+        return run([*before, *self.command(), *words])
+
+    def clear(self) -> None:
+        """Remove the store, also one that a test that was killed left mounted."""
+        if self.folder.exists():
+            subprocess.run([*self.command(), "umount", "--all"], capture_output=True)
+            shutil.rmtree(self.folder)
 
     def bud(self, context: Path, image: str, target: str, *options: str) -> None:
         """Build an image for a platform; vfs copies every layer, so there is one a stage."""
@@ -121,7 +139,6 @@ class Buildah:
         (context / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
         os.link(base_tar(name), context / "base.tar")
         self.bud(context, f"{BASE}-{name}", target)
-        shutil.rmtree(context)
 
     def build(self, kind: str, target: str) -> "Image":
         """Build an image of ours as a user does, but for the base and the way to packages."""
@@ -129,7 +146,7 @@ class Buildah:
         arguments = [f"BASE={BASE}", "BUILDPLATFORM=linux/amd64", "TORCH_INDEX="]
         options = [f"--build-arg={argument}" for argument in arguments]
         file = f"--file={ROOT / 'docker' / f'{kind}.Dockerfile'}"
-        self.bud(ROOT, name, target, file, *options, *pip_settings(self.folder))
+        self.bud(ROOT, name, target, file, *options, *self.mounts)
         container = self("from", "--pull-never", "--platform", target, name).strip()
         return Image(self, name, target, container)
 
@@ -151,7 +168,8 @@ class Image:
 
     @property
     def bytes(self) -> int:
-        return int(json.loads(self.buildah("images", "--json", self.name))[0]["size"])
+        number, unit = json.loads(self.buildah("images", "--json", self.name))[0]["size"].split()
+        return int(float(number) * {"MB": 1e6, "GB": 1e9}[unit])
 
     def run(self, *words: str, volumes: tuple[str, ...] = ()) -> str:
         """Run its entry point with some words."""
@@ -174,10 +192,7 @@ class Image:
 @pytest.fixture(scope="module")
 def images() -> Iterator[dict[tuple[str, str], Image]]:
     """(Dockerfile, platform) -> image. Two builds at a time: a build uses one core."""
-    folder = cache_folder() / "docker-test"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    buildah = Buildah(folder)
+    buildah = Buildah(cache_folder() / "docker-test")
     # The slow ones first.
     wanted = [("exporter", "linux/amd64"), ("runner", ARMV7), ("runner", ARM64)]
     try:
@@ -189,7 +204,7 @@ def images() -> Iterator[dict[tuple[str, str], Image]]:
             built = list(pool.map(lambda want: buildah.build(*want), wanted))
         yield dict(zip(wanted, built))
     finally:
-        shutil.rmtree(folder)
+        buildah.clear()
 
 
 @pytest.fixture(scope="module")

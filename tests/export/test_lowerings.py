@@ -93,6 +93,18 @@ CASES = {
         (1, 3, 4, 5),
     ),
     "gelu": (Apply(lambda m, x: F.gelu(x)), (1, 5, 6)),
+    "sigmoid": (Apply(lambda m, x: torch.sigmoid(x * 3.0)), (1, 5, 6)),
+    "minimum": (Apply(lambda m, x: torch.minimum(x, x * x)), (1, 5, 6)),
+    "minimum_constant": (
+        Apply(lambda m, x: torch.minimum(x, torch.arange(-2.0, 4.0) / 3.0)),
+        (1, 5, 6),
+    ),
+    "clamp": (Apply(lambda m, x: x.clamp(-0.5, 0.75)), (1, 5, 6)),
+    "clamp_below": (Apply(lambda m, x: x.clamp(min=-0.25)), (1, 5, 6)),
+    "clamp_above": (
+        Apply(lambda m, x: m.c(x).clamp(max=0.25), c=nn.Conv2d(3, 5, 1)),
+        (1, 3, 4, 4),
+    ),
     "rsqrt": (Apply(lambda m, x: torch.rsqrt(x * x + 1.0)), (1, 5, 6)),
     "softmax": (Apply(lambda m, x: x.softmax(-1)), (1, 2, 5, 6)),
     "scores": (Apply(lambda m, x: x @ x.transpose(-2, -1)), (1, 2, 5, 6)),
@@ -168,6 +180,9 @@ def test_lowering(name: str, tmp_path: Path) -> None:
         ("linear_grid", replace(OLD, linear="conv_2d")),
         ("depthwise_dilated", OLD),
         ("gelu", OLD),
+        ("sigmoid", OLD),
+        ("minimum", OLD),
+        ("clamp", OLD),
     ],
 )
 def test_other_forms(name: str, profile: Profile, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -22,7 +23,9 @@ class Loopback:
         self.home.mkdir(parents=True)
         self.commands: list[str] = []
         self.refuse_logins = self.cut_after = 0
-        self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
+        # The board's python3 is the one that runs the tests, which has the runtimes.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = {"HOME": str(self.home), "PATH": path}
         self._children: list[asyncio.subprocess.Process] = []
         self._open: set[asyncssh.SSHServerConnection] = set()
         self._host, self._user = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))

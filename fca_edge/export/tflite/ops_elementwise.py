@@ -18,6 +18,8 @@ OPTIONS = {
     "SUB": schema.SubOptionsT,
     "MUL": schema.MulOptionsT,
     "SQUARED_DIFFERENCE": schema.SquaredDifferenceOptionsT,
+    "MINIMUM": schema.MaximumMinimumOptionsT,
+    "MAXIMUM": schema.MaximumMinimumOptionsT,
 }
 
 
@@ -37,6 +39,24 @@ def mul(context: Context, node: fx.Node) -> Value:
     if isinstance(left, fx.Node) and only_squared(left):
         return context.value(left)
     return binary(context, node, "MUL")
+
+
+def minimum(context: Context, node: fx.Node) -> Value:
+    """Lesser of two operands, element by element."""
+    return binary(context, node, "MINIMUM")
+
+
+def clamp(context: Context, node: fx.Node) -> Value:
+    """Raise to a least and lower to a largest number; either may be missing."""
+    value = context.value(argument(node, 0, "self"))
+    stored = context.layout.stored(value)
+    tensor = value.tensor
+    for operator, index, name in (("MAXIMUM", 1, "min"), ("MINIMUM", 2, "max")):
+        bound = argument(node, index, name)
+        if bound is not None:
+            inputs = (tensor, context.scalar(bound))
+            tensor = context.emit(operator, inputs, stored, OPTIONS[operator]())
+    return Value(tensor, value.shape, value.perm)
 
 
 def only_squared(node: fx.Node) -> bool:
@@ -142,6 +162,11 @@ def gelu(context: Context, node: fx.Node) -> Value:
     options = schema.GeluOptionsT()
     options.approximate = argument(node, 1, "approximate", "none") == "tanh"
     return unary(context, value, "GELU", options)
+
+
+def sigmoid(context: Context, node: fx.Node) -> Value:
+    """Logistic function."""
+    return unary(context, context.value(argument(node, 0, "self")), "LOGISTIC")
 
 
 def rsqrt(context: Context, node: fx.Node) -> Value:

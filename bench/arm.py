@@ -56,7 +56,8 @@ def main() -> None:
                 found = agreement(job, target, str(path), threads, EMULATED_TIMEOUT_SECONDS)
                 assert found is not None
                 decibel = found.snr_db
-                agree.add_row(path.name, job.runtime.name, name, str(threads), f"{decibel:.1f}")
+                words = "same" if decibel is None else f"{decibel:.1f}"
+                agree.add_row(path.name, job.runtime.name, name, str(threads), words)
                 missed += [path.name] if decibel is not None and decibel < LEAST_DB else []
             if name in ("qemu:aarch64:a72", "qemu:armv7:a15") and "plain" not in path.name:
                 CONSOLE.print(hot_table(record, 10))

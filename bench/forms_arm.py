@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from fca_edge.commands.shared import table
+from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.prepare import form_passes
 from fca_edge.export.profiles import (
@@ -126,6 +127,14 @@ def row(subject: Subject, candidate: Candidate, runtime: str, target: Any) -> tu
     return candidate.what, candidate.name, str(operators), parts, found, f"{million:.1f}"
 
 
+def row_or_reason(subject: Subject, candidate: Candidate, *where: Any) -> tuple[str, ...]:
+    """Return a candidate's row, or why it has none; the others go on."""
+    try:
+        return row(subject, candidate, *where)
+    except FcaEdgeError as error:
+        return candidate.what, candidate.name, "", "", "", str(error)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runtimes", nargs="*", metavar="RUNTIME", help=", ".join(PLACES))
@@ -140,7 +149,8 @@ def main() -> None:
         made = table(title, "what", "form", "operators", "parts, rest", "dB", "M instr.")
         for candidate in CANDIDATES[runtime]:
             if words.only in f"{candidate.what} {candidate.name}":
-                made.add_row(*(found := row(subject, candidate, runtime, target)))
+                found = row_or_reason(subject, candidate, runtime, target)
+                made.add_row(*found)
                 print(" | ".join(found), flush=True)
         target.close()
         Console(width=110).print(made)

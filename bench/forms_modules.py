@@ -82,7 +82,7 @@ class ProductNorm(nn.Module):
         self.eps, self.on_grid = norm.eps, on_grid
 
     def mean(self, x: Tensor) -> Tensor:
-        row = x.new_full((1, x.shape[-1]), 1 / x.shape[-1])
+        row = torch.full((1, x.shape[-1]), 1 / x.shape[-1])
         if self.on_grid and x.dim() == 4:
             return F.conv2d(x.permute(0, 3, 1, 2), row[:, :, None, None]).permute(0, 2, 3, 1)
         return F.linear(x, row)

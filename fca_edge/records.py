@@ -156,7 +156,7 @@ class Hot:
     """A stretch of code that many of the instructions were in.
 
     Attributes:
-        place: library and offset, with the nearest symbol where there is one.
+        place: file and offset of its most executed block.
         instructions: executed there in one inference.
         classes: those by class, as in `Cost`.
         code: its most executed instructions, disassembled.

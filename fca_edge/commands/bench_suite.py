@@ -23,7 +23,8 @@ def suite_jobs(suite: str, out: Path, runtime: str | None, on_target: Collection
     missing = [v for v, name in names.items() if not all(there(out, name))]
     if missing:
         export_missing(missing, out)
-    wanted = (".onnx", ".tflite") if runtime is None else (RUNTIMES[runtime].suffix,)
+    names_there = on_target if runtime is None else (runtime,)
+    wanted = dict.fromkeys(RUNTIMES[name].suffix for name in RUNTIMES if name in names_there)
     files = [out / f"{name}-fp32{suffix}" for name in names.values() for suffix in wanted]
     jobs = [job_for(path, runtime, on_target) for path in files]
     for job in jobs:

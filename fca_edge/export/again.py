@@ -8,7 +8,7 @@ from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import read_manifest
-from fca_edge.export.plan import Request
+from fca_edge.export.plan import Request, onnx_runtimes
 from fca_edge.export.prepare import check_images
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted, load_source
@@ -75,6 +75,6 @@ def runtimes_of(told: dict[str, Any]) -> list[str]:
         TargetUnavailableError: its own is not set up.
     """
     profile = PROFILES.get(told["profile"])
-    own, *others = profile.runtimes if profile else ("onnxruntime",)
+    own, *others = profile.runtimes if profile else onnx_runtimes(told["profile"])
     interpreter(RUNTIMES[own])
     return [own, *(name for name in others if available(RUNTIMES[name]))]

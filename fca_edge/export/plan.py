@@ -58,7 +58,7 @@ class Output:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which the file must be right, its own first."""
-        return self.profile.runtimes if self.profile else ("onnxruntime",)
+        return self.profile.runtimes if self.profile else onnx_runtimes(self.onnx_profile)
 
     @property
     def floor_db(self) -> float:
@@ -69,6 +69,11 @@ class Output:
     def profile_name(self) -> str:
         """Name for manifests."""
         return self.profile.name if self.profile else self.onnx_profile
+
+
+def onnx_runtimes(profile_name: str) -> tuple[str, ...]:
+    """Runtimes of an ONNX file: the plain one proves it, others where they can be had."""
+    return ("onnxruntime", profile_name) if profile_name in ONNX_PROFILES else ("onnxruntime",)
 
 
 def check(request: Request) -> None:
@@ -83,6 +88,12 @@ def check(request: Request) -> None:
     for name in request.profiles:
         if name not in ONNX_PROFILES:
             profile(name)
+    if "tflite" in request.formats and not any(name in PROFILES for name in request.profiles):
+        raise UsageError(
+            f"--profile {','.join(request.profiles)} writes no TFLite; add modern or --format onnx."
+        )
+    if "onnx" not in request.formats and any(name in ONNX_PROFILES for name in request.profiles):
+        raise UsageError(f"--profile {', '.join(ONNX_PROFILES)} is ONNX; add --format onnx,tflite.")
     if request.images is not None:
         find_images(request.images)
 
@@ -117,6 +128,7 @@ def unfolded(found: Profile) -> Profile:
         depthwise=whole.depthwise,
         strided_depthwise=whole.strided_depthwise,
         gelu=whole.gelu,
+        norm=whole.norm,
         whole=False,
         snr_floor_db=EXACT_SNR_DB,
     )

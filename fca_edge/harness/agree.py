@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.harness.call import call_agent
+from fca_edge.harness.call import AgentError, call_agent
 from fca_edge.harness.plan import Job
 from fca_edge.harness.runtimes import RUNTIMES, Runtime, available, interpreter
 from fca_edge.harness.stats import snr_db
@@ -41,6 +41,11 @@ def agreement(
         version = call_agent(interpreter(runtime), plan)["ready"]["version"]
         here = logits(outputs)
         there = logits_of(job, target, place, inputs, threads, timeout_seconds)
+    if not (np.isfinite(here).all() and np.isfinite(there).all()):
+        where = "here" if not np.isfinite(here).all() else "there"
+        raise AgentError(
+            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}."
+        )
     found = snr_db(here, there)
     against = f"{runtime.name} {version} on {platform.machine()}"
     return Agreement(found if np.isfinite(found) else None, against, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ FMA_NAMES = (
     *("sdot", "udot", "usdot", "sudot", "smmla", "ummla", "usmmla", "bfdot", "bfmmla"),
     *("vmla", "vmls", "vfma", "vfms", "vnml", "vfnm", "smlad", "smlab", "smlat"),
 )
+# A vector or floating-point register, or a list of them; r9 and r10 are written sb and sl.
+VECTOR = re.compile(r"[vqdsbh]\d|\{[vqds]\d")
 INTEGER_MLA = ("mla", "mls", "smlal", "umlal")
 LOADS_AND_STORES = ("ld", "st", "prf", "vld", "vst", "push", "pop", "vpush", "vpop", "pld")
 # Blocks closer than this are one stretch of code: a loop with its head and tail.
@@ -100,7 +103,7 @@ def classes_of(block: Block) -> Counter[str]:
 
 def class_of(name: str, operands: str) -> str:
     """Classify one instruction by its mnemonic and its first operand."""
-    vector = operands[:1] in ("v", "q", "d", "s", "{", "b", "h") and not operands.startswith("sp")
+    vector = VECTOR.match(operands) is not None
     if name.startswith(LOADS_AND_STORES):
         return LOAD_STORE
     if name.startswith(FMA_NAMES):

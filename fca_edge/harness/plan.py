@@ -92,6 +92,8 @@ def described(path: Path) -> Artefact:
     digest = sha256_of(path)
     beside = path.with_name(path.name + ".json")
     facts: dict[str, Any] = read_json(beside) if beside.is_file() else {}
+    if not isinstance(facts, dict) or not isinstance(facts.get("source", {}), dict):
+        raise FcaEdgeError(f"{beside}: not a manifest; export {path.name} again.")
     if facts and facts.get("sha256") != digest:
         raise FcaEdgeError(f"{path}: its checksum is not that of {beside.name}; export it again.")
     return Artefact(
@@ -108,5 +110,13 @@ def described(path: Path) -> Artefact:
         folded=bool(facts.get("folded", False)),
         macs=facts.get("macs"),
         operators=sum(facts["operators"].values()) if "operators" in facts else None,
-        planned=Planned(**facts["planned"]) if "planned" in facts else None,
+        planned=planned_of(facts.get("planned")),
     )
+
+
+def planned_of(facts: Any) -> Planned | None:
+    """Read planned memory; None where a manifest of another version does not tell it."""
+    names = ("weights_bytes", "packed_bytes", "arena_bytes")
+    if not isinstance(facts, dict) or any(not isinstance(facts.get(n), int) for n in names):
+        return None
+    return Planned(*(facts[name] for name in names))

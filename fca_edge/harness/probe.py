@@ -112,7 +112,10 @@ def sensors() -> dict[str, float]:
 
 
 def emulator() -> str | None:
-    """Name the emulator where this is a virtual machine whose time says nothing of a board."""
+    """Name the emulator where this is a virtual machine whose time says nothing of a board.
+
+    Whether KVM helps it cannot be told from inside; either way it is not the board it seems.
+    """
     compatible = text_of("/proc/device-tree/compatible") or ""
     vendor = text_of("/sys/class/dmi/id/sys_vendor") or ""
     virtual = any(word in compatible for word in ("dummy-virt", "qemu"))

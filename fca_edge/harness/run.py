@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.harness.agree import agreement
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.gather import Runs, record_of
@@ -70,9 +70,11 @@ def run_jobs(
     A job whose process fails is left out from then on; the others go on.
 
     Raises:
-        TargetUnavailableError: the target or a runtime of it is not there.
+        TargetUnavailableError: the target is not there from the start.
+        UsageError: a way to treat a board, of a machine that is emulated.
     """
     info = target.info()
+    refuse_handling(handling, info)
     places = {job.path: target.push(job.path) for job in jobs}
     runs = [Runs() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
@@ -87,6 +89,11 @@ def run_jobs(
             take(runs[number], what, job, target, wanted, info)
         except AgentError as error:
             failed[number] = error
+        except TargetUnavailableError as error:
+            # The target went away: what is whole so far is kept, the rest has this reason.
+            whole = whole_jobs(runs, plan)
+            failed |= {n: error for n in range(len(jobs)) if n not in whole and n not in failed}
+            break
     run = uuid.uuid4().hex
     records = [
         replace(record_of(job, plan, info, runs[number]), run=run)
@@ -94,6 +101,15 @@ def run_jobs(
         if number not in failed
     ]
     return Outcome(records, [(jobs[number], error) for number, error in failed.items()])
+
+
+def whole_jobs(runs: list[Runs], plan: Plan) -> set[int]:
+    """Number the jobs whose repeated processes have all been run."""
+    return {
+        number
+        for number, run in enumerate(runs)
+        if max(len(run.latency), len(run.cost)) >= plan.processes
+    }
 
 
 def take(
@@ -116,6 +132,15 @@ def take(
         raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
     else:
         runs.latency.append(events)
+
+
+def refuse_handling(handling: Handling, info: TargetInfo) -> None:
+    """Refuse to set governors and temperatures of a machine that has none."""
+    asked = [k.replace("_", "-") for k, v in asdict(handling).items() if v is not None]
+    if info.emulated and asked and (info.emulator or "").startswith("qemu-user"):
+        raise UsageError(
+            f"--{asked[0]}: {info.name} is emulated in user mode and has no such thing."
+        )
 
 
 def handled(handling: Handling, what: str, first: bool) -> dict[str, Any]:

@@ -265,7 +265,9 @@ def test_a_runner_measures(
     (record,) = json.loads(text)["records"]
     assert record["runtime"]["name"] == runtime
     assert record["runtime"]["partitions"] == partitions
-    ((latency,),) = record["latency_ns"]
-    assert latency > 0
+    # QEMU runs it: right, and no time.
+    assert record["target"]["emulated"]
+    assert record["latency_ns"] == []
+    assert record["memory"]["peak_bytes"] > record["memory"]["baseline_peak_bytes"]
     assert record["target"]["machine"] == {ARM64: "aarch64", ARMV7: "armv7l"}[target]
-    assert any("no latency of a board" in warning for warning in record["warnings"])
+    assert record["target"]["emulator"].startswith("qemu-")

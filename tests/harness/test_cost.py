@@ -80,6 +80,11 @@ def test_no_inference_is_an_error(tmp_path: Path, lines: tuple[str, ...]) -> Non
         ("sub", "sp, sp, #16", "other"),
         ("b.ne", "#0x1000", "other"),
         ("bl", "#0x1000", "other"),
+        ("add", "sb, sb, #4", "other"),
+        ("mla", "sb, r1, r3, r0", "other"),
+        ("mov", "sl, r0", "other"),
+        ("vld1.32", "{d0, d1}, [r0]!", "load_store"),
+        ("tbl", "v0.16b, {v1.16b}, v2.16b", "simd"),
     ],
 )
 def test_mnemonics(name: str, operands: str, expected: str) -> None:

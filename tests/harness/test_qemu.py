@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -45,12 +44,12 @@ def machine(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def test_a_second_set_up_does_nothing(machine: str) -> None:
-    started = time.monotonic()
-    done = fca_edge("targets", "setup", f"qemu:{machine}", PIP_NO_INDEX="1", no_proxy="*")
+def test_a_second_set_up_does_nothing(machine: str, tmp_path: Path) -> None:
+    """Without pip's index, apt or a compiler it still succeeds, since nothing is missing."""
+    done = fca_edge(
+        "targets", "setup", f"qemu:{machine}", PIP_NO_INDEX="1", PATH=str(tmp_path), CC="/none"
+    )
     assert done.returncode == 0, done.stderr
-    # A registry would have to be asked for anything that is missing.
-    assert time.monotonic() - started < 2
     assert fca_edge("targets", "check", f"qemu:{machine}").returncode == 0
 
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 
-from fca_edge.harness.stats import drifts, latency, ratio
+import numpy as np
+import pytest
+
+from fca_edge.harness.stats import drifts, latency, ratio, snr_db
 from fca_edge.records import Artefact, Plan, Record, RuntimeInfo, TargetInfo
 
 RECORD = Record(
@@ -41,3 +44,8 @@ def test_drift_is_a_steady_rise() -> None:
     assert not drifts((100,) * 10 + (500,) + (100,) * 10)
     assert not drifts(tuple(range(200, 100, -5)))
     assert not drifts((1, 2, 3))
+
+
+def test_ratio_of_powers() -> None:
+    assert snr_db(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(20.0)
+    assert snr_db(np.array([1.0]), np.array([1.0])) == np.inf

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.provision.wheels import settle
 from fca_edge.harness.runtimes import cache_folder
 from fca_edge.store import sha256_of
 
@@ -101,7 +102,7 @@ def unpack(tree: Tree, report: Report) -> Path:
         return tree.folder
     state = cache_folder() / "apt" / f"{tree.suite}-{tree.architecture}-{tree.name}"
     files = fetch(tree, state, report)
-    staged = tree.folder.with_name(tree.folder.name + ".new")
+    staged = tree.folder.with_name(f"{tree.folder.name}.{os.getpid()}.new")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     for number, file in enumerate(files, 1):
@@ -115,8 +116,7 @@ def unpack(tree: Tree, report: Report) -> Path:
         ],
     }
     (staged / STAMP).write_text(json.dumps(content, indent=1) + "\n")
-    shutil.rmtree(tree.folder, ignore_errors=True)
-    os.replace(staged, tree.folder)
+    settle(staged, tree.folder)
     shutil.rmtree(state, ignore_errors=True)
     return tree.folder
 
@@ -126,7 +126,7 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise TargetUnavailableError(
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
-            " use a Debian or Ubuntu machine or container, or a board over ssh://."
+            " use a Debian machine or container, or a board over ssh://."
         )
     archives = state / "archives"
     for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
@@ -136,6 +136,8 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
     options = apt_options(state, tree.architecture)
     report(f"{tree.name}: reading the package lists of {tree.suite} {tree.architecture}")
     apt(["update", *options], lambda text: None)
+    # What an earlier set-up left may be of versions that are gone.
+    apt(["autoclean", *options], lambda text: None)
     install = ["install", "--download-only", "--yes", "--no-install-recommends"]
     apt([*install, *options, *tree.packages], lambda text: report(f"{tree.name}: {text}"))
     return sorted(archives.glob("*.deb"))
@@ -202,14 +204,17 @@ def sources(suite: str) -> str:
     Raises:
         TargetUnavailableError: no Debian mirror is configured.
     """
-    signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
     named = os.environ.get(MIRROR_VARIABLE)
     mirror = named or next(iter(mirrors(configured())), None)
     if mirror is None:
         raise TargetUnavailableError(
             f"no Debian mirror is configured in {APT}; name one in {MIRROR_VARIABLE}."
         )
-    return f"deb {signed}{mirror} {suite} main\n"
+    if not KEYRING.is_file():
+        raise TargetUnavailableError(
+            f"{KEYRING} is missing, by which packages are verified; install debian-archive-keyring."
+        )
+    return f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
 
 
 def configured() -> Iterable[str]:

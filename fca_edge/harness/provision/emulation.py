@@ -64,6 +64,11 @@ def is_ready(environment: Environment) -> bool:
     return environment.wheels is None or wheels.is_ready(environment.wheels)
 
 
+def has_emulator() -> bool:
+    """Tell whether QEMU itself is there."""
+    return debian.is_ready(HOST)
+
+
 def emulator_command(machine: Machine) -> list[str]:
     """Return the words that start the emulator, with its own libraries and loader."""
     root = HOST.folder

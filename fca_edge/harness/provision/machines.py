@@ -50,14 +50,12 @@ class Machine:
         emulator: QEMU's program.
         cpus: the first is the default.
         environments: by the name of the runtime.
-        lanes: of an fp32 vector, hence MACs an FMA instruction can do.
     """
 
     name: str
     emulator: str
     cpus: tuple[Cpu, ...]
     environments: dict[str, Environment]
-    lanes: int = 4
 
 
 V8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"

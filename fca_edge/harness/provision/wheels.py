@@ -76,7 +76,7 @@ def unpack(wheels: Wheels, report: Report) -> Path:
     for requirement in wheels.requirements:
         report(f"{wheels.name}: fetching {requirement}")
         files.append(download(requirement, wheels))
-    staged = wheels.folder.with_name(wheels.folder.name + ".new")
+    staged = wheels.folder.with_name(f"{wheels.folder.name}.{os.getpid()}.new")
     shutil.rmtree(staged, ignore_errors=True)
     for file in files:
         report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
@@ -89,9 +89,20 @@ def unpack(wheels: Wheels, report: Report) -> Path:
         ],
     }
     (staged / STAMP).write_text(json.dumps(content, indent=1) + "\n")
-    shutil.rmtree(wheels.folder, ignore_errors=True)
-    os.replace(staged, wheels.folder)
+    settle(staged, wheels.folder)
     return wheels.folder
+
+
+def settle(staged: Path, place: Path) -> None:
+    """Move a finished folder to its place; another set-up that came first is replaced."""
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        os.replace(staged, place)
+    except OSError:
+        # One more was quicker still; its content is the same.
+        shutil.rmtree(staged, ignore_errors=True)
+        if not place.is_dir():
+            raise
 
 
 def download(requirement: str, wheels: Wheels) -> Path:
@@ -100,11 +111,12 @@ def download(requirement: str, wheels: Wheels) -> Path:
     Raises:
         TargetUnavailableError: pip is missing or has no such wheel.
     """
-    place = cache_folder() / "downloads" / f"{wheels.machine}-{wheels.python}" / requirement
+    system = f"{wheels.machine}-{wheels.python}-glibc2.{wheels.glibc_minor}"
+    place = cache_folder() / "downloads" / system / requirement
     there = list(place.glob("*.whl"))
     if there:
         return there[0]
-    staged = place.with_name(place.name + ".new")
+    staged = place.with_name(f"{place.name}.{os.getpid()}.new")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
@@ -120,7 +132,7 @@ def download(requirement: str, wheels: Wheels) -> Path:
             f"{requirement} for {wheels.machine}, Python {wheels.python},"
             f" glibc 2.{wheels.glibc_minor}: {reason.rstrip('.')}."
         )
-    os.replace(staged, place)
+    settle(staged, place)
     return next(place.glob("*.whl"))
 
 

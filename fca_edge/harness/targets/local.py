@@ -46,9 +46,10 @@ class LocalTarget:
         self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
     ) -> dict[str, Event]:
         """Run the agent under the interpreter that has the runtime."""
+        wanted = {**plan, "guest": emulator_here() is not None and plan["mode"] == "memory"}
         with governed(plan) as warnings:
-            events = call_agent(interpreter(runtime), plan, timeout_seconds)
-        return {**events, "ended": {"warnings": [*warnings, *emulation()]}}
+            events = call_agent(interpreter(runtime), wanted, timeout_seconds)
+        return {**events, "ended": {"warnings": warnings}}
 
     def info(self) -> TargetInfo:
         """Describe this machine from /proc and /sys."""
@@ -61,7 +62,8 @@ class LocalTarget:
             memory_bytes=psutil.virtual_memory().total,
             kernel=f"{platform.system()} {platform.release()}",
             governor=GOVERNOR.read_text().strip() if GOVERNOR.is_file() else None,
-            emulated=False,
+            emulated=emulator_here() is not None,
+            emulator=emulator_here(),
         )
 
     def close(self) -> None:
@@ -90,17 +92,17 @@ def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
         signal.signal(signal.SIGTERM, old)
 
 
-def emulation() -> list[str]:
-    """Warn where QEMU runs this process, as it runs a container of another architecture.
+def emulator_here() -> str | None:
+    """Name QEMU where it runs this process, as it runs a container of another architecture.
 
     It leaves itself out of the /proc/self/maps that it shows, but not out of a thread's.
     """
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/maps").read_text(errors="replace")
     except OSError:
-        return []
+        return None
     found = EMULATOR.search(text)
-    return [f"{found[1]} runs this process: no latency of a board"] if found else []
+    return found[1] if found else None
 
 
 def cpu_model() -> str:

@@ -88,7 +88,16 @@ class QemuTarget:
         return found
 
     def info(self) -> TargetInfo:
-        """Describe the emulated machine; its memory is this machine's."""
+        """Describe the emulated machine; its memory is this machine's.
+
+        Raises:
+            TargetUnavailableError: nothing of it is set up.
+        """
+        if not emulation.has_emulator():
+            name = f"{KIND}:{self.machine.name}"
+            raise TargetUnavailableError(
+                f"{name} is not set up; run `fca-edge targets setup {name}`."
+            )
         return TargetInfo(
             name=f"{KIND}:{self.machine.name}",
             machine=self.machine.name,

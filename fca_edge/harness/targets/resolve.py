@@ -30,8 +30,13 @@ def resolve(name: str, report: Report = lambda text: None) -> Target:
     found = meant(name)
     if found.startswith(SSH):
         # asyncssh takes a third of a second to import, which other targets need not wait for.
-        from fca_edge.harness.targets.ssh.target import SshTarget
-
+        try:
+            from fca_edge.harness.targets.ssh.target import SshTarget
+        except ModuleNotFoundError as error:
+            raise TargetUnavailableError(
+                f"{found}: needs '{error.name}', which 32-bit ARM lacks; use another machine or"
+                " run `pip install asyncssh`."
+            ) from None
         return SshTarget(parse(found), settings.ssh_config(), report)
     return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
 
@@ -47,7 +52,10 @@ def meant(name: str) -> str:
     if name == "arm":
         if platform.machine() in ARM_MACHINES:
             return "local"
-        return meant(settings.board() or f"{QEMU}:aarch64")
+        board = settings.board() or f"{QEMU}:aarch64"
+        if board == name:
+            raise UsageError("the configured board is 'arm' itself; name it as ssh://user@host.")
+        return meant(board)
     if name == "local" or name.startswith((SSH, f"{QEMU}:")):
         return name
     raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}.")

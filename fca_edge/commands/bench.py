@@ -163,6 +163,8 @@ def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> Non
                 OUT.print(hot_table(record, hot))
         for line in footer(records):
             OUT.print(line, style="dim")
+    if outcome.lost is not None:
+        raise outcome.lost
     for _, error in outcome.failures[1:]:
         ERR.print(f"not measured: {error}")
     if outcome.failures:

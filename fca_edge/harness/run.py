@@ -31,10 +31,14 @@ LATENCY, COST, MEMORY, AGREEMENT = "latency", "cost", "memory", "agreement"
 
 @dataclass
 class Outcome:
-    """Records of the jobs that could be measured, and why the others could not."""
+    """Records of the jobs that could be measured, and why the others could not.
+
+    `lost` is set where the target went away, with which the run ended.
+    """
 
     records: list[Record] = field(default_factory=list)
     failures: list[tuple[Job, FcaEdgeError]] = field(default_factory=list)
+    lost: FcaEdgeError | None = None
 
 
 def tasks_of(
@@ -78,6 +82,7 @@ def run_jobs(
     places = {job.path: target.push(job.path) for job in jobs}
     runs = [Runs() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
+    lost: FcaEdgeError | None = None
     for number, what in tasks_of(jobs, plan, target, info, seed):
         job = jobs[number]
         progress(f"{job.artefact.file} on {job.runtime.name}, {what}")
@@ -93,6 +98,7 @@ def run_jobs(
             # The target went away: what is whole so far is kept, the rest has this reason.
             whole = whole_jobs(runs, plan)
             failed |= {n: error for n in range(len(jobs)) if n not in whole and n not in failed}
+            lost = error
             break
     run = uuid.uuid4().hex
     records = [
@@ -100,7 +106,7 @@ def run_jobs(
         for number, job in enumerate(jobs)
         if number not in failed
     ]
-    return Outcome(records, [(jobs[number], error) for number, error in failed.items()])
+    return Outcome(records, [(jobs[number], error) for number, error in failed.items()], lost)
 
 
 def whole_jobs(runs: list[Runs], plan: Plan) -> set[int]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -29,6 +30,8 @@ PLATFORMS = {"linux/amd64": ("amd64", None), ARM64: ("arm64", "aarch64"), ARMV7:
 BASE = "localhost/base"
 # One archive alone: a mirror's others can be out of step with it.
 MIRROR = "http://deb.debian.org/debian"
+# The store grows to half of it.
+ENOUGH_MEMORY_BYTES = 12 << 30
 # As in the slim images: no documentation, and no waiting for the disk.
 DPKG = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/locale/*", "force-unsafe-io")
 # An emulator sees this machine's /proc/cpuinfo; runtimes choose their kernels by it.
@@ -106,6 +109,9 @@ class Buildah:
         self.driver = "overlay"
         self.clear()
         folder.mkdir(parents=True)
+        # Some disks take minutes to remove so many files.
+        if psutil.virtual_memory().available > ENOUGH_MEMORY_BYTES:
+            run(["mount", "-t", "tmpfs", "fca-edge", str(folder)])
         self.mounts = pip_settings(folder)
         # In a container there may be no overlay upon an overlay; copies take minutes more.
         if subprocess.run([*self.command(), "info"], capture_output=True).returncode:
@@ -124,6 +130,7 @@ class Buildah:
         """Remove the store, also one that a test that was killed left mounted."""
         if self.folder.exists():
             subprocess.run([*self.command(), "umount", "--all"], capture_output=True)
+            subprocess.run(["umount", str(self.folder)], capture_output=True)
             shutil.rmtree(self.folder)
 
     def bud(self, context: Path, image: str, target: str, *options: str) -> None:
@@ -137,7 +144,7 @@ class Buildah:
         context = self.folder / name
         context.mkdir()
         (context / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
-        os.link(base_tar(name), context / "base.tar")
+        shutil.copyfile(base_tar(name), context / "base.tar")
         self.bud(context, f"{BASE}-{name}", target)
 
     def build(self, kind: str, target: str) -> "Image":

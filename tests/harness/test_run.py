@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AgentError
-from fca_edge.harness.plan import Job, job_for
+from fca_edge.harness.plan import Handling, Job, job_for
 from fca_edge.harness.run import process_count, run_jobs
 from fca_edge.harness.runtimes import Runtime
 from fca_edge.harness.targets.local import LocalTarget
@@ -108,6 +108,31 @@ def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     ((job, error),) = outcome.failures
     assert job.runtime.name == "litert"
     assert "SIGKILL" in str(error)
+
+
+def test_a_lost_target_keeps_what_is_whole(jobs: list[Job]) -> None:
+    class Lost(Scripted):
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            if len(self.asked) == 5:
+                raise TargetUnavailableError("ssh://b: connection lost.")
+            return super().run(runtime, plan, timeout_seconds)
+
+    outcome = run_jobs(jobs, PLAN, Lost(), lambda text: None)
+    assert outcome.lost is not None
+    assert len(outcome.records) == 2
+    assert len(outcome.failures) == 1
+    assert all(record.memory is None for record in outcome.records)
+
+
+def test_nothing_is_pinned_in_user_mode_emulation(jobs: list[Job]) -> None:
+    class Emulated(Scripted):
+        def info(self) -> TargetInfo:
+            return replace(super().info(), emulated=True, emulator="qemu-user 0")
+
+    with pytest.raises(UsageError, match="--cpus"):
+        run_jobs(jobs, PLAN, Emulated(), lambda text: None, handling=Handling(cpus="big"))
 
 
 def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 
-from fca_edge.errors import UsageError, nearest
+from fca_edge.errors import TargetUnavailableError, UsageError, nearest
 from fca_edge.harness.targets import settings
 from fca_edge.harness.targets.base import Target
 from fca_edge.harness.targets.local import LocalTarget

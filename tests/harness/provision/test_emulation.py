@@ -59,6 +59,8 @@ def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
     assert target.cpu.name == "cortex-a53"
     with pytest.raises(TargetUnavailableError, match="litert is not set up"):
         target.run(RUNTIMES["litert"], {"mode": "cost"}, 1)
+    with pytest.raises(TargetUnavailableError, match="targets setup qemu:aarch64"):
+        target.info()
     target.close()
     assert not target.folder.exists()
 

@@ -23,6 +23,7 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported
@@ -120,10 +121,8 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
-            ERR.print(
-                f"[yellow]warning:[/] {item.path.name} was not checked on {name}:"
-                " run `fca-edge targets setup local`."
-            )
+            how = remedy(RUNTIMES[name])
+            ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Any:

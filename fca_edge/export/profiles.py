@@ -2,7 +2,7 @@
 
 `modern` is LiteRT 2.x with XNNPACK. `tflite-2.14` is the last runtime with a wheel
 for 32-bit ARM; that wheel has no XNNPACK, each operator is a pass over memory
-and the fewest operators win. `docs/forms.md` has the measurements behind each cell.
+and few and plain operators win. `docs/forms.md` has the measurements behind each cell.
 """
 
 from __future__ import annotations

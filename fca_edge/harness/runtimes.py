@@ -96,6 +96,8 @@ def installed(runtime: Runtime) -> bool:
 
 def remedy(runtime: Runtime) -> str:
     """Say how a runtime that is not installed can be had."""
+    if runtime.name == "tflite-2.14":
+        return "run `fca-edge targets setup local`"
     if runtime.provider is None:
         return "run `pip install fca-edge`"
     return (

@@ -71,7 +71,8 @@ def fitted(bound: float, terms: int) -> tuple[float, list[float], float]:
         best = min(best, (float(errors.max()), found), key=lambda pair: pair[0])
         weights = weights * errors / (weights * errors).sum()
     scaled = np.concatenate([[0.5 - best[1].sum()], best[1]])
-    return bound, list(scaled / bound ** (2.0 * np.arange(terms) + 1)), best[0]
+    coefficients = scaled / bound ** (2.0 * np.arange(terms) + 1)
+    return bound, [float(c) for c in coefficients], best[0]
 
 
 class ProductNorm(nn.Module):

@@ -6,7 +6,7 @@ FROM ${BASE} AS python
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 fca
+    && useradd --uid 1000 fca
 
 FROM python AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_PROGRESS_BAR=off PIP_ROOT_USER_ACTION=ignore
@@ -35,7 +35,8 @@ RUN /pip/bin/pip --python /opt/fca-edge/bin/python install --constraint constrai
 FROM python
 COPY --from=build /opt/tflite-2.14 /opt/tflite-2.14
 COPY --from=build /opt/fca-edge /opt/fca-edge
-ENV PATH=/opt/fca-edge/bin:$PATH FCA_EDGE_TFLITE_214=/opt/tflite-2.14/bin/python
+# Any user that it is run as can write in that home.
+ENV PATH=/opt/fca-edge/bin:$PATH HOME=/tmp FCA_EDGE_TFLITE_214=/opt/tflite-2.14/bin/python
 WORKDIR /work
 RUN chown fca: /work
 USER 1000

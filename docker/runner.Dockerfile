@@ -9,7 +9,7 @@ RUN compiled="python3-numpy python3-pil python3-psutil python3-scipy" \
     && apt-get update \
     && apt-get install --yes --no-install-recommends python3 $compiled \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 fca
+    && useradd --uid 1000 fca
 
 # Pure Python, made on the building machine: under emulation it would take minutes.
 FROM --platform=${BUILDPLATFORM} ${BASE} AS pure
@@ -39,7 +39,8 @@ RUN if [ "$(dpkg --print-architecture)" = armhf ]; \
 
 FROM python
 COPY --from=build /opt/fca-edge /opt/fca-edge
-ENV PATH=/opt/fca-edge/bin:$PATH
+# Any user that it is run as can write in that home.
+ENV PATH=/opt/fca-edge/bin:$PATH HOME=/tmp
 WORKDIR /work
 RUN chown fca: /work
 USER 1000

@@ -16,7 +16,7 @@ from fca_edge.harness.runtimes import (
     interpreter,
     setup_old_tflite,
 )
-from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.harness.targets.local import EMULATOR, LocalTarget, emulation
 
 
 def test_a_users_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +77,12 @@ def test_without_litert_a_file_goes_to_the_old_runtime(
     monkeypatch.setattr(runtimes, "installed", lambda runtime: runtime.module in here)
     assert LocalTarget().runtimes == ("tflite-2.14",)
     assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "tflite-2.14"
+
+
+@pytest.mark.parametrize("end", ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64 (deleted)"])
+def test_an_emulator_is_known_by_its_mapping(end: str) -> None:
+    one = "7f6810a28000-7f6810ea7000 r-xp 00228000 fe:00 2170901                    "
+    found = EMULATOR.search(f"{one}/usr/bin/python3.11\n{one}{end}\n{one}/usr/lib/libc.so.6\n")
+    assert found and found[1] == "qemu-aarch64"
+    assert not EMULATOR.search(f"{one}/home/qemu-arm/bin/python3.11\n")
+    assert emulation() == []

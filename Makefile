@@ -4,9 +4,10 @@ VENV := .venv
 OLD := .venv-tflite-2.14
 BIN := $(VENV)/bin
 OUT := models/out
+BOARD := tests/harness/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: demo test test-slow test-docker gate lint bench clean setup
+.PHONY: demo test test-slow test-board test-docker gate lint bench clean setup
 
 setup: $(VENV)/.done $(OLD)/.done
 
@@ -32,7 +33,11 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --ignore=tests/docker
+	$(BIN)/python -m pytest -m slow --ignore=tests/docker --ignore=$(BOARD)
+
+# The SSH target on a whole emulated ARM machine: every way to fail, in ten minutes of two cores.
+test-board: setup
+	$(BIN)/python -m pytest -m slow $(BOARD)
 
 # Builds the images for real: root on a Debian machine, no engine. Installs what that needs.
 test-docker: setup

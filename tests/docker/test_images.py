@@ -130,7 +130,7 @@ class Buildah:
         """Remove the store, also one that a test that was killed left mounted."""
         if self.folder.exists():
             subprocess.run([*self.command(), "umount", "--all"], capture_output=True)
-            subprocess.run(["umount", str(self.folder)], capture_output=True)
+            subprocess.run(["umount", "--recursive", str(self.folder)], capture_output=True)
             shutil.rmtree(self.folder)
 
     def bud(self, context: Path, image: str, target: str, *options: str) -> None:

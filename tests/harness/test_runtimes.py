@@ -16,7 +16,7 @@ from fca_edge.harness.runtimes import (
     interpreter,
     setup_old_tflite,
 )
-from fca_edge.harness.targets.local import EMULATOR, LocalTarget, emulation
+from fca_edge.harness.targets.local import EMULATOR, LocalTarget, emulator_here
 
 
 def test_a_users_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,4 +85,4 @@ def test_an_emulator_is_known_by_its_mapping(end: str) -> None:
     found = EMULATOR.search(f"{one}/usr/bin/python3.11\n{one}{end}\n{one}/usr/lib/libc.so.6\n")
     assert found and found[1] == "qemu-aarch64"
     assert not EMULATOR.search(f"{one}/home/qemu-arm/bin/python3.11\n")
-    assert emulation() == []
+    assert emulator_here() is None

@@ -32,11 +32,13 @@ from fca_edge.export.profiles import (
 )
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
-from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.harness.plan import job_for
+from fca_edge.harness.run import COST, agent_plan
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.passes.base import clone_tree
 from fca_edge.passes.run import DEFAULT_PASSES, apply, fold, logits
 from fca_edge.passes.tanh_gelu import approximate_gelu
+from fca_edge.records import Plan
 from fca_edge.verify import in_layout, measure
 from fca_edge.zoo.build import build, spec_of
 from fca_edge.zoo.randomise import randomise
@@ -44,6 +46,7 @@ from fca_edge.zoo.randomise import randomise
 OUT = Path(__file__).with_name("out") / "forms_arm"
 CHECKS, CALIBRATION = 2, 6
 TIMEOUT_SECONDS = 3000.0
+PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=1)
 # Runtime -> where it is counted, and its profile; None writes ONNX.
 PLACES: dict[str, tuple[str, Profile | None]] = {
     "litert": ("qemu:aarch64", PROFILES["modern"]),
@@ -111,16 +114,9 @@ def row(subject: Subject, candidate: Candidate, runtime: str, target: Any) -> tu
     layout = "nchw" if path.suffix == ".onnx" else "nhwc"
     inputs = in_layout(subject.images.float().numpy(), layout)
     parity, _ = measure(path, runtime, inputs, subject.reference.numpy())
-    plan = {
-        "runtime": RUNTIMES[runtime].agent_name,
-        "artefact": str(path),
-        "mode": "cost",
-        "threads": 1,
-        "warmup": 1,
-        "iterations": 1,
-        "seed": 0,
-    }
-    events = target.run(RUNTIMES[runtime], plan, TIMEOUT_SECONDS)
+    job = job_for(path, runtime)
+    plan = agent_plan(COST, job, str(path), PLAN, target.info())
+    events = target.run(job.runtime, plan, TIMEOUT_SECONDS)
     loaded, million = events["loaded"], events["cost"]["instructions"][0] / 1e6
     parts = f"{loaded['partitions']}, {loaded['undelegated']}" if runtime == "litert" else ""
     found = f"{parity.worst_snr_db:.1f}"

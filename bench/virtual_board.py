@@ -23,7 +23,7 @@ from pathlib import Path
 from virtual_board_image import KINDS, SUITE, USER, Kind, Report, build
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.harness.provision.debian import Tree, host_architecture, unpack
+from fca_edge.harness.provision.debian import Tree, command_of, host_architecture, unpack
 from fca_edge.harness.targets.settings import SSH_CONFIG_VARIABLE
 from fca_edge.harness.targets.ssh.address import parse
 from fca_edge.harness.targets.ssh.connection import Connection
@@ -61,13 +61,9 @@ def pid_of(kind: Kind) -> int | None:
 
 def emulator(kind: Kind) -> list[str]:
     """Return the words that start QEMU, with the libraries that came with it."""
-    root = EMULATOR.folder
-    loader = next(p for p in root.glob("lib*/ld-linux-*.so.*"))
-    places = (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))
-    libraries = [p for place in places for p in (place, *place.glob("pulseaudio"))]
     program, *machine = kind.emulator
-    start = [str(loader), "--library-path", ":".join(map(str, libraries))]
-    return [*start, str(root / "usr/bin" / program), "-L", str(root / "usr/share/qemu"), *machine]
+    firmware = EMULATOR.folder / "usr/share/qemu"
+    return [*command_of(EMULATOR, program), "-L", str(firmware), *machine]
 
 
 def qemu(kind: Kind, port: int) -> list[str]:

@@ -1,6 +1,8 @@
 """Networks and images that many tests share; every parameter and buffer is random."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import golden_data
 import pytest
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
+
+if TYPE_CHECKING:
+    from harness.loopback import Loopback
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
@@ -40,3 +45,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
     out = tmp_path_factory.mktemp("exported")
     request = Request(wanted, out, profiles=("modern", "tflite-2.14"))
     return run_export(request, lambda text: None)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator["Loopback"]:
+    """This machine as a board behind an SSH server of its own."""
+    from harness.loopback import Loopback
+
+    made = Loopback(tmp_path / "board")
+    yield made
+    made.close()

@@ -59,7 +59,9 @@ class TargetName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        names = ("local", "arm", "qemu:aarch64", "qemu:armv7", "ssh://")
+        from fca_edge.harness.targets.setup import known_targets
+
+        names = (*known_targets(), "arm", "ssh://")
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

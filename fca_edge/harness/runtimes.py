@@ -15,6 +15,8 @@ from pathlib import Path
 from fca_edge.errors import TargetUnavailableError
 
 OLD_TFLITE = "2.14.0"
+# Python releases after which it has no wheels.
+LAST_OF_OLD_TFLITE = (3, 11)
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
 # Marks an environment that setup made and may therefore make again.
 OURS = ".fca-edge"
@@ -133,7 +135,7 @@ def setup_old_tflite(report: Callable[[str], None]) -> Path:
         python = interpreter(RUNTIMES["tflite-2.14"])
         report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
         return python
-    if sys.version_info[:2] > (3, 11):
+    if sys.version_info[:2] > LAST_OF_OLD_TFLITE:
         raise TargetUnavailableError(
             f"tflite-runtime {OLD_TFLITE} has wheels up to Python 3.11; make an environment with"
             f" `python3.11 -m venv`, install tflite-runtime=={OLD_TFLITE} and 'numpy<2' in it, and"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
-from fca_edge.passes.uncentred_norm import is_bare
+from fca_edge.passes.uncentred_norm import centred, is_bare
 from fca_edge.zoo.layers import ConvNeXtBlock, PoolingBlock
 
 
@@ -27,7 +27,7 @@ class ChannelsFirstBlock(PoolingBlock):
         self.pools, self.eps, self.act = block.pools, block.norm.eps, block.act
         self.depthwise = block.dwconv
         weight = block.pwconv1.weight  # (4C, C)
-        self.expand = pointwise(weight - weight.mean(1, keepdim=True), block.pwconv1.bias)
+        self.expand = pointwise(centred(weight), block.pwconv1.bias)
         self.reduce = pointwise(block.pwconv2.weight, block.pwconv2.bias)
         self.average = pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
 

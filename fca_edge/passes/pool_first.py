@@ -20,9 +20,7 @@ class PoolFirst(FoldPass):
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
         for prefix, owner, (blocks, _) in sites(network, "POOLED"):
-            last = list(owner.get_submodule(blocks).children())[-1]
-            assert isinstance(last, PoolingBlock)
-            last.pools = True
+            last_of(owner, blocks).pools = True
             rewrites.done.append(f"{prefix}{blocks}: last block")
         for prefix, _, (blocks, reason) in sites(network, "POOLED_LATE"):
             rewrites.skipped.append((prefix + blocks, reason))
@@ -32,5 +30,12 @@ class PoolFirst(FoldPass):
         return [
             prefix + blocks
             for prefix, owner, (blocks, _) in sites(network, "POOLED")
-            if not list(owner.get_submodule(blocks).children())[-1].pools
+            if not last_of(owner, blocks).pools
         ]
+
+
+def last_of(owner: nn.Module, blocks: str) -> PoolingBlock:
+    """Return the last of a network's blocks."""
+    last = list(owner.get_submodule(blocks).children())[-1]
+    assert isinstance(last, PoolingBlock)
+    return last

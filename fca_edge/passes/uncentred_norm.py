@@ -34,7 +34,7 @@ class UncentreNorms(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        kept = {prefix + name: reason for prefix, _, (name, reason) in kept_norms(network)}
+        kept = kept_norms(network)
         for (prefix, name), (owner, targets) in readers(network).items():
             norm = found(owner, name)
             if not is_bare(norm):
@@ -49,14 +49,13 @@ class UncentreNorms(FoldPass):
                 continue
             for target, layer in zip(targets, layers):
                 assert isinstance(layer, nn.Linear)
-                weight = layer.weight - layer.weight.mean(1, keepdim=True)
-                owner.set_submodule(target, linear(weight, layer.bias))
+                owner.set_submodule(target, linear(centred(layer.weight), layer.bias))
             owner.set_submodule(name, RootNorm(norm.eps))
             rewrites.done.append(f"{prefix}{name} -> {', '.join(targets)}")
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        kept = {prefix + name for prefix, _, (name, _) in kept_norms(network)}
+        kept = kept_norms(network)
         return [
             prefix + name
             for (prefix, name), (owner, targets) in readers(network).items()
@@ -66,9 +65,14 @@ class UncentreNorms(FoldPass):
         ]
 
 
-def kept_norms(network: nn.Module) -> list[tuple[str, nn.Module, tuple[str, str]]]:
-    """List the norms that modules want to keep as they are."""
-    return list(sites(network, "NORM_CENTRED"))
+def centred(weight: Tensor) -> Tensor:
+    """Take the mean of each row from a weight (out, in)."""
+    return weight - weight.mean(1, keepdim=True)
+
+
+def kept_norms(network: nn.Module) -> dict[str, str]:
+    """Map the norms that modules want to keep as they are to the reasons."""
+    return {prefix + name: why for prefix, _, (name, why) in sites(network, "NORM_CENTRED")}
 
 
 def is_bare(norm: nn.Module | None) -> bool:

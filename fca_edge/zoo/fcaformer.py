@@ -122,10 +122,10 @@ class FcaBlock(PoolingBlock):
         if self.dw_conv is not None:
             cross = [*cross, self.emit(self.dw_conv(grid))][-MAX_CROSS_SETS:]
         x = self.local_conv(grid).permute(0, 2, 3, 1)
-        y = self.norm2(x)
+        y = self.mlp(self.norm2(x), self.pools)
         if self.pools:
-            x, self.mlp.pools = x.mean((1, 2), keepdim=True), True
-        return x + scaled(self.mlp(y), self.gamma_2), cross
+            x = x.mean((1, 2), keepdim=True)
+        return x + scaled(y, self.gamma_2), cross
 
     def derived(self) -> dict[str, Tensor]:
         """Compute the buffers that follow from the sizes and stand in no checkpoint."""

@@ -95,13 +95,12 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden, dim)
-        self.pools = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pools: bool = False) -> Tensor:
         if self.norm is not None:
             x = self.norm(x)
         h = self.act(self.fc1(x))
-        if self.pools:
+        if pools:
             h = h.mean((1, 2), keepdim=True)
         out: Tensor = self.fc2(h)
         return out

@@ -17,13 +17,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Loopback]:
-    made = Loopback(tmp_path / "board")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def connection(board: Loopback) -> Iterator[Connection]:
     made = Connection(Address("loopback"), board.config)
     made.first_patience_seconds = made.later_patience_seconds = 3

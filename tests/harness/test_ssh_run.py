@@ -36,13 +36,6 @@ def wheel(folder: Path, name: str, content: str = "") -> Path:
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Loopback]:
-    made = Loopback(tmp_path / "board")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshTarget]:
     monkeypatch.setattr(wheels, "download", lambda text, _: wheel(tmp_path, text.partition("<")[0]))
     made = SshTarget(Address("loopback"), board.config)

@@ -6,29 +6,26 @@ state and the sources that this machine is configured with.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.provision.wheels import settle
+from fca_edge.harness.provision.kept import Report, Stamp, stage
 from fca_edge.harness.runtimes import cache_folder
-from fca_edge.store import sha256_of
-
-Report = Callable[[str], None]
 
 MIRROR_VARIABLE = "FCA_EDGE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT = Path("/etc/apt")
 STAMP = ".fca-edge-packages.json"
+KEPT = Stamp(STAMP, "packages")
 # Debian's names of machines.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 
@@ -62,11 +59,7 @@ def host_architecture() -> str:
 
 def is_ready(tree: Tree) -> bool:
     """Tell whether a tree is there with the packages that are wanted now."""
-    stamp = tree.folder / STAMP
-    if not stamp.is_file():
-        return False
-    content = json.loads(stamp.read_text())
-    return bool(content["wanted"] == wanted_of(tree))
+    return KEPT.is_of(tree.folder, wanted_of(tree))
 
 
 def wanted_of(tree: Tree) -> list[str]:
@@ -76,18 +69,30 @@ def wanted_of(tree: Tree) -> list[str]:
 
 def ready_bytes(tree: Tree) -> int:
     """Size of the packages that a tree was made from, as they were downloaded."""
-    content = json.loads((tree.folder / STAMP).read_text())
-    return sum(int(entry["bytes"]) for entry in content["packages"])
+    return KEPT.downloaded_bytes(tree.folder)
 
 
 def version_of(tree: Tree, package: str) -> str:
     """Return the version of a package that a tree holds, as Debian writes it."""
-    content = json.loads((tree.folder / STAMP).read_text())
-    for entry in content["packages"]:
+    for entry in KEPT.entries(tree.folder):
         name, version, _ = str(entry["file"]).split("_")
         if name == package:
             return unquote(version)
     return "unknown"
+
+
+def command_of(tree: Tree, program: str) -> list[str]:
+    """Return the words that start a program of a tree with the tree's own loader and libraries.
+
+    The tree must be of this machine's architecture; what is installed here does not matter.
+    """
+    root = tree.folder
+    loader = next(root.glob("lib*/ld-linux-*.so.*"))
+    places = (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))
+    # PulseAudio's own library lies in a folder of its own.
+    libraries = [str(p) for place in places for p in (place, *place.glob("pulseaudio"))]
+    path = ":".join(libraries)
+    return [str(loader), "--library-path", path, str(root / "usr" / "bin" / program)]
 
 
 def unpack(tree: Tree, report: Report) -> Path:
@@ -102,21 +107,12 @@ def unpack(tree: Tree, report: Report) -> Path:
         return tree.folder
     state = cache_folder() / "apt" / f"{tree.suite}-{tree.architecture}-{tree.name}"
     files = fetch(tree, state, report)
-    staged = tree.folder.with_name(f"{tree.folder.name}.{os.getpid()}.new")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    staged = stage(tree.folder)
     for number, file in enumerate(files, 1):
         report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
         checked(["dpkg-deb", "--extract", str(file), str(staged)])
     relink(staged)
-    content = {
-        "wanted": wanted_of(tree),
-        "packages": [
-            {"file": f.name, "sha256": sha256_of(f), "bytes": f.stat().st_size} for f in files
-        ],
-    }
-    (staged / STAMP).write_text(json.dumps(content, indent=1) + "\n")
-    settle(staged, tree.folder)
+    KEPT.finish(staged, tree.folder, wanted_of(tree), files)
     shutil.rmtree(state, ignore_errors=True)
     return tree.folder
 
@@ -128,7 +124,7 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
             " use a Debian machine or container, or a board over ssh://."
         )
-    archives = state / "archives"
+    archives = archives_of(state)
     for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
         folder.mkdir(parents=True, exist_ok=True)
     (state / "status").touch()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.provision import debian, plugin, wheels
+from fca_edge.harness.provision.kept import Report, settle, stage
 from fca_edge.harness.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
 from fca_edge.harness.runtimes import cache_folder
 
-Report = Callable[[str], None]
-
 HERE_IS = ("x86_64", "aarch64")
-LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
 CPU_LISTS = ("possible", "present", "online")
 
 
@@ -42,13 +37,6 @@ def setup(machine: Machine, report: Report) -> list[str]:
     return [f"{name}: {size_of(e) / 1e6:.0f} MB" for name, e in machine.environments.items()]
 
 
-def downloads_bytes(machine: Machine) -> int:
-    """Return what a machine's set-up downloads in all, things that are shared counted once."""
-    trees = {e.tree for e in machine.environments.values()} | {HOST}
-    sets = {e.wheels for e in machine.environments.values() if e.wheels is not None}
-    return sum(map(debian.ready_bytes, trees)) + sum(map(wheels.ready_bytes, sets))
-
-
 def size_of(environment: Environment) -> int:
     """Downloaded bytes of one environment."""
     beside = wheels.ready_bytes(environment.wheels) if environment.wheels else 0
@@ -71,11 +59,7 @@ def has_emulator() -> bool:
 
 def emulator_command(machine: Machine) -> list[str]:
     """Return the words that start the emulator, with its own libraries and loader."""
-    root = HOST.folder
-    loader = next(root.glob(f"lib*/{LOADERS[platform.machine()]}"))
-    libraries = [str(p) for p in (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))]
-    program = root / "usr" / "bin" / machine.emulator
-    return [str(loader), "--library-path", ":".join(libraries), str(program)]
+    return debian.command_of(HOST, machine.emulator)
 
 
 def emulator_version() -> str:
@@ -95,9 +79,8 @@ def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     there = made / "proc" / "cpuinfo"
     if there.is_file() and there.read_text() == identity and is_linked(made, tree.folder):
         return made
-    staged = made.with_name(f"{made.name}.{os.getpid()}.new")
-    shutil.rmtree(staged, ignore_errors=True)
-    (staged / "proc").mkdir(parents=True)
+    staged = stage(made)
+    (staged / "proc").mkdir()
     (staged / "proc" / "cpuinfo").write_text(identity)
     cores = staged / "sys" / "devices" / "system" / "cpu"
     cores.mkdir(parents=True)
@@ -106,8 +89,7 @@ def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     for entry in tree.folder.iterdir():
         if entry.name not in ("proc", "sys"):
             (staged / entry.name).symlink_to(entry)
-    shutil.rmtree(made, ignore_errors=True)
-    os.replace(staged, made)
+    settle(staged, made)
     return made
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fca_edge.harness.provision.debian import Tree, host_architecture
 from fca_edge.harness.provision.wheels import Wheels
+from fca_edge.harness.runtimes import OLD_TFLITE
 
 SUITE, SUITE_GLIBC_MINOR = "bookworm", 36
 # ONNX Runtime for 32-bit ARM is packaged from this release on.
@@ -102,7 +103,7 @@ AARCH64 = Machine(
         "tflite-2.14": Environment(
             DEBIAN_64,
             "usr/bin/python3.11",
-            wheels("aarch64-tflite", "aarch64", "tflite-runtime==2.14.0", "numpy==1.26.4"),
+            wheels("aarch64-tflite", "aarch64", f"tflite-runtime=={OLD_TFLITE}", "numpy==1.26.4"),
         ),
     },
 )
@@ -121,7 +122,7 @@ ARMV7 = Machine(
         "tflite-2.14": Environment(
             DEBIAN_32,
             "usr/bin/python3.11",
-            wheels("armv7-tflite", "armv7l", "tflite-runtime==2.14.0"),
+            wheels("armv7-tflite", "armv7l", f"tflite-runtime=={OLD_TFLITE}"),
         ),
     },
 )

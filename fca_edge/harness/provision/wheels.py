@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.provision.kept import Report, Stamp, settle, stage
 from fca_edge.harness.runtimes import cache_folder
-from fca_edge.store import sha256_of
 
-Report = Callable[[str], None]
-
-STAMP = ".fca-edge-wheels.json"
+KEPT = Stamp(".fca-edge-wheels.json", "wheels")
 # manylinux tags name the oldest glibc that a wheel runs on; PyPI's ARM wheels begin at 2.17.
 OLDEST_GLIBC_MINOR = 17
 
@@ -49,8 +43,7 @@ class Wheels:
 
 def is_ready(wheels: Wheels) -> bool:
     """Tell whether the wheels that are wanted now are unpacked."""
-    stamp = wheels.folder / STAMP
-    return stamp.is_file() and json.loads(stamp.read_text())["wanted"] == wanted_of(wheels)
+    return KEPT.is_of(wheels.folder, wanted_of(wheels))
 
 
 def wanted_of(wheels: Wheels) -> list[str]:
@@ -60,8 +53,7 @@ def wanted_of(wheels: Wheels) -> list[str]:
 
 def ready_bytes(wheels: Wheels) -> int:
     """Size of the wheels as they were downloaded."""
-    content = json.loads((wheels.folder / STAMP).read_text())
-    return sum(int(entry["bytes"]) for entry in content["wheels"])
+    return KEPT.downloaded_bytes(wheels.folder)
 
 
 def unpack(wheels: Wheels, report: Report) -> Path:
@@ -76,33 +68,13 @@ def unpack(wheels: Wheels, report: Report) -> Path:
     for requirement in wheels.requirements:
         report(f"{wheels.name}: fetching {requirement}")
         files.append(download(requirement, wheels))
-    staged = wheels.folder.with_name(f"{wheels.folder.name}.{os.getpid()}.new")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = stage(wheels.folder)
     for file in files:
         report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
         with zipfile.ZipFile(file) as archive:
             archive.extractall(staged)
-    content = {
-        "wanted": wanted_of(wheels),
-        "wheels": [
-            {"file": f.name, "sha256": sha256_of(f), "bytes": f.stat().st_size} for f in files
-        ],
-    }
-    (staged / STAMP).write_text(json.dumps(content, indent=1) + "\n")
-    settle(staged, wheels.folder)
+    KEPT.finish(staged, wheels.folder, wanted_of(wheels), files)
     return wheels.folder
-
-
-def settle(staged: Path, place: Path) -> None:
-    """Move a finished folder to its place; another set-up that came first is replaced."""
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        os.replace(staged, place)
-    except OSError:
-        # One more was quicker still; its content is the same.
-        shutil.rmtree(staged, ignore_errors=True)
-        if not place.is_dir():
-            raise
 
 
 def download(requirement: str, wheels: Wheels) -> Path:
@@ -116,9 +88,7 @@ def download(requirement: str, wheels: Wheels) -> Path:
     there = list(place.glob("*.whl"))
     if there:
         return there[0]
-    staged = place.with_name(f"{place.name}.{os.getpid()}.new")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    staged = stage(place)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
     command += ["--python-version", wheels.python, *platforms(wheels), requirement]

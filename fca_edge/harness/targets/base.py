@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,3 +40,15 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Leave nothing behind."""
+
+
+class FilesHere:
+    """Two of the verbs, where the target sees this machine's files."""
+
+    def push(self, path: Path) -> str:
+        """Files are there already."""
+        return str(path.resolve())
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Copy a file."""
+        shutil.copyfile(remote, path)

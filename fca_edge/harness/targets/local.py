@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,13 +17,14 @@ import psutil
 from fca_edge.harness.call import Event, call_agent
 from fca_edge.harness.guard import restore_governor, set_governor
 from fca_edge.harness.runtimes import Runtime, cache_folder, interpreter, possible_here
+from fca_edge.harness.targets.base import FilesHere
 from fca_edge.records import TargetInfo
 
 EMULATOR = re.compile(r"/(qemu-\w+)(?:-static)?(?: \(deleted\))?$", re.MULTILINE)
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-class LocalTarget:
+class LocalTarget(FilesHere):
     """Runs the agent in fresh processes here."""
 
     counts_instructions = False
@@ -34,26 +34,18 @@ class LocalTarget:
         """What is installed here or can be set up."""
         return possible_here()
 
-    def push(self, path: Path) -> str:
-        """Files are here already."""
-        return str(path.resolve())
-
-    def pull(self, remote: str, path: Path) -> None:
-        """Copy a file."""
-        shutil.copyfile(remote, path)
-
     def run(
         self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
     ) -> dict[str, Event]:
         """Run the agent under the interpreter that has the runtime."""
-        wanted = {**plan, "guest": emulator_here() is not None and plan["mode"] == "memory"}
+        wanted = {**plan, "guest": plan["mode"] == "memory" and emulator_here() is not None}
         with governed(plan) as warnings:
             events = call_agent(interpreter(runtime), wanted, timeout_seconds)
         return {**events, "ended": {"warnings": warnings}}
 
     def info(self) -> TargetInfo:
         """Describe this machine from /proc and /sys."""
-        affinity = getattr(psutil.Process(), "cpu_affinity", None)
+        affinity, emulator = getattr(psutil.Process(), "cpu_affinity", None), emulator_here()
         return TargetInfo(
             name="local",
             machine=platform.machine(),
@@ -62,8 +54,8 @@ class LocalTarget:
             memory_bytes=psutil.virtual_memory().total,
             kernel=f"{platform.system()} {platform.release()}",
             governor=GOVERNOR.read_text().strip() if GOVERNOR.is_file() else None,
-            emulated=emulator_here() is not None,
-            emulator=emulator_here(),
+            emulated=emulator is not None,
+            emulator=emulator,
         )
 
     def close(self) -> None:

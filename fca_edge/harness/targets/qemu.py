@@ -15,28 +15,22 @@ from fca_edge.harness.cost import read_counts
 from fca_edge.harness.provision import emulation, plugin
 from fca_edge.harness.provision.machines import CORES, MACHINES, Cpu, Environment, Machine
 from fca_edge.harness.runtimes import Runtime
+from fca_edge.harness.targets.base import FilesHere
 from fca_edge.records import TargetInfo
 
 KIND = "qemu"
 
 
-class QemuTarget:
+class QemuTarget(FilesHere):
     """Runs the agent under QEMU's user-mode emulation."""
 
     counts_instructions = True
 
     def __init__(self, machine: Machine, cpu: Cpu) -> None:
         self.machine, self.cpu = machine, cpu
+        self.name = f"{KIND}:{machine.name}"
         self.runtimes = tuple(machine.environments)
         self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
-
-    def push(self, path: Path) -> str:
-        """The guest sees this machine's files."""
-        return str(path.resolve())
-
-    def pull(self, remote: str, path: Path) -> None:
-        """Copy a file."""
-        shutil.copyfile(remote, path)
 
     def run(
         self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
@@ -62,8 +56,7 @@ class QemuTarget:
         variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
         if environment.wheels is not None:
             variables["PYTHONPATH"] = str(environment.wheels.folder)
-        # Its own thread reads the guest's mappings, and would be counted.
-        wanted = {**plan, "guest": plan["mode"] != "cost"}
+        wanted = {**plan, "guest": plan["mode"] == "memory"}
         events = call_command(command, variables, wanted, timeout_seconds)
         if plan["mode"] == "cost":
             events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
@@ -76,14 +69,14 @@ class QemuTarget:
             TargetUnavailableError: there is none for this machine, or it is not set up.
         """
         found = self.machine.environments.get(runtime.name)
-        name = f"{KIND}:{self.machine.name}"
         if found is None:
             raise TargetUnavailableError(
-                f"{name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
+                f"{self.name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
             )
         if not emulation.is_ready(found):
             raise TargetUnavailableError(
-                f"{name}: {runtime.name} is not set up; run `fca-edge targets setup {name}`."
+                f"{self.name}: {runtime.name} is not set up;"
+                f" run `fca-edge targets setup {self.name}`."
             )
         return found
 
@@ -94,12 +87,11 @@ class QemuTarget:
             TargetUnavailableError: nothing of it is set up.
         """
         if not emulation.has_emulator():
-            name = f"{KIND}:{self.machine.name}"
             raise TargetUnavailableError(
-                f"{name} is not set up; run `fca-edge targets setup {name}`."
+                f"{self.name} is not set up; run `fca-edge targets setup {self.name}`."
             )
         return TargetInfo(
-            name=f"{KIND}:{self.machine.name}",
+            name=self.name,
             machine=self.machine.name,
             cpu_model=self.cpu.name,
             cores=CORES,
@@ -116,7 +108,12 @@ class QemuTarget:
 
 
 def qemu_target(name: str) -> QemuTarget:
-    """Return the target of `qemu:MACHINE` or `qemu:MACHINE:CPU`.
+    """Return the target of a name; see `parsed`."""
+    return QemuTarget(*parsed(name))
+
+
+def parsed(name: str) -> tuple[Machine, Cpu]:
+    """Read `qemu:MACHINE` or `qemu:MACHINE:CPU`; without a CPU it is the machine's first.
 
     Raises:
         UsageError: no such machine or CPU.
@@ -134,4 +131,4 @@ def qemu_target(name: str) -> QemuTarget:
     cpu = cpus.get(cpu_name) or short.get(cpu_name) if cpu_name else machine.cpus[0]
     if cpu is None:
         raise UsageError(f"{name}: no CPU '{cpu_name}' there. Known: {', '.join(cpus)}.")
-    return QemuTarget(machine, cpu)
+    return machine, cpu

@@ -15,10 +15,11 @@ from fca_edge.harness.runtimes import (
     available,
     interpreter,
     possible_here,
+    remedy,
     setup_old_tflite,
 )
 from fca_edge.harness.targets.qemu import KIND as QEMU
-from fca_edge.harness.targets.qemu import qemu_target
+from fca_edge.harness.targets.qemu import parsed
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.harness.targets.ssh.address import SCHEME as SSH
 
@@ -94,7 +95,7 @@ def setup(target: str, report: Report) -> list[str]:
 def local_state(name: str) -> State:
     """Tell about a runtime of this machine."""
     ready = available(RUNTIMES[name])
-    place = str(interpreter(RUNTIMES[name])) if ready else "run `fca-edge targets setup local`"
+    place = str(interpreter(RUNTIMES[name])) if ready else remedy(RUNTIMES[name])
     return State("local", name, ready, place)
 
 
@@ -111,9 +112,7 @@ def emulated_states(machine: Machine) -> list[State]:
 
 def qemu_machine(target: str) -> Machine:
     """Return the machine of a target's name; its CPU does not matter here."""
-    made = qemu_target(target)
-    made.close()
-    return made.machine
+    return parsed(target)[0]
 
 
 def refuse_unready(target: str, found: list[State]) -> None:

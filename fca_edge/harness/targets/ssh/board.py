@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.harness.runtimes import LAST_OF_OLD_TFLITE, RUNTIMES
 from fca_edge.harness.targets.ssh.connection import Connection
 from fca_edge.harness.targets.ssh.files import last_line
 
@@ -17,8 +17,6 @@ PROBE = Path(__file__).parents[2] / "probe.py"
 FOLDER = '"$HOME/.cache/fca-edge"'
 OLDEST_PYTHON = (3, 8)
 NO_PYTHON = 44
-# Python releases after which tflite-runtime 2.14 has no wheels.
-LAST_OF_OLD_TFLITE = (3, 11)
 MIB = 1 << 20
 
 

@@ -83,8 +83,7 @@ def download(requirement: str, wheels: Wheels) -> Path:
     Raises:
         TargetUnavailableError: pip is missing or has no such wheel.
     """
-    system = f"{wheels.machine}-{wheels.python}-glibc2.{wheels.glibc_minor}"
-    place = cache_folder() / "downloads" / system / requirement
+    place = downloads(wheels) / requirement
     there = list(place.glob("*.whl"))
     if there:
         return there[0]
@@ -104,6 +103,12 @@ def download(requirement: str, wheels: Wheels) -> Path:
         )
     settle(staged, place)
     return next(place.glob("*.whl"))
+
+
+def downloads(wheels: Wheels) -> Path:
+    """Where wheels for such a machine are kept as they came."""
+    system = f"{wheels.machine}-{wheels.python}-glibc2.{wheels.glibc_minor}"
+    return cache_folder() / "downloads" / system
 
 
 def platforms(wheels: Wheels) -> list[str]:

@@ -12,7 +12,6 @@ from forms_modules import (
     RowBlocks,
     SigmoidGelu,
     Swap,
-    gathered,
     swapped,
 )
 from torch import nn
@@ -99,13 +98,8 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
         Candidate("blocks", "channels last", {"blocks": "channels_last"}),
         *(replace(c, forms={**c.forms, "blocks": "channels_last"}, name=f"channels last, {c.name}")
           for c in depthwise(*SPLITS, ("grid", "grid"))),
-        Candidate("depthwise", "stride 4 gathered", swaps=(gathered,)),
+        Candidate("depthwise", "stride 4 as a convolution", {"cross": "convolution"}),
         Candidate("depthwise", "7 rows at once", swaps=(swapped(ChannelsFirstBlock, RowBlocks),)),
-        Candidate(
-            "depthwise",
-            "7 rows at once, stride 4 gathered",
-            swaps=(gathered, swapped(ChannelsFirstBlock, RowBlocks)),
-        ),
         *gelus(*EVERY_GELU[1:]),
         BIAS_APART,
         Candidate("LayerNorm", "tokens uncentred, ReduceMean", UNCENTRED),

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from fca_edge.passes.base import clone_tree, frozen
 from fca_edge.passes.channels_first import ChannelsFirstBlock
 from fca_edge.passes.uncentred_norm import RootNorm
-from fca_edge.zoo.fcaformer import FcaBlock
 
 Swap = Callable[[nn.Module], nn.Module]
 
@@ -116,43 +115,3 @@ class RowBlocks(ChannelsFirstBlock):
         wide = torch.cat([zeros, x, zeros], 3)
         y = F.conv2d(wide, self.weight, self.bias, (self.ROWS, 1), (3, 0), 1, c)
         return y.reshape(b, c, self.ROWS, h // self.ROWS, w).transpose(2, 3).reshape(x.shape)
-
-
-class GatheredBlock(FcaBlock):
-    """A block that makes its cross tokens from gathered tokens, weighted and summed.
-
-    Tokens stay (B, N, C): a gather copies C numbers at a time, where unrolling a strided
-    kernel takes them one by one.
-    """
-
-    index: Tensor
-
-    def __init__(self, block: FcaBlock) -> None:
-        nn.Module.__init__(self)
-        twin = clone_tree(block)
-        self.__dict__.update(twin.__dict__)
-        conv, side = twin.dw_conv, block.side
-        stride, pad, taps = conv.stride[0], conv.padding[0], conv.kernel_size[0] ** 2
-        places = torch.arange(1.0, side * side + 1).reshape(1, 1, side, side)
-        found = F.unfold(places, conv.kernel_size, padding=pad, stride=stride)  # (1, taps, Ns)
-        # Place 0 is the zero token, for taps beyond the edge.
-        self.register_buffer("index", found[0].t().flatten().long())
-        self.rows = frozen(conv.weight.reshape(-1, taps).t())  # (taps, C)
-        self.dw_conv = nn.Identity()
-
-    def emit(self, s: Tensor) -> tuple[Tensor, Tensor | None]:
-        tokens = s.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, C)
-        padded = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], 1)
-        near = torch.index_select(padded, 1, self.index)
-        made = (near.reshape(s.shape[0], -1, *self.rows.shape) * self.rows).sum(2)  # (B, Ns, C)
-        made = made - made.mean(-1, keepdim=True)
-        return made, (made * made).mean(-1, keepdim=True)
-
-
-def gathered(network: nn.Module) -> nn.Module:
-    """Replace the blocks that make cross tokens."""
-    network = clone_tree(network)
-    for path, module in list(network.named_modules()):
-        if isinstance(module, FcaBlock) and module.dw_conv is not None:
-            network.set_submodule(path, GatheredBlock(module))
-    return network

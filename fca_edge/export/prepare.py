@@ -17,6 +17,7 @@ from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
+from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
@@ -98,7 +99,8 @@ def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     """Return the passes that bring a folded network into the forms of an output."""
     blocks = (ChannelsFirst(),) if forms.blocks == "channels_first" else ()
     norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
-    return (*blocks, SplitDepthwise(forms.depthwise, forms.strided_depthwise), *norms)
+    cross = (GatherCross(),) if forms.cross == "gather" else ()
+    return (*blocks, *cross, SplitDepthwise(forms.depthwise, forms.strided_depthwise), *norms)
 
 
 def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:

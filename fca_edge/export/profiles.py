@@ -19,6 +19,7 @@ Blocks = Literal["channels_last", "channels_first"]
 Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
+Cross = Literal["convolution", "gather"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Forms:
         norm: LayerNorm as it is, or its centring in the Linear behind it (see
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
+        cross: how cross tokens are made (see `passes.gather_cross`).
     """
 
     depthwise: str | None = None
@@ -38,6 +40,7 @@ class Forms:
     gelu: Gelu = "erf"
     norm: Norm = "layer"
     blocks: Blocks = "channels_last"
+    cross: Cross = "convolution"
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ PROFILES: dict[str, Profile] = {
 }
 
 # ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
-ONNX_FORMS = Forms(blocks="channels_first")
+ONNX_FORMS = Forms(blocks="channels_first", cross="gather")
 # ONNX files of their own: with its XNNPACK provider the runtime works channels last, and on
 # 32-bit ARM it needs the kernels that XNNPACK has (docs/arm32.md).
 ONNX_PROFILES: dict[str, Forms] = {"onnxruntime-xnnpack": Forms("grid", "grid")}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.channels_first import ChannelsFirst, ChannelsFirstBlock
+from fca_edge.passes.gather_cross import GatherCross, GatheredBlock
 from fca_edge.passes.pool_first import PoolFirst
 from fca_edge.passes.run import fold, logits
 from fca_edge.passes.uncentred_norm import RootNorm, UncentreNorms
@@ -48,6 +49,24 @@ def test_channels_first_blocks_are_exact(variant: str) -> None:
     assert len(rewrites.done) == sum(isinstance(m, ChannelsFirstBlock) for m in rewritten.modules())
     assert not ChannelsFirst().ensures(rewritten)
     assert error(folded, rewritten, images) <= EXACT
+
+
+@pytest.mark.parametrize("variant", ["micro", "l1"])
+def test_gathered_cross_tokens_are_exact(variant: str) -> None:
+    folded, images = folded_network(variant)
+    rewritten, rewrites = GatherCross().call(folded)
+    made = [m for m in rewritten.modules() if isinstance(m, GatheredBlock)]
+    assert made and len(made) == len(rewrites.done)
+    assert not GatherCross().ensures(rewritten)
+    assert error(folded, rewritten, images) <= EXACT
+    made[0].taps.data[24, 0] += 1e-6
+    assert error(folded, rewritten, images) > EXACT
+
+
+def test_gathered_cross_tokens_need_no_folding() -> None:
+    """Sets without statistics of their own, as a plain export has them."""
+    network, images = golden_data.network("micro", golden_data.HARD), golden_data.image("micro", 1)
+    assert error(network, GatherCross().call(network)[0], images) <= EXACT
 
 
 def test_a_perturbed_weight_shows(monkeypatch: pytest.MonkeyPatch) -> None:

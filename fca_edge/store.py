@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CHUNK_BYTES = 1 << 20
 
@@ -112,3 +118,17 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise FcaEdgeError(f"{path}: cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        FcaEdgeError: missing, unreadable, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise FcaEdgeError(f"{path}: no such file.") from None
+    except (OSError, ValueError) as error:
+        raise FcaEdgeError(f"{path}: not readable as TOML ({error}).") from None

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 from fca_edge.compare.comparison import Comparison
 from fca_edge.compare.metrics import METRICS
-from fca_edge.errors import FcaEdgeError, UsageError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from fca_edge.errors import UsageError, nearest
+from fca_edge.store import read_toml
 
 # Table of the file -> whether its metrics are measured.
 TABLES = {"deterministic_percent": False, "measured_percent": True}
@@ -27,14 +22,8 @@ def read_thresholds(path: Path) -> dict[str, float]:
         FcaEdgeError: missing, or not TOML.
         UsageError: a table, metric or number that cannot be meant.
     """
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise FcaEdgeError(f"{path}: no such file.") from None
-    except (OSError, ValueError) as error:
-        raise FcaEdgeError(f"{path}: not readable as TOML ({error}).") from None
     found: dict[str, float] = {}
-    for table, entries in content.items():
+    for table, entries in read_toml(path).items():
         if table not in TABLES or not isinstance(entries, dict):
             known = ", ".join(f"[{name}]" for name in TABLES)
             raise UsageError(f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}.")

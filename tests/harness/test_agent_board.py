@@ -14,7 +14,7 @@ from fca_edge.harness.gather import board_warnings, conditions_of, throttled
 from fca_edge.harness.plan import Handling
 from fca_edge.harness.run import handled
 from fca_edge.harness.runtimes import RUNTIMES, interpreter
-from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.harness.targets.local import LocalTarget, governed
 from fca_edge.records import Conditions
 
 ONNX = RUNTIMES["onnxruntime"]
@@ -150,7 +150,22 @@ def test_the_local_governor_is_put_back(
     events = LocalTarget().run(ONNX, plan | {"governor": "performance"}, 60)
     assert events["ended"]["warnings"] == []
     assert file.read_text().strip() == "ondemand"
-    assert not list((tmp_path / "cache" / "fca-edge").iterdir())
+    left = [path.name for path in (tmp_path / "cache" / "fca-edge").iterdir()]
+    assert left == ["governor.lock"]
+
+
+def test_a_governor_that_another_measurement_set_stays(
+    plan: dict[str, Any], sysfs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = sysfs / "devices/system/cpu/cpufreq/policy0/scaling_governor"
+    with governed({"governor": "performance", "sysfs": str(sysfs)}) as first:
+        assert first == []
+        for wanted in (None, "powersave"):
+            events = LocalTarget().run(ONNX, plan | {"governor": wanted}, 60)
+            assert file.read_text().strip() == "performance"
+        assert "another measurement" in events["ended"]["warnings"][0]
+    assert file.read_text().strip() == "ondemand"
 
 
 def samples(khz: int | None, celsius: float | None, held: bool = False) -> dict[str, Any]:

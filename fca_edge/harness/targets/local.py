@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -16,6 +17,7 @@ import psutil
 
 from fca_edge.harness.call import Event, call_agent
 from fca_edge.harness.guard import restore_governor, set_governor
+from fca_edge.harness.probe import cpu_model
 from fca_edge.harness.runtimes import Runtime, cache_folder, interpreter, possible_here
 from fca_edge.harness.targets.base import FilesHere
 from fca_edge.records import TargetInfo
@@ -69,19 +71,29 @@ def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
     Yields what could not be done. What a process that was killed left set, the next one
     puts right.
     """
-    saved = cache_folder() / "governor.json"
-    restore_governor(saved)
-    if not plan.get("governor"):
+    saved, wanted = cache_folder() / "governor.json", plan.get("governor")
+    if not wanted and not saved.is_file():
         yield []
         return
     saved.parent.mkdir(parents=True, exist_ok=True)
-    old = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        problem = set_governor(plan["governor"], Path(plan.get("sysfs") or "/sys"), saved)
-        yield [problem] if problem else []
-    finally:
+    with saved.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Another measurement has set it, and puts it back.
+            yield [f"governor {wanted} not set: another measurement holds it"] if wanted else []
+            return
         restore_governor(saved)
-        signal.signal(signal.SIGTERM, old)
+        if not wanted:
+            yield []
+            return
+        old = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        try:
+            problem = set_governor(wanted, Path(plan.get("sysfs") or "/sys"), saved)
+            yield [problem] if problem else []
+        finally:
+            restore_governor(saved)
+            signal.signal(signal.SIGTERM, old)
 
 
 def emulator_here() -> str | None:
@@ -95,19 +107,3 @@ def emulator_here() -> str | None:
         return None
     found = EMULATOR.search(text)
     return found[1] if found else None
-
-
-def cpu_model() -> str:
-    """Return the CPU's name from /proc/cpuinfo, or the best that Python knows."""
-    wanted = ("model name", "Hardware", "Model")
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in fields.items()}
-    for key in wanted:
-        if key in named:
-            return named[key]
-    implementer, part = named.get("CPU implementer"), named.get("CPU part")
-    return f"ARM {implementer}/{part}" if part else platform.processor() or "unknown"

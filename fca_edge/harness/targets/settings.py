@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 from fca_edge.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from fca_edge.store import read_toml
 
 BOARD_VARIABLE = "FCA_EDGE_BOARD"
 SSH_CONFIG_VARIABLE = "FCA_EDGE_SSH_CONFIG"
@@ -29,15 +23,13 @@ def settings() -> dict[str, str]:
     """Read the file; empty where there is none.
 
     Raises:
-        UsageError: not TOML, or a key that means nothing.
+        FcaEdgeError: not TOML.
+        UsageError: a key that means nothing.
     """
     file = config_file()
     if not file.is_file():
         return {}
-    try:
-        found: dict[str, Any] = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}.") from None
+    found = read_toml(file)
     for key, value in found.items():
         if key not in KNOWN or not isinstance(value, str):
             raise UsageError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")

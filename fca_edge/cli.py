@@ -17,6 +17,8 @@ COMMANDS: dict[str, str] = {
     "bench": "Measure latency and peak memory of artefacts.",
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
+    "eval": "Count how often artefacts are right on labelled images.",
+    "bundle": "Put an artefact into a folder that runs on the board, without torch.",
     "models": "List the networks, with counted and published figures.",
     "targets": "Show what can be measured from here, and set it up.",
     "completion": "Print the shell's completion script.",

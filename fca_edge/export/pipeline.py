@@ -17,6 +17,9 @@ from fca_edge.export.program import export_program
 from fca_edge.store import move_into, staging, write_json
 
 Report = Callable[[str], None]
+# Sees a staged file and its manifest; raises where it must not be shipped, else returns what
+# the manifest keeps of it under `accuracy`.
+Judge = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,12 @@ class Exported:
     manifest: dict[str, Any]
 
 
-def run_export(request: Request, report: Report) -> list[Exported]:
+def run_export(request: Request, report: Report, judge: Judge | None = None) -> list[Exported]:
     """Export everything that a request names, or leave the folder as it was.
 
     Args:
         report: called with a short line at each step.
+        judge: has the last word on every file.
 
     Raises:
         UsageError: options that do not fit together.
@@ -43,6 +47,8 @@ def run_export(request: Request, report: Report) -> list[Exported]:
         report("loading and folding, each pass compared in float64")
         prepared, outputs = prepare(request)
         manifests = make_all(request, prepared, outputs, folder, report)
+        if judge is not None:
+            judge_all(judge, manifests, folder)
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
             manifest_path(request.out / output.file).unlink(missing_ok=True)
@@ -73,3 +79,10 @@ def make_all(
             manifests[output.file] = manifest(request, prepared, output, path, counts, parities)
             write_json(manifest_path(path), manifests[output.file])
     return manifests
+
+
+def judge_all(judge: Judge, manifests: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Let a judge see every staged file; its findings go into the manifests."""
+    for file, told in manifests.items():
+        told["accuracy"] = judge(folder / file, told)
+        write_json(manifest_path(folder / file), told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -94,7 +95,10 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise FcaEdgeError(f"{folder}: no such folder of images.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    # Class folders are often links, which rglob does not follow.
+    walked = os.walk(folder, followlinks=True)
+    files = (Path(place, name) for place, _, names in walked for name in names)
+    found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
     if not found:
         raise FcaEdgeError(f"{folder}: no images in it; expected {', '.join(SUFFIXES)}.")
     return found

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "eval": "Count how often artefacts are right on labelled images.",
+    "sensitivity": "Show what each layer loses when quantised, and which to keep in float.",
     "bundle": "Put an artefact into a folder that runs on the board, without torch.",
     "models": "List the networks, with counted and published figures.",
     "targets": "Show what can be measured from here, and set it up.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +73,8 @@ def facts_of(path: Path, told: dict[str, Any]) -> Facts:
         raise FcaEdgeError(
             f"{manifest_path(path)}: lacks {error}; export the artefact again."
         ) from None
+
+
+def moved(facts: Facts, path: Path) -> Facts:
+    """Return the facts of another file that is fed in the same way."""
+    return replace(facts, path=path)

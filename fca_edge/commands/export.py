@@ -22,7 +22,7 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
@@ -42,7 +42,36 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
 )
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    "precisions",
+    type=Listed(*PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="fp16 halves the file, int8 quarters it; int8-static needs --calibration.",
+)
+@click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="How many of them, drawn by --seed.",
+)
+@click.option(
+    "--calibration-ranges",
+    "ranges",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How a range is found; other than minmax for ONNX.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+)
 @click.option(
     "--profile",
     "profiles",
@@ -101,6 +130,8 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
       fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
+      fca-edge export --variant l1 --precision fp32,fp16,int8
+      fca-edge export --variant l1 --precision int8-static --calibration photos/
     """
     claim_json(json_file, force)
     with steps() as report:
@@ -110,6 +141,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         exported = run_export(request_of(options, force), report)
     if not put_json([item.manifest for item in exported], json_file, force):
         OUT.print(table_of(exported))
+        print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
     if not told["trained"]:
@@ -123,6 +155,14 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
             ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+
+
+def print_hints(exported: list[Exported]) -> None:
+    """Say what each precision is good for."""
+    for item in exported:
+        made = item.manifest["quantization"]
+        if made is not None:
+            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Any:
@@ -151,6 +191,11 @@ def request_of(options: dict[str, Any], force: bool) -> Any:
         options["checks"],
         options["drop_tolerance"],
         force,
+        options["precisions"],
+        options["calibration"],
+        options["calibration_images"],
+        options["ranges"],
+        tuple(options["keep_float"]),
     )
 
 

@@ -12,6 +12,7 @@ from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.plan import Output, Request, check
+from fca_edge.export.precise import convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
 from fca_edge.store import move_into, staging, write_json
@@ -67,9 +68,15 @@ def make_all(
             metadata = embedded(prepared, output)
             report(f"writing {output.file}")
             counts = write_artefact(request, program, output, metadata, path)
+            made = None
+            if output.precision != "fp32":
+                report(f"quantising {output.file}")
+                counts, made = convert(request, prepared, output, path)
             release()
             report(f"verifying {output.file}")
             parities = prove(request, prepared, program, output, metadata, path)
-            manifests[output.file] = manifest(request, prepared, output, path, counts, parities)
+            manifests[output.file] = manifest(
+                request, prepared, output, path, counts, parities, made
+            )
             write_json(manifest_path(path), manifests[output.file])
     return manifests

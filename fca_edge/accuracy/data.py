@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,15 @@ def read_tree(
     classes = np.array([indices[class_of(folder, path)] for path in paths], np.int64)
     named = None if labels is None else tuple(labels)
     return Data(folder, tuple(paths), classes, named, num_classes, found)
+
+
+def sampled(data: Data, number: int, seed: int) -> Data:
+    """Take a seeded sample of the images."""
+    if number >= len(data.paths):
+        return data
+    places = sorted(random.Random(seed).sample(range(len(data.paths)), number))
+    paths = tuple(data.paths[place] for place in places)
+    return replace(data, paths=paths, classes=data.classes[places])
 
 
 def class_of(folder: Path, path: Path) -> str:

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.accuracy.assess import Asked, described, told_reference, warnings_of
+from fca_edge.accuracy.data import sampled
 from fca_edge.accuracy.evaluate import Advance, predict
 from fca_edge.accuracy.figures import Figures, figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts, facts_of
+from fca_edge.export.plan import Output
+from fca_edge.export.quantize.recipe import Inputs, Recipe
 from fca_edge.export.source import Wanted
+from fca_edge.harness.runtimes import RUNTIMES, available
 
 Report = Callable[[str], None]
+
+# Of the data, on which each layer is judged.
+LAYER_IMAGES = 64
 
 
 class AccuracyGate:
@@ -43,6 +50,7 @@ class AccuracyGate:
         self.data = asked.read(runner.source.labels, runner.source.num_classes)
         advance = telling(report, f"accuracy of {runner.name}", len(self.data.paths))
         (self.reference,), self.skipped = predict([runner], self.data, advance, asked.skip_corrupt)
+        self.how = runner.how
         self.told_reference = told_reference(runner, self.data, self.reference)
 
     @property
@@ -73,6 +81,28 @@ class AccuracyGate:
             "reference": self.told_reference,
             "runtimes": [{"runtime": name, **figure.to_dict()} for name, figure in found],
         }
+
+    def choose(
+        self, base: Path, output: Output, recipe: Recipe, inputs: Inputs | None
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Find the fewest layers of an 8-bit file that must stay in float.
+
+        Raises:
+            NotEquivalentError: not accurate enough with every layer in float.
+        """
+        from fca_edge.accuracy.mixed import search
+        from fca_edge.accuracy.sensitivity import Base, sensitivities
+
+        own, *others = output.runtimes
+        runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
+        data = self.data
+        facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
+        wanted = Base(facts, runtimes, recipe, inputs)
+        few = sampled(data, LAYER_IMAGES, self.asked.seed)
+        losses = sensitivities(wanted, few, self.report)
+        mix = search(wanted, losses, data, self.reference, self.max_drop, self.report)
+        told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
+        return mix.keep, told
 
     def measure(self, facts: Facts) -> list[tuple[str, Figures]]:
         """Run an artefact on each of its runtimes."""

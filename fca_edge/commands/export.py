@@ -23,7 +23,7 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import UsageError
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
@@ -45,7 +45,36 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
 )
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    "precisions",
+    type=Listed(*PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="fp16 halves the file, int8 quarters it; int8-static needs --calibration.",
+)
+@click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="How many of them, drawn by --seed.",
+)
+@click.option(
+    "--calibration-ranges",
+    "ranges",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How a range is found; other than minmax for ONNX.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+)
 @click.option(
     "--profile",
     "profiles",
@@ -98,6 +127,11 @@ DEFAULT_OUT = Path("models/out")
     metavar="POINTS",
     help="Of top-1 on --data that a file may lose against the checkpoint.",
 )
+@click.option(
+    "--mixed",
+    is_flag=True,
+    help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many of --data.")
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
@@ -115,7 +149,10 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
       fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
+      fca-edge export --variant l1 --precision fp32,fp16,int8
+      fca-edge export --variant l1 --precision int8-static --calibration photos/
       fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
+      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
     """
     claim_json(json_file, force)
     with steps() as report:
@@ -124,11 +161,13 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
 
         request = request_of(options, force)
         gate = gate_of(options, request, report)
-        exported = run_export(request, report, gate)
+        choose = gate.choose if gate and options["mixed"] else None
+        exported = run_export(request, report, gate, choose)
     for text in gate.warnings if gate else ():
         ERR.print(f"[yellow]warning:[/] {text}")
     if not put_json([item.manifest for item in exported], json_file, force):
         OUT.print(table_of(exported))
+        print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
     if not told["trained"]:
@@ -142,6 +181,14 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
             ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+
+
+def print_hints(exported: list[Exported]) -> None:
+    """Say what each precision is good for."""
+    for item in exported:
+        made = item.manifest["quantization"]
+        if made is not None:
+            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
@@ -170,6 +217,11 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["checks"],
         options["drop_tolerance"],
         force,
+        options["precisions"],
+        options["calibration"],
+        options["calibration_images"],
+        options["ranges"],
+        tuple(options["keep_float"]),
     )
 
 
@@ -180,8 +232,8 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
         UsageError: random weights, or options of the gate without images.
     """
     if options["data"] is None:
-        if options["limit"] is not None or options["skip_corrupt"]:
-            raise UsageError("--limit and --skip-corrupt are for --data; give that too.")
+        if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
+            raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
         return None
     if request.wanted.checkpoint is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")

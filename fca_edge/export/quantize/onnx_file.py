@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,18 @@ def in_int8(model: Any, tensor: Any, array: Array, step: float) -> tuple[Any, st
 
 def save(model: Any, like: Any, path: Path) -> None:
     """Write a model with the metadata of the one that it was made from."""
+    entries = list(like.metadata_props)
     del model.metadata_props[:]
-    model.metadata_props.extend(like.metadata_props)
+    model.metadata_props.extend(entries)
     model.producer_name = like.producer_name
     onnx.save(model, str(path))
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Read a file's metadata."""
+    return {entry.key: entry.value for entry in load(path).metadata_props}
+
+
+def operator_counts(path: Path) -> dict[str, int]:
+    """Count a file's operators by type."""
+    return dict(Counter(node.op_type for node in load(path).graph.node))

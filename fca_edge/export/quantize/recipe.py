@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from fca_edge.export.profiles import Precision
+
 Array = NDArray[Any]
 # Gives calibration inputs (1, ...) in the artefact's layout, one at a time, from the start at
 # each call.
 Inputs = Callable[[], Iterator[Array]]
-Precision = Literal["fp32", "fp16", "int8", "int8-static"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-static")
 Ranges = Literal["minmax", "percentile", "entropy"]
 
 # Layers with fewer weights are not worth a quantisation of their input.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import UsageError, nearest
+from fca_edge.export.profiles import Precision
 from fca_edge.export.quantize import (
     onnx_dynamic,
     onnx_file,
@@ -16,7 +17,7 @@ from fca_edge.export.quantize import (
     tflite_layers,
     tflite_static,
 )
-from fca_edge.export.quantize.recipe import Inputs, Outcome, Precision, Recipe
+from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 
 Method = Callable[[Path, Path, Recipe, Inputs | None], Outcome]
 

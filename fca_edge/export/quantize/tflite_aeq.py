@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ def static(path: Path, keep: tuple[str, ...], inputs: Inputs) -> bytes:
 
 def opened(path: Path) -> Any:
     """Open a float file."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # read when its bars are imported
     from ai_edge_quantizer import quantizer
 
     return quantizer.Quantizer(str(path))
@@ -100,7 +99,12 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)

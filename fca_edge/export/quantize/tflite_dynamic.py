@@ -11,8 +11,8 @@ from pathlib import Path
 from fca_edge.export.quantize import tflite_aeq
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 from fca_edge.export.quantize.tflite_file import TfliteFile
-from fca_edge.export.quantize.tflite_layers import divide, store_biases, store_weights_in_half
 from fca_edge.export.quantize.tflite_half import allow_half_arithmetic
+from fca_edge.export.quantize.tflite_layers import divide, store_biases, store_weights_in_half
 
 
 def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:

@@ -40,6 +40,16 @@ class Data:
         """Return the name of a class."""
         return self.labels[number] if self.labels else str(number)
 
+    def at(self, places: Sequence[int]) -> Data:
+        """Return the data with the images at some places alone."""
+        paths = tuple(self.paths[place] for place in places)
+        return replace(self, paths=paths, classes=self.classes[list(places)])
+
+    def without(self, paths: Sequence[Path]) -> Data:
+        """Return the data without some images."""
+        gone = set(paths)
+        return self.at([n for n, path in enumerate(self.paths) if path not in gone])
+
 
 @dataclass(frozen=True)
 class Block:
@@ -88,9 +98,7 @@ def sampled(data: Data, number: int, seed: int) -> Data:
     """Take a seeded sample of the images."""
     if number >= len(data.paths):
         return data
-    places = sorted(random.Random(seed).sample(range(len(data.paths)), number))
-    paths = tuple(data.paths[place] for place in places)
-    return replace(data, paths=paths, classes=data.classes[places])
+    return data.at(sorted(random.Random(seed).sample(range(len(data.paths)), number)))
 
 
 def class_of(folder: Path, path: Path) -> str:

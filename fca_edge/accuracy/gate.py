@@ -98,7 +98,7 @@ class AccuracyGate:
         data = self.data
         facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
         wanted = Base(facts, runtimes, recipe, inputs)
-        few = sampled(data, LAYER_IMAGES, self.asked.seed)
+        few = sampled(data.without(self.skipped), LAYER_IMAGES, self.asked.seed)
         losses = sensitivities(wanted, few, self.report)
         mix = search(wanted, losses, data, self.reference, self.max_drop, self.report)
         told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}

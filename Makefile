@@ -30,7 +30,7 @@ demo: setup
 	    --suite quick --threads 2 --out $(OUT)/suite
 
 # Weights of real width, to judge int8 on: an FcaFormer-L1 at 64 px on the digits, 25 MB, not
-# committed. About 15 minutes of one core, and the same weights from one thread anywhere alike.
+# committed. About nine minutes of one core; one thread, so that sums have one order.
 train-l1: setup
 	$(BIN)/python models/digits/split.py $(OUT)/digits-images
 	OMP_NUM_THREADS=1 $(BIN)/python models/digits/train.py $(OUT)/digits-images \

@@ -15,6 +15,8 @@ from fca_edge.accuracy.evaluate import SKIPPED, Predictions
 
 CONFIDENCE = 0.95
 SHOWN_CONFUSIONS = 10
+# Points of a drop that are due to the division by the number of images.
+ROUNDING = 1e-9
 TOP = 5
 
 

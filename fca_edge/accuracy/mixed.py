@@ -11,7 +11,7 @@ from typing import Any
 
 from fca_edge.accuracy.data import Data
 from fca_edge.accuracy.evaluate import Predictions, predict
-from fca_edge.accuracy.figures import figures
+from fca_edge.accuracy.figures import ROUNDING, figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, Report
 from fca_edge.errors import NotEquivalentError
@@ -76,7 +76,7 @@ def search(
         report(f"keeping {kept} of {len(losses)} layers in float, on {len(data.paths)} images")
         drop = drop_of(base, [loss.layer for loss in losses[:kept]], data, reference)
         trials.append(Trial(kept, drop))
-        return drop <= max_drop + 1e-9
+        return drop <= max_drop + ROUNDING
 
     if fits(0):
         return Mix(max_drop, tuple(losses), (), tuple(trials))

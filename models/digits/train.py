@@ -8,7 +8,7 @@
 
 The first is the network that ships, of micro dimensions; the second has the real
 width and is what quantisation is judged on. The first takes some minutes on two cores,
-the second a quarter of an hour on one. A few hundred steps do not move a layer scale
+the second nine on one. A few hundred steps do not move a layer scale
 of 1e-6 far enough for a network as wide as L1 to use its blocks, so it starts larger.
 The best epoch by the loss on a tenth of the training images is kept; the test
 split is looked at once, at the end.

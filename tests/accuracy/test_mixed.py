@@ -6,18 +6,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import DIGITS
 
 from fca_edge.accuracy import mixed, sensitivity
+from fca_edge.accuracy.assess import Asked
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
+from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported
+from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.plan import Request
 from fca_edge.export.quantize import Outcome, Recipe, layers, run
 from fca_edge.export.quantize.forms import FLOORS
+from fca_edge.export.source import Wanted
 
 SPOILED = 2
 NOTHING = Predictions(np.zeros(1, np.int32), np.zeros(1, np.int32))
@@ -65,7 +70,8 @@ def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_sound_quantiser_needs_no_layer_in_float(base: Base, few: Data) -> None:
     found = sensitivities(base, few, quiet)
     assert len(found) == 4
-    assert all(loss.snr_db is not None and loss.snr_db > FLOORS["int8"] for loss in found), found
+    assert all(loss.snr_db is None or loss.snr_db > FLOORS["int8"] for loss in found), found
+    assert any(loss.snr_db is not None for loss in found)
     assert [loss.drop_points for loss in found] == [0, 0, 0, 0]
     assert found == sensitivities(base, few, quiet)
 
@@ -117,3 +123,15 @@ def test_nothing_to_quantise(base: Base, few: Data) -> None:
     none = Base(base.facts, base.runtimes, Recipe("int8", keep_float=layers(base.facts.path)))
     with pytest.raises(FcaEdgeError, match="no layer to quantise"):
         sensitivities(none, few, quiet)
+
+
+def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: Path) -> None:
+    wanted = Wanted(None, DIGITS, None, None, None)
+    gate = AccuracyGate(Asked(digits), wanted, 5.0, quiet)
+    request = Request(wanted, tmp_path, ("onnx",), precisions=("int8",))
+    (done,) = run_export(request, quiet, gate, gate.choose)
+    mix = done.manifest["quantization"]["mix"]
+    assert (mix["keep"], mix["images"]) == ((), 60)
+    assert [trial["kept"] for trial in mix["trials"]] == [0]
+    assert done.manifest["accuracy"]["runtimes"][0]["drop_points"] <= 5
+    assert done.manifest["quantization"]["quantised"]

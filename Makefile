@@ -7,7 +7,7 @@ OUT := models/out
 BOARD := tests/harness/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: demo test test-slow test-board test-docker gate lint bench clean setup
+.PHONY: demo train-l1 test test-slow test-board test-docker gate lint bench clean setup
 
 setup: $(VENV)/.done $(OLD)/.done
 
@@ -28,6 +28,14 @@ demo: setup
 	$(BIN)/python bench/digits_accuracy.py --out $(OUT) --images $(OUT)/digits-images/test
 	$(BIN)/fca-edge bench $(OUT)/digits-fp32.onnx $(OUT)/digits-fp32.tflite \
 	    --suite quick --threads 2 --out $(OUT)/suite
+
+# Weights of real width, to judge int8 on: an FcaFormer-L1 at 64 px on the digits, 25 MB, not
+# committed. About nine minutes of one core; one thread, so that sums have one order.
+train-l1: setup
+	$(BIN)/python models/digits/split.py $(OUT)/digits-images
+	OMP_NUM_THREADS=1 $(BIN)/python models/digits/train.py $(OUT)/digits-images \
+	    --variant l1 --img-size 64 --epochs 12 --batch 32 --peak-rate 1e-3 --layer-scale 0.1 \
+	    --out $(OUT)/l1-digits.safetensors
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

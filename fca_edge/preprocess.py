@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,10 +12,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fca_edge.errors import FcaEdgeError
 
+# What Pillow raises on damaged files, by format and place of the damage.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -52,7 +66,7 @@ def load(path: Path, how: Preprocessing) -> NDArray[np.float32]:
     try:
         with Image.open(path) as image:
             rgb = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise FcaEdgeError(
             f"{path}: not a readable image ({error}); remove or replace it."
         ) from None
@@ -81,7 +95,10 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise FcaEdgeError(f"{folder}: no such folder of images.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    # Class folders are often links, which rglob does not follow.
+    walked = os.walk(folder, followlinks=True)
+    files = (Path(place, name) for place, _, names in walked for name in names)
+    found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
     if not found:
         raise FcaEdgeError(f"{folder}: no images in it; expected {', '.join(SUFFIXES)}.")
     return found

@@ -1,5 +1,8 @@
 """Networks and images that many tests share; every parameter and buffer is random."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +10,8 @@ from typing import TYPE_CHECKING
 import golden_data
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fca_edge.export.pipeline import Exported, run_export
@@ -45,6 +50,31 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
     out = tmp_path_factory.mktemp("exported")
     request = Request(wanted, out, profiles=("modern", "tflite-2.14"))
     return run_export(request, lambda text: None)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of each digit, of the test split."""
+    folder = tmp_path_factory.mktemp("digits")
+    subprocess.run([sys.executable, str(ROOT / "models/digits/split.py"), str(folder)], check=True)
+    for kind in (folder / "test").iterdir():
+        for path in sorted(kind.iterdir())[6:]:
+            path.unlink()
+    shutil.rmtree(folder / "train")
+    return folder / "test"
+
+
+@pytest.fixture(scope="session")
+def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits checkpoint with the head's rows of 3 and 8 exchanged."""
+    path = tmp_path_factory.mktemp("swapped") / "swapped.safetensors"
+    state = load_file(DIGITS)
+    order = [0, 1, 2, 8, 4, 5, 6, 7, 3, 9]
+    for name in ("head.weight", "head.bias"):
+        state[name] = state[name][order].contiguous()
+    with safe_open(DIGITS, "np") as file:
+        save_file(state, path, file.metadata())
+    return path
 
 
 @pytest.fixture

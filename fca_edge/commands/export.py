@@ -22,11 +22,14 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.errors import UsageError
+from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.accuracy.gate import AccuracyGate
+    from fca_edge.export.pipeline import Exported, Report
+    from fca_edge.export.plan import Request
 
 DEFAULT_OUT = Path("models/out")
 
@@ -42,7 +45,36 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
 )
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    "precisions",
+    type=Listed(*PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="fp16 halves the file, int8 quarters it; int8-static needs --calibration.",
+)
+@click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="How many of them, drawn by --seed.",
+)
+@click.option(
+    "--calibration-ranges",
+    "ranges",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How a range is found; other than minmax for ONNX.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+)
 @click.option(
     "--profile",
     "profiles",
@@ -86,6 +118,22 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of random weights and of noise."
 )
+@click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Of top-1 on --data that a file may lose against the checkpoint.",
+)
+@click.option(
+    "--mixed",
+    is_flag=True,
+    help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many of --data.")
+@click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
 @force_option
 @json_option
@@ -101,15 +149,25 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
       fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
+      fca-edge export --variant l1 --precision fp32,fp16,int8
+      fca-edge export --variant l1 --precision int8-static --calibration photos/
+      fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
+      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
     """
     claim_json(json_file, force)
     with steps() as report:
         report("importing torch")
         from fca_edge.export.pipeline import run_export
 
-        exported = run_export(request_of(options, force), report)
+        request = request_of(options, force)
+        gate = gate_of(options, request, report)
+        choose = gate.choose if gate and options["mixed"] else None
+        exported = run_export(request, report, gate, choose)
+    for text in gate.warnings if gate else ():
+        ERR.print(f"[yellow]warning:[/] {text}")
     if not put_json([item.manifest for item in exported], json_file, force):
         OUT.print(table_of(exported))
+        print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
     if not told["trained"]:
@@ -125,7 +183,15 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
             ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
 
 
-def request_of(options: dict[str, Any], force: bool) -> Any:
+def print_hints(exported: list[Exported]) -> None:
+    """Say what each precision is good for."""
+    for item in exported:
+        made = item.manifest["quantization"]
+        if made is not None:
+            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
+
+
+def request_of(options: dict[str, Any], force: bool) -> Request:
     """Build the export's request from the command line."""
     from fca_edge.export.plan import Request
     from fca_edge.export.source import Wanted
@@ -151,14 +217,40 @@ def request_of(options: dict[str, Any], force: bool) -> Any:
         options["checks"],
         options["drop_tolerance"],
         force,
+        options["precisions"],
+        options["calibration"],
+        options["calibration_images"],
+        options["ranges"],
+        tuple(options["keep_float"]),
     )
+
+
+def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
+    """Make the accuracy gate of an export, where there are labelled images for it.
+
+    Raises:
+        UsageError: random weights, or options of the gate without images.
+    """
+    if options["data"] is None:
+        if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
+            raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
+        return None
+    if request.wanted.checkpoint is None:
+        raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+    from fca_edge.accuracy.assess import Asked
+    from fca_edge.accuracy.gate import AccuracyGate
+    from fca_edge.export.plan import check
+
+    check(request)  # what is refused anyway is refused before the checkpoint is run
+    asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
+    return AccuracyGate(asked, request.wanted, options["max_drop"], report)
 
 
 def table_of(exported: list[Exported]) -> Table:
     """One row a file and runtime."""
-    made = table(
-        "file", "MB", "operators", "runtime", "SNR dB", "max abs", "top-1 same", "partitions"
-    )
+    judged = ("top-1 %", "drop") if "accuracy" in exported[0].manifest else ()
+    columns = ("operators", "runtime", "SNR dB", "max abs", "top-1 same", "partitions")
+    made = table("file", "MB", *columns, *judged)
     for item in exported:
         size = f"{item.manifest['bytes'] / 1e6:.1f}"
         operators = str(sum(item.manifest["operators"].values()))
@@ -172,6 +264,15 @@ def table_of(exported: list[Exported]) -> Table:
                 f"{found['max_abs']:.2g}",
                 f"{100 * found['top1_agreement']:.0f} %",
                 partitions,
+                *accuracy_cells(item, f"{found['runtime']} {found['version']}"),
             )
             head = ["", "", ""]
     return made
+
+
+def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
+    """Top-1 and drop of a file on a runtime, where its export had labelled images."""
+    for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
+        if found["runtime"] == runtime:
+            return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
+    return ()

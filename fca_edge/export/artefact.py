@@ -41,6 +41,7 @@ def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
         "labels": json.dumps(source.labels),
         "input_layout": output.layout,
         "profile": output.profile_name,
+        "precision": output.precision,
         "passes": json.dumps(passes),
         "tool": f"fca_edge {__version__}",
     }
@@ -90,15 +91,26 @@ def prove(
             parity, events = measure(path, name, inputs, prepared.reference, together=together)
             short = shortfall(parity, output.floor_db)
             if short:
-                layer = first_diverging_layer(program, output, path, prepared.images[:1], name)
                 raise NotEquivalentError(
-                    f"{output.file} is refused: {short}; first diverging layer: {layer}."
+                    f"{output.file} is refused: {short};"
+                    f" {blame(program, output, path, prepared, name)}."
                 )
             parities.append(parity)
         if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
             raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
         check_delegation(output, name, events["loaded"])
     return parities
+
+
+def blame(
+    program: ExportedProgram, output: Output, path: Path, prepared: Prepared, runtime: str
+) -> str:
+    """Say where a refused file goes wrong: in smaller precisions every layer is a little off."""
+    if output.precision != "fp32":
+        return "keep layers in float (--keep-float) or leave this precision out"
+    image = prepared.images[:1]
+    found = first_diverging_layer(program, output, path, image, runtime)
+    return f"first diverging layer: {found}"
 
 
 def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
@@ -137,6 +149,7 @@ def manifest(
     path: Path,
     counts: dict[str, int],
     parities: list[Parity],
+    quantization: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe an artefact: identity, source, forms, passes, cost by its graph, and proof."""
     found = footprint(path)
@@ -148,7 +161,8 @@ def manifest(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tool": f"fca_edge {__version__}",
         "torch": torch.__version__,
-        "precision": "fp32",
+        "precision": output.precision,
+        "quantization": quantization,
         "trained": prepared.source.trained,
         "source": asdict(prepared.source),
         "profile": output.profile_name,

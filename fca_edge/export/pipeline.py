@@ -12,11 +12,15 @@ from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.plan import Output, Request, check
+from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
 from fca_edge.store import move_into, staging, write_json
 
 Report = Callable[[str], None]
+# Sees a staged file and its manifest; raises where it must not be shipped, else returns what
+# the manifest keeps of it under `accuracy`.
+Judge = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,15 @@ class Exported:
     manifest: dict[str, Any]
 
 
-def run_export(request: Request, report: Report) -> list[Exported]:
+def run_export(
+    request: Request, report: Report, judge: Judge | None = None, choose: Choose | None = None
+) -> list[Exported]:
     """Export everything that a request names, or leave the folder as it was.
 
     Args:
         report: called with a short line at each step.
+        judge: has the last word on every file.
+        choose: names layers of 8-bit files that stay in float.
 
     Raises:
         UsageError: options that do not fit together.
@@ -42,7 +50,9 @@ def run_export(request: Request, report: Report) -> list[Exported]:
     with quick_collections(), staging(request.out) as folder:
         report("loading and folding, each pass compared in float64")
         prepared, outputs = prepare(request)
-        manifests = make_all(request, prepared, outputs, folder, report)
+        manifests = make_all(request, prepared, outputs, folder, report, choose)
+        if judge is not None:
+            judge_all(judge, manifests, folder)
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
             manifest_path(request.out / output.file).unlink(missing_ok=True)
@@ -52,7 +62,12 @@ def run_export(request: Request, report: Report) -> list[Exported]:
 
 
 def make_all(
-    request: Request, prepared: Prepared, outputs: list[Output], folder: Path, report: Report
+    request: Request,
+    prepared: Prepared,
+    outputs: list[Output],
+    folder: Path,
+    report: Report,
+    choose: Choose | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write and prove every output in the staging folder; returns the manifests by file."""
     manifests = {}
@@ -67,9 +82,22 @@ def make_all(
             metadata = embedded(prepared, output)
             report(f"writing {output.file}")
             counts = write_artefact(request, program, output, metadata, path)
+            made = None
+            if output.precision != "fp32":
+                report(f"quantising {output.file}")
+                counts, made = convert(request, prepared, output, path, choose)
             release()
             report(f"verifying {output.file}")
             parities = prove(request, prepared, program, output, metadata, path)
-            manifests[output.file] = manifest(request, prepared, output, path, counts, parities)
+            manifests[output.file] = manifest(
+                request, prepared, output, path, counts, parities, made
+            )
             write_json(manifest_path(path), manifests[output.file])
     return manifests
+
+
+def judge_all(judge: Judge, manifests: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Let a judge see every staged file; its findings go into the manifests."""
+    for file, told in manifests.items():
+        told["accuracy"] = judge(folder / file, told)
+        write_json(manifest_path(folder / file), told)

@@ -13,9 +13,13 @@ from fca_edge.export.profiles import (
     ONNX_PROFILES,
     PROFILES,
     Forms,
+    Precision,
     Profile,
     profile,
 )
+from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
+from fca_edge.export.quantize.recipe import Ranges, Recipe
+from fca_edge.export.quantize.table import STATIC
 from fca_edge.export.source import Wanted
 from fca_edge.preprocess import find_images
 
@@ -29,6 +33,9 @@ class Request:
         images: folder of real images to verify on; None takes seeded noise.
         checks: number of inputs to verify on.
         drop_tolerance: relative error below which a scale factor is dropped altogether.
+        calibration: folder of images for static quantisation, of which `calibration_images` are
+            drawn by the seed.
+        keep_float: layers that no precision quantises.
     """
 
     wanted: Wanted
@@ -43,6 +50,11 @@ class Request:
     checks: int = 4
     drop_tolerance: float = 1e-10
     force: bool = False
+    precisions: tuple[Precision, ...] = ("fp32",)
+    calibration: Path | None = None
+    calibration_images: int = 128
+    ranges: Ranges = "minmax"
+    keep_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class Output:
     layout: str
     forms: Forms
     onnx_profile: str = "onnx"
+    precision: Precision = "fp32"
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -63,7 +76,9 @@ class Output:
     @property
     def floor_db(self) -> float:
         """Least SNR that verification takes."""
-        return self.profile.snr_floor_db if self.profile else EXACT_SNR_DB
+        if self.profile:
+            return self.profile.snr_floor_db
+        return FLOORS.get(self.precision, EXACT_SNR_DB)
 
     @property
     def profile_name(self) -> str:
@@ -96,28 +111,68 @@ def check(request: Request) -> None:
         raise UsageError(f"--profile {', '.join(ONNX_PROFILES)} is ONNX; add --format onnx,tflite.")
     if request.images is not None:
         find_images(request.images)
+    check_calibration(request)
+
+
+def check_calibration(request: Request) -> None:
+    """Refuse static quantisation without images, and images that nothing would look at.
+
+    Raises:
+        UsageError: one without the other, or ranges that a format does not have.
+        FcaEdgeError: no images where some were promised.
+    """
+    if request.calibration is None:
+        if STATIC in request.precisions:
+            raise UsageError(f"--precision {STATIC} needs images; add --calibration DIR.")
+        return
+    if STATIC not in request.precisions:
+        raise UsageError(f"--calibration is for --precision {STATIC}; add it, or leave this out.")
+    if request.ranges != "minmax" and "tflite" in request.formats:
+        raise UsageError(
+            f"--calibration-ranges {request.ranges} is for ONNX only; add --format onnx."
+        )
+    find_images(request.calibration)
+
+
+def recipe_of(request: Request, output: Output) -> Recipe:
+    """Say how an output is made of its fp32 file."""
+    half = output.profile is not None and output.profile.half_arithmetic
+    return Recipe(output.precision, request.keep_float, request.ranges, half)
 
 
 def planned(request: Request, source: Source) -> list[Output]:
     """List the files of a request, those of one traced network side by side."""
-    stem = f"{source.name}-fp32" + ("" if request.fold else "-plain")
+    outputs = [
+        output
+        for precision in request.precisions
+        for output in planned_in(request, source, precision)
+    ]
+    order = list(dict.fromkeys(output.forms for output in outputs))
+    return sorted(outputs, key=lambda output: order.index(output.forms))
+
+
+def planned_in(request: Request, source: Source, precision: Precision) -> list[Output]:
+    """List the files of one precision."""
+    stem = f"{source.name}-{precision}" + ("" if request.fold else "-plain")
     outputs = []
     if "onnx" in request.formats:
         names = [name for name in request.profiles if name in ONNX_PROFILES]
         for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
             suffix = "" if name == "onnx" else f"-{name}"
-            found_forms = forms if request.fold else Forms()
-            outputs.append(Output(f"{stem}{suffix}.onnx", None, "nchw", found_forms, name))
+            found_forms = onnx_forms(forms if request.fold else Forms(), precision, name)
+            file = f"{stem}{suffix}.onnx"
+            outputs.append(Output(file, None, "nchw", found_forms, name, precision))
     if "tflite" in request.formats:
         for name in (n for n in request.profiles if n in PROFILES):
             found = profile(name, request.exact)
             suffix = "" if name == "modern" else f"-{name}"
             if not request.fold:
                 found = unfolded(found)
-            name = f"{stem}{suffix}.tflite"
-            outputs.append(Output(name, found, request.input_layout, found.forms))
-    order = list(dict.fromkeys(output.forms for output in outputs))
-    return sorted(outputs, key=lambda output: order.index(output.forms))
+            found = tflite_profile(found, precision)
+            file = f"{stem}{suffix}.tflite"
+            layout = request.input_layout
+            outputs.append(Output(file, found, layout, found.forms, precision=precision))
+    return outputs
 
 
 def unfolded(found: Profile) -> Profile:

@@ -12,6 +12,8 @@ from typing import Literal
 
 from fca_edge.errors import UsageError, nearest
 
+Precision = Literal["fp32", "fp16", "int8", "int8-static"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-static")
 Gelu = Literal["erf", "tanh"]
 Linear = Literal["fully_connected", "conv_2d"]
 Rate = Literal["rsqrt", "sqrt_div"]
@@ -57,6 +59,7 @@ class Profile:
         difference: how a - b is written where b broadcasts.
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
+        half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Profile:
     difference: Difference
     whole: bool
     snr_floor_db: float
+    half_arithmetic: bool = False
 
     @property
     def forms(self) -> Forms:
@@ -113,6 +117,12 @@ PROFILES: dict[str, Profile] = {
         snr_floor_db=APPROXIMATE_SNR_DB,
     ),
 }
+
+# XNNPACK computes in fp16 on ARMv8.2 cores (a55, a76, ...) when a file allows it.
+HALF_ARITHMETIC = "litert-fp16"
+PROFILES[HALF_ARITHMETIC] = replace(
+    PROFILES["modern"], name=HALF_ARITHMETIC, runtimes=("litert",), half_arithmetic=True
+)
 
 # ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
 ONNX_FORMS = Forms(blocks="channels_first", cross="gather")

@@ -2,12 +2,13 @@
 
     python agent.py < plan.json
 
-Reads one JSON plan from standard input, writes JSON lines to standard output.
+Reads a JSON plan, one line, from standard input, writes JSON lines to standard output.
 It must run under any interpreter that a target has, so it imports nothing of ours.
 
 Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and
 for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outputs": inputs
-(.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch).
+(.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch);
+mode "stream" is "outputs" again and again: each further line of JSON has those fields.
 In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
 asks for the memory of the guest alone, where the process is a user-mode emulator's.
 On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
@@ -329,12 +330,10 @@ def run_outputs(runtime, plan):
         runtime.set(array)
         runtime.invoke()
         rows.append(numpy.array(runtime.output()))
+    found = {"logits": numpy.concatenate(rows)}
     if plan.get("all_tensors"):
-        numpy.savez(
-            plan["outputs"], **{k.replace("/", "|"): v for k, v in runtime.tensors().items()}
-        )
-    else:
-        numpy.savez(plan["outputs"], logits=numpy.concatenate(rows))
+        found = {k.replace("/", "|"): v for k, v in runtime.tensors().items()}
+    numpy.savez(plan["outputs"], **found)
 
 
 def run_samples(runtime, plan, board):
@@ -369,7 +368,7 @@ def count(runtime, iterations):
 
 
 def main():
-    plan = json.load(sys.stdin)
+    plan = json.loads(sys.stdin.readline())
     # Before the runtime is imported: its threads inherit the cores.
     board = Board(plan)
     board.wait(plan)
@@ -388,8 +387,10 @@ def main():
     start = time.perf_counter_ns()
     facts = runtime.load(plan)
     say("loaded", load_ns=time.perf_counter_ns() - start, **facts, **meter.read())
-    if plan["mode"] == "outputs":
-        run_outputs(runtime, plan)
+    if plan["mode"] in ("outputs", "stream"):
+        for line in sys.stdin if plan["mode"] == "stream" else ("{}",):
+            run_outputs(runtime, {**plan, **json.loads(line)})
+            say("answer")
     else:
         run_samples(runtime, plan, board)
     say("done", **meter.read())

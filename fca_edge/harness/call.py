@@ -36,9 +36,13 @@ def call_agent(
     Raises:
         AgentError: it crashed, was killed or took too long; says with what.
     """
-    # The parent's thread settings must not reach the process that is measured.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "PYTHON"))}
-    return call_command([str(python), "-E", str(AGENT)], environment, plan, timeout_seconds)
+    return call_command([str(python), "-E", str(AGENT)], environment_of(), plan, timeout_seconds)
+
+
+def environment_of() -> dict[str, str]:
+    """Return this process's environment without what would change the one that is measured."""
+    # The parent's thread settings must not reach it.
+    return {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "PYTHON"))}
 
 
 def call_command(

@@ -219,7 +219,19 @@ def test_variants_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["export", "bench", "compare", "verify", "models", "targets", "completion"]
+    "command",
+    [
+        "export",
+        "bench",
+        "compare",
+        "verify",
+        "eval",
+        "sensitivity",
+        "bundle",
+        "models",
+        "targets",
+        "completion",
+    ],
 )
 def test_help_has_examples(command: str) -> None:
     done = fca_edge(command, "--help")

@@ -1,0 +1,144 @@
+"""Labelled images of an ImageFolder tree, read block by block while others are worked on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fca_edge.accuracy.classes import class_indices
+from fca_edge.errors import FcaEdgeError
+from fca_edge.preprocess import Preprocessing, find_images, load
+
+# Images in memory at a time are twice as many: one block is read while another is run.
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images with their classes, in a stable order.
+
+    Attributes:
+        labels: of the classes; None where there are none.
+        found: number of images in the folder, of which `paths` may be a sample.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    classes: NDArray[np.int64]
+    labels: tuple[str, ...] | None
+    num_classes: int
+    found: int
+
+    def label(self, number: int) -> str:
+        """Return the name of a class."""
+        return self.labels[number] if self.labels else str(number)
+
+    def at(self, places: Sequence[int]) -> Data:
+        """Return the data with the images at some places alone."""
+        paths = tuple(self.paths[place] for place in places)
+        return replace(self, paths=paths, classes=self.classes[list(places)])
+
+    def without(self, paths: Sequence[Path]) -> Data:
+        """Return the data without some images."""
+        gone = set(paths)
+        return self.at([n for n, path in enumerate(self.paths) if path not in gone])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Images that were read together.
+
+    Attributes:
+        places: their positions in `Data.paths`.
+        images: (n, 3, H, W) float32 for each way of preprocessing.
+        corrupt: images that could not be read.
+    """
+
+    places: list[int]
+    images: dict[Preprocessing, NDArray[np.float32]]
+    corrupt: list[Path]
+
+
+def read_tree(
+    folder: Path,
+    labels: Sequence[str] | None,
+    num_classes: int,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Data:
+    """List the images of a tree with one folder a class, or a seeded sample of them.
+
+    Raises:
+        FcaEdgeError: no such folder, no images, no class folders, or folders that are no class.
+    """
+    paths = find_images(folder)
+    flat = [path for path in paths if path.parent == folder]
+    if flat:
+        raise FcaEdgeError(
+            f"{flat[0]}: lies in no class folder; move it to {folder}/CLASS/{flat[0].name}."
+        )
+    names = sorted({class_of(folder, path) for path in paths})
+    indices = class_indices(folder, names, labels, num_classes)
+    found = len(paths)
+    if limit is not None and limit < found:
+        paths = sorted(random.Random(seed).sample(paths, limit))
+    classes = np.array([indices[class_of(folder, path)] for path in paths], np.int64)
+    named = None if labels is None else tuple(labels)
+    return Data(folder, tuple(paths), classes, named, num_classes, found)
+
+
+def sampled(data: Data, number: int, seed: int) -> Data:
+    """Take a seeded sample of the images."""
+    if number >= len(data.paths):
+        return data
+    return data.at(sorted(random.Random(seed).sample(range(len(data.paths)), number)))
+
+
+def class_of(folder: Path, path: Path) -> str:
+    """Return the name of the class folder that an image lies in."""
+    return path.relative_to(folder).parts[0]
+
+
+def blocks(
+    data: Data, ways: Sequence[Preprocessing], skip_corrupt: bool = False
+) -> Iterator[Block]:
+    """Read all images in blocks; the next block is read while the caller has one.
+
+    Raises:
+        FcaEdgeError: an image that cannot be read, unless those are to be skipped.
+    """
+    wanted = tuple(dict.fromkeys(ways))
+    numbers = range(len(data.paths))
+    parts = [numbers[at : at + BLOCK] for at in range(0, len(numbers), BLOCK)]
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Any = None
+        for part in (*parts, None):
+            ready = waiting
+            waiting = pool.submit(read, data, part, wanted, skip_corrupt) if part else None
+            if ready is not None:
+                yield ready.result()
+
+
+def read(data: Data, part: range, ways: Sequence[Preprocessing], skip_corrupt: bool) -> Block:
+    """Read one block."""
+    places, corrupt = [], []
+    rows: dict[Preprocessing, list[NDArray[np.float32]]] = {how: [] for how in ways}
+    for place in part:
+        try:
+            arrays = [load(data.paths[place], how) for how in ways]
+        except FcaEdgeError as error:
+            if not skip_corrupt:
+                raise FcaEdgeError(f"{error} Or leave such images out: --skip-corrupt.") from None
+            corrupt.append(data.paths[place])
+            continue
+        places.append(place)
+        for how, array in zip(ways, arrays):
+            rows[how].append(array)
+    return Block(places, {how: np.stack(arrays) for how, arrays in rows.items() if arrays}, corrupt)

@@ -1,0 +1,101 @@
+"""Accuracy with its interval, agreement and confusions, from predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from fca_edge.accuracy.data import Data
+from fca_edge.accuracy.evaluate import SKIPPED, Predictions
+
+CONFIDENCE = 0.95
+SHOWN_CONFUSIONS = 10
+# Points of a drop that are due to the division by the number of images.
+ROUNDING = 1e-9
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count of images in per cent, with Wilson's interval at 95 %."""
+
+    count: int
+    percent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often one class was taken for another."""
+
+    true: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What came of one network on all images that could be read.
+
+    Attributes:
+        top5: None with five classes or fewer, where it would mean nothing.
+        agreement: images with the same first class as the reference; None without one.
+        drop_points: top-1 of the reference less that of this, on the same images.
+        lost, gained: images that only the reference, or only this, has right.
+    """
+
+    images: int
+    top1: Share
+    top5: Share | None
+    agreement: Share | None
+    drop_points: float | None
+    lost: int | None
+    gained: int | None
+    confusions: tuple[Confusion, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def share(count: int, total: int) -> Share:
+    """Put a count in per cent, with its interval (Wilson 1927, by SciPy)."""
+    interval = binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
+    return Share(count, 100 * count / total, 100 * interval.low, 100 * interval.high)
+
+
+def figures(data: Data, got: Predictions, reference: Predictions | None = None) -> Figures:
+    """Compute the figures of one network, beside those of a reference on the same images."""
+    kept = got.first != SKIPPED
+    right = got.rank[kept] == 0
+    total = int(kept.sum())
+    top5 = share(int((got.rank[kept] < TOP).sum()), total) if data.num_classes > TOP else None
+    agreement = drop = lost = gained = None
+    if reference is not None:
+        before = reference.rank[kept] == 0
+        agreement = share(int((got.first[kept] == reference.first[kept]).sum()), total)
+        lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
+        drop = 100 * (lost - gained) / total
+    found = confusions(data, got.first[kept], data.classes[kept])
+    return Figures(
+        total, share(int(right.sum()), total), top5, agreement, drop, lost, gained, found
+    )
+
+
+def confusions(
+    data: Data, first: NDArray[np.int32], classes: NDArray[np.int64]
+) -> tuple[Confusion, ...]:
+    """Count pairs of true and predicted class that differ, the most frequent first."""
+    wrong = first != classes
+    counted = Counter(zip(classes[wrong].tolist(), first[wrong].tolist()))
+    order = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Confusion(data.label(true), data.label(predicted), count)
+        for (true, predicted), count in order[:SHOWN_CONFUSIONS]
+    )

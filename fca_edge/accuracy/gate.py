@@ -1,0 +1,146 @@
+"""The accuracy gate of an export: an artefact that is right less often than its checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fca_edge.accuracy.assess import Asked, described, told_reference, warnings_of
+from fca_edge.accuracy.data import sampled
+from fca_edge.accuracy.evaluate import Advance, predict
+from fca_edge.accuracy.figures import ROUNDING, Figures, figures
+from fca_edge.accuracy.runners import ArtefactRunner
+from fca_edge.errors import NotEquivalentError
+from fca_edge.export.facts import Facts, facts_of
+from fca_edge.export.plan import Output
+from fca_edge.export.quantize.recipe import Inputs, Recipe
+from fca_edge.export.source import Wanted
+from fca_edge.harness.runtimes import RUNTIMES, available
+
+Report = Callable[[str], None]
+
+# Of the data, on which each layer is judged.
+LAYER_IMAGES = 64
+
+
+class AccuracyGate:
+    """Judges artefacts by their top-1 on labelled images, on every runtime they were proven on.
+
+    The reference is the checkpoint in torch, in float32 and unfolded: independent of the files,
+    quick in batches, and run only once.
+    """
+
+    def __init__(self, asked: Asked, wanted: Wanted, max_drop: float, report: Report) -> None:
+        """Read the data and run the checkpoint on it.
+
+        Args:
+            max_drop: points of top-1 that an artefact may lose.
+
+        Raises:
+            FcaEdgeError: images or a checkpoint that cannot be used.
+        """
+        from fca_edge.accuracy.torch_run import TorchRunner
+
+        self.asked, self.max_drop, self.report = asked, max_drop, report
+        report("loading the checkpoint for its accuracy")
+        runner = TorchRunner(wanted)
+        self.data = asked.read(runner.source.labels, runner.source.num_classes)
+        advance = telling(report, f"accuracy of {runner.name}", len(self.data.paths))
+        (self.reference,), self.skipped = predict([runner], self.data, advance, asked.skip_corrupt)
+        self.how = runner.how
+        self.told_reference = told_reference(runner, self.data, self.reference)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the verdict weak."""
+        images = len(self.data.paths) - len(self.skipped)
+        found = warnings_of(self.data)
+        if 100 / images > self.max_drop:
+            found.append(
+                f"{images} images: one of them is {100 / images:.1f} points, more than --max-drop"
+                f" {self.max_drop:g}; give more images."
+            )
+        return found
+
+    def __call__(self, path: Path, told: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate an artefact; returns the manifest's `accuracy` block.
+
+        Raises:
+            NotEquivalentError: it loses more than it may on a runtime.
+        """
+        facts = facts_of(path, told)
+        found = self.measure(facts)
+        for runtime, figure in found:
+            self.judge(facts, runtime, figure)
+        return {
+            **described(self.asked, self.data, self.skipped),
+            "max_drop_points": self.max_drop,
+            "reference": self.told_reference,
+            "runtimes": [{"runtime": name, **figure.to_dict()} for name, figure in found],
+        }
+
+    def choose(
+        self, base: Path, output: Output, recipe: Recipe, inputs: Inputs | None
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Find the fewest layers of an 8-bit file that must stay in float.
+
+        Raises:
+            NotEquivalentError: not accurate enough with every layer in float.
+        """
+        from fca_edge.accuracy.mixed import Mix, Trial, drop_of, search
+        from fca_edge.accuracy.sensitivity import Base, sensitivities
+
+        own, *others = output.runtimes
+        runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
+        data = self.data
+        facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
+        wanted = Base(facts, runtimes, recipe, inputs)
+        self.report(f"accuracy of {output.file} with no layer in float")
+        drop = drop_of(wanted, (), data, self.reference)
+        if drop <= self.max_drop + ROUNDING:
+            # Judging each layer takes minutes, and none has to be kept.
+            told = Mix(self.max_drop, (), (), (Trial(0, drop),)).to_dict()
+            return (), {**told, "images": len(data.paths), "images_for_layers": 0}
+        few = sampled(data.without(self.skipped), LAYER_IMAGES, self.asked.seed)
+        losses = sensitivities(wanted, few, self.report)
+        mix = search(wanted, losses, data, self.reference, self.max_drop, self.report)
+        told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
+        return mix.keep, told
+
+    def measure(self, facts: Facts) -> list[tuple[str, Figures]]:
+        """Run an artefact on each of its runtimes."""
+        with ExitStack() as stack:
+            runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in facts.proven]
+            advance = telling(self.report, f"accuracy of {facts.path.name}", len(self.data.paths))
+            found, _ = predict(runners, self.data, advance, self.asked.skip_corrupt)
+        names = [f"{runner.runtime} {runner.version}" for runner in runners]
+        return [(n, figures(self.data, got, self.reference)) for n, got in zip(names, found)]
+
+    def judge(self, facts: Facts, runtime: str, found: Figures) -> None:
+        """Refuse a drop that is larger than allowed."""
+        assert found.drop_points is not None
+        # Written so that NaN fails.
+        if not found.drop_points <= self.max_drop + ROUNDING:
+            before = found.top1.percent + found.drop_points
+            raise NotEquivalentError(
+                f"{facts.path.name} is refused: top-1 on {runtime} is {found.top1.percent:.2f} %,"
+                f" {found.drop_points:.2f} points below the checkpoint's {before:.2f} %, and"
+                f" --max-drop is {self.max_drop:g} ({found.lost} of {found.images} images lost,"
+                f" {found.gained} gained)."
+            )
+
+
+def telling(report: Report, what: str, total: int) -> Advance:
+    """Tell a one-line report how many images are done, and the time that is left."""
+    begun, done = time.monotonic(), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        left = (time.monotonic() - begun) / done * (total - done)
+        report(f"{what}: {done} of {total} images, {left:.0f} s left")
+
+    return advance

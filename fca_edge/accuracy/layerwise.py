@@ -1,0 +1,61 @@
+"""The report of `fca-edge sensitivity`: losses by layer, and the choice that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fca_edge.accuracy.assess import runtime_of
+from fca_edge.accuracy.data import read_tree
+from fca_edge.accuracy.evaluate import predict
+from fca_edge.accuracy.mixed import search
+from fca_edge.accuracy.runners import ArtefactRunner
+from fca_edge.accuracy.sensitivity import Base, sensitivities
+from fca_edge.export.facts import Facts
+from fca_edge.export.quantize import Recipe
+from fca_edge.harness.runtimes import RUNTIMES, available
+
+SCHEMA = "fca_edge.sensitivity/1"
+
+
+def report_of(
+    facts: Facts,
+    folder: Path,
+    precision: Any,
+    max_drop: float,
+    images: int,
+    limit: int | None,
+    seed: int,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """Judge the layers of an fp32 artefact on a sample, then search on more images.
+
+    Raises:
+        FcaEdgeError: images that cannot be used, or nothing to quantise.
+        NotEquivalentError: no choice of layers is accurate enough.
+    """
+    own = runtime_of(facts, None)
+    runtimes = tuple(
+        dict.fromkeys([own, *(name for name in facts.proven if available(RUNTIMES[name]))])
+    )
+    base = Base(facts, runtimes, Recipe(precision))
+    few = read_tree(folder, facts.labels, facts.num_classes, images, seed)
+    losses = sensitivities(base, few, report)
+    data = read_tree(folder, facts.labels, facts.num_classes, limit, seed)
+    report(f"accuracy of {facts.path.name}")
+    with ArtefactRunner(facts, own) as runner:
+        (reference,), _ = predict([runner], data, lambda count: None)
+    mix = search(base, losses, data, reference, max_drop, report)
+    return {
+        "schema": SCHEMA,
+        "file": facts.path.name,
+        "sha256": facts.told["sha256"],
+        "precision": precision,
+        "data": str(folder.resolve()),
+        "images": len(data.paths),
+        "images_for_layers": len(few.paths),
+        "seed": seed,
+        "runtimes": list(runtimes),
+        **mix.to_dict(),
+    }

@@ -1,0 +1,105 @@
+"""The fewest layers in float for a wanted accuracy: by sensitivity, with bisection on the count."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fca_edge.accuracy.data import Data
+from fca_edge.accuracy.evaluate import Predictions, predict
+from fca_edge.accuracy.figures import ROUNDING, figures
+from fca_edge.accuracy.runners import ArtefactRunner
+from fca_edge.accuracy.sensitivity import Base, Loss, Report
+from fca_edge.errors import NotEquivalentError
+from fca_edge.export.facts import moved
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of keeping so many layers in float.
+
+    Attributes:
+        drop_points: of top-1 against the reference, on the worst of the runtimes.
+    """
+
+    kept: int
+    drop_points: float
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A choice of layers to keep in float.
+
+    Attributes:
+        layers: all that could be quantised, the most harmful first.
+        keep: those that stay in float.
+        trials: what was tried, in that order.
+    """
+
+    max_drop_points: float
+    layers: tuple[Loss, ...]
+    keep: tuple[str, ...]
+    trials: tuple[Trial, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def search(
+    base: Base,
+    losses: Sequence[Loss],
+    data: Data,
+    reference: Predictions,
+    max_drop: float,
+    report: Report,
+) -> Mix:
+    """Find the least number of layers, of the most harmful, whose keeping is accurate enough.
+
+    Bisection takes for granted that more float is no worse; the last failure has one layer less
+    than the result, and was tried.
+
+    Args:
+        reference: predictions for the same images, of what must not be lost.
+        max_drop: points of top-1.
+
+    Raises:
+        NotEquivalentError: not accurate enough with every layer in float.
+    """
+    trials: list[Trial] = []
+
+    def fits(kept: int) -> bool:
+        report(f"keeping {kept} of {len(losses)} layers in float, on {len(data.paths)} images")
+        drop = drop_of(base, [loss.layer for loss in losses[:kept]], data, reference)
+        trials.append(Trial(kept, drop))
+        return drop <= max_drop + ROUNDING
+
+    if fits(0):
+        return Mix(max_drop, tuple(losses), (), tuple(trials))
+    if not fits(len(losses)):
+        raise NotEquivalentError(
+            f"{base.facts.path.name}: top-1 falls by {trials[-1].drop_points:.2f} points with every"
+            f" layer in float, more than --max-drop {max_drop:g}; the precision is not what fails."
+        )
+    low, high = 0, len(losses)  # low fails, high fits
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    keep = tuple(loss.layer for loss in losses[:high])
+    return Mix(max_drop, tuple(losses), keep, tuple(trials))
+
+
+def drop_of(base: Base, keep: Sequence[str], data: Data, reference: Predictions) -> float:
+    """Make the file that keeps some layers; returns its drop on the worst runtime."""
+    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder, ExitStack() as stack:
+        path = Path(folder) / base.facts.path.name
+        base.make(path, keep)
+        facts = moved(base.facts, path)
+        runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in base.runtimes]
+        found, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
+    drops = [figures(data, got, reference).drop_points for got in found]
+    return max(drop for drop in drops if drop is not None)

@@ -1,0 +1,76 @@
+"""Things that turn images into logits: an artefact on its runtime (the checkpoint: `torch_run`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fca_edge.errors import NotEquivalentError
+from fca_edge.export.facts import Facts
+from fca_edge.harness.call import AgentError
+from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.harness.stream import Stream
+from fca_edge.preprocess import Preprocessing
+from fca_edge.verify import in_layout
+
+
+class Runner(Protocol):
+    """A network that can be run on blocks of images."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages."""
+
+    @property
+    def how(self) -> Preprocessing:
+        """What its input must have gone through."""
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """Run images (n, 3, H, W); returns (n, classes)."""
+
+
+class ArtefactRunner:
+    """An artefact in an agent of its own; a context manager.
+
+    Raises:
+        NotEquivalentError: the runtime cannot load or run the file.
+        TargetUnavailableError: the runtime is not set up.
+    """
+
+    def __init__(self, facts: Facts, runtime: str, threads: int = 1) -> None:
+        self.facts, self.runtime, self.path = facts, runtime, Path(facts.path)
+        self.how = facts.how
+        try:
+            self.stream = Stream(facts.path, RUNTIMES[runtime], threads)
+        except AgentError as error:
+            raise self.refusal(error) from None
+        self.version = str(self.stream.ready["version"])
+        self.name = f"{self.path.name} on {runtime} {self.version}"
+
+    def __enter__(self) -> ArtefactRunner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stream.close()
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """Run images (n, 3, H, W); returns (n, classes)."""
+        try:
+            return self.stream.logits(in_layout(images, self.facts.layout))
+        except AgentError as error:
+            raise self.refusal(error) from None
+
+    def refusal(self, error: AgentError) -> Exception:
+        """Tell a file that a runtime refuses from a process that was killed."""
+        if not error.refused:
+            return error
+        return NotEquivalentError(f"{self.path.name} does not run: {error}")

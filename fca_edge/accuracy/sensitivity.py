@@ -1,0 +1,121 @@
+"""What each layer costs when it alone is quantised."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fca_edge.accuracy.data import Data, blocks
+from fca_edge.accuracy.evaluate import Predictions, ranks
+from fca_edge.accuracy.figures import figures
+from fca_edge.errors import FcaEdgeError
+from fca_edge.export.facts import Facts
+from fca_edge.export.quantize import Recipe, run
+from fca_edge.export.quantize.recipe import Inputs
+from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.harness.stats import snr_db
+from fca_edge.harness.stream import Stream
+from fca_edge.verify import in_layout
+
+Array = NDArray[Any]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Base:
+    """An fp32 file that is to be quantised, and how.
+
+    Attributes:
+        facts: of the file; its manifest need not be complete yet.
+        runtimes: where the quantised file must be right, its own first.
+        recipe: without layers that are kept; those are what is looked for.
+        inputs: of calibration, for static recipes.
+    """
+
+    facts: Facts
+    runtimes: tuple[str, ...]
+    recipe: Recipe
+    inputs: Inputs | None = None
+
+    def make(self, path: Path, keep: Sequence[str]) -> tuple[str, ...]:
+        """Write the file that keeps layers in float; returns the layers that it quantises."""
+        kept = tuple(dict.fromkeys([*self.recipe.keep_float, *keep]))
+        return run(
+            self.facts.path, path, replace(self.recipe, keep_float=kept), self.inputs
+        ).quantised
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What quantising one layer does to the logits.
+
+    Attributes:
+        snr_db: of the logits against those with no layer quantised; None where they are equal.
+        agreement_percent: images with the same first class.
+        drop_points: of top-1.
+    """
+
+    layer: str
+    snr_db: float | None
+    agreement_percent: float
+    drop_points: float
+
+
+def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
+    """Quantise one layer at a time; returns them, the most harmful first.
+
+    The reference has no layer quantised, but all else stored as the recipe stores it, so that
+    a figure is the layer's own. All images are held in memory: give a sample.
+
+    Raises:
+        FcaEdgeError: nothing to quantise, or images that cannot be used.
+    """
+    images = np.concatenate(
+        [block.images[base.facts.how] for block in blocks(data, [base.facts.how])]
+    )
+    given = in_layout(images, base.facts.layout)
+    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
+        path = Path(folder) / base.facts.path.name
+        layers = base.make(path, ())
+        if not layers:
+            raise FcaEdgeError(f"{base.facts.path.name}: no layer to quantise in it.")
+        base.make(path, layers)
+        reference = run_once(path, base.runtimes[0], given)
+        found = []
+        for number, layer in enumerate(layers):
+            report(f"layer {number + 1} of {len(layers)}: {layer}")
+            base.make(path, [other for other in layers if other != layer])
+            found.append(loss(layer, data, run_once(path, base.runtimes[0], given), reference))
+    return sorted(found, key=lambda one: np.inf if one.snr_db is None else one.snr_db)
+
+
+def run_once(path: Path, runtime: str, given: Array) -> Array:
+    """Run all inputs through a file."""
+    with Stream(path, RUNTIMES[runtime]) as stream:
+        return stream.logits(given)
+
+
+def loss(layer: str, data: Data, got: Array, reference: Array) -> Loss:
+    """Compare logits (images, classes)."""
+    if not np.isfinite(got).all():
+        # Nothing is worse, and SNR would be no number.
+        return Loss(layer, float("-inf"), 0.0, 100.0)
+    found = figures(data, said(got, data), said(reference, data))
+    assert found.agreement is not None and found.drop_points is not None
+    ratio = snr_db(reference, got)
+    return Loss(
+        layer, ratio if np.isfinite(ratio) else None, found.agreement.percent, found.drop_points
+    )
+
+
+def said(logits: Array, data: Data) -> Predictions:
+    """Turn logits of all images into predictions."""
+    return Predictions(
+        logits.argmax(1).astype(np.int32), ranks(logits, data.classes).astype(np.int32)
+    )

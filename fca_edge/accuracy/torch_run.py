@@ -1,0 +1,42 @@
+"""The checkpoint itself, in float32 and unfolded. The one file of this room that needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fca_edge.export.source import Wanted, load_source
+from fca_edge.preprocess import Preprocessing
+
+
+class TorchRunner:
+    """The network of a checkpoint as it was trained.
+
+    Raises:
+        FcaEdgeError: an unusable checkpoint.
+        UsageError: sizes that disagree, or no variant.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        network, self.source = load_source(wanted)
+        self.network = network.float()
+        self.how = Preprocessing.from_dict(self.source.preprocessing)
+        self.name = f"{self.source.checkpoint or self.source.chosen} in torch"
+        self.version = torch.__version__
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """Run images (n, 3, H, W) as one batch; returns (n, classes)."""
+        with torch.inference_mode():
+            found: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
+        return found
+
+
+def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> TorchRunner:
+    """Load the checkpoint of an artefact, with the sizes that its manifest tells."""
+    source = told["source"]
+    chosen = weights or source["weights"]
+    return TorchRunner(Wanted(source["variant"], checkpoint, chosen, source["img_size"], None))

@@ -1,0 +1,146 @@
+"""Put an artefact into a folder of its own, with all that running it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.facts import Facts
+from fca_edge.export.manifest import manifest_path
+from fca_edge.store import read_json, sha256_of, staging, write_json
+
+BOARD = Path(__file__).with_name("board")
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What a runtime is called where it is installed, imported and, in ONNX Runtime, chosen."""
+
+    package: str
+    module: str
+    provider: str = "CPUExecutionProvider"
+
+
+RUNTIMES: dict[str, Installed] = {
+    "onnxruntime": Installed("onnxruntime", "onnxruntime"),
+    "onnxruntime-xnnpack": Installed(
+        "onnxruntime (Debian's python3-onnxruntime)", "onnxruntime", "XnnpackExecutionProvider"
+    ),
+    "litert": Installed("ai-edge-litert", "ai_edge_litert.interpreter"),
+    "tflite-2.14": Installed("tflite-runtime==2.14.0 'numpy<2'", "tflite_runtime.interpreter"),
+}
+LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
+
+
+def write_bundle(
+    facts: Facts, out: Path, threads: int | None = None, force: bool = False
+) -> list[Path]:
+    """Write the bundle of an artefact; returns its files, or leaves the folder as it was.
+
+    Raises:
+        FcaEdgeError: the folder is there already, or cannot be written.
+        UsageError: the artefact lies in that folder.
+    """
+    refuse(facts, out, force)
+    with staging(out.parent) as place:
+        staged = place / out.name
+        staged.mkdir()
+        fill(staged, facts, threads)
+        if out.exists():
+            out.rename(place / "before")
+        os.replace(staged, out)
+    return sorted(out.iterdir())
+
+
+def refuse(facts: Facts, out: Path, force: bool) -> None:
+    """Refuse to replace anything but an older bundle, and that only when told to."""
+    if not out.exists():
+        return
+    if out.resolve() in facts.path.resolve().parents:
+        raise UsageError(f"{out}: the artefact lies in it; choose a folder of its own for --out.")
+    if not out.is_dir() or (any(out.iterdir()) and not (out / SUMS).is_file()):
+        raise FcaEdgeError(f"{out}: holds something that is no bundle; choose another --out.")
+    if any(out.iterdir()) and not force:
+        raise FcaEdgeError(
+            f"{out}: exists already; overwrite with --force or choose another place."
+        )
+
+
+def fill(folder: Path, facts: Facts, threads: int | None) -> None:
+    """Write all files of a bundle, the checksums last."""
+    shutil.copyfile(facts.path, folder / facts.path.name)
+    shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
+    shutil.copyfile(BOARD / "run.py", folder / "run.py")
+    shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
+    write_json(folder / "preprocessing.json", preprocessing_of(facts))
+    write_json(folder / "runtime.json", settings_of(facts, threads))
+    labels = labels_of(facts)
+    (folder / "labels.json").write_text(json.dumps(labels, indent=1) + "\n")
+    lines = [" ".join(label.split()) for label in labels]
+    (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(readme(facts))
+    sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / SUMS).write_text("".join(sums))
+
+
+def preprocessing_of(facts: Facts) -> dict[str, Any]:
+    """Say what an image goes through: as `fca_edge.preprocess` does, then in which layout."""
+    return {**facts.how.to_dict(), "input_layout": facts.layout}
+
+
+def settings_of(facts: Facts, threads: int | None) -> dict[str, Any]:
+    """Say how the model is loaded: on the runtimes that it was proven on, its own first.
+
+    A file `NAME.runtime.json` beside the artefact adds to that, or replaces it: `threads`,
+    `session_config` and `session_options` of ONNX Runtime.
+
+    Args:
+        threads: None takes what that file says, else 1.
+
+    Raises:
+        FcaEdgeError: that file is no JSON object.
+    """
+    proven = [RUNTIMES[name] for name in facts.proven if name in RUNTIMES]
+    # The profile names the runtime that the file is for, which may not be had where it was made.
+    own = RUNTIMES.get(facts.told["profile"])
+    found = list(dict.fromkeys([own, *proven] if own else proven))
+    beside = facts.path.with_name(facts.path.name + ".runtime.json")
+    more = read_json(beside) if beside.is_file() else {}
+    if not isinstance(more, dict):
+        raise FcaEdgeError(f"{beside}: not a JSON object of runtime settings.")
+    providers = [runtime.provider for runtime in found if facts.path.suffix == ".onnx"]
+    return {
+        "model": facts.path.name,
+        "packages": [runtime.package for runtime in found],
+        "modules": list(dict.fromkeys(runtime.module for runtime in found)),
+        "providers": providers,
+        "threads": 1,
+        "session_options": {},
+        "session_config": {},
+        **more,
+        **({} if threads is None else {"threads": threads}),
+    }
+
+
+def labels_of(facts: Facts) -> list[str]:
+    """Name the classes; by number where the checkpoint has no names."""
+    return list(facts.labels or (f"class {number}" for number in range(facts.num_classes)))
+
+
+def readme(facts: Facts) -> str:
+    """Say in three lines what the folder is and how it is used."""
+    source = facts.told["source"]
+    runtimes = settings_of(facts, None)["packages"]
+    return (
+        f"{facts.path.name}: {source['variant']}, {source['img_size']} px, {facts.num_classes}"
+        f" classes, {facts.told['precision']}; made by {facts.told['tool']}.\n"
+        f"Install: `pip install pillow {runtimes[0]}`"
+        + "".join(f" (or {other})" for other in runtimes[1:])
+        + ".\nCheck: `sha256sum -c SHA256SUMS`. Run: `python run.py image.jpg`.\n"
+    )

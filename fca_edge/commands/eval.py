@@ -1,0 +1,169 @@
+"""`fca-edge eval`: accuracy of artefacts on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fca_edge.commands.shared import (
+    ERR,
+    FILE,
+    FOLDER,
+    OUT,
+    claim_json,
+    force_option,
+    json_option,
+    put_json,
+    table,
+)
+from fca_edge.errors import UsageError
+from fca_edge.harness.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from fca_edge.accuracy.assess import Begin
+    from fca_edge.accuracy.evaluate import Advance
+    from fca_edge.accuracy.torch_run import TorchRunner
+    from fca_edge.export.facts import Facts
+
+SHOWN = 3
+
+
+@click.command()
+@click.argument("artefacts", nargs=-1, required=True, type=FILE)
+@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder a class.")
+@click.option(
+    "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
+)
+@click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
+@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option("--against", type=FILE, help="Compare with another artefact instead.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Instead of each file's own.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
+@force_option
+@json_option
+def command(
+    artefacts: tuple[Path, ...],
+    data: Path,
+    labels: Path | None,
+    checkpoint: Path | None,
+    weights: str | None,
+    against: Path | None,
+    limit: int | None,
+    seed: int,
+    runtime: str | None,
+    threads: int,
+    skip_corrupt: bool,
+    force: bool,
+    json_file: Path | None,
+) -> None:
+    """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
+
+    DATA has one folder a class, named as the labels in the artefact, or by number. Each
+    artefact is loaded once on its own runtime, and all see the same images; memory does not
+    grow with their number. With --checkpoint or --against: how often both say the same.
+
+    \b
+    Examples:
+      fca-edge eval models/out/digits-fp32.tflite --data digits/test
+      fca-edge eval a.onnx b.tflite --data val/ --labels names.txt --limit 5000
+      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json accuracy.json
+      fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
+    """
+    from fca_edge.accuracy.assess import Asked, assess, runtime_of
+    from fca_edge.export.facts import read_facts
+
+    claim_json(json_file, force)
+    if checkpoint is not None and against is not None:
+        raise UsageError("--checkpoint and --against: give one of them.")
+    all_facts = [read_facts(path) for path in artefacts]
+    runtimes = [runtime_of(facts, runtime) for facts in all_facts]
+    other = None if against is None else read_facts(against)
+    reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
+    asked = Asked(data, labels, limit, seed, skip_corrupt)
+    with images_bar() as begin:
+        report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
+    if not put_json(report, json_file, force):
+        show(report)
+    for text in report["warnings"]:
+        ERR.print(f"[yellow]warning:[/] {text}")
+    if skipped := report["data"]["corrupt"]:
+        ERR.print(
+            f"[yellow]warning:[/] {len(skipped)} corrupt images left out, {skipped[0]} first."
+        )
+
+
+def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
+    """Load a checkpoint; warns where it is not the one that the artefact was made from."""
+    ERR.print("importing torch", style="dim")
+    from fca_edge.accuracy.torch_run import runner_of
+
+    runner = runner_of(facts.told, checkpoint, weights)
+    if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
+        ERR.print(f"[yellow]warning:[/] {checkpoint} is not what {facts.path.name} was made from.")
+    return runner
+
+
+@contextmanager
+def images_bar() -> Iterator[Begin]:
+    """Show how many images are done, and the time that is left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=ERR, transient=True) as progress:
+
+        def begin(total: int) -> Advance:
+            task = progress.add_task("images", total=total)
+            return lambda count: progress.update(task, advance=count)
+
+        yield begin
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print one row a file, the reference first."""
+    compared = report["reference"] is not None
+    extra = ("same class %", "drop points", "lost, gained") if compared else ()
+    made = table("file", "runtime", "images", "top-1 %", "top-5 %", *extra)
+    images = str(report["data"]["images"])
+    if compared:
+        told = report["reference"]
+        made.add_row(told["name"], "", images, spanned(told["top1"]), spanned(told["top5"]))
+    for row in report["results"]:
+        cells = [row["file"], f"{row['runtime']} {row['version']}", str(row["images"])]
+        cells += [spanned(row["top1"]), spanned(row["top5"])]
+        if compared:
+            cells += [spanned(row["agreement"]), f"{row['drop_points']:.2f}"]
+            cells += [f"{row['lost']}, {row['gained']}"]
+        made.add_row(*cells)
+    OUT.print(made)
+    OUT.print("Behind each figure its interval at 95 % (Wilson).", style="dim")
+    for row in report["results"]:
+        found = [f"{c['true']} as {c['predicted']} ({c['count']})" for c in row["confusions"]]
+        if found:
+            OUT.print(f"{row['file']} took {', '.join(found[:SHOWN])}", style="dim", markup=False)
+
+
+def spanned(share: dict[str, Any] | None) -> str:
+    """Write a share with its interval."""
+    if share is None:
+        return ""
+    return f"{share['percent']:.2f} ({share['low']:.1f} to {share['high']:.1f})"

@@ -1,0 +1,29 @@
+"""What a precision is good for, by runtime and core; docs/precision.md has the counts behind it."""
+
+from __future__ import annotations
+
+from fca_edge.export.profiles import Precision
+
+HALF_ARITHMETIC = (
+    "computed in fp16 by XNNPACK on cores with ARMv8.2 arithmetic (a55, a76 and later); elsewhere"
+    " like the file without it"
+)
+HINTS: dict[tuple[Precision, str], str] = {
+    ("fp16", ".tflite"): "half the file; expanded at load, so no faster and little less memory",
+    ("fp16", ".onnx"): "half the file; expanded at load, so neither faster nor less memory",
+    ("int8", ".tflite"): (
+        "smaller, and faster where the core has dot products (a55, a76, x86 VNNI); on a7, a15,"
+        " a53, a72 and x86 without VNNI it saves memory, hardly work"
+    ),
+    ("int8", ".onnx"): (
+        "smaller, and faster where the core has dot products (a55, a76, x86 VNNI), less so without"
+    ),
+    ("int8-static", ".tflite"): "was faster than int8 here, by the run in this manifest",
+    ("int8-static", ".onnx"): "was faster than int8 here, by the run in this manifest",
+}
+
+
+def hint(precision: Precision, suffix: str, half_arithmetic: bool = False) -> str:
+    """Say what a file is good for."""
+    known = HINTS[precision, suffix]
+    return f"{known}; {HALF_ARITHMETIC}" if half_arithmetic else known

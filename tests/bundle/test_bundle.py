@@ -1,0 +1,181 @@
+"""A bundle runs by itself and computes what our own path computes, to the last bit."""
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from fca_edge.bundle.write import write_bundle
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.plan import Request
+from fca_edge.export.source import Wanted
+from fca_edge.harness.runtimes import RUNTIMES, interpreter
+from fca_edge.preprocess import load
+from fca_edge.verify import in_layout, run_artefact
+
+LOGITS = """
+import sys
+import numpy
+sys.path.insert(0, sys.argv[1])
+import model, run
+how, settings = run.told("preprocessing.json"), run.told("runtime.json")
+numpy.save(sys.argv[3], model.load(run.HERE, settings)(run.prepare(sys.argv[2], how)))
+assert "torch" not in sys.modules and "fca_edge" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JPEG that is neither square nor of the network's size, with detail in each channel."""
+    from sklearn.datasets import load_sample_image
+
+    path = tmp_path_factory.mktemp("photo") / "china.jpg"
+    Image.fromarray(load_sample_image("china.jpg")).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def nchw(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A TFLite file whose input is channels first."""
+    out = tmp_path_factory.mktemp("nchw")
+    wanted = Wanted("micro", None, None, None, None)
+    request = Request(wanted, out, ("tflite",), input_layout="nchw")
+    return run_export(request, lambda text: None)[0]
+
+
+def python_of(runtime: str, folder: Path) -> tuple[str, dict[str, str]]:
+    """Interpreter and environment with Pillow: the old runtime's own has none."""
+    python = str(interpreter(RUNTIMES[runtime]))
+    if python == sys.executable:
+        return python, {}
+    pillow = Path(PIL.__file__).parent
+    borrowed = folder / "borrowed"
+    borrowed.mkdir()
+    for name in ("PIL", "pillow.libs"):
+        if (pillow.parent / name).exists():
+            (borrowed / name).symlink_to(pillow.parent / name)
+    return python, {"PYTHONPATH": str(borrowed)}
+
+
+def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None:
+    facts = read_facts(item.path)
+    write_bundle(facts, folder / "bundle")
+    settings = json.loads((folder / "bundle" / "runtime.json").read_text())
+    assert "torch" not in json.dumps(settings)
+    python, environment = python_of(runtime, folder)
+    got = folder / "got.npy"
+    command = [python, "-c", LOGITS, str(folder / "bundle"), str(photo), str(got)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    given = in_layout(load(photo, facts.how)[None], facts.layout)
+    wanted, _ = run_artefact(item.path, runtime, given)
+    assert np.array_equal(np.load(got), wanted["logits"])
+    assert np.ptp(wanted["logits"]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("number", "runtime"),
+    [(0, "onnxruntime"), (1, "litert"), (1, "tflite-2.14"), (2, "tflite-2.14")],
+)
+def test_the_logits_are_ours(
+    exported: list[Exported], number: int, runtime: str, photo: Path, tmp_path: Path
+) -> None:
+    same_logits(exported[number], runtime, photo, tmp_path)
+
+
+def test_the_logits_are_ours_channels_first(nchw: Exported, photo: Path, tmp_path: Path) -> None:
+    assert read_facts(nchw.path).layout == "nchw"
+    same_logits(nchw, "litert", photo, tmp_path)
+
+
+def test_it_runs_from_anywhere_and_prints_five_classes(
+    exported: list[Exported], tmp_path: Path
+) -> None:
+    write_bundle(read_facts(exported[0].path), tmp_path / "b", threads=2)
+    Image.new("L", (30, 20), 255).save(tmp_path / "grey.png")
+    command = [sys.executable, str(tmp_path / "b" / "run.py"), "grey.png"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("grey.png: ") for line in lines)
+    shares = [float(line.split()[1]) for line in lines]
+    assert shares == sorted(shares, reverse=True)
+    assert json.loads((tmp_path / "b" / "runtime.json").read_text())["threads"] == 2
+    none = subprocess.run(command[:2], capture_output=True, text=True, env={})
+    assert none.returncode == 1
+    assert "python run.py image.jpg" in none.stderr
+
+
+def test_checksums_cover_every_file(exported: list[Exported], tmp_path: Path) -> None:
+    files = write_bundle(read_facts(exported[1].path), tmp_path / "b")
+    lines = (tmp_path / "b" / "SHA256SUMS").read_text().splitlines()
+    told = dict(line.split("  ")[::-1] for line in lines)
+    assert set(told) == {path.name for path in files} - {"SHA256SUMS"}
+    for name, digest in told.items():
+        assert hashlib.sha256((tmp_path / "b" / name).read_bytes()).hexdigest() == digest
+    assert (tmp_path / "b" / "labels.txt").read_text().split() == [str(n) for n in range(10)]
+
+
+def test_settings_beside_the_artefact_reach_the_runner(
+    exported: list[Exported], tmp_path: Path, photo: Path
+) -> None:
+    path = tmp_path / exported[0].path.name
+    path.write_bytes(exported[0].path.read_bytes())
+    path.with_name(path.name + ".json").write_text(json.dumps(exported[0].manifest))
+    beside = path.with_name(path.name + ".runtime.json")
+    beside.write_text('{"threads": 2, "session_config": {"session.intra_op.allow_spinning": "0"}}')
+    write_bundle(read_facts(path), tmp_path / "b")
+    settings = json.loads((tmp_path / "b" / "runtime.json").read_text())
+    assert settings["threads"] == 2
+    assert settings["session_config"] == {"session.intra_op.allow_spinning": "0"}
+    command = [sys.executable, str(tmp_path / "b" / "run.py"), str(photo)]
+    assert subprocess.run(command, capture_output=True, env={}).returncode == 0
+    beside.write_text('{"session_options": {"no_such_option": 1}}')
+    write_bundle(read_facts(path), tmp_path / "b", force=True)
+    assert subprocess.run(command, capture_output=True, env={}).returncode != 0
+    beside.write_text("[]")
+    with pytest.raises(FcaEdgeError, match="not a JSON object"):
+        write_bundle(read_facts(path), tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_bad_input(exported: list[Exported], tmp_path: Path) -> None:
+    alone = tmp_path / "alone.tflite"
+    alone.write_bytes(exported[1].path.read_bytes())
+    with pytest.raises(FcaEdgeError, match=r"no manifest alone\.tflite\.json"):
+        read_facts(alone)
+    with pytest.raises(FcaEdgeError, match="no such artefact"):
+        read_facts(tmp_path / "none.onnx")
+    alone.with_name("alone.tflite.json").write_text(json.dumps(exported[0].manifest))
+    with pytest.raises(FcaEdgeError, match="checksum is not the manifest's"):
+        read_facts(alone)
+    facts = read_facts(exported[1].path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("")
+    with pytest.raises(FcaEdgeError, match="no bundle; choose another"):
+        write_bundle(facts, tmp_path / "mine", force=True)
+    write_bundle(facts, tmp_path / "b")
+    with pytest.raises(FcaEdgeError, match="--force"):
+        write_bundle(facts, tmp_path / "b")
+    write_bundle(facts, tmp_path / "b", force=True)
+    with pytest.raises(UsageError, match="the artefact lies in it"):
+        write_bundle(facts, exported[1].path.parent, force=True)
+
+
+def test_the_runner_is_short_and_runs_on_an_old_python() -> None:
+    board = ROOT / "fca_edge" / "bundle" / "board"
+    for path in board.glob("*.py"):
+        tree = ast.parse(path.read_text(), feature_version=(3, 7))
+        assert len(path.read_text().splitlines()) <= 55
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.JoinedStr | ast.AnnAssign)]

@@ -9,7 +9,7 @@ from typing import Any
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output, Request, recipe_of
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize import calibration, onnx_file, table
+from fca_edge.export.quantize import calibration, check, onnx_file, pays, table
 from fca_edge.export.quantize.hints import hint
 from fca_edge.export.tflite import emit
 
@@ -28,12 +28,15 @@ def convert(
     base = path.with_name(f"fp32-of-{path.name}")
     path.rename(base)
     outcome = table.run(base, path, recipe, inputs)
+    check.weights(base, path, outcome)
     before, after = metadata(base), metadata(path)
+    static = output.precision == table.STATIC
+    won = pays.judge(base, path, recipe, output.runtimes[0]) if static else None
     base.unlink()
     if before != after:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
     counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
-    made = {**asdict(outcome), "recipe": asdict(recipe), "calibration": told}
+    made = {**asdict(outcome), "recipe": asdict(recipe), "calibration": told, "pays": won}
     return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}
 
 

@@ -34,7 +34,8 @@ def weights(base: Path, path: Path, outcome: Outcome) -> None:
         off = float((np.abs(steps * scale - exact) / scale).max())
         if not off <= LARGEST_STEPS:
             raise NotEquivalentError(
-                f"{path.name} is refused: a weight of {name} is {off:.2f} steps from its float value."
+                f"{path.name} is refused: a weight of {name} is {off:.2f} steps"
+                " from its float value."
             )
         seen.add(name)
     missing = sorted(set(outcome.quantised) - seen)
@@ -61,7 +62,7 @@ def tflite_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Ar
 def onnx_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Array]]:
     """Yield (layer, float weights, whole steps, step) of 8-bit products, as stored."""
     made = {tensor.name: tensor for tensor in onnx_file.load(path).graph.initializer}
-    for name, node, tensor in onnx_file.weighty(onnx_file.load(base)):
+    for name, _, tensor in onnx_file.weighty(onnx_file.load(base)):
         parts = [made.get(f"{tensor.name}_{part}") for part in ("quantized", "scale", "zero_point")]
         if any(part is None for part in parts):
             continue

@@ -64,9 +64,10 @@ def onnx_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Arra
     made = {tensor.name: tensor for tensor in onnx_file.load(path).graph.initializer}
     for name, _, tensor in onnx_file.weighty(onnx_file.load(base)):
         parts = [made.get(f"{tensor.name}_{part}") for part in ("quantized", "scale", "zero_point")]
-        if any(part is None for part in parts):
+        there = [part for part in parts if part is not None]
+        if len(there) < len(parts):
             continue
-        stored, scale, zero = (numpy_helper.to_array(part).astype(np.float64) for part in parts)
+        stored, scale, zero = (numpy_helper.to_array(part).astype(np.float64) for part in there)
         exact = numpy_helper.to_array(tensor)
         if exact.shape != stored.shape:  # a Gemm that became a MatMul has its weight transposed
             exact = exact.T

@@ -210,7 +210,7 @@ class OnnxRuntime:
     """ONNX Runtime on its CPU provider, behind others that leave to it what they cannot do."""
 
     def __init__(self, *before):
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
 
         self.module, self.version, self.before = onnxruntime, onnxruntime.__version__, before
         onnxruntime.set_default_logger_severity(3)

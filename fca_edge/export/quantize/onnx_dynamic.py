@@ -11,6 +11,8 @@ from pathlib import Path
 from fca_edge.export.quantize import onnx_file, onnx_quiet
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 
+HEAD = "head: 2.2 dB of L1's logits for 0.1 % of its work"
+
 
 def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:
     """Quantise the weights of matrix products; calibration plays no part."""
@@ -18,6 +20,9 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
 
     original = onnx_file.load(path_in)
     chosen, kept = onnx_file.divide(original, recipe)
+    for name in onnx_file.heads(original):
+        if chosen.pop(name, None) is not None:
+            kept[name] = HEAD
     if not chosen:
         # The library takes an empty list of nodes for all of them.
         stored = onnx_file.store_small(original)
@@ -27,7 +32,7 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
         quantize_dynamic(
             path_in,
             path_out,
-            op_types_to_quantize=list(onnx_file.PRODUCTS),
+            op_types_to_quantize=["MatMul"],
             nodes_to_quantize=list(chosen.values()),
             per_channel=True,
             weight_type=QuantType.QUInt8,

@@ -61,6 +61,11 @@ def names(path: Path) -> list[str]:
     return list(dict.fromkeys(name for name, _, _ in weighty(load(path))))
 
 
+def heads(model: Any) -> list[str]:
+    """Names of layers that make the logits, the only Gemm of our files."""
+    return [name for name, node, _ in weighty(model) if node.op_type == "Gemm"]
+
+
 def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
     """Tell layers to quantise with their nodes' names, and layers to keep with the reason."""
     chosen, kept = {}, {}

@@ -25,5 +25,6 @@ def quiet() -> Iterator[None]:
 
 
 def left_of(original: Any, model: Any) -> set[str]:
-    """Names of float initialisers that were there before and still are."""
-    return set(floats(original)) & set(floats(model))
+    """Names of float initialisers that were there before and still are, or are transposed now."""
+    before = set(floats(original))
+    return {name for name in floats(model) if name.removesuffix("_Transposed") in before}

@@ -1,0 +1,279 @@
+"""Smaller precisions: proven files, planted faults, refusals; on the digits network."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DIGITS
+from PIL import Image
+
+from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
+from fca_edge.export import precise, quantize
+from fca_edge.export.manifest import read_manifest
+from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.plan import Request
+from fca_edge.export.quantize import calibration, onnx_file, pays, table
+from fca_edge.export.quantize.recipe import Array, Recipe
+from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
+from fca_edge.export.quantize.tflite_half import HALF_ARITHMETIC
+from fca_edge.export.source import Wanted
+from fca_edge.export.tflite import emit
+from fca_edge.preprocess import Preprocessing
+
+TRAINED = Wanted(None, DIGITS, None, None, None)
+SMALL = ("fp16", "int8")
+
+
+def quiet(text: str) -> None:
+    """Take a progress line and say nothing."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
+    out = tmp_path_factory.mktemp("small")
+    request = Request(TRAINED, out, profiles=("modern", "tflite-2.14"), precisions=SMALL)
+    return {item.path.name: item for item in run_export(request, quiet)}
+
+
+def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
+    ends = (".onnx", ".tflite", "-tflite-2.14.tflite")
+    assert set(small) == {f"digits-{p}{end}" for p in SMALL for end in ends}
+
+
+def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
+    for item in small.values():
+        check = read_manifest(item.path)["verification"]
+        assert check["not_checked_on"] == []
+        for found in check["runtimes"]:
+            assert found["snr_db"] >= check["floor_db"]
+            assert found["top1_agreement"] == 1.0
+
+
+def test_litert_takes_them_whole(small: dict[str, Exported]) -> None:
+    for precision in SMALL:
+        (first, *_) = small[f"digits-{precision}.tflite"].manifest["verification"]["runtimes"]
+        assert (first["runtime"], first["partitions"]) == ("litert", 1)
+
+
+def test_the_manifest_says_what_was_done(small: dict[str, Exported]) -> None:
+    told = small["digits-int8.tflite"].manifest
+    assert told["precision"] == "int8"
+    made = told["quantization"]
+    assert len(made["quantised"]) > 10
+    assert all("fewer than 1000" in reason for reason in made["kept"].values())
+    assert "dot products" in made["hint"]
+
+
+def test_metadata_survives(small: dict[str, Exported]) -> None:
+    for item in small.values():
+        found = precise.metadata(item.path)
+        told = found if isinstance(found, dict) else json.loads(found)
+        assert told["precision"] == item.manifest["precision"]
+        assert told["variant"] == "micro"
+
+
+def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = table.run
+
+    def forgetful(base: Path, path: Path, recipe: Recipe, inputs: object) -> quantize.Outcome:
+        outcome = original(base, path, recipe, None)
+        file = TfliteFile.read(path)
+        file.model.metadata = []
+        file.write(path)
+        return outcome
+
+    monkeypatch.setattr(table, "run", forgetful)
+    with pytest.raises(NotEquivalentError, match="metadata did not survive"):
+        run_export(Request(TRAINED, tmp_path, ("tflite",), precisions=("fp16",)), quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def faulty(change: str) -> object:
+    """Return a `table.run` that spoils one quantised layer afterwards."""
+    original = table.run
+
+    def spoiled(base: Path, path: Path, recipe: Recipe, inputs: object) -> quantize.Outcome:
+        outcome = original(base, path, recipe, None)
+        (spoil_tflite if path.suffix == ".tflite" else spoil_onnx)(path, change)
+        return outcome
+
+    return spoiled
+
+
+def spoil_tflite(path: Path, change: str) -> None:
+    file = TfliteFile.read(path)
+    products = [op for op in file.graph.operators if file.code(op) == Operator.CONV_2D]
+    for op in products[len(products) // 2 :]:
+        info = file.graph.tensors[op.inputs[1]]
+        if info.type != Kind.INT8:
+            continue
+        if change == "scale":
+            info.quantization.scale = np.asarray(info.quantization.scale) * 1.3
+        else:
+            buffer = file.model.buffers[info.buffer]
+            weights = np.array(buffer.data, np.uint8).view(np.int8)
+            weights[: len(weights) // 4] = -weights[: len(weights) // 4]
+            buffer.data = weights.view(np.uint8)
+        break
+    file.write(path)
+
+
+def spoil_onnx(path: Path, change: str) -> None:
+    model = onnx_file.load(path)
+    end = "_scale" if change == "scale" else "_quantized"
+    tensors = [t for t in model.graph.initializer if t.name.endswith(end) and t.dims]
+    tensor = tensors[len(tensors) // 2]
+    array = onnx_file.numpy_helper.to_array(tensor).copy()
+    if change == "scale":
+        array = array * np.float32(1.3)
+    else:
+        array[: len(array) // 4] = 255 - array[: len(array) // 4]
+    tensor.CopyFrom(onnx_file.numpy_helper.from_array(array, tensor.name))
+    onnx_file.save(model, model, path)
+
+
+@pytest.mark.parametrize("change", ["scale", "weights"])
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_a_fault_in_one_layer_leaves_no_file(
+    kind: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "run", faulty(change))
+    with pytest.raises(NotEquivalentError, match="is refused"):
+        run_export(Request(TRAINED, tmp_path, (kind,), precisions=("int8",)), quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_layers_can_stay_in_float(exported: list[Exported], tmp_path: Path) -> None:
+    for item in exported[:2]:
+        names = quantize.layers(item.path)
+        out = tmp_path / item.path.name
+        outcome = quantize.run(item.path, out, Recipe("int8", keep_float=names[3:4]))
+        assert outcome.kept[names[3]] == "asked for"
+        assert names[3] not in outcome.quantised
+        with pytest.raises(UsageError, match="no layer 'linear_x'"):
+            quantize.run(item.path, out, Recipe("int8", keep_float=("linear_x",)))
+
+
+def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
+    profiles = ("litert-fp16",)
+    request = Request(TRAINED, tmp_path, ("tflite",), profiles, precisions=("int8",))
+    (done,) = run_export(request, quiet)
+    assert done.path.name == "digits-int8-litert-fp16.tflite"
+    name, content = HALF_ARITHMETIC
+    file = TfliteFile.read(done.path)
+    entries = {e.name.decode(): e.buffer for e in file.model.metadata}
+    assert bytes(file.model.buffers[entries[name]].data) == content
+    assert emit.METADATA_NAME in entries
+    with pytest.raises(UsageError, match="add --precision fp16 or int8"):
+        run_export(Request(TRAINED, tmp_path, ("tflite",), profiles), quiet)
+
+
+def test_a_file_written_anew_is_the_same_network(exported: list[Exported], tmp_path: Path) -> None:
+    """Reading and writing alone changes nothing but the order of the file."""
+    path = tmp_path / "again.tflite"
+    TfliteFile.read(exported[1].path).write(path)
+    assert emit.operator_counts(path) == emit.operator_counts(exported[1].path)
+    assert emit.read_metadata(path) == emit.read_metadata(exported[1].path)
+
+
+def picture(path: Path, seed: int, mode: str = "RGB") -> None:
+    shape = (20, 20) if mode == "L" else (20, 20, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels, mode).save(path) if mode == "L" else Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes of six images, one of them greyscale."""
+    for n in range(12):
+        picture(tmp_path / "photos" / f"class_{n % 2}" / f"{n:02}.png", n, "L" if n == 3 else "RGB")
+    return tmp_path / "photos"
+
+
+def test_calibration_is_drawn_by_the_seed(photos: Path) -> None:
+    first = calibration.sample(photos, 5, 0)
+    assert first == calibration.sample(photos, 5, 0)
+    assert first != calibration.sample(photos, 5, 1)
+    assert len(set(first)) == 5
+    assert len(calibration.sample(photos, 128, 0)) == 12
+
+
+def test_calibration_holds_one_image_at_a_time(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+    original = calibration.load
+
+    def counted(path: Path, how: Preprocessing) -> Array:
+        loaded.append(path)
+        return original(path, how)
+
+    monkeypatch.setattr(calibration, "load", counted)
+    paths = calibration.sample(photos, 128, 0)
+    stream: Iterator[Array] = calibration.stream(paths, Preprocessing(16, 16), "nhwc")()
+    assert loaded == []
+    assert next(stream).shape == (1, 16, 16, 3)
+    assert len(loaded) == 1
+    assert len(list(stream)) == 11  # the greyscale one among them
+
+
+def test_a_corrupt_image_is_named(photos: Path, tmp_path: Path) -> None:
+    (photos / "class_0" / "broken.png").write_bytes(b"no image")
+    request = Request(
+        TRAINED, tmp_path / "out", ("onnx",), precisions=("int8-static",), calibration=photos
+    )
+    with pytest.raises(FcaEdgeError, match=r"broken.png: not a readable image"):
+        run_export(request, quiet)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_static_needs_images(tmp_path: Path) -> None:
+    request = Request(TRAINED, tmp_path, precisions=("int8-static",))
+    with pytest.raises(UsageError, match="add --calibration DIR"):
+        run_export(request, quiet)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    request = Request(TRAINED, tmp_path, precisions=("int8-static",), calibration=empty)
+    with pytest.raises(FcaEdgeError, match="no images in it"):
+        run_export(request, quiet)
+    request = Request(TRAINED, tmp_path, precisions=("int8",), calibration=empty)
+    with pytest.raises(UsageError, match="--calibration is for"):
+        run_export(request, quiet)
+    with pytest.raises(UsageError, match="add --calibration DIR"):
+        quantize.run(tmp_path / "a.onnx", tmp_path / "b.onnx", Recipe("int8-static"))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_static_is_written_where_it_wins(
+    kind: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    request = Request(TRAINED, out, (kind,), precisions=("int8-static",), calibration=photos)
+    monkeypatch.setattr(pays, "latency_ns", lambda path, _: 5.0 if "int8-of" in path.name else 6.0)
+    with pytest.raises(FcaEdgeError, match=r"1\.20 of its time; take --precision int8"):
+        run_export(request, quiet)
+    assert list(out.iterdir()) == []
+    monkeypatch.setattr(pays, "latency_ns", lambda path, _: 5.0 if "int8-of" in path.name else 4.0)
+    (done,) = run_export(request, quiet)
+    assert done.manifest["quantization"]["pays"]["time_over_int8"] == pytest.approx(0.8)
+    assert done.manifest["quantization"]["calibration"]["images"] == 12
+
+
+def test_eight_bits_are_not_for_xnnpacks_provider(tmp_path: Path) -> None:
+    profiles = ("modern", "onnxruntime-xnnpack")
+    with pytest.raises(UsageError, match="has no int8 form"):
+        run_export(Request(TRAINED, tmp_path, profiles=profiles, precisions=("int8",)), quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"])
+def test_real_networks(variant: str, tmp_path: Path) -> None:
+    wanted = Wanted(variant, None, None, None, None)
+    profiles = ("modern", "tflite-2.14", "litert-fp16")
+    done = run_export(Request(wanted, tmp_path, profiles=profiles, precisions=SMALL), quiet)
+    assert len(done) == 8
+    assert all(item.manifest["verification"]["not_checked_on"] == [] for item in done)

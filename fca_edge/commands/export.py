@@ -22,6 +22,7 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
+from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
@@ -85,6 +86,13 @@ DEFAULT_OUT = Path("models/out")
 )
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of random weights and of noise."
+)
+@click.option(
+    "--optimize",
+    type=click.Choice(list(OPTIMIZE)),
+    default=USUAL,
+    show_default=True,
+    help="What to save where memory costs time; docs/memory.md has the figures.",
 )
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
 @force_option
@@ -151,6 +159,7 @@ def request_of(options: dict[str, Any], force: bool) -> Any:
         options["checks"],
         options["drop_tolerance"],
         force,
+        options["optimize"],
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fca_edge.errors import UsageError
 from fca_edge.export.manifest import Source
+from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
     EXACT_SNR_DB,
     ONNX_FORMS,
@@ -29,6 +30,7 @@ class Request:
         images: folder of real images to verify on; None takes seeded noise.
         checks: number of inputs to verify on.
         drop_tolerance: relative error below which a scale factor is dropped altogether.
+        optimize: a row of `optimize.OPTIMIZE`.
     """
 
     wanted: Wanted
@@ -43,6 +45,7 @@ class Request:
     checks: int = 4
     drop_tolerance: float = 1e-10
     force: bool = False
+    optimize: str = USUAL
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def planned(request: Request, source: Source) -> list[Output]:
         names = [name for name in request.profiles if name in ONNX_PROFILES]
         for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
             suffix = "" if name == "onnx" else f"-{name}"
+            if name == "onnx":
+                forms = optimized(forms, request.optimize, "onnx")
             found_forms = forms if request.fold else Forms()
             outputs.append(Output(f"{stem}{suffix}.onnx", None, "nchw", found_forms, name))
     if "tflite" in request.formats:
@@ -115,7 +120,10 @@ def planned(request: Request, source: Source) -> list[Output]:
             if not request.fold:
                 found = unfolded(found)
             name = f"{stem}{suffix}.tflite"
-            outputs.append(Output(name, found, request.input_layout, found.forms))
+            forms = found.forms
+            if found.whole:
+                forms = optimized(forms, request.optimize, "tflite")
+            outputs.append(Output(name, found, request.input_layout, forms))
     order = list(dict.fromkeys(output.forms for output in outputs))
     return sorted(outputs, key=lambda output: order.index(output.forms))
 

@@ -20,6 +20,7 @@ Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
+Bias = Literal["expanded", "compact"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
+        bias: attention biases as constants of logits or as tables (see `passes.compact_bias`).
+        most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
     """
 
     depthwise: str | None = None
@@ -41,6 +44,8 @@ class Forms:
     norm: Norm = "layer"
     blocks: Blocks = "channels_last"
     cross: Cross = "convolution"
+    bias: Bias = "expanded"
+    most_wide_bytes: int | None = None
 
 
 @dataclass(frozen=True)

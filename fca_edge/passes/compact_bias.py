@@ -1,0 +1,96 @@
+"""Attention biases kept as their tables, and expanded by two small convolutions when they are used.
+
+The bias of grid tokens (r, c) and (r', c') is T[|r - r'|, |c - c'|]. Mirrored to
+S[i, j] = T[|i - side + 1|, |j - side + 1|] it is S[r + side - 1 - r', c + side - 1 - c']: a window of
+S for every token. Taking the windows apart is a convolution with kernels of one 1
+each, rows first and columns second, 2 side numbers a result instead of side squared.
+Each result is one number of the table times 1 plus zeros, so it is exact.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.join_kv import JoinedAttention
+
+# A smaller constant is not worth its operators.
+LEAST_BYTES = 256 * 1024
+FLOAT_BYTES = 4
+
+
+class CompactBias(nn.Module):
+    """The constant (1, heads, N, N + Ns) of one block, made anew at each call."""
+
+    mirrored: Tensor
+    rows: Tensor
+    columns: Tensor
+    ones: Tensor
+    cross: Tensor | None
+
+    def __init__(self, table: Tensor, cross: Tensor | None) -> None:
+        """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
+        super().__init__()
+        heads, side, _ = table.shape
+        offsets = torch.arange(1 - side, side).abs()
+        taps = torch.eye(side, dtype=table.dtype).flip(1)  # output r' reads S[r + side - 1 - r']
+        self.register_buffer("mirrored", table[:, offsets][:, :, offsets][:, None])
+        self.register_buffer("rows", taps[:, None, :, None].contiguous())
+        self.register_buffer("columns", taps[:, None, None].repeat(side, 1, 1, 1))
+        self.register_buffer("ones", torch.ones(1, side, side, 1, dtype=table.dtype))
+        row = None if cross is None else cross[:, None, None]  # (heads, 1, 1, Ns)
+        self.register_buffer("cross", row)
+
+    def forward(self) -> Tensor:
+        side = self.rows.shape[0]
+        y = F.conv2d(self.mirrored, self.rows)  # (heads, r', r, 2 side - 1)
+        y = F.conv2d(y, self.columns, groups=side)  # (heads, r' c', r, c)
+        y = y.permute(0, 2, 3, 1)  # (heads, r, c, N)
+        if self.cross is not None:
+            y = torch.cat([y, self.ones * self.cross], -1)
+        return y.reshape(1, y.shape[0], side * side, -1)
+
+
+class CompactBiases(FoldPass):
+    """Replace the expanded biases of FcaFormer blocks that are large.
+
+    `least_bytes` is the size from which a constant, in float32, is large.
+    """
+
+    name = "compact_bias"
+
+    def __init__(self, least_bytes: int = LEAST_BYTES) -> None:
+        self.least_bytes = least_bytes
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for path, module in network.named_modules():
+            if not isinstance(module, JoinedAttention) or module.logit_bias is None:
+                continue
+            if module.logit_bias.numel() * FLOAT_BYTES < self.least_bytes:
+                rewrites.skipped.append((path, "small"))
+                continue
+            module.compact = compacted(module.logit_bias)
+            module.logit_bias = None
+            rewrites.done.append(path)
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            path
+            for path, m in network.named_modules()
+            if isinstance(m, JoinedAttention)
+            and m.logit_bias is not None
+            and m.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
+        ]
+
+
+def compacted(bias: Tensor) -> CompactBias:
+    """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
+    first = bias[0, :, 0]  # (heads, N + Ns)
+    tokens = bias.shape[2]
+    side = round(tokens**0.5)
+    cross = first[:, tokens:] if bias.shape[3] > tokens else None
+    return CompactBias(first[:, :tokens].reshape(-1, side, side), cross)

@@ -23,11 +23,11 @@ KIB = 1024
 OPTIMIZE: dict[str, dict[str, Choice]] = {
     "latency": {"onnx": Choice(), "tflite": Choice()},
     "balanced": {
-        "onnx": Choice("compact", 832 * KIB),
+        "onnx": Choice("tied", 832 * KIB),
         "tflite": Choice("compact", 1664 * KIB),
     },
     "memory": {
-        "onnx": Choice("compact", 832 * KIB),
+        "onnx": Choice("tied", 832 * KIB),
         "tflite": Choice("compact", 832 * KIB),
     },
 }

@@ -108,7 +108,7 @@ def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
 
 def memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
     """Return the passes that make a network need less memory."""
-    bias = (CompactBiases(),) if forms.bias == "compact" else ()
+    bias = () if forms.bias == "expanded" else (CompactBiases(tied=forms.bias == "tied"),)
     bands = (BandWideLayers(forms.most_wide_bytes),) if forms.most_wide_bytes else ()
     return (*bias, *bands)
 

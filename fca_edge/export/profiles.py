@@ -20,7 +20,7 @@ Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
-Bias = Literal["expanded", "compact"]
+Bias = Literal["expanded", "compact", "tied"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
-        bias: attention biases as constants of logits or as tables (see `passes.compact_bias`).
+        bias: attention biases as constants of logits or as tables, tied to the image where the
+            runtime would expand them too early (see `passes.compact_bias`).
         most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
     """
 

@@ -5,6 +5,10 @@ S[i, j] = T[|i - side + 1|, |j - side + 1|] it is S[r + side - 1 - r', c + side 
 S for every token. Taking the windows apart is a convolution with kernels of one 1
 each, rows first and columns second, 2 side numbers a result instead of side squared.
 Each result is one number of the table times 1 plus zeros, so it is exact.
+
+A runtime that computes constants when it loads, or before everything else, would hold all
+of them expanded after all. There the table is *tied* to the image: nought times one of the
+block's activations is added to it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ FLOAT_BYTES = 4
 
 
 class CompactBias(nn.Module):
-    """The constant (1, heads, N, N + Ns) of one block, made anew at each call."""
+    """The constant (1, heads, N, N + Ns) of one block, made anew at each call.
+
+    Where an activation that it is tied to is not finite, the logits are not either.
+    """
 
     mirrored: Tensor
     rows: Tensor
@@ -30,9 +37,10 @@ class CompactBias(nn.Module):
     ones: Tensor
     cross: Tensor | None
 
-    def __init__(self, table: Tensor, cross: Tensor | None) -> None:
+    def __init__(self, table: Tensor, cross: Tensor | None, tied: bool) -> None:
         """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
         super().__init__()
+        self.tied = tied
         heads, side, _ = table.shape
         offsets = torch.arange(1 - side, side).abs()
         taps = torch.eye(side, dtype=table.dtype).flip(1)  # output r' reads S[r + side - 1 - r']
@@ -43,26 +51,30 @@ class CompactBias(nn.Module):
         row = None if cross is None else cross[:, None, None]  # (heads, 1, 1, Ns)
         self.register_buffer("cross", row)
 
-    def forward(self) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         side = self.rows.shape[0]
-        y = F.conv2d(self.mirrored, self.rows)  # (heads, r', r, 2 side - 1)
+        nought = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
+        y = self.mirrored if nought is None else self.mirrored + nought
+        y = F.conv2d(y, self.rows)  # (heads, r', r, 2 side - 1)
         y = F.conv2d(y, self.columns, groups=side)  # (heads, r' c', r, c)
         y = y.permute(0, 2, 3, 1)  # (heads, r, c, N)
         if self.cross is not None:
-            y = torch.cat([y, self.ones * self.cross], -1)
+            cross = self.cross if nought is None else self.cross + nought
+            y = torch.cat([y, self.ones * cross], -1)
         return y.reshape(1, y.shape[0], side * side, -1)
 
 
 class CompactBiases(FoldPass):
     """Replace the expanded biases of FcaFormer blocks that are large.
 
-    `least_bytes` is the size from which a constant, in float32, is large.
+    `least_bytes` is the size from which a constant, in float32, is large; `tied` keeps the
+    runtime from computing them too early.
     """
 
     name = "compact_bias"
 
-    def __init__(self, least_bytes: int = LEAST_BYTES) -> None:
-        self.least_bytes = least_bytes
+    def __init__(self, tied: bool = False, least_bytes: int = LEAST_BYTES) -> None:
+        self.tied, self.least_bytes = tied, least_bytes
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
@@ -72,7 +84,7 @@ class CompactBiases(FoldPass):
             if module.logit_bias.numel() * FLOAT_BYTES < self.least_bytes:
                 rewrites.skipped.append((path, "small"))
                 continue
-            module.compact = compacted(module.logit_bias)
+            module.compact = compacted(module.logit_bias, self.tied)
             module.logit_bias = None
             rewrites.done.append(path)
         return network, rewrites
@@ -87,10 +99,10 @@ class CompactBiases(FoldPass):
         ]
 
 
-def compacted(bias: Tensor) -> CompactBias:
+def compacted(bias: Tensor, tied: bool) -> CompactBias:
     """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
     first = bias[0, :, 0]  # (heads, N + Ns)
     tokens = bias.shape[2]
     side = round(tokens**0.5)
     cross = first[:, tokens:] if bias.shape[3] > tokens else None
-    return CompactBias(first[:, :tokens].reshape(-1, side, side), cross)
+    return CompactBias(first[:, :tokens].reshape(-1, side, side), cross, tied)

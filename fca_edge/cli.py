@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "models": "List the networks, with counted and published figures.",
+    "lean": "Print the loader that needs little memory, for your program.",
     "targets": "Show what can be measured from here, and set it up.",
     "completion": "Print the shell's completion script.",
 }

@@ -94,6 +94,11 @@ DEFAULT_OUT = Path("models/out")
     show_default=True,
     help="What to save where memory costs time; docs/memory.md has the figures.",
 )
+@click.option(
+    "--weight-cache",
+    is_flag=True,
+    help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
+)
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
 @force_option
 @json_option
@@ -160,6 +165,7 @@ def request_of(options: dict[str, Any], force: bool) -> Any:
         options["drop_tolerance"],
         force,
         options["optimize"],
+        options["weight_cache"],
     )
 
 

@@ -31,6 +31,7 @@ class Request:
         checks: number of inputs to verify on.
         drop_tolerance: relative error below which a scale factor is dropped altogether.
         optimize: a row of `optimize.OPTIMIZE`.
+        weight_cache: make what `lean.py` keeps, for this machine.
     """
 
     wanted: Wanted
@@ -46,6 +47,7 @@ class Request:
     drop_tolerance: float = 1e-10
     force: bool = False
     optimize: str = USUAL
+    weight_cache: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Attention biases kept as their tables, and expanded by two small convolutions when they are used.
 
-The bias of grid tokens (r, c) and (r', c') is T[|r - r'|, |c - c'|]. Mirrored to
-S[i, j] = T[|i - side + 1|, |j - side + 1|] it is S[r + side - 1 - r', c + side - 1 - c']: a window of
-S for every token. Taking the windows apart is a convolution with kernels of one 1
-each, rows first and columns second, 2 side numbers a result instead of side squared.
+The bias of grid tokens (r, c) and (r', c') is T[|r - r'|, |c - c'|]. With l = side - 1 and T
+mirrored to S[i, j] = T[|i - l|, |j - l|] it is S[r + l - r', c + l - c']: a window of S for
+every token. Taking the windows apart is a convolution with kernels of a single 1, rows
+first and columns second, which multiplies 2 side numbers a result and not side squared.
 Each result is one number of the table times 1 plus zeros, so it is exact.
 
 A runtime that computes constants when it loads, or before everything else, would hold all
@@ -41,7 +41,7 @@ class CompactBias(nn.Module):
         """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
         super().__init__()
         self.tied = tied
-        heads, side, _ = table.shape
+        side = table.shape[-1]
         offsets = torch.arange(1 - side, side).abs()
         taps = torch.eye(side, dtype=table.dtype).flip(1)  # output r' reads S[r + side - 1 - r']
         self.register_buffer("mirrored", table[:, offsets][:, :, offsets][:, None])

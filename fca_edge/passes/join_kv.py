@@ -47,6 +47,7 @@ class JoinedAttention(nn.Module):
             kv = torch.cat([kv, kv_s], 1)  # (B, N + Ns, 2C)
         k, v = split_heads(kv, self.heads, 2)  # (B, heads, N + Ns, C / heads)
         bias = self.logit_bias if self.compact is None else self.compact(x)
+        assert bias is not None
         logits = q @ k.transpose(-2, -1) + bias
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
         return out

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from fca_edge.compare.pairs import identity
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -60,22 +62,29 @@ def test_the_logits_are_the_same_cold_and_warm(artefacts: dict[str, Path], runti
     assert events["loaded"]["warm"] is False
 
 
+def largest_weight(path: Path) -> bytes:
+    """Return the bytes of the largest constant of a file."""
+    if path.suffix == ".onnx":
+        return max((t.raw_data for t in onnx.load(str(path)).graph.initializer), key=len)
+    model = schema.Model.GetRootAs(path.read_bytes())
+    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
+    largest = max(buffers, key=lambda buffer: buffer.DataLength())
+    return bytes(largest.DataAsNumpy())
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_another_file_of_that_name_finds_nothing(artefacts: dict[str, Path], runtime: str) -> None:
     """Packed weights are not checked by the runtimes, so they must never be of other weights."""
     path = artefacts[runtime]
     before, _ = run_artefact(path, runtime, images(path), settings={})
-    content = np.fromfile(path, np.uint8)
-    # Some hundred weights in the middle of the file, four times as large.
-    middle = content[len(content) // 4 : len(content) * 3 // 4]
-    high = np.flatnonzero(np.isin(middle, (0x3C, 0x3D, 0xBC, 0xBD)))
-    middle[high[:400]] += 1
-    content.tofile(path)
+    weight = largest_weight(path)
+    turned = (-np.frombuffer(weight, np.float32)).tobytes()
+    path.write_bytes(path.read_bytes().replace(weight, turned))
     after, events = run_artefact(path, runtime, images(path), settings={})
     assert events["loaded"]["warm"] is False
     plain, _ = run_artefact(path, runtime, images(path))
-    np.testing.assert_allclose(after["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
-    assert not np.allclose(after["logits"], before["logits"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after["logits"], plain["logits"], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(after["logits"], before["logits"], rtol=1e-2, atol=1e-2)
 
 
 def test_a_broken_file_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Peak memory of artefacts over the empty runtime, and what it consists of.
 
     python bench/memory.py models/out/fcaformer_l1-fp32.tflite ... [--out FILE.md]
-    python bench/memory.py            exports L1 and L2 with random weights, and measures them
+    python bench/memory.py            exports L1 and L2 with random weights, as each --optimize
+                                      says, and measures them
 
 Every row is a fresh process on this machine, at 1 thread. *Plain* is the runtime as it comes,
 *lean* is `fca-edge lean`: cold makes its folder, warm finds it; *all* releases the pages of
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from fca_edge.export.optimize import OPTIMIZE
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
@@ -68,9 +70,12 @@ def main() -> None:
 
 
 def exported() -> list[Path]:
-    """Export the networks of the table with random weights."""
-    wanted = [Wanted(variant, None, None, None, None) for variant in ("l1", "l2")]
-    requests = [Request(one, OUT, force=True) for one in wanted]
+    """Export the networks of the table with random weights, in a folder for each choice."""
+    requests = [
+        Request(Wanted(variant, None, None, None, None), OUT / name, force=True, optimize=name)
+        for variant in ("l1", "l2")
+        for name in OPTIMIZE
+    ]
     return [item.path for request in requests for item in run_export(request, print)]
 
 
@@ -89,7 +94,7 @@ def row_of(job: Job, how: str) -> list[str]:
     kinds = by_kind(job.path, ready["by_name"], end["by_name"])
     planned = job.artefact.planned
     return [
-        job.path.name,
+        f"{job.path.parent.name}/{job.path.name}",
         job.runtime.name,
         how,
         mib(end["peak_rss_bytes"] - ready["peak_rss_bytes"]),

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "sensitivity": "Show what each layer loses when quantised, and which to keep in float.",
     "bundle": "Put an artefact into a folder that runs on the board, without torch.",
     "models": "List the networks, with counted and published figures.",
+    "lean": "Print the loader that needs little memory, for your program.",
     "targets": "Show what can be measured from here, and set it up.",
     "completion": "Print the shell's completion script.",
 }

@@ -103,7 +103,10 @@ class TargetInfo:
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """The runtime as it reported itself; `partitions` is None where it has none."""
+    """The runtime as it reported itself; `partitions` is None where it has none.
+
+    `settings` are those of `lean.py`, None where the runtime was used as it comes.
+    """
 
     name: str
     version: str
@@ -111,6 +114,14 @@ class RuntimeInfo:
     delegate: str
     partitions: int | None
     operators: int | None
+    settings: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """Name for a reader, which tells apart how it was used."""
+        if self.settings is None:
+            return self.name
+        return f"{self.name} lean, {'cold' if self.settings.get('cold') else 'warm'}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.harness.call import AgentError, Event, call_agent
+from fca_edge.harness.runtime_profile import LEAN
 from fca_edge.harness.runtimes import RUNTIMES, interpreter
 from fca_edge.harness.stats import snr_db
 
@@ -82,12 +83,14 @@ def run_artefact(
     threads: int = 1,
     all_tensors: bool = False,
     together: bool = False,
+    settings: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Event]]:
     """Run inputs (n, ...) in the artefact's layout through the agent; returns arrays and events.
 
     Args:
         all_tensors: return every tensor of the last input by name, and not the logits.
         together: feed the inputs as one batch, and not one after the other.
+        settings: of `lean.py`, to load with it.
     """
     runtime = RUNTIMES[runtime_name]
     python = interpreter(runtime)
@@ -104,6 +107,8 @@ def run_artefact(
             "all_tensors": all_tensors,
             "together": together,
         }
+        if settings is not None:
+            plan |= {"lean": str(LEAN), "settings": settings}
         events = call_agent(python, plan)
         with np.load(got) as arrays:
             return {k.replace("|", "/"): arrays[k] for k in arrays.files}, events
@@ -116,6 +121,7 @@ def measure(
     reference: Array,
     threads: int = 1,
     together: bool = False,
+    settings: dict[str, Any] | None = None,
 ) -> tuple[Parity, dict[str, Event]]:
     """Measure parity on one runtime.
 
@@ -123,13 +129,16 @@ def measure(
         inputs: (n, ...) in the artefact's layout.
         reference: float64 logits (n, classes).
         together: feed the inputs as one batch.
+        settings: of `lean.py`, to load with it.
 
     Raises:
         NotEquivalentError: the runtime cannot load or run the file.
         TargetUnavailableError: the runtime is not set up.
     """
     try:
-        arrays, events = run_artefact(artefact, runtime_name, inputs, threads, together=together)
+        arrays, events = run_artefact(
+            artefact, runtime_name, inputs, threads, together=together, settings=settings
+        )
     except AgentError as error:
         if not error.refused:
             raise

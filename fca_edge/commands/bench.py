@@ -22,7 +22,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
-from fca_edge.harness.plan import SUITES, Handling, job_for
+from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets.resolve import resolve
@@ -77,6 +77,11 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 @click.option(
     "--hot", type=click.IntRange(min=0), default=0, help="Show so many hot stretches of code."
 )
+@click.option(
+    "--lean",
+    is_flag=True,
+    help="Load as `fca-edge lean` does, in little memory: first load and later loads in rows.",
+)
 @force_option
 @json_option
 def command(
@@ -94,6 +99,7 @@ def command(
     start_below: float | None,
     cool_down: float | None,
     hot: int,
+    lean: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -122,6 +128,8 @@ def command(
         jobs = [job_for(path, runtime, place.runtimes) for path in artefacts]
         if suite is not None or not jobs:
             jobs += suite_jobs(suite or usual.suite, out, runtime, place.runtimes)
+        if lean:
+            jobs = [one for job in jobs for one in lean_jobs(job)]
         plan = Plan(
             threads,
             batch=1,

@@ -18,7 +18,7 @@ Column = tuple[str, Callable[[Record], str]]
 
 IDENTITY: tuple[Column, ...] = (
     ("artefact", lambda r: r.artefact.file),
-    ("runtime", lambda r: f"{r.runtime.name} {r.runtime.version}"),
+    ("runtime", lambda r: f"{r.runtime.label} {r.runtime.version}"),
 )
 TIME: tuple[Column, ...] = (
     ("median ms", lambda r: ms(latency(r).median_ns)),

@@ -23,6 +23,7 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import UsageError
+from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
@@ -134,6 +135,18 @@ DEFAULT_OUT = Path("models/out")
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many of --data.")
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
+@click.option(
+    "--optimize",
+    type=click.Choice(list(OPTIMIZE)),
+    default=USUAL,
+    show_default=True,
+    help="What to save where memory costs time; docs/memory.md has the figures.",
+)
+@click.option(
+    "--weight-cache",
+    is_flag=True,
+    help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
+)
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
 @force_option
 @json_option
@@ -222,6 +235,8 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["calibration_images"],
         options["ranges"],
         tuple(options["keep_float"]),
+        options["optimize"],
+        options["weight_cache"],
     )
 
 

@@ -50,7 +50,7 @@ def identity(record: Record) -> Identity:
         artefact.precision,
         artefact.img_size,
         artefact.num_classes,
-        record.runtime.name,
+        record.runtime.label,
     )
 
 

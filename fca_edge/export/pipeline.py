@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,10 +12,12 @@ from typing import Any
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
+from fca_edge.export.packed import keep_packed, write_settings
 from fca_edge.export.plan import Output, Request, check
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
+from fca_edge.harness.runtime_profile import kept_path, profile_path
 from fca_edge.store import move_into, staging, write_json
 
 Report = Callable[[str], None]
@@ -56,8 +59,10 @@ def run_export(
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
             manifest_path(request.out / output.file).unlink(missing_ok=True)
+            shutil.rmtree(kept_path(request.out / output.file), ignore_errors=True)
             staged = folder / output.file
-            move_into([staged, manifest_path(staged)], request.out)
+            beside = [path for path in (profile_path(staged), kept_path(staged)) if path.exists()]
+            move_into([staged, *beside, manifest_path(staged)], request.out)
     return [Exported(request.out / name, found) for name, found in manifests.items()]
 
 
@@ -93,6 +98,10 @@ def make_all(
                 request, prepared, output, path, counts, parities, made
             )
             write_json(manifest_path(path), manifests[output.file])
+            write_settings(path, output, manifests[output.file])
+            if request.weight_cache:
+                report(f"packing {output.file} for this machine")
+                keep_packed(path, output, prepared)
     return manifests
 
 

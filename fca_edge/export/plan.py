@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fca_edge.errors import UsageError
 from fca_edge.export.manifest import Source
+from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
     EXACT_SNR_DB,
     ONNX_FORMS,
@@ -36,6 +37,8 @@ class Request:
         calibration: folder of images for static quantisation, of which `calibration_images` are
             drawn by the seed.
         keep_float: layers that no precision quantises.
+        optimize: a row of `optimize.OPTIMIZE`.
+        weight_cache: make what `lean.py` keeps, for this machine.
     """
 
     wanted: Wanted
@@ -55,6 +58,8 @@ class Request:
     calibration_images: int = 128
     ranges: Ranges = "minmax"
     keep_float: tuple[str, ...] = ()
+    optimize: str = USUAL
+    weight_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,9 +164,13 @@ def planned_in(request: Request, source: Source, precision: Precision) -> list[O
         names = [name for name in request.profiles if name in ONNX_PROFILES]
         for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
             suffix = "" if name == "onnx" else f"-{name}"
-            found_forms = onnx_forms(forms if request.fold else Forms(), precision, name)
+            if not request.fold:
+                forms = Forms()
+            elif name == "onnx":
+                forms = optimized(forms, request.optimize, "onnx")
             file = f"{stem}{suffix}.onnx"
-            outputs.append(Output(file, None, "nchw", found_forms, name, precision))
+            forms = onnx_forms(forms, precision, name)
+            outputs.append(Output(file, None, "nchw", forms, name, precision))
     if "tflite" in request.formats:
         for name in (n for n in request.profiles if n in PROFILES):
             found = profile(name, request.exact)
@@ -169,9 +178,12 @@ def planned_in(request: Request, source: Source, precision: Precision) -> list[O
             if not request.fold:
                 found = unfolded(found)
             found = tflite_profile(found, precision)
+            forms = found.forms
+            if found.whole:
+                forms = optimized(forms, request.optimize, "tflite")
             file = f"{stem}{suffix}.tflite"
             layout = request.input_layout
-            outputs.append(Output(file, found, layout, found.forms, precision=precision))
+            outputs.append(Output(file, found, layout, forms, precision=precision))
     return outputs
 
 

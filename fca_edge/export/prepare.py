@@ -15,8 +15,10 @@ from fca_edge.export.plan import Output, Request, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
+from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
+from fca_edge.passes.compact_bias import CompactBiases
 from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
@@ -100,7 +102,15 @@ def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     blocks = (ChannelsFirst(),) if forms.blocks == "channels_first" else ()
     norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
     cross = (GatherCross(),) if forms.cross == "gather" else ()
-    return (*blocks, *cross, SplitDepthwise(forms.depthwise, forms.strided_depthwise), *norms)
+    splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
+    return (*blocks, *cross, splits, *norms, *memory_passes(forms))
+
+
+def memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
+    """Return the passes that make a network need less memory."""
+    bias = () if forms.bias == "expanded" else (CompactBiases(tied=forms.bias == "tied"),)
+    bands = (BandWideLayers(forms.most_wide_bytes),) if forms.most_wide_bytes else ()
+    return (*bias, *bands)
 
 
 def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:

@@ -22,6 +22,7 @@ Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
+Bias = Literal["expanded", "compact", "tied"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
+        bias: attention biases as constants of logits or as tables, tied to the image where the
+            runtime would expand them too early (see `passes.compact_bias`).
+        most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
     """
 
     depthwise: str | None = None
@@ -43,6 +47,8 @@ class Forms:
     norm: Norm = "layer"
     blocks: Blocks = "channels_last"
     cross: Cross = "convolution"
+    bias: Bias = "expanded"
+    most_wide_bytes: int | None = None
 
 
 @dataclass(frozen=True)

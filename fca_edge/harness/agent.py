@@ -12,6 +12,7 @@ mode "stream" is "outputs" again and again: each further line of JSON has those 
 In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
 asks for the memory of the guest alone, where the process is a user-mode emulator's.
 On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
+With `lean`, the place of lean.py, its runtimes are used, as `settings` say.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import glob
 import json
 import os
 import platform
+import runpy
 import sys
 import threading
 import time
@@ -249,25 +251,20 @@ class TfLite:
 
     def __init__(self, package):
         module = __import__(package + ".interpreter", fromlist=["Interpreter"])
-        self.module = module
-        try:
+        self.module, self.version = module, "unknown"
+        with contextlib.suppress(Exception):
             from importlib.metadata import version
 
             self.version = version(package.replace("_", "-"))
-        except Exception:
-            self.version = "unknown"
 
     def load(self, plan):
         extra = {}
         if plan.get("all_tensors"):
             resolver = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            extra = {
-                "experimental_preserve_all_tensors": True,
-                "experimental_op_resolver_type": resolver,
-            }
-        self.interpreter = self.module.Interpreter(
-            plan["artefact"], num_threads=plan["threads"], **extra
-        )
+            extra = {"experimental_preserve_all_tensors": True}
+            extra["experimental_op_resolver_type"] = resolver
+        made = self.module.Interpreter(plan["artefact"], num_threads=plan["threads"], **extra)
+        self.interpreter = made
         self.interpreter.allocate_tensors()
         details = self.interpreter.get_input_details()[0]
         self.index, self.shape = details["index"], [int(n) for n in details["shape"]]
@@ -294,22 +291,18 @@ class TfLite:
     def tensors(self):
         found = {}
         for details in self.interpreter.get_tensor_details():
-            try:
+            with contextlib.suppress(ValueError):
                 found[details["name"]] = self.interpreter.get_tensor(details["index"])
-            except ValueError:
-                continue
         return found
 
 
 def undelegated(operators, delegated):
-    """Count operators whose result a delegate reads or the caller gets from a built-in kernel.
+    """Count operators that run in built-in kernels and whose result a delegate reads.
 
-    An operator runs in a built-in kernel when none of the delegates covers it; a
-    delegate's inputs that some operator makes are the visible border of those.
+    A delegate's inputs that some operator makes are the visible border of those.
     """
-    made = {int(t): n["op_name"] for n in operators for t in n["outputs"]}
-    border = {int(t) for n in delegated for t in n["inputs"] if int(t) in made}
-    return len(border)
+    made = {int(t) for n in operators for t in n["outputs"]}
+    return len({int(t) for n in delegated for t in n["inputs"]} & made)
 
 
 RUNTIMES = {
@@ -336,12 +329,9 @@ def run_outputs(runtime, plan):
     numpy.savez(plan["outputs"], **found)
 
 
-def run_samples(runtime, plan, board):
+def run_samples(runtime, plan, board, generator):
     """Warm up, then time each inference; only in latency mode are the times reported."""
-    import numpy
-
-    generator = numpy.random.default_rng(plan["seed"])
-    runtime.set(generator.standard_normal(runtime.shape).astype(numpy.float32))
+    runtime.set(generator.standard_normal(runtime.shape).astype("float32"))
     for _ in range(plan["warmup"]):
         runtime.invoke()
     if plan["mode"] == "cost":
@@ -373,7 +363,12 @@ def main():
     board = Board(plan)
     board.wait(plan)
     meter = GuestMeter() if plan.get("guest") else StatusMeter()
-    runtime = RUNTIMES[plan["runtime"]]()
+    runtimes = runpy.run_path(plan["lean"])["RUNTIMES"] if plan.get("lean") else RUNTIMES
+    runtime = runtimes[plan["runtime"]]()
+    # Before the baseline: what draws the input is not the model's memory.
+    from numpy.random import default_rng
+
+    generator = default_rng(plan.get("seed"))
     say(
         "ready",
         runtime=plan["runtime"],
@@ -392,7 +387,7 @@ def main():
             run_outputs(runtime, {**plan, **json.loads(line)})
             say("answer")
     else:
-        run_samples(runtime, plan, board)
+        run_samples(runtime, plan, board, generator)
     say("done", **meter.read())
 
 

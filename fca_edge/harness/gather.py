@@ -62,6 +62,7 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
             delegate=loaded["delegate"],
             partitions=loaded["partitions"],
             operators=loaded.get("operators"),
+            settings=job.settings,
         ),
         latency_ns=samples,
         load_ns=tuple(run["loaded"]["load_ns"] for run in timed),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.harness.runtime_profile import read_settings
 from fca_edge.harness.runtimes import RUNTIMES, Runtime
 from fca_edge.records import Artefact, Planned
 from fca_edge.store import read_json, sha256_of
@@ -25,13 +26,22 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Runtimes that `lean.py` can load with.
+LEAN_RUNTIMES = ("onnxruntime", "litert")
+
+
 @dataclass(frozen=True)
 class Job:
-    """One artefact on one runtime."""
+    """One artefact on one runtime.
+
+    Attributes:
+        settings: those of `lean.py`, with which it is loaded; None where it is not.
+    """
 
     path: Path
     artefact: Artefact
     runtime: Runtime
+    settings: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,19 @@ def job_for(
     if name not in names:
         raise UsageError(f"{name} does not load {path.suffix} files; use {' or '.join(names)}.")
     return Job(path, facts, RUNTIMES[name])
+
+
+def lean_jobs(job: Job) -> list[Job]:
+    """Return a job as `lean.py` loads it: without and with what a first load keeps.
+
+    Raises:
+        UsageError: a runtime that `lean.py` does not know.
+    """
+    if job.runtime.name not in LEAN_RUNTIMES:
+        known = " and ".join(LEAN_RUNTIMES)
+        raise UsageError(f"{job.path}: --lean is for {known}, not for {job.runtime.name}.")
+    settings = read_settings(job.path)
+    return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 
 
 def described(path: Path) -> Artefact:

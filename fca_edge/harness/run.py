@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
@@ -13,6 +14,7 @@ from fca_edge.harness.agree import agreement
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.gather import Runs, record_of
 from fca_edge.harness.plan import AS_IT_IS, Handling, Job
+from fca_edge.harness.runtime_profile import LEAN
 from fca_edge.harness.targets.base import Target
 from fca_edge.records import Plan, Record, TargetInfo
 
@@ -27,6 +29,8 @@ MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
 # More threads wait for each other by spinning, and what they spin is counted.
 COUNTING_THREADS = 1
 LATENCY, COST, MEMORY, AGREEMENT = "latency", "cost", "memory", "agreement"
+# A first load of `lean.py`, after which others find what it kept.
+PREPARE = "first load"
 
 
 @dataclass
@@ -49,11 +53,17 @@ def tasks_of(
     order = random.Random(seed)
     numbers = range(len(jobs))
     turns = [order.sample(numbers, len(jobs)) for _ in range(plan.processes if repeated else 0)]
-    tasks = [(number, repeated) for turn in turns for number in turn if repeated]
+    tasks = [(number, PREPARE) for number in numbers if is_warm(jobs[number])]
+    tasks += [(number, repeated) for turn in turns for number in turn if repeated]
     tasks += [(number, MEMORY) for number in numbers]
     # A file that runs elsewhere must also compute there what it computes here.
     tasks += [(number, AGREEMENT) for number in numbers if info.name != "local"]
     return tasks
+
+
+def is_warm(job: Job) -> bool:
+    """Tell whether a job finds what an earlier load has kept."""
+    return job.settings is not None and not job.settings.get("cold")
 
 
 def process_count(jobs: list[Job], plan: Plan, target: Target) -> int:
@@ -80,6 +90,8 @@ def run_jobs(
     info = target.info()
     refuse_handling(handling, info)
     places = {job.path: target.push(job.path) for job in jobs}
+    if any(job.settings is not None for job in jobs):
+        places[LEAN] = target.push(LEAN)
     runs = [Runs() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
     lost: FcaEdgeError | None = None
@@ -90,6 +102,7 @@ def run_jobs(
             continue
         try:
             wanted = agent_plan(what, job, places[job.path], plan, info)
+            wanted |= lean_plan(job, places)
             wanted |= handled(handling, what, first=not any(r.latency for r in runs))
             take(runs[number], what, job, target, wanted, info)
         except AgentError as error:
@@ -130,6 +143,8 @@ def take(
     timeout += wanted.get("cool_down_seconds", 0.0)
     timeout += COOLING_SECONDS if "start_below_celsius" in wanted else 0.0
     events = target.run(job.runtime, wanted, timeout)
+    if what == PREPARE:
+        return
     if what == MEMORY:
         runs.memory = events
     elif what == COST:
@@ -168,8 +183,13 @@ def agent_plan(what: str, job: Job, place: str, plan: Plan, info: TargetInfo) ->
         "runtime": job.runtime.agent_name,
         "artefact": place,
         "threads": COUNTING_THREADS if what == COST else plan.threads,
-        "mode": what,
+        "mode": MEMORY if what == PREPARE else what,
         "warmup": plan.warmups,
         "iterations": iterations,
         "seed": 0,
     }
+
+
+def lean_plan(job: Job, places: dict[Path, str]) -> dict[str, Any]:
+    """What a plan says so that the artefact is loaded by `lean.py`; nothing where it is not."""
+    return {} if job.settings is None else {"lean": places[LEAN], "settings": job.settings}

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
 from fca_edge.passes.uncentred_norm import centred, is_bare
-from fca_edge.zoo.layers import ConvNeXtBlock, PoolingBlock
+from fca_edge.zoo.layers import ConvNeXtBlock, WideBlock
 
 
-class ChannelsFirstBlock(PoolingBlock):
+class ChannelsFirstBlock(WideBlock):
     """A folded ConvNeXt block over (B, C, H, W)."""
 
     def __init__(self, block: ConvNeXtBlock) -> None:
         super().__init__()
         self.pools, self.eps, self.act = block.pools, block.norm.eps, block.act
+        self.most_wide_bytes = block.most_wide_bytes
         self.depthwise = block.dwconv
         weight = block.pwconv1.weight  # (4C, C)
         self.expand = pointwise(centred(weight), block.pwconv1.bias)
@@ -35,11 +36,13 @@ class ChannelsFirstBlock(PoolingBlock):
         y = self.spread(x)
         apart = y - self.average(y)
         y = y * torch.rsqrt(self.average(apart * apart) + self.eps)  # (B, C, H, W)
-        y = self.act(self.expand(y))
         if self.pools:
-            x, y = (t.mean((2, 3), keepdim=True) for t in (x, y))
-        out: Tensor = x + self.reduce(y)
-        return out
+            x, y = (t.mean((2, 3), keepdim=True) for t in (x, self.act(self.expand(y))))
+            y = self.reduce(y)
+        else:
+            width = self.expand.out_channels
+            y = self.in_bands(lambda band: self.reduce(self.act(self.expand(band))), y, 2, width)
+        return x + y
 
     def spread(self, x: Tensor) -> Tensor:
         """Depthwise convolution of (B, C, H, W) with its columns of zeros put there before."""

@@ -17,11 +17,14 @@ from fca_edge.zoo.layers import Sites, merge_heads, split_heads
 
 
 class JoinedAttention(nn.Module):
-    """Attention of a grid (B, H, W, C) with q apart and k, v of all tokens in one tensor."""
+    """Attention of a grid (B, H, W, C) with q apart and k, v of all tokens in one tensor.
+
+    `compact` is filled by the pass that keeps the biases as tables, instead of `logit_bias`.
+    """
 
     NORM_FEEDS: ClassVar[Sites] = (("norm1", "q"), ("norm1", "kv"))
 
-    logit_bias: Tensor
+    logit_bias: Tensor | None
 
     def __init__(self, block: FcaBlock) -> None:
         super().__init__()
@@ -32,6 +35,7 @@ class JoinedAttention(nn.Module):
         self.kv = linear(qkv.weight[dim:], qkv.bias[dim:])
         self.s_norm, self.kv_s, self.proj = block.s_norm, block.kv_s, block.proj
         self.register_buffer("logit_bias", block.logit_bias, persistent=True)
+        self.compact: nn.Module | None = None
 
     def forward(self, x: Tensor, cross: list[CrossSet]) -> Tensor:
         y = self.norm1(x)
@@ -42,7 +46,9 @@ class JoinedAttention(nn.Module):
             kv_s = self.kv_s(normalised_cross(cross, self.s_norm, None))  # (B, Ns, 2C)
             kv = torch.cat([kv, kv_s], 1)  # (B, N + Ns, 2C)
         k, v = split_heads(kv, self.heads, 2)  # (B, heads, N + Ns, C / heads)
-        logits = q @ k.transpose(-2, -1) + self.logit_bias
+        bias = self.logit_bias if self.compact is None else self.compact(x)
+        assert bias is not None
+        logits = q @ k.transpose(-2, -1) + bias
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
         return out
 

@@ -14,10 +14,15 @@ the passes read; names are attribute paths relative to the block:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+# More parts than these no delegate splits at once.
+MOST_BANDS = 4
+FLOAT_BYTES = 4
 
 Sites = tuple[tuple[str, str], ...]
 
@@ -53,7 +58,28 @@ class PoolingBlock(nn.Module):
     pools = False
 
 
-class ConvNeXtBlock(PoolingBlock):
+class WideBlock(PoolingBlock):
+    """A block with a layer that is wider than the rest and works on each pixel by itself.
+
+    A pass sets `most_wide_bytes`, of float32; the rows then go through it in bands.
+    """
+
+    most_wide_bytes: int | None = None
+
+    def in_bands(
+        self, layers: Callable[[Tensor], Tensor], x: Tensor, axis: int, width: int
+    ) -> Tensor:
+        """Call layers that widen an image to `width` channels on bands of its rows, `axis`."""
+        rows, columns = x.shape[axis], x.shape[axis + 1]
+        bands = 1
+        if self.most_wide_bytes is not None:
+            bands = bands_of(rows, rows * columns * width * FLOAT_BYTES, self.most_wide_bytes)
+        if bands == 1:
+            return layers(x)
+        return torch.cat([layers(band) for band in torch.split(x, rows // bands, axis)], axis)
+
+
+class ConvNeXtBlock(WideBlock):
     """Depthwise 7x7, LayerNorm, inverted bottleneck, layer scale, residual. (B, C, H, W) kept.
 
     Source: "A ConvNet for the 2020s", section 2; FcaFormer uses it in stages 0 and 1.
@@ -73,11 +99,19 @@ class ConvNeXtBlock(PoolingBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
-        y = self.act(self.pwconv1(self.norm(y)))
+        y = self.norm(y)
         if self.pools:
-            x, y = x.mean((2, 3), keepdim=True), y.mean((1, 2), keepdim=True)
-        y = self.pwconv2(y)
+            x, y = x.mean((2, 3), keepdim=True), self.widen(y).mean((1, 2), keepdim=True)
+            y = self.pwconv2(y)
+        else:
+            width = self.pwconv1.out_features
+            y = self.in_bands(lambda band: self.pwconv2(self.widen(band)), y, 1, width)
         return x + scaled(y, self.gamma).permute(0, 3, 1, 2)
+
+    def widen(self, y: Tensor) -> Tensor:
+        """The wide activations (B, H, W, 4C) of normalised pixels (B, H, W, C)."""
+        out: Tensor = self.act(self.pwconv1(y))
+        return out
 
 
 class Mlp(nn.Module):
@@ -104,6 +138,12 @@ class Mlp(nn.Module):
             h = h.mean((1, 2), keepdim=True)
         out: Tensor = self.fc2(h)
         return out
+
+
+def bands_of(rows: int, wide_bytes: int, most_bytes: int) -> int:
+    """Fewest equal bands of rows that are small enough, or the most that there can be."""
+    fits = [n for n in range(1, MOST_BANDS + 1) if rows % n == 0]
+    return next((n for n in fits if wide_bytes <= n * most_bytes), fits[-1])
 
 
 def global_mean(x: Tensor) -> Tensor:

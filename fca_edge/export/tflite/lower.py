@@ -15,6 +15,10 @@ from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_no
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.context import Context, Lowered, require, shape_of
 from fca_edge.export.tflite.layout import Value, plain
+from fca_edge.passes.compact_bias import CompactBias
+
+# Modules whose results are constants that the runtime makes from smaller ones.
+LEFT_TO_RUNTIME = CompactBias.__qualname__
 
 Lowering = Callable[[Context, fx.Node], Lowered]
 
@@ -113,13 +117,23 @@ def image_input(context: Context, node: fx.Node, layout: str) -> Value:
 def lower_node(context: Context, node: fx.Node) -> Lowered:
     """Lower one call, or evaluate it now when all of its inputs are constants."""
     name = str(node.target)
-    if all(
+    if not kept(node) and all(
         isinstance(context.results[n.name], Tensor | tuple) and constant(context, n)
         for n in node.all_input_nodes
     ):
         return evaluate(context, node)
     require(node, name in LOWERINGS, "")
     return LOWERINGS[name](context, node)
+
+
+def kept(node: fx.Node) -> bool:
+    """Tell whether a node of constants is left to the runtime, so that the file stays small.
+
+    Moving data about is not: it makes nothing larger.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    made_larger = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
+    return made_larger and any(LEFT_TO_RUNTIME in str(kind) for _, kind in stack.values())
 
 
 def constant(context: Context, node: fx.Node) -> bool:

@@ -40,7 +40,8 @@ def convolution(context: Context, node: fx.Node) -> Value:
     depthwise = groups == channels and groups > 1
     if groups not in (1, channels):
         raise FcaEdgeError(f"{node.name}: grouped convolution ({groups} groups) has no lowering.")
-    options, order = conv_options(depthwise), ((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+    options = conv_options(weight.shape[0] // channels if depthwise else None)
+    order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
     options.padding = schema.Padding.SAME if same else schema.Padding.VALID
     options.strideH, options.strideW = stride
     options.dilationHFactor, options.dilationWFactor = dilation
@@ -57,12 +58,12 @@ def convolution(context: Context, node: fx.Node) -> Value:
     return Value(out, shape, (0, 3, 1, 2))
 
 
-def conv_options(depthwise: bool) -> Any:
-    """Return the options table of either operator."""
-    if not depthwise:
+def conv_options(multiplier: int | None) -> Any:
+    """Return the options table of either operator; `multiplier` is None for a regular one."""
+    if multiplier is None:
         return schema.Conv2DOptionsT()
     options = schema.DepthwiseConv2DOptionsT()
-    options.depthMultiplier = 1
+    options.depthMultiplier = multiplier
     return options
 
 

@@ -75,6 +75,10 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
     left, right = argument(node, 0, "self"), argument(node, 1, "other")
     shape = shape_of(node)
     require(node, argument(node, 2, "alpha", 1) == 1, " with alpha")
+    if context.is_constant(left) and context.is_constant(right):
+        # Left to the runtime, because the result is larger than what it is made of.
+        inputs = tuple(context.layout.materialised(context.value(n)) for n in (left, right))
+        return plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
     if context.is_constant(right):
         value = whole(node, context.value(left))
         inputs = (value.tensor, constant_beside(context, value, right, shape))

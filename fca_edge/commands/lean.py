@@ -1,0 +1,22 @@
+"""`fca-edge lean`: the loader that needs little memory, for the board."""
+
+from __future__ import annotations
+
+import click
+
+from fca_edge.harness.runtime_profile import LEAN
+
+
+@click.command()
+def command() -> None:
+    """Print lean.py, one file that loads an artefact in little memory, for your program.
+
+    It needs NumPy and the runtime, and is what `fca-edge bench --lean` measures with. It
+    keeps what the runtime makes of the weights in a folder beside the artefact and maps it.
+
+    \b
+    Examples:
+      fca-edge lean > lean.py
+      python lean.py fcaformer_l1-fp32.tflite   makes that folder, and nothing else
+    """
+    click.echo(LEAN.read_text(), nl=False)

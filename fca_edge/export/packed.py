@@ -1,0 +1,40 @@
+"""What stands beside an artefact for loading it in little memory: settings, packed weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import NotEquivalentError
+from fca_edge.export.plan import Output
+from fca_edge.export.prepare import Prepared
+from fca_edge.harness.plan import LEAN_RUNTIMES
+from fca_edge.harness.runtime_profile import profile_path, read_settings, settings_for, to_document
+from fca_edge.store import write_json
+from fca_edge.verify import in_layout, measure, shortfall
+
+
+def write_settings(path: Path, output: Output, manifest: dict[str, Any]) -> None:
+    """Write the settings of a file whose own runtime `lean.py` can load with."""
+    runtime = output.runtimes[0]
+    if runtime in LEAN_RUNTIMES:
+        settings = settings_for(manifest["planned"]["arena_bytes"])
+        write_json(profile_path(path), to_document(settings, runtime))
+
+
+def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
+    """Let `lean.py` make what it keeps, and prove the logits that come of it afterwards.
+
+    Raises:
+        NotEquivalentError: below the profile's floor, packed or when loaded again.
+    """
+    runtime = output.runtimes[0]
+    if runtime not in LEAN_RUNTIMES:
+        return
+    inputs, settings = in_layout(prepared.images, output.layout), read_settings(path)
+    for cold in (True, False):
+        told = {**settings, "cold": cold}
+        parity, _ = measure(path, runtime, inputs, prepared.reference, settings=told)
+        short = shortfall(parity, output.floor_db)
+        if short:
+            raise NotEquivalentError(f"{output.file} is refused with packed weights: {short}.")

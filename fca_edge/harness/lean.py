@@ -1,0 +1,276 @@
+"""Load an artefact in little memory. Stand-alone: NumPy and one runtime. Copy it to the board.
+
+    from lean import open_model
+    model = open_model("fcaformer_l1-fp32.tflite")
+    logits = model(image)  # float32, in the layout of the file
+
+What the runtime makes of the weights is made once for a machine, kept in a folder beside the
+artefact, and mapped from there afterwards. The first load makes it and needs more memory;
+`python lean.py ARTEFACT` does that and nothing else. The agent measures with this very file.
+
+Settings (beside an artefact: NAME.runtime.json, `settings`):
+threads; cache: the folder, beside the artefact by default; arena_bytes: activations are
+placed in one piece of about this size (ONNX Runtime); spinning: threads wait for work awake;
+release: "model" gives back, once the model is loaded, the clean pages of the files that loading
+has mapped; "all" those of the runtime's libraries too, "none" nothing. What is needed comes
+back from its file when it is read. cold: make the cache anew.
+"""
+
+import ctypes
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import traceback
+import zlib
+
+ARENA_BYTES = 16 << 20
+# Numbers of Linux; elsewhere nothing is released.
+DONT_NEED = 4
+FEATURES = ("model name", "flags", "Features", "CPU part", "CPU implementer")
+LEAST_EXTERNAL_BYTES = 1024
+
+
+def open_model(artefact, runtime=None, **settings):
+    """Load a .onnx or .tflite file; the result is called with one input and gives the logits."""
+    name = runtime or ("litert" if artefact.endswith(".tflite") else "onnxruntime")
+    settings = {**stored(artefact), **settings}
+    model = RUNTIMES[name]()
+    model.load({"artefact": artefact, "threads": settings.get("threads", 1), "settings": settings})
+    return model
+
+
+def stored(artefact):
+    """Read the settings beside an artefact; none where there are none."""
+    try:
+        with open(artefact + ".runtime.json") as file:
+            return json.load(file)["settings"]
+    except FileNotFoundError:
+        return {}
+
+
+def place_of(artefact, settings, version):
+    """Return (folder, name) of what is kept: it is good for these bytes, runtime and CPU alone."""
+    checksum = 0
+    with open(artefact, "rb") as file:
+        if hasattr(os, "posix_fadvise"):
+            # Read ahead, a file comes into the system's cache in pieces of up to 2 MiB; a
+            # process that then maps it and touches one number is charged with a whole piece.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for chunk in iter(lambda: file.read(1 << 16), b""):
+            checksum = zlib.crc32(chunk, checksum)
+    machine = zlib.crc32("\n".join([platform.machine(), *cpu_features()]).encode())
+    folder = settings.get("cache") or artefact + ".cache"
+    return folder, f"{version}-{checksum:08x}-{machine:08x}"
+
+
+def cpu_features():
+    """Lines of /proc/cpuinfo by which runtimes choose kernels, each once."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            lines = {" ".join(line.split()) for line in file if line.startswith(FEATURES)}
+    except OSError:
+        return []
+    return sorted(lines)
+
+
+def mapped_files(path):
+    """Yield (name, start, end, words that follow) of the read-only file mappings that are listed.
+
+    Line by line: a list of all lines would be megabytes of this process's own.
+    """
+    found = None
+    with open(path) as file:
+        for line in file:
+            words = line.split(None, 5)
+            if words[0].endswith(":"):
+                if found:
+                    yield (*found, words)
+                continue
+            start, _, end = words[0].partition("-")
+            named = len(words) > 5 and words[5].startswith("/") and "w" not in words[1]
+            found = (words[5].strip(), int(start, 16), int(end, 16)) if named else None
+            if found:
+                yield (*found, words)
+
+
+def release(kept):
+    """Give back free heap and the clean pages of mapped files whose names are not `kept`."""
+    system = ctypes.CDLL(None)
+    if hasattr(system, "malloc_trim"):
+        system.malloc_trim(0)
+    for name, start, end, words in mapped_files("/proc/self/smaps"):
+        # Pages that were written, such as relocated tables, have no file to come back from.
+        if words[:2] == ["Anonymous:", "0"] and name not in kept:
+            system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), DONT_NEED)
+
+
+def apart(work):
+    """Do work in a process of its own where there is fork: what it needed goes with it."""
+    if not hasattr(os, "fork"):
+        work()
+        return
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            work()
+            failed = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(failed)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("the weights could not be packed; the reason stands above")
+
+
+class Lean:
+    """What both runtimes do alike; the agent calls load, set, invoke and output."""
+
+    def load(self, plan):
+        """Load what a plan names; release what loading alone needed, as its settings say."""
+        plan = {**plan, "settings": plan.get("settings") or {}}
+        linux, how = sys.platform == "linux", plan["settings"].get("release", "model")
+        before = {found[0] for found in mapped_files("/proc/self/maps")} if linux else ()
+        facts = self.open(plan)
+        if linux and how != "none":
+            release(before if how == "model" else ())
+        return facts
+
+    def __call__(self, array):
+        self.set(array)
+        self.invoke()
+        return self.output()
+
+
+class LeanOnnxRuntime(Lean):
+    """ONNX Runtime on a graph that it has optimised before, packed weights mapped."""
+
+    def __init__(self):
+        import onnxruntime  # type: ignore[import-untyped]
+
+        self.module, self.version = onnxruntime, onnxruntime.__version__
+        onnxruntime.set_default_logger_severity(3)
+
+    def options(self, plan):
+        options = self.module.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = plan["threads"], 1
+        spinning = plan["settings"].get("spinning", True)
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        return options
+
+    def open(self, plan):
+        settings = plan["settings"]
+        folder, name = place_of(plan["artefact"], settings, "ort-" + self.version)
+        place = os.path.join(folder, name)
+        if settings.get("cold"):
+            shutil.rmtree(place, ignore_errors=True)
+        warm = os.path.isdir(place)
+        if not warm:
+            apart(lambda: self.keep(plan, folder, place))
+        options = self.options(plan)
+        options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # A plan of the first run would be a second arena beside that of the first run.
+        options.enable_mem_pattern = False
+        self.use_arena(settings.get("arena_bytes", ARENA_BYTES))
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        model = os.path.join(place, "model.onnx")
+        self.session = self.module.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0]
+        self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
+        meta = self.session.get_modelmeta().custom_metadata_map
+        provider = self.session.get_providers()[0]
+        return {"delegate": provider, "partitions": None, "metadata": meta, "warm": warm}
+
+    def keep(self, plan, folder, place):
+        """Let the runtime optimise the graph, pack the weights, and write both."""
+        os.makedirs(folder, exist_ok=True)
+        made = tempfile.mkdtemp(dir=folder)
+        options = self.options(plan)
+        options.optimized_model_filepath = os.path.join(made, "model.onnx")
+        prefix = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(prefix + "file_name", "model.data")
+        options.add_session_config_entry(prefix + "min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
+        key = "session.save_external_prepacked_constant_initializers"
+        options.add_session_config_entry(key, "1")
+        try:
+            self.module.InferenceSession(plan["artefact"], options, ["CPUExecutionProvider"])
+            os.rename(made, place)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def use_arena(self, size):
+        """Let sessions share one arena that starts in one piece: pages not used cost nothing."""
+        module = self.module
+        kind = module.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+        info = module.OrtMemoryInfo("Cpu", kind, 0, module.OrtMemType.DEFAULT)
+        facts = {"max_mem": 0, "arena_extend_strategy": 0}
+        facts.update(initial_chunk_size_bytes=size, max_dead_bytes_per_chunk=1)
+        module.create_and_register_allocator(info, module.OrtArenaCfg(facts))
+
+    def set(self, array):
+        self.feed = {self.input.name: array}
+
+    def invoke(self):
+        self.out = self.session.run(None, self.feed)
+
+    def output(self):
+        return self.out[0]
+
+
+class LeanLiteRt(Lean):
+    """LiteRT with XNNPACK, whose packed weights are mapped from its weight cache."""
+
+    def __init__(self):
+        from importlib.metadata import version
+
+        from ai_edge_litert import compiled_model
+
+        self.module, self.version = compiled_model, version("ai-edge-litert")
+
+    def open(self, plan):
+        settings, module = plan["settings"], self.module
+        folder, name = place_of(plan["artefact"], settings, "litert-" + self.version)
+        place = os.path.join(folder, name + ".xnnpack")
+        os.makedirs(folder, exist_ok=True)
+        if settings.get("cold") and os.path.exists(place):
+            os.remove(place)
+        warm = os.path.exists(place)
+        cpu = module.CpuOptions(num_threads=plan["threads"], xnnpack_weight_cache_path=place)
+        kind = module.HardwareAccelerator.CPU
+        options = module.Options(hardware_accelerators=kind, cpu_options=cpu)
+        self.model = module.CompiledModel.from_file(plan["artefact"], options=options)
+        key, names = next(iter(self.model.get_signature_list().items()))
+        given = self.model.get_input_tensor_details(key)[names["inputs"][0]]
+        made = self.model.get_output_tensor_details(key)[names["outputs"][0]]
+        self.shape, self.out = [int(n) for n in given["shape"]], [int(n) for n in made["shape"]]
+        self.given = self.model.create_input_buffers(0)
+        self.made = self.model.create_output_buffers(0)
+        whole = self.model.is_fully_accelerated()
+        facts = {"delegate": "XNNPACK", "partitions": 1} if whole else {"delegate": "none"}
+        return {"partitions": None, "undelegated": int(not whole), "warm": warm, **facts}
+
+    def set(self, array):
+        self.given[0].write(array)
+
+    def invoke(self):
+        self.model.run_by_index(0, self.given, self.made)
+
+    def output(self):
+        import numpy
+
+        size = 1
+        for n in self.out:
+            size *= n
+        return numpy.array(self.made[0].read(size, numpy.float32)).reshape(self.out)
+
+
+RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}
+
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        open_model(path)

@@ -1,0 +1,108 @@
+"""Attention biases kept as their tables, and expanded by two small convolutions when they are used.
+
+The bias of grid tokens (r, c) and (r', c') is T[|r - r'|, |c - c'|]. With l = side - 1 and T
+mirrored to S[i, j] = T[|i - l|, |j - l|] it is S[r + l - r', c + l - c']: a window of S for
+every token. Taking the windows apart is a convolution with kernels of a single 1, rows
+first and columns second, which multiplies 2 side numbers a result and not side squared.
+Each result is one number of the table times 1 plus zeros, so it is exact.
+
+A runtime that computes constants when it loads, or before everything else, would hold all
+of them expanded after all. There the table is *tied* to the image: nought times one of the
+block's activations is added to it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.join_kv import JoinedAttention
+
+# A smaller constant is not worth its operators.
+LEAST_BYTES = 256 * 1024
+FLOAT_BYTES = 4
+
+
+class CompactBias(nn.Module):
+    """The constant (1, heads, N, N + Ns) of one block, made anew at each call.
+
+    Where an activation that it is tied to is not finite, the logits are not either.
+    """
+
+    mirrored: Tensor
+    rows: Tensor
+    columns: Tensor
+    ones: Tensor
+    cross: Tensor | None
+
+    def __init__(self, table: Tensor, cross: Tensor | None, tied: bool) -> None:
+        """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
+        super().__init__()
+        self.tied = tied
+        side = table.shape[-1]
+        offsets = torch.arange(1 - side, side).abs()
+        taps = torch.eye(side, dtype=table.dtype).flip(1)  # output r' reads S[r + side - 1 - r']
+        self.register_buffer("mirrored", table[:, offsets][:, :, offsets][:, None])
+        self.register_buffer("rows", taps[:, None, :, None].contiguous())
+        self.register_buffer("columns", taps[:, None, None].repeat(side, 1, 1, 1))
+        self.register_buffer("ones", torch.ones(1, side, side, 1, dtype=table.dtype))
+        row = None if cross is None else cross[:, None, None]  # (heads, 1, 1, Ns)
+        self.register_buffer("cross", row)
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = self.rows.shape[0]
+        nought = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
+        y = self.mirrored if nought is None else self.mirrored + nought
+        y = F.conv2d(y, self.rows)  # (heads, r', r, 2 side - 1)
+        y = F.conv2d(y, self.columns, groups=side)  # (heads, r' c', r, c)
+        y = y.permute(0, 2, 3, 1)  # (heads, r, c, N)
+        if self.cross is not None:
+            cross = self.cross if nought is None else self.cross + nought
+            y = torch.cat([y, self.ones * cross], -1)
+        return y.reshape(1, y.shape[0], side * side, -1)
+
+
+class CompactBiases(FoldPass):
+    """Replace the expanded biases of FcaFormer blocks that are large.
+
+    `least_bytes` is the size from which a constant, in float32, is large; `tied` keeps the
+    runtime from computing them too early.
+    """
+
+    name = "compact_bias"
+
+    def __init__(self, tied: bool = False, least_bytes: int = LEAST_BYTES) -> None:
+        self.tied, self.least_bytes = tied, least_bytes
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for path, module in network.named_modules():
+            if not isinstance(module, JoinedAttention) or module.logit_bias is None:
+                continue
+            if module.logit_bias.numel() * FLOAT_BYTES < self.least_bytes:
+                rewrites.skipped.append((path, "small"))
+                continue
+            module.compact = compacted(module.logit_bias, self.tied)
+            module.logit_bias = None
+            rewrites.done.append(path)
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            path
+            for path, m in network.named_modules()
+            if isinstance(m, JoinedAttention)
+            and m.logit_bias is not None
+            and m.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
+        ]
+
+
+def compacted(bias: Tensor, tied: bool) -> CompactBias:
+    """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
+    first = bias[0, :, 0]  # (heads, N + Ns)
+    tokens = bias.shape[2]
+    side = round(tokens**0.5)
+    cross = first[:, tokens:] if bias.shape[3] > tokens else None
+    return CompactBias(first[:, :tokens].reshape(-1, side, side), cross, tied)

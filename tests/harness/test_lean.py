@@ -1,0 +1,161 @@
+"""lean.py: the same logits from what it keeps, never from what another file left there."""
+
+import json
+import mmap
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from fca_edge.compare.pairs import identity
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.pipeline import Exported
+from fca_edge.harness.call import AgentError
+from fca_edge.harness.plan import job_for, lean_jobs
+from fca_edge.harness.run import run_jobs
+from fca_edge.harness.runtime_profile import (
+    LEAN,
+    profile_path,
+    read_settings,
+    settings_for,
+    to_document,
+)
+from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.records import Plan, from_document
+from fca_edge.records import to_document as records_document
+from fca_edge.verify import run_artefact
+
+RUNTIMES = ("onnxruntime", "litert")
+INPUT = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+
+
+@pytest.fixture
+def artefacts(exported: list[Exported], tmp_path: Path) -> dict[str, Path]:
+    """Copies of the digits files, for nothing to be kept beside those of other tests."""
+    for item in exported[:2]:
+        for path in (item.path, profile_path(item.path)):
+            shutil.copy(path, tmp_path)
+        shutil.copy(item.path.with_name(item.path.name + ".json"), tmp_path)
+    return {name: tmp_path / item.path.name for name, item in zip(RUNTIMES, exported)}
+
+
+def images(path: Path) -> np.ndarray:
+    size = json.loads(path.with_name(path.name + ".json").read_text())["source"]["img_size"]
+    shape = (1, 3, size, size) if path.suffix == ".onnx" else (1, size, size, 3)
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_logits_are_the_same_cold_and_warm(artefacts: dict[str, Path], runtime: str) -> None:
+    path = artefacts[runtime]
+    plain, _ = run_artefact(path, runtime, images(path))
+    for warm in (False, True):
+        lean, events = run_artefact(path, runtime, images(path), settings={})
+        assert events["loaded"]["warm"] is warm
+        assert events["loaded"]["delegate"] != "none"
+        np.testing.assert_allclose(lean["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
+    _, events = run_artefact(path, runtime, images(path), settings={"cold": True})
+    assert events["loaded"]["warm"] is False
+
+
+def largest_weight(path: Path) -> bytes:
+    """Return the bytes of the largest constant of a file."""
+    if path.suffix == ".onnx":
+        return max((t.raw_data for t in onnx.load(str(path)).graph.initializer), key=len)
+    model = schema.Model.GetRootAs(path.read_bytes())
+    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
+    largest = max(buffers, key=lambda buffer: buffer.DataLength())
+    return bytes(largest.DataAsNumpy())
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_another_file_of_that_name_finds_nothing(artefacts: dict[str, Path], runtime: str) -> None:
+    """Packed weights are not checked by the runtimes, so they must never be of other weights."""
+    path = artefacts[runtime]
+    before, _ = run_artefact(path, runtime, images(path), settings={})
+    weight = largest_weight(path)
+    turned = (-np.frombuffer(weight, np.float32)).tobytes()
+    path.write_bytes(path.read_bytes().replace(weight, turned))
+    after, events = run_artefact(path, runtime, images(path), settings={})
+    assert events["loaded"]["warm"] is False
+    plain, _ = run_artefact(path, runtime, images(path))
+    np.testing.assert_allclose(after["logits"], plain["logits"], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(after["logits"], before["logits"], rtol=1e-2, atol=1e-2)
+
+
+def test_a_broken_file_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(AgentError, match=r"onnxruntime on broken\.onnx") as caught:
+        run_artefact(broken, "onnxruntime", INPUT, settings={})
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "broken.onnx.cache").iterdir()) == []
+
+
+def test_the_snippet_of_the_docs(artefacts: dict[str, Path]) -> None:
+    path = artefacts["litert"]
+    model = runpy.run_path(str(LEAN))["open_model"](str(path), threads=2)
+    plain, _ = run_artefact(path, "litert", images(path))
+    np.testing.assert_allclose(model(images(path)), plain["logits"], rtol=1e-4, atol=1e-5)
+
+
+def resident(name: str) -> int:
+    lean = runpy.run_path(str(LEAN))
+    return sum(
+        int(words[1])
+        for found, _, _, words in lean["mapped_files"]("/proc/self/smaps")
+        if found == name and words[0] == "Rss:"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="no /proc")
+def test_released_pages_are_given_back_and_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(range(256)) * 4096)
+    lean = runpy.run_path(str(LEAN))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        assert sum(view[::4096]) == 0
+        assert resident(str(path)) == 1024
+        lean["release"]({str(path)})
+        assert resident(str(path)) == 1024
+        lean["release"](())
+        assert resident(str(path)) == 0
+        assert view[255] == 255
+
+
+def test_lean_jobs_are_rows_of_their_own(artefacts: dict[str, Path]) -> None:
+    jobs = lean_jobs(job_for(artefacts["litert"]))
+    outcome = run_jobs(jobs, Plan(1, 1, 1, 2, 1), LocalTarget(), lambda text: None)
+    assert not outcome.failures
+    records = from_document(records_document(outcome.records))
+    assert [r.runtime.label for r in records] == ["litert lean, cold", "litert lean, warm"]
+    assert records == outcome.records
+    assert records[0].memory is not None and records[0].memory.model_bytes > 0
+    plain = run_jobs([job_for(artefacts["litert"])], Plan(1, 1, 1, 2, 1), LocalTarget(), print)
+    assert len({identity(r) for r in (*records, *plain.records)}) == 3
+
+
+def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Exported]) -> None:
+    with pytest.raises(UsageError, match="--lean is for onnxruntime and litert"):
+        lean_jobs(job_for(exported[2].path))
+
+
+def test_settings_beside_an_artefact(artefacts: dict[str, Path]) -> None:
+    path = artefacts["onnxruntime"]
+    found = read_settings(path)
+    assert found["release"] == "model" and found["arena_bytes"] >= 1 << 20
+    document = to_document(settings_for(5 << 20), "onnxruntime")
+    assert document["settings"]["arena_bytes"] == 16 << 20
+    profile_path(path).write_text(json.dumps({**document, "schema": "fca_edge.runtime/9"}))
+    with pytest.raises(FcaEdgeError, match=r"schema 'fca_edge\.runtime/9', this version reads"):
+        read_settings(path)
+    document["settings"]["speed"] = 1
+    profile_path(path).write_text(json.dumps(document))
+    with pytest.raises(FcaEdgeError, match="speed"):
+        read_settings(path)
+    profile_path(path).unlink()
+    assert read_settings(path) == {"release": "model", "spinning": True}

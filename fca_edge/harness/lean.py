@@ -150,7 +150,7 @@ class LeanOnnxRuntime(Lean):
     """ONNX Runtime on a graph that it has optimised before, packed weights mapped."""
 
     def __init__(self):
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
 
         self.module, self.version = onnxruntime, onnxruntime.__version__
         onnxruntime.set_default_logger_severity(3)

@@ -61,9 +61,11 @@ def names(path: Path) -> list[str]:
     return list(dict.fromkeys(name for name, _, _ in weighty(load(path))))
 
 
-def heads(model: Any) -> list[str]:
-    """Names of layers that make the logits, the only Gemm of our files."""
-    return [name for name, node, _ in weighty(model) if node.op_type == "Gemm"]
+def gemms(model: Any) -> dict[str, bool]:
+    """Layers that are a Gemm, and whether they make the logits."""
+    outputs = {value.name for value in model.graph.output}
+    found = [(name, node) for name, node, _ in weighty(model) if node.op_type == "Gemm"]
+    return {name: node.output[0] in outputs for name, node in found}
 
 
 def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:

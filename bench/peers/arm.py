@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from entries import Entry, Reference, check_floor, laid_out, worst_db
 from environment import PeerError, Report
 from places import set_up
-from rows import Entry, Reference, check_floor, laid_out, worst_db
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.harness.run import COST, COUNTING_THREADS, EMULATED_TIMEOUT_SECONDS

@@ -17,7 +17,7 @@ from network import example_of, network_of
 
 
 def main() -> None:
-    variant, out = sys.argv[1], Path(sys.argv[2])
+    variant, out = sys.argv[1], Path(sys.argv[2]).resolve()
     example = example_of(variant)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -14,7 +14,9 @@ import onnx2tf
 def main() -> None:
     _, out, source = sys.argv[1:4]
     with tempfile.TemporaryDirectory() as folder:
-        onnx2tf.convert(input_onnx_file_path=source, output_folder_path=folder, verbosity="error")
+        # It rewrites the file that it is given.
+        copy = shutil.copy(source, folder)
+        onnx2tf.convert(input_onnx_file_path=copy, output_folder_path=folder, verbosity="error")
         shutil.move(next(Path(folder).glob("*_float32.tflite")), out)
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from arm import count_all
+from entries import Entry, judge, our_entry, our_files, peer_entry, reference
 from environment import OUT
 from places import Here, emulated
 from registry import BY_NAME, PEERS
-from rows import Entry, judge, our_entry, our_files, peer_entry, reference
 from tables import markdown
 
 from fca_edge.errors import FcaEdgeError

@@ -12,7 +12,17 @@ from fca_edge.records import Record, from_document
 MIB, MB, MS = 1 << 20, 1e6, 1e6
 NONE = "–"
 COLUMNS = (
-    *("", "latency ms", "× ours", "cores used", "load ms", "peak MiB", "with runtime MiB"),
+    *(
+        "",
+        "latency ms",
+        "× ours",
+        "CPU ms",
+        "× ours",
+        "cores used",
+        "load ms",
+        "peak MiB",
+        "with runtime MiB",
+    ),
     *("file MB", "export CPU s", "install export MB", "install run MB", "SNR dB"),
 )
 ARM_COLUMNS = ("", "M instructions", "× ours", "of them FMA", "SNR dB")
@@ -23,11 +33,9 @@ def markdown(document: dict[str, Any]) -> str:
     records = {r.artefact.file: r for r in from_document(document["timed"])}
     rows = ordered(document["rows"], records)
     best = best_of(rows, records)
-    lines = [
-        heading(document, records),
-        "",
-        *table(COLUMNS, [cells(r, records, best) for r in rows]),
-    ]
+    ours = next((row for row in rows if best and row["name"] == best.artefact.file), None)
+    made = [cells(row, record_of(row, records), best, ours) for row in rows]
+    lines = [heading(document, records), "", *table(COLUMNS, made)]
     counted = [row for row in rows if row["arm"]]
     if counted:
         lines += ["", f"Guest instructions of one inference, {document['arm']}, 1 thread:", ""]
@@ -63,12 +71,17 @@ def best_of(rows: list[dict[str, Any]], records: dict[str, Record]) -> Record | 
     return min(timed, key=lambda r: latency(r).median_ns, default=None)
 
 
-def cells(row: dict[str, Any], records: dict[str, Record], best: Record | None) -> list[str]:
-    """Write one row."""
-    record = record_of(row, records)
+def cells(
+    row: dict[str, Any],
+    record: Record | None,
+    best: Record | None,
+    ours: dict[str, Any] | None,
+) -> list[str]:
+    """Write one row; `best` and `ours` are our fastest file's record and row."""
     return [
         named(row, record),
         *(speed(record, best) if record else (NONE, NONE)),
+        *work(row, ours),
         cores_used(row["processor"]),
         one(float(np.median(record.load_ns)) / MS) if record else NONE,
         *(memory(record) if record else (NONE, NONE)),
@@ -97,6 +110,23 @@ def speed(record: Record, best: Record | None) -> tuple[str, str]:
     return text, f"{middle:.2f}" + interval(low, high, 1, 2)
 
 
+def work(row: dict[str, Any], ours: dict[str, Any] | None) -> tuple[str, str]:
+    """Write processor time of an inference and its ratio to ours, as for latency."""
+    medians = medians_of(row)
+    if not medians:
+        return NONE, NONE
+    text = one(float(np.median(medians)) / MS)
+    if ours is None or len(medians_of(ours)) != len(medians):
+        return text, NONE
+    pairs = [mine / other for mine, other in zip(medians, medians_of(ours))]
+    return text, f"{np.median(pairs):.2f}" + interval(*median_interval(pairs), 1, 2)
+
+
+def medians_of(row: dict[str, Any]) -> list[float]:
+    """Return each process's median of processor time an inference, in ns."""
+    return [float(np.median(event["cpu_ns"])) for event in row["processor"]]
+
+
 def interval(low: float | None, high: float | None, unit: float, digits: int) -> str:
     """Write an interval in brackets; nothing where there is none."""
     if low is None or high is None:
@@ -106,7 +136,7 @@ def interval(low: float | None, high: float | None, unit: float, digits: int) ->
 
 def cores_used(processor: list[dict[str, Any]]) -> str:
     """Write processor time over wall time, the most of the processes: noise only lowers it."""
-    found = [event["cpu_ns"] / event["wall_ns"] for event in processor]
+    found = [event["all_cpu_ns"] / event["wall_ns"] for event in processor]
     return f"{max(found):.2f}" if found else NONE
 
 

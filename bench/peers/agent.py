@@ -8,6 +8,7 @@ tells how much processor time the inferences took, which shows threads that nobo
 """
 
 import importlib.util
+import json
 import os
 import time
 
@@ -92,7 +93,10 @@ class OpenVino:
 
 
 class Ncnn:
-    """ncnn on the CPU, fp32 throughout; the artefact is its .param, the weights lie beside it."""
+    """ncnn on the CPU, fp32 throughout.
+
+    The artefact is its .param; beside it lie weights (.bin) and the input's shape (.json).
+    """
 
     def __init__(self):
         import ncnn
@@ -106,10 +110,12 @@ class Ncnn:
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
             setattr(options, "use_" + name, False)
         done = self.net.load_param(plan["artefact"])
-        done = done or self.net.load_model(plan["artefact"][: -len("param")] + "bin")
+        stem = plan["artefact"][: -len("param")]
+        done = done or self.net.load_model(stem + "bin")
         if done:
             raise RuntimeError("ncnn cannot load the network")
-        self.shape = plan["shape"]
+        with open(stem + "json") as file:
+            self.shape = json.load(file)
         return {"delegate": "CPU", "partitions": None}
 
     def set(self, array):

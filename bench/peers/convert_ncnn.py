@@ -5,6 +5,7 @@
 The weights lie beside it in a .bin of the same name.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ def main() -> None:
         files = [f"ncnnparam={out}", f"ncnnbin={out.with_suffix('.bin')}"]
         command = [pnnx.EXEC_PATH, str(traced), f"inputshape=[{shape}]", "fp16=0", *files]
         subprocess.run(command, check=True, cwd=folder)
+    out.with_suffix(".json").write_text(json.dumps(list(example.shape)))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from fca_edge.store import read_json, write_json, write_text
 
 SCHEMA = "fca_edge.peers/1"
 RESULTS = Path(__file__).parents[1] / "results"
-WARMUPS, ITERATIONS = 5, 20
+WARMUPS, ITERATIONS = 3, 12
 
 
 def main() -> None:

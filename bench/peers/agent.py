@@ -138,13 +138,12 @@ class ExecuTorch:
     """ExecuTorch's Python runtime, which stands on libtorch; XNNPACK runs what was lowered."""
 
     def __init__(self):
-        import warnings
-
-        warnings.simplefilter("ignore")
         import torch
-        from executorch.extension.pybindings import portable_lib
 
-        self.torch, self.module, self.version = torch, portable_lib, version("executorch")
+        # The public module around it imports the whole exporter, whose memory is not the runtime's.
+        from executorch.extension.pybindings import _C
+
+        self.torch, self.module, self.version = torch, _C, version("executorch")
 
     def load(self, plan):
         self.torch.set_num_threads(plan["threads"])

@@ -23,6 +23,11 @@ OPENVINO = Environment("openvino", ("openvino==2026.4.1", NUMPY))
 PNNX = Environment("pnnx", ("pnnx==20261020",), TORCH)
 NCNN = Environment("ncnn", ("ncnn==1.0.20261020", NUMPY))
 EXECUTORCH = Environment("executorch", ("executorch==1.5.1",), TORCH)
+# The newest for aarch64 that was built without CUDA; ExecuTorch's library finds what it needs.
+ARM_TORCH = (
+    *("torch==2.10.0", NUMPY, "typing_extensions==4.16.0", "filelock==4.2.12", "fsspec==2026.9.0"),
+    *("sympy==1.14.0", "mpmath==1.3.0", "networkx==3.6.1", "jinja2==3.1.6", "markupsafe==3.0.4"),
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ PEERS: tuple[Peer, ...] = (
         module="executorch",
         needs=("executorch", "torch"),
         runner=EXECUTORCH,
-        arm=wheels("peers-executorch", "aarch64", *EXECUTORCH.requirements, *TORCH.requirements),
+        arm=wheels("peers-executorch", "aarch64", *EXECUTORCH.requirements, *ARM_TORCH),
     ),
 )
 BY_NAME = {peer.name: peer for peer in PEERS}

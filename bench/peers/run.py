@@ -3,6 +3,7 @@
     python bench/peers/run.py --variant l1 --threads 1 --rounds 9 --out bench/results/peers-l1.json
     python bench/peers/run.py --peers openvino,mnn --ours models/out/fcaformer_l1-int8.tflite
     python bench/peers/run.py --variant l1 --arm qemu:aarch64:a72 --reuse
+    python bench/peers/run.py --arm qemu:aarch64:a72 --onto bench/results/peers-l1.json
     python bench/peers/run.py --table bench/results/peers-l1.json
     python bench/peers/run.py --clean
 
@@ -23,7 +24,7 @@ from typing import Any
 
 from arm import count_all
 from entries import Entry, judge, our_entry, our_files, peer_entry, reference
-from environment import OUT
+from environment import OUT, PeerError
 from places import Here, emulated
 from registry import BY_NAME, PEERS
 from tables import markdown
@@ -47,8 +48,11 @@ def main() -> None:
     if arguments.table:
         print(markdown(read_json(arguments.table)))
         return
-    out = arguments.out or RESULTS / f"peers-{arguments.variant}.json"
-    document = measured(arguments)
+    if arguments.onto:
+        out, document = arguments.onto, with_counts(arguments)
+    else:
+        out = arguments.out or RESULTS / f"peers-{arguments.variant}.json"
+        document = measured(arguments)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, document)
     write_text(out.with_suffix(".md"), markdown(document), force=True)
@@ -65,11 +69,14 @@ def parse() -> argparse.Namespace:
     add("--peers", default="all", help=f"all, none, or of {','.join(BY_NAME)}")
     add("--ours", type=Path, nargs="+", default=[], help="more files of ours, of the same weights")
     add("--arm", help="also count instructions there, such as qemu:aarch64:a72")
+    add("--onto", type=Path, help="add --arm's counts to the rows of this JSON, time nothing")
     add("--reuse", action="store_true", help="keep files that an earlier run converted")
     add("--out", type=Path, help="JSON to write, the table beside it as .md")
     add("--table", type=Path, help="only print the table of a JSON file")
     add("--clean", action="store_true", help="remove environments and files, then stop")
     arguments = parser.parse_args()
+    if arguments.onto and not arguments.arm:
+        parser.error("--onto adds what --arm counts; name a machine with --arm")
     named = {"all": list(BY_NAME), "none": []}.get(arguments.peers, arguments.peers.split(","))
     unknown = [name for name in named if name not in BY_NAME]
     if unknown:
@@ -109,6 +116,30 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": [asdict(entry.row) for entry in entries],
         "timed": records,
     }
+
+
+def with_counts(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Count the files that an earlier run made, and put the counts into its document.
+
+    Raises:
+        FcaEdgeError: no such document, or a file is not the one that was timed.
+    """
+    document = read_json(arguments.onto)
+    folder = OUT / document["variant"]
+    right = reference(document["variant"], folder)
+    entries = our_files(document["variant"], folder, True, say)
+    entries += [our_entry(path) for path in arguments.ours]
+    entries += [
+        peer_entry(peer, document["variant"], folder, True, say) for peer in arguments.chosen
+    ]
+    digests = {r["artefact"]["sha256"] for r in document["timed"]["records"]}
+    for entry in entries:
+        if entry.job is not None and entry.job.artefact.sha256 not in digests:
+            entry.row.fail("arm", PeerError("not the file that was timed"))
+    count_all(entries, emulated(arguments.arm), right, folder, say)
+    found = {entry.row.name: entry.row.arm for entry in entries if entry.row.arm}
+    rows = [row | {"arm": found.get(row["name"], row["arm"])} for row in document["rows"]]
+    return {**document, "arm": arguments.arm, "rows": rows}
 
 
 def timed(entries: list[Entry], plan: Plan, here: Here) -> dict[str, Any]:

@@ -46,10 +46,11 @@ class Mnn:
 
     def set(self, array):
         kind, layout = self.module.Halide_Type_Float, self.module.Tensor_DimensionType_Caffe
-        made = self.module.Tensor(tuple(array.shape), kind, array.copy(), layout)
-        self.input.copyFrom(made)
+        self.image = self.module.Tensor(tuple(array.shape), kind, array.copy(), layout)
 
     def invoke(self):
+        # A run writes over its input: without a new copy the second run is of something else.
+        self.input.copyFrom(self.image)
         self.net.runSession(self.session)
 
     def output(self):

@@ -245,8 +245,30 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
         with np.load(outputs) as content:
             entry.row.snr_db = worst_db(right.logits, content["logits"])
         check_floor(entry.row.snr_db, entry.row.precision)
+        again = repeated(entry.job, target, right, entry.layout, threads, folder)
+        check_floor(again, entry.row.precision)
     except FcaEdgeError as error:
         entry.row.fail("run" if isinstance(error, AgentError) else "output", error)
+
+
+def repeated(
+    job: Job, target: Target, right: Reference, layout: str, threads: int, folder: Path
+) -> float:
+    """Return the SNR of an inference after others, run just as they are timed.
+
+    A runtime that writes over its input is right once, and then fast at something else.
+
+    Raises:
+        FcaEdgeError: the process failed, or its logits are of another shape or not finite.
+    """
+    image = folder / f"image-{layout}.npy"
+    np.save(image, laid_out(right.inputs[:1], layout))
+    plan = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
+    plan |= {"threads": threads, "mode": "latency", "warmup": 2, "iterations": 1, "seed": 0}
+    events = target.run(job.runtime, {**plan, "image": str(image.resolve())}, TIMEOUT_SECONDS)
+    if "logits" not in events:
+        raise PeerError("no logits came back")
+    return worst_db(right.logits[:1], np.asarray(events["logits"]["values"]).reshape(1, -1))
 
 
 def laid_out(images: NDArray[Any], layout: str) -> NDArray[Any]:

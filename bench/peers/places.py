@@ -45,7 +45,7 @@ class Here(LocalTarget):
         python = self.pythons.get(runtime.name) or interpreter(runtime)
         command = [str(python), "-E", str(AGENT)]
         events = call_command(command, clean_variables(), plan, timeout_seconds)
-        if plan["mode"] == "latency":
+        if plan["mode"] == "latency" and "image" not in plan:
             self.processor.setdefault(plan["artefact"], []).append(events["processor"])
         return {**events, "ended": {"warnings": []}}
 

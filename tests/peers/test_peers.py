@@ -158,6 +158,33 @@ def test_a_file_that_does_not_run_is_a_row(exported: list[Exported], tmp_path: P
     assert bad.row.error.startswith("run: onnxruntime on broken.onnx")
 
 
+class Forgetful(Here):
+    """A runtime that is right at first and not when it runs again, as MNN's input made it."""
+
+    def run(self, runtime, plan, timeout_seconds):
+        events = super().run(runtime, plan, timeout_seconds)
+        if "image" in plan:
+            events["logits"]["values"] = events["logits"]["values"][::-1]
+        return events
+
+
+def test_a_second_inference_must_be_right_too(exported: list[Exported], tmp_path: Path) -> None:
+    images = np.random.default_rng(2).standard_normal((2, 3, 96, 96)).astype(np.float32)
+    outputs = tmp_path / "outputs.npz"
+    np.save(tmp_path / "in.npy", images)
+    plan = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
+    plan |= {"mode": "outputs", "inputs": str(tmp_path / "in.npy"), "outputs": str(outputs)}
+    call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
+    with np.load(outputs) as content:
+        right = entries.Reference(images, content["logits"])
+    good, bad = ours(exported, 0), ours(exported, 0)
+    entries.judge(good, Here({}), right, 1, tmp_path)
+    assert good.row.error is None
+    entries.judge(bad, Forgetful({}), right, 1, tmp_path)
+    assert bad.row.error is not None
+    assert bad.row.error.startswith("output: wrong")
+
+
 def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Exported]) -> None:
     good, failed = ours(exported, 0), ours(exported, 1)
     failed.row.error = "output: wrong"

@@ -83,7 +83,7 @@ def peers_of(variant: str) -> list[Path]:
     for form in ("plain", "folded", "split"):
         path = OUT / f"{name_of(variant)}-litert-torch-{form}.tflite"
         script = HERE / "peers" / "convert_litert_torch.py"
-        command = [os.environ[PEER], str(script), variant, form, str(path)]
+        command = [os.environ[PEER], str(script), variant, str(path), form]
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         made.append(path)

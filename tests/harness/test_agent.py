@@ -79,10 +79,12 @@ def test_it_imports_nothing_of_ours() -> None:
         "json",
         "os",
         "platform",
+        "runpy",
         "sys",
         "threading",
         "time",
         "numpy",
+        "numpy.random",
         "onnxruntime",
         "importlib.metadata",
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fca_edge.errors import TargetUnavailableError, UsageError
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.harness import probe
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets import settings
@@ -194,11 +194,11 @@ def test_a_board_by_its_address(config: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("bord = 'x'", "'bord' is not a setting"), ("board = 3", "'board'"), ("=", "not TOML")],
+    [("bord = 'x'", "'bord' is not a setting"), ("board = 3", "'board'"), ("=", "as TOML")],
 )
 def test_wrong_settings(config: Path, text: str, message: str) -> None:
     config.write_text(text)
-    with pytest.raises(UsageError, match=f"config.toml: .*{message}"):
+    with pytest.raises(FcaEdgeError, match=f"config.toml: .*{message}"):
         settings.board()
 
 

@@ -22,12 +22,16 @@ KIND = "qemu"
 
 
 class QemuTarget(FilesHere):
-    """Runs the agent under QEMU's user-mode emulation."""
+    """Runs the agent under QEMU's user-mode emulation.
+
+    Attributes:
+        agent: the harness's own, or one of the same protocol that knows more runtimes.
+    """
 
     counts_instructions = True
 
-    def __init__(self, machine: Machine, cpu: Cpu) -> None:
-        self.machine, self.cpu = machine, cpu
+    def __init__(self, machine: Machine, cpu: Cpu, agent: Path = AGENT) -> None:
+        self.machine, self.cpu, self.agent = machine, cpu, agent
         self.name = f"{KIND}:{machine.name}"
         self.runtimes = tuple(machine.environments)
         self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
@@ -51,7 +55,7 @@ class QemuTarget(FilesHere):
             *(("-plugin", f"{plugin.place()},out={counts}") if plan["mode"] == "cost" else ()),
             str(environment.tree.folder / environment.python),
             "-s",
-            str(AGENT),
+            str(self.agent),
         ]
         variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
         if environment.wheels is not None:

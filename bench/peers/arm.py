@@ -1,0 +1,66 @@
+"""Instructions of one inference on an emulated machine, and whether its logits are right there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from entries import Entry, Reference, check_floor, laid_out, worst_db
+from environment import PeerError, Report
+from places import set_up
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.harness.run import COST, COUNTING_THREADS, EMULATED_TIMEOUT_SECONDS
+from fca_edge.harness.targets.qemu import QemuTarget
+
+WARMUPS, ITERATIONS = 1, 1
+
+
+def count_all(
+    entries: list[Entry], target: QemuTarget, right: Reference, folder: Path, report: Report
+) -> None:
+    """Count every row that is right here; what fails there is noted beside its figures."""
+    for entry in entries:
+        if entry.job is None or entry.row.error is not None:
+            continue
+        report(f"{entry.row.name}: counting on {target.name}")
+        try:
+            entry.row.arm = counted(entry, target, right, folder, report)
+        except FcaEdgeError as error:
+            entry.row.arm = {"error": " ".join(str(error).split())}
+            report(f"{entry.row.name}: {entry.row.arm['error']}")
+    target.close()
+
+
+def counted(
+    entry: Entry, target: QemuTarget, right: Reference, folder: Path, report: Report
+) -> dict[str, Any]:
+    """Count one row: one warm-up, one inference, both of the first input.
+
+    Raises:
+        FcaEdgeError: no such runtime there, or it failed, or its logits are wrong.
+    """
+    assert entry.job is not None
+    if entry.peer is not None:
+        set_up(entry.peer, target, report)
+    image = folder / f"image-{entry.layout}.npy"
+    np.save(image, laid_out(right.inputs[:1], entry.layout))
+    plan = {
+        "runtime": entry.job.runtime.agent_name,
+        "artefact": target.push(entry.job.path),
+        "threads": COUNTING_THREADS,
+        "mode": COST,
+        "warmup": WARMUPS,
+        "iterations": ITERATIONS,
+        "seed": 0,
+        "image": str(image.resolve()),
+    }
+    events = target.run(entry.job.runtime, plan, EMULATED_TIMEOUT_SECONDS)
+    if "logits" not in events:
+        raise PeerError("no logits came back")
+    logits = np.asarray(events["logits"]["values"]).reshape(1, -1)
+    found = worst_db(right.logits[:1], logits)
+    check_floor(found, entry.row.precision)
+    cost = {key: events["cost"][key] for key in ("instructions", "classes", "hot")}
+    return {"target": target.name, "cpu": target.cpu.name, "snr_db": found, **cost}

@@ -1,0 +1,82 @@
+"""Targets that know the peers' runtimes: this machine, and an emulated one that counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from environment import PeerError, Report, clean_variables
+from registry import PEERS, Peer
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.harness.call import Event, call_command
+from fca_edge.harness.provision import wheels
+from fca_edge.harness.provision.machines import DEBIAN_64, Environment, Machine
+from fca_edge.harness.runtimes import Runtime, interpreter
+from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.harness.targets.qemu import QemuTarget, parsed
+
+AGENT = Path(__file__).with_name("agent.py")
+PYTHON = "usr/bin/python3.11"
+
+
+def runtime_of(peer: Peer) -> Runtime:
+    """Name a peer's runtime as the harness does."""
+    return Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
+
+
+class Here(LocalTarget):
+    """This machine with the peers' interpreters; keeps each process's processor time.
+
+    Attributes:
+        pythons: interpreters by the runtime's name; others are the harness's business.
+        processor: events by artefact, one a timed process.
+    """
+
+    def __init__(self, pythons: dict[str, Path]) -> None:
+        self.pythons = pythons
+        self.processor: dict[str, list[Event]] = {}
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the peers' agent, which is the harness's with more runtimes."""
+        python = self.pythons.get(runtime.name) or interpreter(runtime)
+        command = [str(python), "-E", str(AGENT)]
+        events = call_command(command, clean_variables(), plan, timeout_seconds)
+        if plan["mode"] == "latency" and "image" not in plan:
+            self.processor.setdefault(plan["artefact"], []).append(events["processor"])
+        return {**events, "ended": {"warnings": []}}
+
+
+def with_peers(machine: Machine) -> Machine:
+    """Add the peers' runtimes to those of an emulated machine."""
+    more = {p.runtime: Environment(DEBIAN_64, PYTHON, p.arm) for p in PEERS if p.arm is not None}
+    return replace(machine, environments={**machine.environments, **more})
+
+
+def emulated(name: str) -> QemuTarget:
+    """Return the emulated machine of a name, with the peers' runtimes.
+
+    Raises:
+        UsageError: no such machine.
+    """
+    machine, cpu = parsed(name)
+    return QemuTarget(with_peers(machine), cpu, AGENT)
+
+
+def set_up(peer: Peer, target: QemuTarget, report: Report) -> None:
+    """Fetch the wheels that a peer needs on an emulated machine.
+
+    Raises:
+        PeerError: there are none for it.
+    """
+    if peer.runtime not in target.machine.environments:
+        raise PeerError(f"no {peer.runtime} for {target.name}")
+    if peer.arm is None:
+        return
+    try:
+        wheels.unpack(peer.arm, report)
+    except FcaEdgeError as error:
+        raise PeerError(str(error)) from None

@@ -1,0 +1,252 @@
+"""The comparison with peers: what fails is a row, what is wrong is refused, tables are derived."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from harness.test_stats import RECORD
+
+from fca_edge.export.pipeline import Exported
+from fca_edge.harness.call import call_command
+from fca_edge.harness.plan import job_for
+from fca_edge.records import Plan, Record, to_document
+
+PEERS = ROOT / "bench" / "peers"
+sys.path.insert(0, str(PEERS))
+
+import entries  # noqa: E402
+import environment  # noqa: E402
+import registry  # noqa: E402
+import tables  # noqa: E402
+from environment import PeerError  # noqa: E402
+from places import AGENT, Here, emulated  # noqa: E402
+from run import timed  # noqa: E402
+
+
+def record(file: str, milliseconds: list[int]) -> Record:
+    samples = tuple((n * 1_000_000,) * 3 for n in milliseconds)
+    artefact = replace(RECORD.artefact, file=file)
+    plan = replace(RECORD.plan, processes=len(milliseconds))
+    return replace(RECORD, artefact=artefact, plan=plan, latency_ns=samples)
+
+
+def row(name: str, ours: bool, **more: object) -> dict[str, object]:
+    return asdict(entries.Row(name, name.upper(), ours)) | more
+
+
+DOCUMENT = {
+    "variant": "l1",
+    "arm": "qemu:aarch64:a72",
+    "git_commit": "abc",
+    "rows": [
+        row("slow", False, processor=[{"cpu_ns": [4000000], "all_cpu_ns": 9, "wall_ns": 6}]),
+        row("broken", False, error="convert: no such operator"),
+        row("a.onnx", True, processor=[{"cpu_ns": [2000000], "all_cpu_ns": 6, "wall_ns": 6}]),
+    ],
+    "timed": to_document([record("slow.mnn", [60] * 5), record("a.onnx", [40, 40, 30, 40, 40])]),
+}
+
+
+def test_the_table_has_ratios_by_turn_and_failures_last() -> None:
+    lines = tables.markdown(json.loads(json.dumps(DOCUMENT))).splitlines()
+    found = [line for line in lines if line.startswith("| ")][2:]
+    assert [line.split(" ")[1] for line in found] == ["A.ONNX", "SLOW", "BROKEN"]
+    assert "| 40.0 (30.0–40.0) | 1.00 (1.00–1.00) | 2.0 | 1.00 | 1.00 |" in found[0]
+    assert "| 60.0 (60.0–60.0) | 1.50 (1.50–2.00) | 4.0 | 2.00 | 1.50 |" in found[1]
+    assert "(failed)" in found[2]
+    assert "- BROKEN: convert: no such operator" in lines
+
+
+def test_what_a_machine_counted_is_a_table_of_its_own() -> None:
+    counted = {"instructions": [9_000_000], "classes": {"fma": 3, "other": 1}, "snr_db": 99.0}
+    rows = [
+        row("a.onnx", True, arm=counted),
+        row("few", False, arm=counted | {"instructions": [4_500_000]}),
+        row("none", False, arm={"error": "no wheel"}),
+    ]
+    text = tables.markdown(DOCUMENT | {"rows": rows})
+    assert text.index("| FEW | 4.5 | 0.50 | 75% | 99 |") < text.index("| A.ONNX | 9.0 | 1.00 |")
+    assert "- NONE: no wheel" in text
+
+
+def test_a_table_of_nothing_says_so() -> None:
+    nothing = {"rows": [row("broken", False, error="x: y")], "timed": to_document([])}
+    assert "nothing could be timed" in tables.markdown(DOCUMENT | nothing)
+
+
+RIGHT = np.random.default_rng(0).standard_normal((2, 10))
+
+
+def test_right_logits_pass() -> None:
+    entries.check_floor(entries.worst_db(RIGHT, RIGHT.astype(np.float32)), "fp32")
+
+
+@pytest.mark.parametrize(
+    ("got", "message"),
+    [
+        (RIGHT * np.array([[1.0], [1.01]]), "wrong: 40.0 dB"),
+        (np.where(RIGHT > 2, np.nan, RIGHT * np.nan), "not finite"),
+        (RIGHT[:, :9], "shape"),
+        (np.roll(RIGHT, 1, axis=1), "wrong"),
+    ],
+)
+def test_wrong_logits_are_refused(got: np.ndarray, message: str) -> None:
+    with pytest.raises(PeerError, match=message):
+        entries.check_floor(entries.worst_db(RIGHT, got), "fp32")
+
+
+def test_what_cannot_be_installed_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "OUT", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    nowhere = environment.Environment("nowhere", ("fca-edge-has-no-such-peer==1",))
+    peer = replace(registry.PEERS[0], name="nowhere", converter=nowhere)
+    row = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None).row
+    assert row.error is not None
+    assert row.error.startswith("install: install of fca-edge-has-no-such-peer==1: No matching")
+    assert "\n" not in row.error
+
+
+def test_a_missing_python_is_named() -> None:
+    with pytest.raises(PeerError, match="FCA_EDGE_PYTHON_3_99"):
+        environment.python_of("3.99")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise ValueError('no such operator')", "convert: ValueError: no such operator"),
+        ("pass", "convert: bad.py wrote no file and no error"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "convert: .*SIGSEGV"),
+    ],
+)
+def test_what_cannot_be_converted_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    (tmp_path / "bad.py").write_text(code)
+    monkeypatch.setattr(entries, "HERE", tmp_path)
+    monkeypatch.setattr(entries, "ensure", lambda environment, report: None)
+    monkeypatch.setattr(environment.Environment, "python", Path(sys.executable))
+    peer = replace(registry.PEERS[0], name="bad", convert="bad.py")
+    found = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None)
+    assert found.job is None
+    assert found.row.error is not None
+    assert re.match(message, found.row.error)
+
+
+def ours(exported: list[Exported], index: int) -> entries.Entry:
+    path = exported[index].path
+    job = job_for(path)
+    return entries.Entry(entries.Row(path.name, path.name, True), None, job)
+
+
+def test_a_file_that_does_not_run_is_a_row(exported: list[Exported], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    bad = ours(exported, 0)
+    assert bad.job is not None
+    bad.job = replace(bad.job, path=broken)
+    images = np.zeros((1, 3, 96, 96), np.float32)
+    right = entries.Reference(images, np.zeros((1, 10)))
+    entries.judge(bad, Here({}), right, 1, tmp_path)
+    assert bad.row.error is not None
+    assert bad.row.error.startswith("run: onnxruntime on broken.onnx")
+
+
+class Forgetful(Here):
+    """A runtime that is right at first and not when it runs again, as MNN's input made it."""
+
+    def run(self, runtime, plan, timeout_seconds):
+        events = super().run(runtime, plan, timeout_seconds)
+        if "image" in plan:
+            events["logits"]["values"] = events["logits"]["values"][::-1]
+        return events
+
+
+def test_a_second_inference_must_be_right_too(exported: list[Exported], tmp_path: Path) -> None:
+    images = np.random.default_rng(2).standard_normal((2, 3, 96, 96)).astype(np.float32)
+    outputs = tmp_path / "outputs.npz"
+    np.save(tmp_path / "in.npy", images)
+    plan = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
+    plan |= {"mode": "outputs", "inputs": str(tmp_path / "in.npy"), "outputs": str(outputs)}
+    call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
+    with np.load(outputs) as content:
+        right = entries.Reference(images, content["logits"])
+    good, bad = ours(exported, 0), ours(exported, 0)
+    entries.judge(good, Here({}), right, 1, tmp_path)
+    assert good.row.error is None
+    entries.judge(bad, Forgetful({}), right, 1, tmp_path)
+    assert bad.row.error is not None
+    assert bad.row.error.startswith("output: wrong")
+
+
+def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Exported]) -> None:
+    good, failed = ours(exported, 0), ours(exported, 1)
+    failed.row.error = "output: wrong"
+    found = timed([good, failed], Plan(1, 1, 1, 3, 2), Here({}))
+    assert [r["artefact"]["file"] for r in found["records"]] == [good.row.name]
+    assert len(good.row.processor) == 2
+    for event in good.row.processor:
+        assert len(event["cpu_ns"]) == 3
+        assert 0 < event["all_cpu_ns"] < 2 * event["wall_ns"]
+    assert not failed.row.processor
+
+
+def test_the_agent_takes_an_image_and_tells_its_logits(
+    exported: list[Exported], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(1).standard_normal((2, 1, 3, 96, 96)).astype(np.float32)
+    told = []
+    for number, image in enumerate(images):
+        np.save(tmp_path / f"{number}.npy", image)
+        plan = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
+        plan |= {"mode": "cost", "warmup": 0, "iterations": 1, "seed": 0}
+        plan |= {"image": str(tmp_path / f"{number}.npy")}
+        events = call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
+        told.append(events["logits"]["values"])
+    assert len(told[0]) == 10
+    assert not np.allclose(told[0], told[1])
+
+
+def test_sizes_follow_dependencies() -> None:
+    found = environment.installed(Path(sys.executable), ("scipy",))
+    assert {"scipy", "numpy"} <= set(found)
+    assert found["scipy"]["bytes"] > 10_000_000
+    with pytest.raises(PeerError, match="no-such-package"):
+        environment.installed(Path(sys.executable), ("no-such-package",))
+
+
+def test_the_registry_is_whole_and_pinned() -> None:
+    machine = emulated("qemu:aarch64")
+    for number, peer in enumerate(registry.PEERS):
+        assert (PEERS / peer.convert).is_file()
+        earlier = [p.name for p in registry.PEERS[:number]]
+        assert peer.name not in earlier
+        assert peer.source is None or peer.source in earlier
+        for made in filter(None, (peer.converter, peer.runner, peer.converter.base)):
+            assert all("==" in requirement for requirement in made.requirements)
+        assert peer.runtime in machine.machine.environments
+    machine.close()
+
+
+def test_help_has_examples() -> None:
+    done = subprocess.run(
+        [sys.executable, str(PEERS / "run.py"), "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "python bench/peers/run.py --variant l1" in done.stdout
+
+
+def test_an_unknown_peer_is_a_usage_error() -> None:
+    done = subprocess.run(
+        [sys.executable, str(PEERS / "run.py"), "--peers", "mnn,nobody"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no peer nobody" in done.stderr

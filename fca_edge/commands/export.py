@@ -101,7 +101,11 @@ DEFAULT_OUT = Path("models/out")
     show_default=True,
     help="Of TFLite files.",
 )
-@click.option("--images", type=FOLDER, help="Real images to verify on, instead of seeded noise.")
+@click.option(
+    "--images",
+    type=FOLDER,
+    help="Real images to verify on, instead of noise; else those of --calibration.",
+)
 @click.option(
     "--checks",
     type=click.IntRange(min=1),

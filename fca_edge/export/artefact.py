@@ -176,7 +176,7 @@ def manifest(
         "macs": found.macs,
         "planned": asdict(found.planned),
         "verification": {
-            "images": str(request.images.resolve()) if request.images else None,
+            "images": str(request.pictures.resolve()) if request.pictures else None,
             "seed": request.wanted.seed,
             "checks": request.checks,
             "fold_max_abs_error": prepared.fold_error,

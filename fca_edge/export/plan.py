@@ -61,6 +61,11 @@ class Request:
     optimize: str = USUAL
     weight_cache: bool = False
 
+    @property
+    def pictures(self) -> Path | None:
+        """Folder of real images to verify on: noise is outside of what calibration has seen."""
+        return self.images or self.calibration
+
 
 @dataclass(frozen=True)
 class Output:

@@ -149,9 +149,11 @@ def calibration_of(
     if all(output.forms.gelu == "erf" for output in outputs):
         return torch.empty(0), torch.empty(0)
     seeded = replace(request.wanted, seed=request.wanted.seed + CALIBRATION_SEED)
-    noise = check_images(replace(request, wanted=seeded, images=None, checks=CALIBRATION), source)
+    noise = check_images(
+        replace(request, wanted=seeded, images=None, calibration=None, checks=CALIBRATION), source
+    )
     parts = [noise]
-    if request.images is not None:
+    if request.pictures is not None:
         parts.append(check_images(replace(request, checks=CALIBRATION), source, first=1))
     images = torch.cat(parts)
     return images.float(), logits(network, images)
@@ -162,12 +164,12 @@ def check_images(request: Request, source: Source, first: int = 0) -> Tensor:
 
     Real ones are taken at even distances, from the `first` on.
     """
-    if request.images is None:
+    if request.pictures is None:
         generator = torch.Generator().manual_seed(request.wanted.seed)
         shape = (request.checks, 3, source.img_size, source.img_size)
         return torch.randn(shape, generator=generator).double()
     how = Preprocessing.from_dict(source.preprocessing)
-    found = find_images(request.images)
+    found = find_images(request.pictures)
     step = max(1, len(found) // request.checks)
     arrays = [load(path, how) for path in found[first % len(found) :: step][: request.checks]]
     return torch.from_numpy(np.stack(arrays)).double()

@@ -45,6 +45,8 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
             extra_options={},
         )
         quantizer.quantize_model()
+        # It appends what it adds; a file's nodes must stand in the order in which they run.
+        quantizer.model.topological_sort()
         model = quantizer.model.model
     stored = onnx_file.store_small(model, onnx_quiet.left_of(original, model))
     onnx_file.save(model, original, path_out)

@@ -45,8 +45,12 @@ def main() -> None:
     arguments = parser.parse_args()
     jobs = [job for variant in arguments.variants for job in jobs_of(variant)]
     plan = Plan(arguments.threads, 1, warmups=5, iterations=20, processes=7)
-    with counted(process_count(jobs, plan)) as step:
-        records = run_jobs(jobs, plan, LocalTarget(), step)
+    target = LocalTarget()
+    with counted(process_count(jobs, plan, target)) as step:
+        outcome = run_jobs(jobs, plan, target, step)
+    for job, error in outcome.failures:
+        sys.exit(f"{job.artefact.file}: {error}")
+    records = outcome.records
     console = Console(width=150)
     console.print(bench_table(records))
     for line in footer(records):

@@ -96,9 +96,16 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FcaEdgeError(f"{folder}: no such folder of images.")
     # Class folders are often links, which rglob does not follow.
-    walked = os.walk(folder, followlinks=True)
-    files = (Path(place, name) for place, _, names in walked for name in names)
-    found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    found, seen = [], set[str]()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            # A link to a folder that was walked, perhaps one above: it would not end.
+            inner.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+    found.sort()
     if not found:
         raise FcaEdgeError(f"{folder}: no images in it; expected {', '.join(SUFFIXES)}.")
     return found

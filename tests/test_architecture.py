@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "verify",
     },
     "accuracy": {"errors", "preprocess", "harness", "verify", "export"},
-    "bundle": {"errors", "store", "export"},
+    "bundle": {"errors", "store", "harness", "export"},
     "commands": {
         "errors",
         "records",

@@ -177,7 +177,7 @@ def version(package):
 RUNTIMES = {"mnn": Mnn, "openvino": OpenVino, "ncnn": Ncnn, "executorch": ExecuTorch}
 
 
-def run_samples(runtime, plan, board):
+def run_samples(runtime, plan, board, generator):
     """Run the samples as the harness does, and tell the processor time besides.
 
     With an `image` in the plan (.npy) it is what runs, and its logits are told.
@@ -187,7 +187,7 @@ def run_samples(runtime, plan, board):
     # What is counted must be the inference alone.
     meter = metered(runtime) if plan["mode"] == "latency" else []
     wall = time.perf_counter_ns()
-    timed(runtime, plan, board)
+    timed(runtime, plan, board, generator)
     harness.say(
         "processor",
         cpu_ns=meter[plan["warmup"] :],

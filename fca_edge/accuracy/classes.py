@@ -28,6 +28,12 @@ def class_indices(
     if labels is not None and any(name in labels for name in names):
         return by_label(folder, names, labels)
     if all(name.isdecimal() for name in names):
+        numbers = [int(name) for name in sorted(names)]
+        if labels is None and numbers != sorted(numbers):
+            raise FcaEdgeError(
+                f"{folder}: folders such as {listed(sorted(names)[:LISTED])} can be meant by number"
+                " or in the order of training scripts, which is that of text; give --labels."
+            )
         return by_number(folder, names, num_classes)
     if labels is not None:
         raise FcaEdgeError(

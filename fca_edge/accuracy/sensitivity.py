@@ -27,6 +27,10 @@ Array = NDArray[Any]
 Report = Callable[[str], None]
 
 
+# Stands for a file whose logits are no numbers: JSON has no infinity.
+NOTHING_LEFT_DB = -999.0
+
+
 @dataclass(frozen=True)
 class Base:
     """An fp32 file that is to be quantised, and how.
@@ -105,7 +109,7 @@ def loss(layer: str, data: Data, got: Array, reference: Array) -> Loss:
     """Compare logits (images, classes)."""
     if not np.isfinite(got).all():
         # Nothing is worse, and SNR would be no number.
-        return Loss(layer, float("-inf"), 0.0, 100.0)
+        return Loss(layer, NOTHING_LEFT_DB, 0.0, 100.0)
     found = figures(data, said(got, data), said(reference, data))
     assert found.agreement is not None and found.drop_points is not None
     ratio = snr_db(reference, got)

@@ -12,7 +12,8 @@ from typing import Any
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.manifest import manifest_path
-from fca_edge.store import read_json, sha256_of, staging, write_json
+from fca_edge.harness.runtime_profile import LEAN, SCHEMA, profile_path, read_settings
+from fca_edge.store import sha256_of, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
@@ -29,9 +30,7 @@ class Installed:
 
 RUNTIMES: dict[str, Installed] = {
     "onnxruntime": Installed("onnxruntime", "onnxruntime"),
-    "onnxruntime-xnnpack": Installed(
-        "onnxruntime (Debian's python3-onnxruntime)", "onnxruntime", "XnnpackExecutionProvider"
-    ),
+    "onnxruntime-xnnpack": Installed("onnxruntime", "onnxruntime", "XnnpackExecutionProvider"),
     "litert": Installed("ai-edge-litert", "ai_edge_litert.interpreter"),
     "tflite-2.14": Installed("tflite-runtime==2.14.0 'numpy<2'", "tflite_runtime.interpreter"),
 }
@@ -47,14 +46,21 @@ def write_bundle(
         FcaEdgeError: the folder is there already, or cannot be written.
         UsageError: the artefact lies in that folder.
     """
+    out = out.resolve()
     refuse(facts, out, force)
     with staging(out.parent) as place:
         staged = place / out.name
         staged.mkdir()
         fill(staged, facts, threads)
+        before = place / "before"
         if out.exists():
-            out.rename(place / "before")
-        os.replace(staged, out)
+            out.rename(before)
+        try:
+            os.replace(staged, out)
+        except OSError:
+            if before.exists():
+                before.rename(out)
+            raise
     return sorted(out.iterdir())
 
 
@@ -78,6 +84,10 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
     shutil.copyfile(BOARD / "run.py", folder / "run.py")
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
+    # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
+    if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:
+        write_json(profile_path(folder / facts.path.name), profile_of(facts, threads))
+        shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", preprocessing_of(facts))
     write_json(folder / "runtime.json", settings_of(facts, threads))
     labels = labels_of(facts)
@@ -97,35 +107,33 @@ def preprocessing_of(facts: Facts) -> dict[str, Any]:
 def settings_of(facts: Facts, threads: int | None) -> dict[str, Any]:
     """Say how the model is loaded: on the runtimes that it was proven on, its own first.
 
-    A file `NAME.runtime.json` beside the artefact adds to that, or replaces it: `threads`,
-    `session_config` and `session_options` of ONNX Runtime.
-
     Args:
-        threads: None takes what that file says, else 1.
-
-    Raises:
-        FcaEdgeError: that file is no JSON object.
+        threads: None takes 1.
     """
     proven = [RUNTIMES[name] for name in facts.proven if name in RUNTIMES]
     # The profile names the runtime that the file is for, which may not be had where it was made.
     own = RUNTIMES.get(facts.told["profile"])
     found = list(dict.fromkeys([own, *proven] if own else proven))
-    beside = facts.path.with_name(facts.path.name + ".runtime.json")
-    more = read_json(beside) if beside.is_file() else {}
-    if not isinstance(more, dict):
-        raise FcaEdgeError(f"{beside}: not a JSON object of runtime settings.")
     providers = [runtime.provider for runtime in found if facts.path.suffix == ".onnx"]
     return {
         "model": facts.path.name,
         "packages": [runtime.package for runtime in found],
         "modules": list(dict.fromkeys(runtime.module for runtime in found)),
         "providers": providers,
-        "threads": 1,
-        "session_options": {},
-        "session_config": {},
-        **more,
-        **({} if threads is None else {"threads": threads}),
+        "threads": threads or settings(facts).get("threads", 1),
     }
+
+
+def settings(facts: Facts) -> dict[str, Any]:
+    """Read what stands beside the artefact for lean.py."""
+    return read_settings(facts.path)
+
+
+def profile_of(facts: Facts, threads: int | None) -> dict[str, Any]:
+    """Return those settings for the bundle, in which packed weights have a place of their own."""
+    found = {**settings(facts), "threads": threads or settings(facts).get("threads", 1)}
+    found.pop("cache", None)
+    return {"schema": SCHEMA, "runtime": facts.proven[0], "settings": found}
 
 
 def labels_of(facts: Facts) -> list[str]:

@@ -166,7 +166,11 @@ def manifest(
         "trained": prepared.source.trained,
         "source": asdict(prepared.source),
         "profile": output.profile_name,
-        "forms": asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET},
+        "forms": {
+            **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
+            **asdict(output.forms),
+        },
+        "optimize": request.optimize,
         "approximations": approximations(prepared, output),
         "input_layout": output.layout,
         "dynamic_batch": request.dynamic_batch,

@@ -122,6 +122,7 @@ def check(request: Request) -> None:
     if request.images is not None:
         find_images(request.images)
     check_calibration(request)
+    check_precisions(request)
 
 
 def check_calibration(request: Request) -> None:
@@ -142,6 +143,21 @@ def check_calibration(request: Request) -> None:
             f"--calibration-ranges {request.ranges} is for ONNX only; add --format onnx."
         )
     find_images(request.calibration)
+
+
+def check_precisions(request: Request) -> None:
+    """Refuse what no file of a request would heed.
+
+    Raises:
+        UsageError: names the option.
+    """
+    small = [name for name in request.precisions if name != "fp32"]
+    if request.keep_float and not small:
+        raise UsageError("--keep-float is for smaller precisions; add --precision int8.")
+    if request.keep_float and len(request.formats) > 1:
+        raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
+    if request.optimize == "memory" and not request.fold:
+        raise UsageError("--optimize memory changes folded networks; leave out --no-fold.")
 
 
 def recipe_of(request: Request, output: Output) -> Recipe:

@@ -26,6 +26,8 @@ class Settings:
     release: Release = "model"
     arena_bytes: int | None = None
     spinning: bool = True
+    threads: int | None = None
+    cache: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not left to `lean.py`."""

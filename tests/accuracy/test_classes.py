@@ -36,6 +36,7 @@ def test_by_order_where_nothing_has_a_name() -> None:
         (["katze", "hund"], ANIMALS, "no class folder is a label: 'katze', 'hund'"),
         (["0", "3"], None, "class folder '3' is beyond the 3 classes"),
         (["1", "01"], None, "same number"),
+        (["2", "1", "10"], None, "by number or in the order of training scripts"),
         (["a", "b"], None, "2 class folders .'a', 'b'. for 3 classes that have no names"),
         (["cat"], ("cat", "dog"), "2 labels were given for 3 classes"),
         (["cat"], ("cat", "cat", "dog"), "'cat' is that of several classes"),

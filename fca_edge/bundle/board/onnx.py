@@ -12,10 +12,6 @@ def load(folder, settings):
         sys.exit("%s; pip install %s" % (error, settings["packages"][0]))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings["threads"]
-    for name, value in settings.get("session_options", {}).items():
-        setattr(options, name, value)
-    for name, value in settings.get("session_config", {}).items():
-        options.add_session_config_entry(name, value)
     path = os.path.join(folder, settings["model"])
     session = onnxruntime.InferenceSession(path, options, providers=settings["providers"])
     name = session.get_inputs()[0].name

@@ -1,13 +1,13 @@
 """Print the five likeliest classes of images: python run.py image.jpg ...
 
-Stand-alone: NumPy, Pillow and the runtime that model.py loads. No torch.
+Stand-alone: NumPy, Pillow and a runtime, which lean.py loads in little memory (it keeps packed
+weights beside the model), or model.py plainly. No torch.
 """
 
 import json
 import os
 import sys
 
-import model
 import numpy as np
 from PIL import Image
 
@@ -36,9 +36,24 @@ def prepare(path, how):
     return np.ascontiguousarray(pixels[None])
 
 
+def opened(settings):
+    """Load the model; returns a function from an input to logits (1, classes)."""
+    path = os.path.join(HERE, settings["model"])
+    if os.path.exists(path + ".runtime.json"):
+        try:
+            import lean
+
+            return lean.open_model(path)
+        except ImportError:
+            pass  # another runtime is here, which lean.py does not know
+    import model
+
+    return model.load(HERE, settings)
+
+
 def main(paths):
     how, labels = told("preprocessing.json"), told("labels.json")
-    logits_of = model.load(HERE, told("runtime.json"))
+    logits_of = opened(told("runtime.json"))
     for path in paths:
         logits = logits_of(prepare(path, how))[0]
         shares = np.exp(logits - logits.max())

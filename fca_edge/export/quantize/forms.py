@@ -19,7 +19,7 @@ def tflite_profile(profile: Profile, precision: Precision) -> Profile:
     and says nothing; a 1x1 CONV_2D is right there. LiteRT is as fast with either.
 
     Raises:
-        UsageError: a profile for half arithmetic without halves.
+        UsageError: a profile for half arithmetic, and nothing that is computed in half.
     """
     if precision == "fp32":
         if profile.half_arithmetic:
@@ -27,6 +27,10 @@ def tflite_profile(profile: Profile, precision: Precision) -> Profile:
                 f"--profile {profile.name} computes in half; add --precision fp16 or int8."
             )
         return profile
+    if precision == "int8-static" and profile.half_arithmetic:
+        raise UsageError(
+            f"--profile {profile.name} has no {precision} form; take int8, or leave it out."
+        )
     floor = min(profile.snr_floor_db, FLOORS[precision])
     form = "conv_2d" if precision in EIGHT_BITS else profile.linear
     return replace(profile, linear=form, snr_floor_db=floor)

@@ -1,4 +1,4 @@
-"""What a precision is good for, by runtime and core; docs/precision.md has the counts behind it."""
+"""What a precision is good for, by runtime and core; docs/precision.md has what was measured."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ HALF_ARITHMETIC = (
 )
 HINTS: dict[tuple[Precision, str], str] = {
     ("fp16", ".tflite"): "half the file; expanded at load, so no faster and little less memory",
-    ("fp16", ".onnx"): "half the file; expanded at load, so neither faster nor less memory",
+    ("fp16", ".onnx"): "half the file; expanded at load, so no faster",
     ("int8", ".tflite"): (
-        "smaller, and faster where the core has dot products (a55, a76, x86 VNNI); on a7, a15,"
-        " a53, a72 and x86 without VNNI it saves memory, hardly work"
+        "smaller, and less work where the core has dot products (a55, a76); on a72 and x86 without"
+        " VNNI, and so on cores older still, it saves memory, hardly work"
     ),
-    ("int8", ".onnx"): (
-        "smaller, and faster where the core has dot products (a55, a76, x86 VNNI), less so without"
-    ),
+    ("int8", ".onnx"): "smaller; measure it on the board before taking it for speed",
     ("int8-static", ".tflite"): "was faster than int8 here, by the run in this manifest",
     ("int8-static", ".onnx"): "was faster than int8 here, by the run in this manifest",
 }

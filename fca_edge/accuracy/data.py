@@ -86,12 +86,10 @@ def read_tree(
         )
     names = sorted({class_of(folder, path) for path in paths})
     indices = class_indices(folder, names, labels, num_classes)
-    found = len(paths)
-    if limit is not None and limit < found:
-        paths = sorted(random.Random(seed).sample(paths, limit))
     classes = np.array([indices[class_of(folder, path)] for path in paths], np.int64)
     named = None if labels is None else tuple(labels)
-    return Data(folder, tuple(paths), classes, named, num_classes, found)
+    whole = Data(folder, tuple(paths), classes, named, num_classes, len(paths))
+    return whole if limit is None else sampled(whole, limit, seed)
 
 
 def sampled(data: Data, number: int, seed: int) -> Data:

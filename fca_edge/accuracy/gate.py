@@ -99,14 +99,14 @@ class AccuracyGate:
         facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
         wanted = Base(facts, runtimes, recipe, inputs)
         self.report(f"accuracy of {output.file} with no layer in float")
-        drop = drop_of(wanted, (), data, self.reference)
-        if drop <= self.max_drop + ROUNDING:
+        first = Trial(0, drop_of(wanted, (), data, self.reference))
+        if first.drop_points <= self.max_drop + ROUNDING:
             # Judging each layer takes minutes, and none has to be kept.
-            told = Mix(self.max_drop, (), (), (Trial(0, drop),)).to_dict()
+            told = Mix(self.max_drop, (), (), (first,)).to_dict()
             return (), {**told, "images": len(data.paths), "images_for_layers": 0}
         few = sampled(data.without(self.skipped), LAYER_IMAGES, self.asked.seed)
         losses = sensitivities(wanted, few, self.report)
-        mix = search(wanted, losses, data, self.reference, self.max_drop, self.report)
+        mix = search(wanted, losses, data, self.reference, self.max_drop, self.report, first)
         told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
         return mix.keep, told
 

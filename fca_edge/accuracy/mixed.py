@@ -57,6 +57,7 @@ def search(
     reference: Predictions,
     max_drop: float,
     report: Report,
+    first: Trial | None = None,
 ) -> Mix:
     """Find the least number of layers, of the most harmful, whose keeping is accurate enough.
 
@@ -66,11 +67,12 @@ def search(
     Args:
         reference: predictions for the same images, of what must not be lost.
         max_drop: points of top-1.
+        first: what came of keeping no layer, where that has been tried and failed.
 
     Raises:
         NotEquivalentError: not accurate enough with every layer in float.
     """
-    trials: list[Trial] = []
+    trials = [first] if first else []
 
     def fits(kept: int) -> bool:
         report(f"keeping {kept} of {len(losses)} layers in float, on {len(data.paths)} images")
@@ -78,7 +80,7 @@ def search(
         trials.append(Trial(kept, drop))
         return drop <= max_drop + ROUNDING
 
-    if fits(0):
+    if first is None and fits(0):
         return Mix(max_drop, tuple(losses), (), tuple(trials))
     if not fits(len(losses)):
         raise NotEquivalentError(

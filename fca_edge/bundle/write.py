@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.manifest import manifest_path
-from fca_edge.harness.runtime_profile import LEAN, SCHEMA, profile_path, read_settings
+from fca_edge.harness.runtime_profile import (
+    LEAN,
+    Settings,
+    profile_path,
+    read_settings,
+    to_document,
+)
 from fca_edge.store import sha256_of, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
@@ -80,13 +86,18 @@ def refuse(facts: Facts, out: Path, force: bool) -> None:
 
 def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     """Write all files of a bundle, the checksums last."""
+    beside = Settings(**read_settings(facts.path))
+    threads = threads or beside.threads or 1
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
     shutil.copyfile(BOARD / "run.py", folder / "run.py")
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
     if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:
-        write_json(profile_path(folder / facts.path.name), profile_of(facts, threads))
+        # Packed weights have a place of their own in a bundle.
+        own = replace(beside, threads=threads, cache=None)
+        document = to_document(own, facts.proven[0])
+        write_json(profile_path(folder / facts.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", preprocessing_of(facts))
     write_json(folder / "runtime.json", settings_of(facts, threads))
@@ -104,36 +115,25 @@ def preprocessing_of(facts: Facts) -> dict[str, Any]:
     return {**facts.how.to_dict(), "input_layout": facts.layout}
 
 
-def settings_of(facts: Facts, threads: int | None) -> dict[str, Any]:
-    """Say how the model is loaded: on the runtimes that it was proven on, its own first.
-
-    Args:
-        threads: None takes 1.
-    """
+def installed(facts: Facts) -> list[Installed]:
+    """List the runtimes that a file was proven on, its own first."""
     proven = [RUNTIMES[name] for name in facts.proven if name in RUNTIMES]
     # The profile names the runtime that the file is for, which may not be had where it was made.
     own = RUNTIMES.get(facts.told["profile"])
-    found = list(dict.fromkeys([own, *proven] if own else proven))
+    return list(dict.fromkeys([own, *proven] if own else proven))
+
+
+def settings_of(facts: Facts, threads: int) -> dict[str, Any]:
+    """Say how model.py loads the model."""
+    found = installed(facts)
     providers = [runtime.provider for runtime in found if facts.path.suffix == ".onnx"]
     return {
         "model": facts.path.name,
         "packages": [runtime.package for runtime in found],
         "modules": list(dict.fromkeys(runtime.module for runtime in found)),
         "providers": providers,
-        "threads": threads or settings(facts).get("threads", 1),
+        "threads": threads,
     }
-
-
-def settings(facts: Facts) -> dict[str, Any]:
-    """Read what stands beside the artefact for lean.py."""
-    return read_settings(facts.path)
-
-
-def profile_of(facts: Facts, threads: int | None) -> dict[str, Any]:
-    """Return those settings for the bundle, in which packed weights have a place of their own."""
-    found = {**settings(facts), "threads": threads or settings(facts).get("threads", 1)}
-    found.pop("cache", None)
-    return {"schema": SCHEMA, "runtime": facts.proven[0], "settings": found}
 
 
 def labels_of(facts: Facts) -> list[str]:
@@ -144,7 +144,7 @@ def labels_of(facts: Facts) -> list[str]:
 def readme(facts: Facts) -> str:
     """Say in three lines what the folder is and how it is used."""
     source = facts.told["source"]
-    runtimes = settings_of(facts, None)["packages"]
+    runtimes = [runtime.package for runtime in installed(facts)]
     return (
         f"{facts.path.name}: {source['variant']}, {source['img_size']} px, {facts.num_classes}"
         f" classes, {facts.told['precision']}; made by {facts.told['tool']}.\n"

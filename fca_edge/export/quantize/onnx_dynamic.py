@@ -25,10 +25,7 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
         if chosen.pop(name, None) is not None:
             kept[name] = HEAD if is_head else GEMM
     if not chosen:
-        # The library takes an empty list of nodes for all of them.
-        stored = onnx_file.store_small(original)
-        onnx_file.save(original, original, path_out)
-        return Outcome("nothing to quantise", (), kept, stored)
+        return onnx_file.save_float(original, kept, path_out)
     with onnx_quiet.quiet():
         quantize_dynamic(
             path_in,

@@ -14,6 +14,7 @@ from fca_edge.export.quantize.recipe import (
     BIAS_STEP,
     SMALL_BYTES,
     Array,
+    Outcome,
     Recipe,
     reason_to_keep,
 )
@@ -133,6 +134,13 @@ def save(model: Any, like: Any, path: Path) -> None:
     model.metadata_props.extend(entries)
     model.producer_name = like.producer_name
     onnx.save(model, str(path))
+
+
+def save_float(model: Any, kept: dict[str, str], path: Path) -> Outcome:
+    """Write a model that keeps every layer: the library takes an empty list of nodes for all."""
+    stored = store_small(model)
+    save(model, model, path)
+    return Outcome("nothing to quantise", (), kept, stored)
 
 
 def metadata(path: Path) -> dict[str, str]:

@@ -32,10 +32,7 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
     original = onnx_file.load(path_in)
     chosen, kept = onnx_file.divide(original, recipe)
     if not chosen:
-        # The library takes an empty list of nodes for all of them.
-        stored = onnx_file.store_small(original)
-        onnx_file.save(original, original, path_out)
-        return Outcome("nothing to quantise", (), kept, stored)
+        return onnx_file.save_float(original, kept, path_out)
     with onnx_quiet.quiet():
         quantizer = QDQQuantizer(
             onnx_file.load(path_in),

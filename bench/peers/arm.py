@@ -22,7 +22,8 @@ def count_all(
 ) -> None:
     """Count every row that is right here; what fails there is noted beside its figures."""
     for entry in entries:
-        if entry.job is None or entry.row.error is not None:
+        # How a file is loaded is no part of an inference.
+        if entry.job is None or entry.row.error is not None or entry.job.settings is not None:
             continue
         report(f"{entry.row.name}: counting on {target.name}")
         try:

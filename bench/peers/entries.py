@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from registry import BY_NAME, Peer
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.harness.call import AgentError, reason
-from fca_edge.harness.plan import Job, job_for
+from fca_edge.harness.plan import LEAN_RUNTIMES, Job, job_for, lean_jobs
+from fca_edge.harness.run import lean_plan
+from fca_edge.harness.runtime_profile import LEAN
 from fca_edge.harness.runtimes import Runtime
 from fca_edge.harness.stats import snr_db
 from fca_edge.harness.targets.base import Target
@@ -231,6 +234,26 @@ def our_entry(path: Path) -> Entry:
     return Entry(row, job=job, layout=layout)
 
 
+def lean_twin(entry: Entry, folder: Path) -> Entry | None:
+    """Return one of our rows once more, loaded as `fca-edge lean` does; None where it cannot be.
+
+    It is a copy with a name of its own: rows and samples are known by their files' names. Halves
+    are expanded, and gain nothing.
+    """
+    if entry.job is None or entry.job.runtime.name not in LEAN_RUNTIMES:
+        return None
+    if entry.row.precision == "fp16":
+        return None
+    path, place = entry.job.path, folder / "lean"
+    place.mkdir(parents=True, exist_ok=True)
+    copy = place / f"{path.stem}-lean{path.suffix}"
+    for suffix in ("", ".json", ".runtime.json"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    twin = our_entry(copy)
+    assert twin.job is not None
+    return replace(twin, job=lean_jobs(twin.job)[1])
+
+
 def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: Path) -> None:
     """Compare a file's logits with those of float64; what is wrong is in its row."""
     if entry.job is None:
@@ -240,6 +263,7 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
     plan = {"runtime": entry.job.runtime.agent_name, "artefact": str(entry.job.path.resolve())}
     plan |= {"threads": threads, "mode": "outputs"}
     plan |= {"inputs": str(inputs.resolve()), "outputs": str(outputs.resolve())}
+    plan |= lean_plan(entry.job, {LEAN: str(LEAN)})
     try:
         target.run(entry.job.runtime, plan, TIMEOUT_SECONDS)
         with np.load(outputs) as content:
@@ -265,7 +289,8 @@ def repeated(
     np.save(image, laid_out(right.inputs[:1], layout))
     plan = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
     plan |= {"threads": threads, "mode": "latency", "warmup": 2, "iterations": 1, "seed": 0}
-    events = target.run(job.runtime, {**plan, "image": str(image.resolve())}, TIMEOUT_SECONDS)
+    plan |= {"image": str(image.resolve()), **lean_plan(job, {LEAN: str(LEAN)})}
+    events = target.run(job.runtime, plan, TIMEOUT_SECONDS)
     if "logits" not in events:
         raise PeerError("no logits came back")
     return worst_db(right.logits[:1], np.asarray(events["logits"]["values"]).reshape(1, -1))

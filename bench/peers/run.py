@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from arm import count_all
-from entries import Entry, judge, our_entry, our_files, peer_entry, reference
+from entries import Entry, judge, lean_twin, our_entry, our_files, peer_entry, reference
 from environment import OUT, PeerError
 from places import Here, emulated
 from registry import BY_NAME, PEERS
@@ -98,6 +98,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     right = reference(arguments.variant, folder)
     entries = our_files(arguments.variant, folder, arguments.reuse, say)
     entries += [our_entry(path) for path in arguments.ours]
+    entries += [twin for entry in entries if (twin := lean_twin(entry, folder)) is not None]
     for peer in arguments.chosen:
         entries.append(peer_entry(peer, arguments.variant, folder, arguments.reuse, say))
     here = Here({p.runtime: p.runner.python for p in arguments.chosen if p.runner})

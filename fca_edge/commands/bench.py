@@ -22,6 +22,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
+from fca_edge.compare.advice import advice
 from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
@@ -171,6 +172,8 @@ def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> Non
                 OUT.print(hot_table(record, hot))
         for line in footer(records):
             OUT.print(line, style="dim")
+        for line in advice(records):
+            OUT.print(line)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

@@ -11,15 +11,16 @@ artefact, and mapped from there afterwards. The first load makes it and needs mo
 Settings (beside an artefact: NAME.runtime.json, `settings`):
 threads; cache: the folder, beside the artefact by default; arena_bytes: activations are
 placed in one piece of about this size (ONNX Runtime); spinning: threads wait for work awake;
-release: "model" gives back, once the model is loaded, the clean pages of the files that loading
-has mapped; "all" those of the runtime's libraries too, "none" nothing. What is needed comes
-back from its file when it is read. cold: make the cache anew.
+release: "model" gives back, once the model is loaded, the clean pages of files that loading
+brought in; "all" those of the runtime's libraries that were there before too, "none" nothing.
+What is needed comes back from its file when it is read. cold: make the cache anew.
 """
 
 import ctypes
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,10 @@ ARENA_BYTES = 16 << 20
 DONT_NEED = 4
 FEATURES = ("model name", "flags", "Features", "CPU part", "CPU implementer")
 LEAST_EXTERNAL_BYTES = 1024
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+# XNNPACK's flags as LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one more: tables of
+# a convolution's addresses are made in the arena, when it runs, instead of kept for each.
+XNNPACK_FLAGS = 0x01 | 0x02 | 0x08 | 0x20
 
 
 def open_model(artefact, runtime=None, **settings):
@@ -97,15 +102,39 @@ def mapped_files(path):
                 yield (*found, words)
 
 
-def release(kept):
-    """Give back free heap and the clean pages of mapped files whose names are not `kept`."""
+def clean_mappings():
+    """Yield (start, end) of file mappings whose pages can all come back from their files."""
+    for _, start, end, words in mapped_files("/proc/self/smaps"):
+        # Pages that were written, such as relocated tables, have no file to come back from.
+        if words[:2] == ["Anonymous:", "0"]:
+            yield start, end
+
+
+def resident(pages, start, end):
+    """Tell for each page of a mapping, by a byte of 1 or 0, whether this process has it."""
+    pages.seek(start // PAGE_BYTES * 8)
+    entries = pages.read((end - start) // PAGE_BYTES * 8)
+    # The highest bit of the last of eight bytes: present.
+    return bytes(byte >> 7 for byte in entries[7::8])
+
+
+def residence():
+    """Return the resident pages of file mappings by their (start, end)."""
+    with open("/proc/self/pagemap", "rb") as pages:
+        return {place: resident(pages, *place) for place in clean_mappings()}
+
+
+def release(before):
+    """Give back free heap and the clean pages of files, but for those resident `before`."""
     system = ctypes.CDLL(None)
     if hasattr(system, "malloc_trim"):
         system.malloc_trim(0)
-    for name, start, end, words in mapped_files("/proc/self/smaps"):
-        # Pages that were written, such as relocated tables, have no file to come back from.
-        if words[:2] == ["Anonymous:", "0"] and name not in kept:
-            system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), DONT_NEED)
+    for (start, end), now in residence().items():
+        was = before.get((start, end), bytes(len(now)))
+        came = bytes(a > b for a, b in zip(now, was))
+        for run in re.finditer(b"\x01+", came):
+            place = ctypes.c_void_p(start + run.start() * PAGE_BYTES)
+            system.madvise(place, ctypes.c_size_t(len(run[0]) * PAGE_BYTES), DONT_NEED)
 
 
 def apart(work):
@@ -133,12 +162,17 @@ class Lean:
     def load(self, plan):
         """Load what a plan names; release what loading alone needed, as its settings say."""
         plan = {**plan, "settings": plan.get("settings") or {}}
-        linux, how = sys.platform == "linux", plan["settings"].get("release", "model")
-        before = {found[0] for found in mapped_files("/proc/self/maps")} if linux else ()
+        self.settle = self.settling(plan["settings"].get("release", "model"))
         facts = self.open(plan)
-        if linux and how != "none":
-            release(before if how == "model" else ())
+        self.settle()
         return facts
+
+    def settling(self, how):
+        """Return what releases pages, as `how` says; it may be called more than once."""
+        if how == "none" or not os.path.exists("/proc/self/pagemap"):
+            return lambda: None
+        before = residence() if how == "model" else {}
+        return lambda: release(before)
 
     def __call__(self, array):
         self.set(array)
@@ -239,10 +273,16 @@ class LeanLiteRt(Lean):
         if settings.get("cold") and os.path.exists(place):
             os.remove(place)
         warm = os.path.exists(place)
+        # An environment opens every accelerator's library that it finds.
+        environment = module.Environment.create()
+        self.settle()
         cpu = module.CpuOptions(num_threads=plan["threads"], xnnpack_weight_cache_path=place)
+        cpu.xnnpack_flags = XNNPACK_FLAGS
         kind = module.HardwareAccelerator.CPU
         options = module.Options(hardware_accelerators=kind, cpu_options=cpu)
-        self.model = module.CompiledModel.from_file(plan["artefact"], options=options)
+        self.model = module.CompiledModel.from_file(
+            plan["artefact"], environment=environment, options=options
+        )
         key, names = next(iter(self.model.get_signature_list().items()))
         given = self.model.get_input_tensor_details(key)[names["inputs"][0]]
         made = self.model.get_output_tensor_details(key)[names["outputs"][0]]

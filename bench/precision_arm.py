@@ -1,0 +1,105 @@
+"""Instructions of every precision on every emulated core, each beside the fp32 file.
+
+    python bench/precision_arm.py [VARIANT] [--cores qemu:aarch64:a76,...] [--out FILE.json]
+
+One process a file: counts repeat to a tenth of a per cent (`bench/arm.py`). Records go to
+bench/results/precision-arm-VARIANT.json, and `bench/precision.py` makes the table from them.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from arm import CORES, PLAN
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.harness.agree import agreement
+from fca_edge.harness.gather import Runs, record_of
+from fca_edge.harness.plan import Job, job_for
+from fca_edge.harness.run import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
+from fca_edge.harness.targets.base import Target
+from fca_edge.harness.targets.resolve import resolve
+from fca_edge.records import Record, to_document
+from fca_edge.store import write_json
+
+HERE = Path(__file__).parent
+OUT, RESULTS = HERE / "out" / "precision", HERE / "results"
+# Folder -> words of the export that fills it. Half arithmetic is allowed in a file of its own;
+# what 32-bit boards run is of another profile.
+EXPORTS = {
+    "modern": ("--precision", "fp32,int8", "--optimize", "latency"),
+    "half": (
+        *("--precision", "fp16,int8", "--format", "tflite"),
+        *("--profile", "litert-fp16", "--optimize", "latency"),
+    ),
+    "2.14": ("--precision", "fp32,int8", "--format", "tflite", "--profile", "tflite-2.14"),
+}
+WANTED = {"aarch64": ("modern", "half"), "armv7": ("modern", "2.14")}
+HAS_HALVES = "a76"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variant", nargs="?", default="l1")
+    parser.add_argument("--cores", default=",".join(CORES))
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    folders = exported(arguments.variant)
+    records = []
+    for name in arguments.cores.split(","):
+        target = resolve(name)
+        for path in files_for(name, folders):
+            try:
+                job = job_for(path, None, target.runtimes)
+                records.append(measured(job, target))
+            except FcaEdgeError as error:
+                print(f"{name}\t{path.parent.name}/{path.name}\t{error}", flush=True)
+                continue
+            print(line(name, path, records[-1]), flush=True)
+        target.close()
+    out = arguments.out or RESULTS / f"precision-arm-{arguments.variant}.json"
+    write_json(out, to_document(records))
+
+
+def exported(variant: str) -> dict[str, Path]:
+    """Export a network in every precision; returns the folders."""
+    folders = {name: OUT / variant / name for name in EXPORTS}
+    for name, words in EXPORTS.items():
+        command = [sys.executable, "-m", "fca_edge", "export", "--variant", variant, *words]
+        subprocess.run([*command, "--out", str(folders[name]), "--force"], check=True)
+    return folders
+
+
+def files_for(target: str, folders: dict[str, Path]) -> list[Path]:
+    """Choose what a board would be given: halves only where a core computes in them."""
+    machine = "armv7" if "armv7" in target else "aarch64"
+    found = []
+    for name in WANTED[machine]:
+        if name == "half" and not target.endswith(HAS_HALVES):
+            continue
+        # Only LiteRT, which 32-bit boards do not have, runs the modern TFLite file as it should.
+        kinds = ("*.onnx",) if machine == "armv7" and name == "modern" else ("*.onnx", "*.tflite")
+        found += [path for kind in kinds for path in sorted(folders[name].glob(kind))]
+    return found
+
+
+def measured(job: Job, target: Target) -> Record:
+    """Count one inference, and compare the logits with this machine's."""
+    plan, info, runs = replace(PLAN, processes=1), target.info(), Runs()
+    place = target.push(job.path)
+    take(runs, COST, job, target, agent_plan(COST, job, place, plan, info), info)
+    runs.agreement = agreement(job, target, place, plan.threads, EMULATED_TIMEOUT_SECONDS)
+    return record_of(job, plan, info, runs)
+
+
+def line(name: str, path: Path, record: Record) -> str:
+    """Write what was found, as progress."""
+    assert record.cost is not None and record.agreement is not None
+    count = record.cost.instructions[0][0] / 1e6
+    return f"{name}\t{path.parent.name}/{path.name}\t{count:.1f} M\t{record.agreement.snr_db} dB"
+
+
+if __name__ == "__main__":
+    main()

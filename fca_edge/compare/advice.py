@@ -1,0 +1,91 @@
+"""What a smaller precision is good for, by the figures of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fca_edge.harness.stats import counted, ratio
+from fca_edge.records import Record
+
+FULL = "fp32"
+# A gain is what leaves at most this much, at the upper end of its interval.
+LARGEST_GAIN = 0.95
+NOTHING = "for the size of the file alone"
+Figure = tuple[float, float | None, float | None]
+
+
+def advice(records: Iterable[Record]) -> list[str]:
+    """Say of each smaller file what it saves over the fp32 file of its network and runtime."""
+    found = list(records)
+    smaller = [record for record in found if record.artefact.precision != FULL]
+    pairs = [(record, full_of(record, found)) for record in smaller]
+    return [told(record, full) for record, full in pairs if full is not None]
+
+
+def full_of(record: Record, found: list[Record]) -> Record | None:
+    """Find the fp32 file of a record's network on its runtime, of its own profile if there is."""
+    same = [
+        other
+        for other in found
+        if other.artefact.precision == FULL and subject(other) == subject(record)
+    ]
+    own = [other for other in same if other.artefact.profile == record.artefact.profile]
+    return next(iter([*own, *same]), None)
+
+
+def subject(record: Record) -> tuple[object, ...]:
+    """Return what two records must share for their ratio to be about the precision."""
+    artefact, runtime = record.artefact, record.runtime
+    return (
+        *(record.run, record.target, record.plan, runtime.label, runtime.version),
+        *(artefact.variant, artefact.img_size, artefact.num_classes),
+        *(artefact.folded, artefact.trained),
+    )
+
+
+def told(record: Record, full: Record) -> str:
+    """Write one line of advice: the ratios, and what they are good for."""
+    figures = {
+        "speed": (speed(record, full), "time"),
+        "fewer instructions": (work(record, full), "instructions"),
+        "memory": (memory(record, full), "memory"),
+    }
+    known = {name: (figure, what) for name, (figure, what) in figures.items() if figure}
+    ratios = ", ".join(f"{written(figure)} of its {what}" for figure, what in known.values())
+    good = [name for name, (figure, _) in known.items() if gains(figure)]
+    bad = [name for name in known if name not in good]
+    purpose = f"for {' and '.join(good)}" if good else NOTHING
+    purpose += f", not for {' or '.join(bad)}" if good and bad else ""
+    return f"{record.artefact.file} against {full.artefact.file}: {ratios}: {purpose}."
+
+
+def speed(record: Record, full: Record) -> Figure | None:
+    """Return the ratio of latencies with its interval; None where nothing was timed."""
+    return ratio(record, full) if record.latency_ns and full.latency_ns else None
+
+
+def work(record: Record, full: Record) -> Figure | None:
+    """Return the ratio of instructions, which repeat exactly; None where none were counted."""
+    if record.cost is None or full.cost is None:
+        return None
+    return counted(record.cost).median / counted(full.cost).median, None, None
+
+
+def memory(record: Record, full: Record) -> Figure | None:
+    """Return the ratio of what the models add to the runtime; None where it is not known."""
+    if record.memory is None or full.memory is None or full.memory.model_bytes <= 0:
+        return None
+    return record.memory.model_bytes / full.memory.model_bytes, None, None
+
+
+def gains(figure: Figure) -> bool:
+    """Tell whether a ratio is a gain even at the upper end of its interval."""
+    middle, _, high = figure
+    return (middle if high is None else high) <= LARGEST_GAIN
+
+
+def written(figure: Figure) -> str:
+    """Write a ratio with its interval, where it has one."""
+    middle, low, high = figure
+    text = f"{middle:.2f}"
+    return text if low is None or high is None else f"{text} ({low:.2f}–{high:.2f})"

@@ -82,15 +82,21 @@ def jobs_of(variant: str) -> list[Job]:
 
 
 def peers_of(variant: str) -> list[Path]:
-    """Let litert-torch convert the same network: as it is, folded, and folded and split."""
+    """Let litert-torch convert the same network: as it is, folded, and folded and split.
+
+    A form that it cannot convert is named and left out.
+    """
     made = []
     for form in ("plain", "folded", "split"):
         path = OUT / f"{name_of(variant)}-litert-torch-{form}.tflite"
         script = HERE / "peers" / "convert_litert_torch.py"
         command = [os.environ[PEER], str(script), variant, str(path), form]
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        made.append(path)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            print(f"litert-torch, {form}: {done.stderr.strip().splitlines()[-1]}")
+        else:
+            made.append(path)
     return made
 
 

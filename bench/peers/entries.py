@@ -122,7 +122,8 @@ def run_script(command: list[str]) -> tuple[float, float]:
 
 def peer_entry(peer: Peer, variant: str, folder: Path, reuse: bool, report: Report) -> Entry:
     """Install a peer and let it convert; what fails is in its row."""
-    entry = Entry(Row(peer.name, peer.title, ours=False), peer, layout=peer.layout)
+    row = Row(peer.name, peer.title, ours=False, precision=peer.precision)
+    entry = Entry(row, peer, layout=peer.layout)
     stage = "install"
     try:
         for environment in filter(None, (peer.converter, peer.runner)):
@@ -136,7 +137,7 @@ def peer_entry(peer: Peer, variant: str, folder: Path, reuse: bool, report: Repo
         python = peer.runner.python if peer.runner else Path(sys.executable)
         entry.row.run_needs = installed(python, peer.needs)
         runtime = Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
-        entry.job = Job(path, artefact_of(path, variant, peer.layout), runtime)
+        entry.job = Job(path, artefact_of(path, variant, peer), runtime)
         entry.row.file_bytes = entry.job.artefact.file_bytes
     except PeerError as error:
         entry.row.fail(stage, error)
@@ -181,7 +182,7 @@ def export_needs(peer: Peer) -> Packages:
     return {**export_needs(BY_NAME[peer.source]), **found} if peer.source else found
 
 
-def artefact_of(path: Path, variant: str, layout: str) -> Artefact:
+def artefact_of(path: Path, variant: str, peer: Peer) -> Artefact:
     """Describe a peer's file; its size is that of all parts."""
     parts = [p for p in path.parent.glob(f"{path.stem}.*") if p.suffix in (path.suffix, ".bin")]
     return Artefact(
@@ -189,11 +190,11 @@ def artefact_of(path: Path, variant: str, layout: str) -> Artefact:
         sha256=sha256_of(path),
         file_bytes=sum(part.stat().st_size for part in parts),
         variant=variant,
-        precision="fp32",
+        precision=peer.precision,
         profile="peer",
         img_size=None,
         num_classes=None,
-        input_layout=layout,
+        input_layout=peer.layout,
         trained=False,
         folded=False,
     )

@@ -22,6 +22,8 @@ MNN = Environment("mnn", ("MNN==3.6.1", NUMPY))
 OPENVINO = Environment("openvino", ("openvino==2026.4.1", NUMPY))
 PNNX = Environment("pnnx", ("pnnx==20261020",), TORCH)
 NCNN = Environment("ncnn", ("ncnn==1.0.20261020", NUMPY))
+ORT_INT8 = Environment("ort-int8", ("onnxruntime==1.32.0", "onnx==1.23.2", NUMPY))
+AEQ_INT8 = Environment("aeq-int8", ("ai-edge-quantizer==0.10.0", NUMPY))
 EXECUTORCH = Environment("executorch", ("executorch==1.5.1",), TORCH)
 # The newest for aarch64 that was built without CUDA; ExecuTorch's library finds what it needs.
 ARM_TORCH = (
@@ -46,6 +48,7 @@ class Peer:
         runner: environment of the runtime; None is the measuring interpreter, as for our files.
         needs: packages that running needs.
         source: the peer whose file the conversion starts from.
+        precision: of the file.
         arm: wheels for an emulated ARM machine; None takes those that the machine has already.
     """
 
@@ -61,6 +64,7 @@ class Peer:
     runner: Environment | None = None
     layout: str = "nchw"
     source: str | None = None
+    precision: str = "fp32"
     arm: Wheels | None = None
 
 
@@ -165,6 +169,32 @@ PEERS: tuple[Peer, ...] = (
         needs=("executorch", "torch"),
         runner=EXECUTORCH,
         arm=wheels("peers-executorch", "aarch64", *EXECUTORCH.requirements, *ARM_TORCH),
+    ),
+    Peer(
+        name="ort-int8",
+        title="int8: torch.onnx + quantize_dynamic + ONNX Runtime",
+        convert="convert_ort_int8.py",
+        converter=ORT_INT8,
+        tools=("onnxruntime", "onnx"),
+        suffix=".onnx",
+        runtime="onnxruntime",
+        module="onnxruntime",
+        needs=("onnxruntime",),
+        source="torch-onnx",
+        precision="int8",
+    ),
+    Peer(
+        name="aeq-int8",
+        title="int8: litert-torch + ai-edge-quantizer + LiteRT",
+        convert="convert_aeq_int8.py",
+        converter=AEQ_INT8,
+        tools=("ai-edge-quantizer",),
+        suffix=".tflite",
+        runtime="litert",
+        module="ai_edge_litert",
+        needs=("ai-edge-litert",),
+        source="litert-torch",
+        precision="int8",
     ),
 )
 BY_NAME = {peer.name: peer for peer in PEERS}

@@ -12,6 +12,7 @@ from fca_edge.accuracy.evaluate import predict
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
+from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Recipe
 from fca_edge.harness.runtimes import RUNTIMES, available
@@ -32,9 +33,11 @@ def report_of(
     """Judge the layers of an fp32 artefact on a sample, then search on more images.
 
     Raises:
+        UsageError: the file's layers are not those of a quantised file.
         FcaEdgeError: images that cannot be used, or nothing to quantise.
         NotEquivalentError: no choice of layers is accurate enough.
     """
+    refuse_other_forms(facts)
     own = runtime_of(facts, None)
     runtimes = tuple(
         dict.fromkeys([own, *(name for name in facts.proven if available(RUNTIMES[name]))])
@@ -59,3 +62,17 @@ def report_of(
         "runtimes": list(runtimes),
         **mix.to_dict(),
     }
+
+
+def refuse_other_forms(facts: Facts) -> None:
+    """Refuse a file in whose forms nothing is quantised: its layers bear other layers' names.
+
+    Raises:
+        UsageError: ConvNeXt blocks are channels first, as fp32 is quickest on ONNX Runtime.
+    """
+    if facts.told.get("forms", {}).get("blocks") == "channels_first":
+        raise UsageError(
+            f"{facts.path}: its blocks are channels first, those of 8-bit ONNX files are not, and"
+            " the layers differ; use `fca-edge export --format onnx --precision int8 --data DIR"
+            " --mixed`, or give the TFLite file."
+        )

@@ -59,13 +59,14 @@ def command(
 ) -> None:
     """Quantise one layer at a time, then find the fewest layers to keep in float.
 
-    ARTEFACT is an fp32 file of an export. Each layer is quantised alone and judged by the
+    ARTEFACT is an fp32 TFLite file of an export; for ONNX, whose 8-bit files have other layers,
+    there is `export --mixed`. Each layer is quantised alone and judged by the
     logits; the search keeps the most harmful ones in float until top-1 is good enough.
 
     \b
     Examples:
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
-      fca-edge sensitivity l1-fp32.onnx --data val/ --limit 2000 --max-drop 0.2 --json mix.json
+      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
     """
     claim_json(json_file, force)
     with steps() as report:

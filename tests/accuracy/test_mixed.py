@@ -13,10 +13,11 @@ from fca_edge.accuracy.assess import Asked
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
 from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.accuracy.layerwise import report_of
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
-from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
@@ -135,3 +136,11 @@ def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: P
     assert [trial["kept"] for trial in mix["trials"]] == [0]
     assert done.manifest["accuracy"]["runtimes"][0]["drop_points"] <= 5
     assert done.manifest["quantization"]["quantised"]
+
+
+def test_layers_of_other_forms_are_not_judged(exported: list[Exported], digits: Path) -> None:
+    """`linear_3` of a file that is never quantised is another layer than that of one that is."""
+    facts = read_facts(exported[0].path)
+    assert facts.told["forms"]["blocks"] == "channels_first"
+    with pytest.raises(UsageError, match=r"digits-fp32\.onnx: its blocks are channels first"):
+        report_of(facts, digits, "int8", 1.0, 8, None, 0, quiet)

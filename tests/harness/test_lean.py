@@ -176,6 +176,26 @@ def test_only_what_came_since_is_given_back(mapped: mmap.mmap) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_where_residence_is_not_told_whole_new_mappings_are_given_back(
+    mapped: mmap.mmap, tmp_path: Path
+) -> None:
+    """As in an emulator, whose pages are elsewhere."""
+    lean, first = runpy.run_path(str(LEAN)), mapped[0]
+    there = pages_of(lean, mapped)
+    hidden = lean["release"].__globals__
+    hidden["resident"] = lambda pages, start, end: bytes((end - start) // lean["PAGE_BYTES"])
+    before = lean["residence"]()
+    other = tmp_path / "new"
+    other.write_bytes(os.urandom(1 << 16))
+    with other.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as new:
+        assert new[0] == other.read_bytes()[0]
+        lean["release"](before)
+        assert not any(pages_of(lean, new))
+    assert pages_of(lean, mapped) == there
+    assert mapped[0] == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_written_pages_are_never_given_back(tmp_path: Path) -> None:
     """They have no file to come back from."""
     path = tmp_path / "pages"

@@ -15,7 +15,10 @@ HINTS: dict[tuple[Precision, str], str] = {
         "smaller, and less work where the core has dot products (a55, a76); on a72 and x86 without"
         " VNNI, and so on cores older still, it saves memory, hardly work"
     ),
-    ("int8", ".onnx"): "smaller; measure it on the board before taking it for speed",
+    ("int8", ".onnx"): (
+        "smaller; less work where the core has dot products (a55, a76), more than fp32 where it has"
+        " none (a72): take the TFLite file there"
+    ),
     ("int8-static", ".tflite"): "was faster than int8 here, by the run in this manifest",
     ("int8-static", ".onnx"): "was faster than int8 here, by the run in this manifest",
 }

@@ -48,6 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folders = exported(arguments.variant)
     records = []
+    out = arguments.out or RESULTS / f"precision-arm-{arguments.variant}.json"
     for name in arguments.cores.split(","):
         target = resolve(name)
         for path in files_for(name, folders):
@@ -59,8 +60,7 @@ def main() -> None:
                 continue
             print(line(name, path, records[-1]), flush=True)
         target.close()
-    out = arguments.out or RESULTS / f"precision-arm-{arguments.variant}.json"
-    write_json(out, to_document(records))
+        write_json(out, to_document(records))
 
 
 def exported(variant: str) -> dict[str, Path]:

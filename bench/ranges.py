@@ -8,6 +8,7 @@ SNR on the images against fp32 and top-1 of both. Needs the `export` extra.
 """
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="labelled, one folder a class")
     arguments = parser.parse_args()
+    shutil.rmtree(OUT, ignore_errors=True)
     wanted = Wanted(arguments.variant, arguments.checkpoint, None, None, None)
     made = table("format", "ranges", "SNR dB", "worst", "top-1 %", "of fp32")
     with steps() as report:

@@ -249,7 +249,8 @@ def lean_twin(entry: Entry, folder: Path) -> Entry | None:
     place.mkdir(parents=True, exist_ok=True)
     copy = place / f"{path.stem}-lean{path.suffix}"
     for suffix in ("", ".json", ".runtime.json"):
-        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+        if Path(f"{path}{suffix}").is_file():
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
     twin = our_entry(copy)
     assert twin.job is not None
     return replace(twin, job=lean_jobs(twin.job)[1])

@@ -38,6 +38,8 @@ from fca_edge.store import read_json, write_json, write_text
 SCHEMA = "fca_edge.peers/1"
 RESULTS = Path(__file__).parents[1] / "results"
 WARMUPS, ITERATIONS = 3, 12
+# Whether the processor multiplies bytes decides what int8 can gain.
+CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def main() -> None:
@@ -114,6 +116,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         "variant": arguments.variant,
         "arm": arguments.arm,
         "git_commit": git_commit(),
+        "vnni": "vnni" in CPU_FACTS.read_text() if CPU_FACTS.is_file() else False,
         "rows": [asdict(entry.row) for entry in entries],
         "timed": records,
     }

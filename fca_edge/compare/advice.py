@@ -9,7 +9,7 @@ from fca_edge.records import Record
 
 FULL = "fp32"
 # A gain is what leaves at most this much, at the upper end of its interval.
-LARGEST_GAIN = 0.95
+LARGEST_GAIN = 0.90
 NOTHING = "for the size of the file alone"
 Figure = tuple[float, float | None, float | None]
 
@@ -19,7 +19,8 @@ def advice(records: Iterable[Record]) -> list[str]:
     found = list(records)
     smaller = [record for record in found if record.artefact.precision != FULL]
     pairs = [(record, full_of(record, found)) for record in smaller]
-    return [told(record, full) for record, full in pairs if full is not None]
+    lines = [told(record, full) for record, full in pairs if full is not None]
+    return [line for line in lines if line is not None]
 
 
 def full_of(record: Record, found: list[Record]) -> Record | None:
@@ -43,14 +44,16 @@ def subject(record: Record) -> tuple[object, ...]:
     )
 
 
-def told(record: Record, full: Record) -> str:
-    """Write one line of advice: the ratios, and what they are good for."""
+def told(record: Record, full: Record) -> str | None:
+    """Write one line of advice: the ratios, and what they are good for; None without figures."""
     figures = {
         "speed": (speed(record, full), "time"),
         "fewer instructions": (work(record, full), "instructions"),
         "memory": (memory(record, full), "memory"),
     }
     known = {name: (figure, what) for name, (figure, what) in figures.items() if figure}
+    if not known:
+        return None
     ratios = ", ".join(f"{written(figure)} of its {what}" for figure, what in known.values())
     good = [name for name, (figure, _) in known.items() if gains(figure)]
     bad = [name for name in known if name not in good]
@@ -73,9 +76,10 @@ def work(record: Record, full: Record) -> Figure | None:
 
 def memory(record: Record, full: Record) -> Figure | None:
     """Return the ratio of what the models add to the runtime; None where it is not known."""
-    if record.memory is None or full.memory is None or full.memory.model_bytes <= 0:
+    if record.memory is None or full.memory is None:
         return None
-    return record.memory.model_bytes / full.memory.model_bytes, None, None
+    mine, theirs = record.memory.model_bytes, full.memory.model_bytes
+    return (mine / theirs, None, None) if mine > 0 and theirs > 0 else None
 
 
 def gains(figure: Figure) -> bool:

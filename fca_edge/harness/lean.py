@@ -33,9 +33,11 @@ DONT_NEED = 4
 FEATURES = ("model name", "flags", "Features", "CPU part", "CPU implementer")
 LEAST_EXTERNAL_BYTES = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-# XNNPACK's flags as LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one more: tables of
-# a convolution's addresses are made in the arena, when it runs, instead of kept for each.
-XNNPACK_FLAGS = 0x01 | 0x02 | 0x08 | 0x20
+# The highest bits of a page's entry: present, and the page of a file.
+CLEAN = 0xA0
+# XNNPACK's flags as this version of LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one
+# more: tables of a convolution's addresses are made in the arena, when it runs, instead of kept.
+XNNPACK_FLAGS, FLAGS_OF = 0x01 | 0x02 | 0x08 | 0x20, "2.3."
 
 
 def open_model(artefact, runtime=None, **settings):
@@ -82,58 +84,44 @@ def cpu_features():
     return sorted(lines)
 
 
-def mapped_files(path):
-    """Yield (name, start, end, words that follow) of the read-only file mappings that are listed.
-
-    Line by line: a list of all lines would be megabytes of this process's own.
-    """
-    found = None
-    with open(path) as file:
+def mapped_files():
+    """Yield (start, end) of this process's mappings of files that it does not write."""
+    with open("/proc/self/maps") as file:
         for line in file:
             words = line.split(None, 5)
-            if words[0].endswith(":"):
-                if found:
-                    yield (*found, words)
-                continue
-            start, _, end = words[0].partition("-")
-            named = len(words) > 5 and words[5].startswith("/") and "w" not in words[1]
-            found = (words[5].strip(), int(start, 16), int(end, 16)) if named else None
-            if found:
-                yield (*found, words)
+            if len(words) > 5 and words[5].startswith("/") and "w" not in words[1]:
+                start, _, end = words[0].partition("-")
+                yield int(start, 16), int(end, 16)
 
 
-def clean_mappings():
-    """Yield (start, end) of file mappings whose pages can all come back from their files."""
-    for _, start, end, words in mapped_files("/proc/self/smaps"):
-        # Pages that were written, such as relocated tables, have no file to come back from.
-        if words[:2] == ["Anonymous:", "0"]:
-            yield start, end
+def clean(pages, start, end):
+    """Tell for each page of a mapping, by a byte of 1 or 0, whether it is here as in its file.
 
-
-def resident(pages, start, end):
-    """Tell for each page of a mapping, by a byte of 1 or 0, whether this process has it."""
+    A page that was written, such as one of relocated addresses, has no file to come back from.
+    """
     pages.seek(start // PAGE_BYTES * 8)
     entries = pages.read((end - start) // PAGE_BYTES * 8)
-    # The highest bit of the last of eight bytes: present.
-    return bytes(byte >> 7 for byte in entries[7::8])
+    return bytes(byte & CLEAN == CLEAN for byte in entries[7::8])
 
 
 def residence():
-    """Return the resident pages of file mappings by their (start, end)."""
-    with open("/proc/self/pagemap", "rb") as pages:
-        found = {place: resident(pages, *place) for place in clean_mappings()}
-    if any(map(any, found.values())):
-        return found
-    # An emulator shows its guest's mappings beside its own pages: all may be there.
-    return {(start, end): b"\x01" * ((end - start) // PAGE_BYTES) for start, end in found}
+    """Return the clean pages of file mappings by their (start, end); None where nobody tells."""
+    try:
+        with open("/proc/self/pagemap", "rb") as pages:
+            return {place: clean(pages, *place) for place in mapped_files()}
+    except OSError:
+        return None
 
 
 def release(before):
-    """Give back free heap and the clean pages of files, but for those resident `before`."""
+    """Give back free heap and the clean pages of files, but for those that were here `before`.
+
+    Other threads must not unmap files meanwhile: load a model before there are any.
+    """
     system = ctypes.CDLL(None)
     if hasattr(system, "malloc_trim"):
         system.malloc_trim(0)
-    for (start, end), now in residence().items():
+    for (start, end), now in (residence() or {}).items():
         was = before.get((start, end), bytes(len(now)))
         came = bytes(a > b for a, b in zip(now, was))
         for run in re.finditer(b"\x01+", came):
@@ -173,10 +161,10 @@ class Lean:
 
     def settling(self, how):
         """Return what releases pages, as `how` says; it may be called more than once."""
-        if how == "none" or not os.path.exists("/proc/self/pagemap"):
+        before = None if how == "none" or sys.platform != "linux" else residence()
+        if before is None:
             return lambda: None
-        before = residence() if how == "model" else {}
-        return lambda: release(before)
+        return lambda: release(before if how == "model" else {})
 
     def __call__(self, array):
         self.set(array)
@@ -263,11 +251,13 @@ class LeanLiteRt(Lean):
     """LiteRT with XNNPACK, whose packed weights are mapped from its weight cache."""
 
     def __init__(self):
-        from importlib.metadata import version
-
+        import ai_edge_litert
         from ai_edge_litert import compiled_model
 
-        self.module, self.version = compiled_model, version("ai-edge-litert")
+        if not hasattr(compiled_model, "Environment"):
+            raise ImportError("ai-edge-litert 2.1.6 or newer has what lean.py needs")
+        # Not by importlib.metadata, which would be 2 MiB of the process.
+        self.module, self.version = compiled_model, ai_edge_litert.__version__
 
     def open(self, plan):
         settings, module = plan["settings"], self.module
@@ -281,7 +271,8 @@ class LeanLiteRt(Lean):
         environment = module.Environment.create()
         self.settle()
         cpu = module.CpuOptions(num_threads=plan["threads"], xnnpack_weight_cache_path=place)
-        cpu.xnnpack_flags = XNNPACK_FLAGS
+        if self.version.startswith(FLAGS_OF):
+            cpu.xnnpack_flags = XNNPACK_FLAGS
         kind = module.HardwareAccelerator.CPU
         options = module.Options(hardware_accelerators=kind, cpu_options=cpu)
         self.model = module.CompiledModel.from_file(

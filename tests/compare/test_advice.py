@@ -35,6 +35,13 @@ def test_the_full_file_of_the_same_profile_comes_first() -> None:
     assert "against own.tflite" in advice([FULL, own, row(artefact=INT8)])[0]
 
 
+def test_without_figures_nothing_is_said() -> None:
+    bare = {"latency_ns": (), "memory": None}
+    assert advice([row(**bare), row(artefact=INT8, **bare)]) == []
+    given_back = row(artefact=INT8, latency_ns=(), memory=memory(-1))
+    assert advice([row(latency_ns=()), given_back]) == []
+
+
 def test_unlike_things_give_no_advice() -> None:
     small = row(artefact=INT8)
     assert advice([small]) == []

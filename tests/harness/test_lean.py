@@ -1,5 +1,6 @@
 """lean.py: the same logits from what it keeps, never from what another file left there."""
 
+import ctypes
 import json
 import mmap
 import os
@@ -152,10 +153,10 @@ def mapped(tmp_path: Path) -> Iterator[mmap.mmap]:
 
 
 def pages_of(lean: dict, content: mmap.mmap) -> bytes:
-    """Which pages of a mapping are resident, a byte each."""
+    """Which pages of a mapping are here as in its file, a byte each."""
     start = np.frombuffer(content, np.uint8).ctypes.data
     with open("/proc/self/pagemap", "rb") as file:
-        return lean["resident"](file, start, start + len(content))
+        return lean["clean"](file, start, start + len(content))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -176,31 +177,40 @@ def test_only_what_came_since_is_given_back(mapped: mmap.mmap) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_where_residence_is_not_told_whole_new_mappings_are_given_back(
-    mapped: mmap.mmap, tmp_path: Path
-) -> None:
-    """As in an emulator, whose pages are elsewhere."""
-    lean, first = runpy.run_path(str(LEAN)), mapped[0]
-    there = pages_of(lean, mapped)
-    hidden = lean["release"].__globals__
-    hidden["resident"] = lambda pages, start, end: bytes((end - start) // lean["PAGE_BYTES"])
-    before = lean["residence"]()
-    other = tmp_path / "new"
-    other.write_bytes(os.urandom(1 << 16))
-    with other.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as new:
-        assert new[0] == other.read_bytes()[0]
-        lean["release"](before)
-        assert not any(pages_of(lean, new))
-    assert pages_of(lean, mapped) == there
-    assert mapped[0] == first
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_written_pages_are_never_given_back(tmp_path: Path) -> None:
-    """They have no file to come back from."""
-    path = tmp_path / "pages"
-    path.write_bytes(bytes(1 << 16))
+    """They have no file to come back from; relocated addresses are such, and read-only."""
+    path, system = tmp_path / "pages", ctypes.CDLL(None)
+    path.write_bytes(bytes(4 * mmap.PAGESIZE))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as content:
         content[0] = 7
-        runpy.run_path(str(LEAN))["release"]({})
-        assert content[0] == 7
+        read = content[2 * mmap.PAGESIZE]
+        start = np.frombuffer(content, np.uint8).ctypes.data
+        assert system.mprotect(ctypes.c_void_p(start), len(content), mmap.PROT_READ) == 0
+        lean = runpy.run_path(str(LEAN))
+        assert pages_of(lean, content)[0] == 0
+        lean["release"]({})
+        assert (content[0], read) == (7, 0)
+
+
+def test_a_system_that_does_not_tell_its_pages_loads_all_the_same(
+    artefacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean = runpy.run_path(str(LEAN))
+    hidden = lean["residence"].__globals__
+
+    def refused(path, *more):
+        if path == "/proc/self/pagemap":
+            raise PermissionError(path)
+        return open(path, *more)
+
+    monkeypatch.setitem(hidden, "open", refused)
+    assert lean["residence"]() is None
+    path = artefacts["onnxruntime"]
+    assert np.isfinite(lean["open_model"](str(path))(images(path))).all()
+
+
+def test_an_old_litert_is_no_runtime_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle's runner takes ImportError for a reason to load the model plainly."""
+    monkeypatch.delattr("ai_edge_litert.compiled_model.Environment")
+    with pytest.raises(ImportError, match=r"2\.1\.6"):
+        runpy.run_path(str(LEAN))["RUNTIMES"]["litert"]()

@@ -21,6 +21,9 @@ EXPECTED = {
     "wrong image size": 2,
     "wrong number of classes": 2,
     "unknown variant": 2,
+    "calibration without a folder": 2,
+    "greyscale among RGB": 0,
+    "one class": 0,
 }
 WRONG: list[str] = []
 

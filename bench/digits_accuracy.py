@@ -2,7 +2,8 @@
 
     python bench/digits_accuracy.py --out models/out --images models/out/digits-images/test
 
-Fails if an artefact is right on a number of images that differs by more than one.
+Fails if an fp32 artefact is right on a number of images that differs by more than one, and a
+smaller one by more than a point.
 """
 
 import argparse
@@ -23,6 +24,9 @@ from fca_edge.verify import in_layout, run_artefact
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "digits" / "digits.safetensors"
 
+# The others may lose a point.
+EXACT = ("checkpoint", "digits-fp32")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -35,15 +39,16 @@ def main() -> None:
     images = np.stack([load(path, how) for path, _ in pairs])
     labels = np.array([label for _, label in pairs])
     rows = {"checkpoint, torch float32": right_in_torch(checkpoint, images, labels)}
-    for path in sorted(arguments.out.glob("digits-fp32*")):
-        if path.suffix != ".json":
+    for path in sorted(arguments.out.glob("digits-*")):
+        if path.suffix in (".onnx", ".tflite"):
             rows |= right_of(path, images, labels)
     made = table("digits test split", f"right of {len(labels)}", "top-1 %")
     for name, right in rows.items():
         made.add_row(name, str(right), f"{100 * right / len(labels):.2f}")
     Console(width=100).print(made)
-    if max(rows.values()) - min(rows.values()) > 1:
-        sys.exit("the artefacts do not agree to one image")
+    exact = [right for name, right in rows.items() if name.startswith(EXACT)]
+    if max(exact) - min(exact) > 1 or max(exact) - min(rows.values()) > len(labels) // 100:
+        sys.exit("an artefact is right less often than it may be")
 
 
 def right_in_torch(checkpoint, images: np.ndarray, labels: np.ndarray) -> int:

@@ -45,6 +45,7 @@ HEAD = (
     "file",
     "runtime",
     "how",
+    "empty runtime",
     "peak",
     "after load",
     "packed, mapped",
@@ -120,6 +121,7 @@ def row_of(job: Job, how: str) -> list[str]:
         f"{job.path.parent.name}/{job.path.name}",
         job.runtime.name,
         how,
+        mib(ready["peak_rss_bytes"]),
         mib(end["peak_rss_bytes"] - ready["peak_rss_bytes"]),
         mib(moment["loaded"]["rss_bytes"] - ready["rss_bytes"]),
         *(mib(kinds[kind]) for kind in ("packed", "file", "libraries")),
@@ -152,7 +154,8 @@ def document(rows: list[list[str]]) -> str:
         "",
         f"MiB. {date.today()}, {psutil.cpu_count()} cores, {platform.system()}"
         f" {platform.release()}, 1 thread, `python bench/memory.py`. The parts are those after"
-        " four inferences, against the empty runtime; a part below nought was given back.",
+        " four inferences, against the empty runtime; a part below nought was given back. Peaks are"
+        " over the empty runtime; with it they are the process's.",
         "",
         "| " + " | ".join(HEAD) + " |",
         "|" + "---|" * len(HEAD),

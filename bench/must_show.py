@@ -1,6 +1,9 @@
 """Everything that the project promises, measured one after the other: `make bench`.
 
-python bench/must_show.py [exactness parity latency export_cost digits bad_input]
+python bench/must_show.py [exactness parity latency export_cost digits bad_input memory pictures]
+
+What needs other toolchains or emulated boards runs by itself: bench/peers/run.py, bench/arm.py,
+bench/precision_arm.py; bench/precision.py judges their figures.
 """
 
 import subprocess
@@ -21,10 +24,15 @@ STEPS: dict[str, list[list[str]]] = {
     "export_cost": [[str(HERE / "export_cost.py")]],
     "digits": [
         [str(SPLIT), str(OUT / "images")],
-        [*EXPORT, "--profile", "modern,tflite-2.14", "--out", str(OUT), "--force"],
+        [
+            *(*EXPORT, "--profile", "modern,tflite-2.14", "--precision", "fp32,fp16,int8"),
+            *("--out", str(OUT), "--force"),
+        ],
         [str(HERE / "digits_accuracy.py"), "--out", str(OUT), "--images", str(OUT / "images/test")],
     ],
     "bad_input": [[str(HERE / "bad_input.py")]],
+    "memory": [[str(HERE / "memory.py")]],
+    "pictures": [[str(HERE / "bad_pictures.py")], [str(HERE / "eval_memory.py")]],
 }
 
 

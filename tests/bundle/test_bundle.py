@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,11 @@ def test_the_runner_loads_in_little_memory(
     lean = subprocess.run(command, capture_output=True, text=True, env={})
     assert lean.returncode == 0, lean.stderr
     assert kept_path(tmp_path / "b" / item.path.name).is_dir()
+    # A folder where nothing can be kept, as on a read-only card.
+    shutil.rmtree(kept_path(tmp_path / "b" / item.path.name))
+    kept_path(tmp_path / "b" / item.path.name).write_text("in the way")
+    plain = subprocess.run(command, capture_output=True, text=True, env={})
+    assert plain.stdout == lean.stdout
     (tmp_path / "b" / "lean.py").write_text("raise ImportError")
     plain = subprocess.run(command, capture_output=True, text=True, env={})
     assert plain.stdout == lean.stdout

@@ -63,6 +63,26 @@ def test_the_table_has_ratios_by_turn_and_failures_last() -> None:
     assert "- BROKEN: convert: no such operator" in lines
 
 
+def test_ratios_are_to_the_plain_fp32_file_though_another_is_quicker() -> None:
+    names = ("a-fp32-lean.tflite", "a-fp32.tflite", "a-fp32.onnx")
+    rows = [row(name, True) for name in names]
+    records = {name: record(name, [n] * 5) for name, n in zip(names, (30, 40, 20))}
+    assert tables.best_of(rows, records) is records["a-fp32.tflite"]
+    del records["a-fp32.tflite"]
+    assert tables.best_of(rows, records) is records["a-fp32-lean.tflite"]
+
+
+def test_a_lean_row_is_a_copy_that_is_loaded_so(exported: list[Exported], tmp_path: Path) -> None:
+    entry = entries.our_entry(exported[0].path)
+    twin = entries.lean_twin(entry, tmp_path)
+    assert twin is not None and twin.job is not None and entry.job is not None
+    assert twin.row.name == "digits-fp32-lean.onnx"
+    assert twin.job.artefact.sha256 == entry.job.artefact.sha256
+    assert twin.job.settings is not None and not twin.job.settings["cold"]
+    entry.row.precision = "fp16"
+    assert entries.lean_twin(entry, tmp_path) is None
+
+
 def test_what_a_machine_counted_is_a_table_of_its_own() -> None:
     counted = {"instructions": [9_000_000], "classes": {"fma": 3, "other": 1}, "snr_db": 99.0}
     rows = [

@@ -44,8 +44,8 @@ def opened(settings):
             import lean
 
             return lean.open_model(path)
-        except ImportError:
-            pass  # another runtime is here, which lean.py does not know
+        except (ImportError, OSError):
+            pass  # lean.py does not know the runtime that is here, or can keep nothing here
     import model
 
     return model.load(HERE, settings)

@@ -12,12 +12,12 @@ HINTS: dict[tuple[Precision, str], str] = {
     ("fp16", ".tflite"): "half the file; expanded at load, so no faster and little less memory",
     ("fp16", ".onnx"): "half the file; expanded at load, so no faster",
     ("int8", ".tflite"): (
-        "smaller, and less work where the core has dot products (a55, a76); on a72 and x86 without"
-        " VNNI, and so on cores older still, it saves memory, hardly work"
+        "smaller, and less work where the core has dot products (a55, a76), on in-order ones (a53)"
+        " and on 32 bits; on a72 and x86 without VNNI it saves memory, hardly work"
     ),
     ("int8", ".onnx"): (
         "smaller; less work where the core has dot products (a55, a76), more than fp32 where it has"
-        " none (a72): take the TFLite file there"
+        " none (a53, a72, 32 bits): take the TFLite file there"
     ),
     ("int8-static", ".tflite"): "was faster than int8 here, by the run in this manifest",
     ("int8-static", ".onnx"): "was faster than int8 here, by the run in this manifest",

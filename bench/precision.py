@@ -141,7 +141,7 @@ def work(record: Record, records: list[Record]) -> float:
         r
         for r in records
         if r.artefact.precision == "fp32"
-        and (r.target.name, r.runtime.name) == (record.target.name, record.runtime.name)
+        and (r.target.cpu_model, r.runtime.name) == (record.target.cpu_model, record.runtime.name)
     )
     assert record.cost is not None and full.cost is not None
     return counted(record.cost).median / counted(full.cost).median

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from harness.test_stats import RECORD
 
-from fca_edge.records import Record
+from fca_edge.records import Cost, Record
 
 PRECISION = runpy.run_path(str(ROOT / "bench" / "precision.py"))
 BOUND = PRECISION["Bound"]("l1", "int8.onnx", "fp32.onnx", "time", 0.65, needs_vnni=True)
@@ -40,3 +40,13 @@ def test_files_are_named_without_their_network() -> None:
     names = ("fcaformer_l1-int8-lean.tflite", "litert-torch.tflite")
     found = [PRECISION["short"](timed(1, file=name)) for name in names]
     assert found == ["int8-lean.tflite", "litert-torch.tflite"]
+
+
+def test_counts_are_against_fp32_of_the_same_core() -> None:
+    def counted(core: str, precision: str, count: int) -> Record:
+        target = replace(RECORD.target, name="qemu:aarch64", cpu_model=core)
+        artefact = replace(RECORD.artefact, precision=precision)
+        return replace(RECORD, target=target, artefact=artefact, cost=Cost(((count,),), {}, None))
+
+    records = [counted("a76", "fp32", 100), counted("a72", "fp32", 200)]
+    assert PRECISION["work"](counted("a72", "int8", 150), records) == 0.75

@@ -145,7 +145,7 @@ def apart(work):
         finally:
             os._exit(failed)
     if os.waitpid(child, 0)[1]:
-        raise RuntimeError("the weights could not be packed; the reason stands above")
+        raise OSError("the weights could not be packed; the reason stands above")
 
 
 class Lean:

@@ -83,13 +83,13 @@ def exported(variant: str) -> list[Path]:
     return sorted([*OUT.glob("*.onnx"), *OUT.glob("*.tflite")])
 
 
-def cost(job: Job, target) -> Record:
+def cost(job: Job, target, plan: Plan = PLAN) -> Record:
     """Count a job's instructions."""
     runs, info = Runs(), target.info()
-    for _ in range(PLAN.processes):
-        wanted = agent_plan(COST, job, target.push(job.path), PLAN, info)
+    for _ in range(plan.processes):
+        wanted = agent_plan(COST, job, target.push(job.path), plan, info)
         take(runs, COST, job, target, wanted, info)
-    return record_of(job, PLAN, info, runs)
+    return record_of(job, plan, info, runs)
 
 
 def report(counts, record: Record, name: str) -> list[str]:

@@ -13,7 +13,7 @@ from bad_input import DIGITS, HERE, WRONG, run
 from PIL import Image
 
 OUT = HERE / "out" / "bad_pictures"
-SIDE, CLASSES = 40, 10
+SIDE = 40
 
 
 def main() -> None:

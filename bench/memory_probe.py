@@ -11,13 +11,15 @@ from pathlib import Path
 
 AGENT = Path(__file__).parents[1] / "fca_edge" / "harness" / "agent.py"
 
+# Inferences of which the agent says nothing.
+SILENT = {"mode": "memory", "warmup": 0}
+
 
 def main() -> None:
     agent = runpy.run_path(str(AGENT))
     plan = json.load(sys.stdin)
     table = runpy.run_path(plan["lean"])["RUNTIMES"] if plan.get("lean") else agent["RUNTIMES"]
     runtime = table[plan["runtime"]]()
-    from numpy import array_split, empty
     from numpy.random import default_rng
 
     generator = default_rng(0)
@@ -25,13 +27,7 @@ def main() -> None:
     start = time.perf_counter()
     runtime.load(plan)
     moment["loaded"] = {**state(agent), "seconds": time.perf_counter() - start}
-    image = empty(runtime.shape, "float32")
-    # Drawn at once it would be float64, and count as the model's memory.
-    for piece in array_split(image.reshape(-1), 64):
-        piece[...] = generator.standard_normal(piece.size)
-    runtime.set(image)
-    for _ in range(plan["iterations"]):
-        runtime.invoke()
+    agent["run_samples"](runtime, {**plan, **SILENT}, agent["Board"](plan), generator)
     moment["done"] = state(agent)
     print(json.dumps(moment))
 

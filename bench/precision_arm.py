@@ -12,13 +12,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from arm import CORES, PLAN
+from arm import CORES, PLAN, cost
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.harness.agree import agreement
-from fca_edge.harness.gather import Runs, record_of
 from fca_edge.harness.plan import Job, job_for
-from fca_edge.harness.run import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
+from fca_edge.harness.run import EMULATED_TIMEOUT_SECONDS
 from fca_edge.harness.targets.base import Target
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Record, to_document
@@ -87,11 +86,9 @@ def files_for(target: str, folders: dict[str, Path]) -> list[Path]:
 
 def measured(job: Job, target: Target) -> Record:
     """Count one inference, and compare the logits with this machine's."""
-    plan, info, runs = replace(PLAN, processes=1), target.info(), Runs()
-    place = target.push(job.path)
-    take(runs, COST, job, target, agent_plan(COST, job, place, plan, info), info)
-    runs.agreement = agreement(job, target, place, plan.threads, EMULATED_TIMEOUT_SECONDS)
-    return record_of(job, plan, info, runs)
+    place, threads = target.push(job.path), PLAN.threads
+    found = agreement(job, target, place, threads, EMULATED_TIMEOUT_SECONDS)
+    return replace(cost(job, target, replace(PLAN, processes=1)), agreement=found)
 
 
 def line(name: str, path: Path, record: Record) -> str:

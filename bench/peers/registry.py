@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environment import Environment
 
@@ -68,6 +69,20 @@ class Peer:
     arm: Wheels | None = None
 
 
+# What peers on our own runtimes share.
+ON_ONNXRUNTIME: dict[str, Any] = {
+    "suffix": ".onnx",
+    "runtime": "onnxruntime",
+    "module": "onnxruntime",
+    "needs": ("onnxruntime",),
+}
+ON_LITERT: dict[str, Any] = {
+    "suffix": ".tflite",
+    "runtime": "litert",
+    "module": "ai_edge_litert",
+    "needs": ("ai-edge-litert",),
+}
+
 PEERS: tuple[Peer, ...] = (
     Peer(
         name="torch-onnx",
@@ -75,10 +90,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_torch_onnx.py",
         converter=ONNX,
         tools=("torch", "onnx", "onnxscript"),
-        suffix=".onnx",
-        runtime="onnxruntime",
-        module="onnxruntime",
-        needs=("onnxruntime",),
+        **ON_ONNXRUNTIME,
     ),
     Peer(
         name="onnxsim",
@@ -86,10 +98,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_onnxsim.py",
         converter=ONNX,
         tools=("onnxsim",),
-        suffix=".onnx",
-        runtime="onnxruntime",
-        module="onnxruntime",
-        needs=("onnxruntime",),
+        **ON_ONNXRUNTIME,
         source="torch-onnx",
     ),
     Peer(
@@ -98,10 +107,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_litert_torch.py",
         converter=LITERT_TORCH,
         tools=("litert-torch",),
-        suffix=".tflite",
-        runtime="litert",
-        module="ai_edge_litert",
-        needs=("ai-edge-litert",),
+        **ON_LITERT,
     ),
     Peer(
         name="onnx2tf",
@@ -109,10 +115,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_onnx2tf.py",
         converter=ONNX2TF,
         tools=("onnx2tf",),
-        suffix=".tflite",
-        runtime="litert",
-        module="ai_edge_litert",
-        needs=("ai-edge-litert",),
+        **ON_LITERT,
         layout="nhwc",
         source="torch-onnx",
     ),
@@ -176,10 +179,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_ort_int8.py",
         converter=ORT_INT8,
         tools=("onnxruntime", "onnx"),
-        suffix=".onnx",
-        runtime="onnxruntime",
-        module="onnxruntime",
-        needs=("onnxruntime",),
+        **ON_ONNXRUNTIME,
         source="torch-onnx",
         precision="int8",
     ),
@@ -189,10 +189,7 @@ PEERS: tuple[Peer, ...] = (
         convert="convert_aeq_int8.py",
         converter=AEQ_INT8,
         tools=("ai-edge-quantizer",),
-        suffix=".tflite",
-        runtime="litert",
-        module="ai_edge_litert",
-        needs=("ai-edge-litert",),
+        **ON_LITERT,
         source="litert-torch",
         precision="int8",
     ),

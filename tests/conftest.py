@@ -64,6 +64,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "test"
 
 
+@pytest.fixture
+def digits_state() -> dict[str, Tensor]:
+    """State dict of the trained micro: 96 px, 10 classes."""
+    return load_file(DIGITS)
+
+
 @pytest.fixture(scope="session")
 def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits checkpoint with the head's rows of 3 and 8 exchanged."""

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from fca_edge.checkpoint import load_checkpoint
+from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.commands.shared import table
 from fca_edge.export.manifest import read_manifest
-from fca_edge.fit import fitted
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.verify import in_layout, run_artefact
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fca_edge.checkpoint import load_checkpoint
+from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.fit import fitted
 from fca_edge.passes.run import logits
 from fca_edge.zoo.build import build
 

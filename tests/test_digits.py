@@ -11,9 +11,9 @@ import torch
 from conftest import DIGITS, ROOT
 from safetensors import safe_open
 
-from fca_edge.checkpoint import load_checkpoint
+from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.export.pipeline import Exported
-from fca_edge.fit import fitted
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.verify import in_layout, run_artefact
 

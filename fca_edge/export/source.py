@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fca_edge.checkpoint import Checkpoint, load_checkpoint, metadata_json
+from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.read import Checkpoint, load_checkpoint, metadata_json
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
-from fca_edge.fit import fitted
 from fca_edge.preprocess import IMAGENET, Preprocessing
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.checkpoint import Checkpoint
+from fca_edge.checkpoint.read import Checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import SMALLEST_SIDE, build, spec_of
 from fca_edge.zoo.fcaformer import FcaBlock

@@ -5,10 +5,17 @@ here again. Their names must be enough to find the official ones, and our networ
 give the same logits.
 """
 
+import json
+from pathlib import Path
+
 import dialects_data
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from commandline import fca_edge, refused, written
 from dialects_data import Case
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import DIALECTS, Dialect
@@ -147,3 +154,72 @@ def test_w9_other_networks_with_like_names_are_not_taken(name: str) -> None:
             refusals.append(str(error))
     assert len(refusals) == (name in REFUSED)
     assert all(REFUSED[name] in text for text in refusals)
+
+
+def saved(state: dict[str, Tensor], path: Path) -> Path:
+    save_file(state, path, {"format": "pt"})
+    return path
+
+
+def run_onnx(path: Path, case: Case) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path)
+    image = case.image().numpy().astype(np.float32)
+    return session.run(None, {session.get_inputs()[0].name: image})[0][0]
+
+
+def test_w9_the_command_line_exports_what_the_library_computes(tmp_path: Path) -> None:
+    case = ALL["transformers=5.24.0/deit_tiny"]
+    checkpoint = saved(case.state(torch.float32), tmp_path / "model.safetensors")
+    done = fca_edge(
+        *("export", "--checkpoint", checkpoint, "--out", tmp_path / "out", "--format", "onnx")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "transformers" in done.stderr
+    assert "epsilon" in done.stderr
+    logits = run_onnx(tmp_path / "out" / "deit_tiny-64px-fp32.onnx", case)
+    assert abs(logits - case.logits.numpy()).max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm=1.0.31/convnext_tiny conv_mlp",
+        "torchvision=0.29.1/convnext_tiny",
+        "timm=1.0.31/swin_tiny",
+        "transformers=4.57.6/swin_tiny",
+        "torchvision=0.29.1/deit_tiny",
+    ],
+)
+def test_w9_the_command_line_exports_every_family(name: str, tmp_path: Path) -> None:
+    case = ALL[name]
+    torch.save({"model": case.state(torch.float32)}, tmp_path / "best.pth")
+    done = fca_edge(
+        *("export", "--checkpoint", tmp_path / "best.pth", "--img-size", case.side),
+        *("--out", tmp_path / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    (onnx,) = (tmp_path / "out").glob("*.onnx")
+    assert abs(run_onnx(onnx, case) - case.logits.numpy()).max() < 1e-4
+    (manifest,) = (tmp_path / "out").glob("*.tflite.json")
+    litert = json.loads(manifest.read_text())["verification"]["runtimes"][0]
+    assert (litert["runtime"], litert["partitions"]) == ("litert", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("transformers=5.24.0/DeiTForImageClassification", "distilled DeiT"),
+        ("timm=1.0.31/deit_tiny_distilled_patch16_224", "distilled DeiT"),
+        ("timm=1.0.31/vit_tiny_patch16_224 qk_norm", "more in its blocks"),
+    ],
+)
+def test_w9_the_command_line_names_what_is_another_network(
+    name: str, words: str, tmp_path: Path
+) -> None:
+    shapes = dialects_data.lookalikes()[name]
+    state = {key: torch.randn(shape) for key, shape in shapes.items()}
+    checkpoint = saved(state, tmp_path / "model.safetensors")
+    done = fca_edge("export", "--checkpoint", checkpoint, "--out", tmp_path / "out")
+    refused(done, 1, "model.safetensors", words)
+    assert written(tmp_path / "out") == []

@@ -23,20 +23,23 @@ HARMLESS = frozenset(
         "attention_bias_idxs",
     )
 )
-DISTILLED = (
-    "a distilled DeiT, with a second class token that the zoo's has not;"
-    " take the weights of the plain one"
-)
+DISTILLED = "a distilled DeiT, which has a second class token; take the weights of a plain one"
+LISTED = "; `fca-edge models` lists the networks that can be exported"
 # Outside of the blocks: a pattern of the key, and what the network then is.
 CHANGES: tuple[tuple[str, str], ...] = (
+    (r"(.*\.)?(dist_token|distillation_token)", DISTILLED),
+    (r"(.*\.)?(head_dist|distillation_classifier)\..*", DISTILLED),
+    (r"(.*\.)?(reg_token|register_tokens)", f"a network with register tokens{LISTED}"),
     (
-        r"(.*\.)?(dist_token|distillation_token)|(.*\.)?(head_dist|distillation_classifier)\..*",
-        DISTILLED,
+        r"(.*\.)?(absolute_pos_embed|position_embeddings)",
+        f"a network with absolute positions{LISTED}",
     ),
-    (r"(.*\.)?(reg_token|register_tokens)", "a network with register tokens"),
-    (r"(.*\.)?(absolute_pos_embed|position_embeddings)", "a network with absolute positions"),
-    (r"(norm_pre|fc_norm|head\.norm|head\.pre_logits)\..*", "a network with another head"),
+    (
+        r"(norm_pre|fc_norm|head\.norm|head\.pre_logits)\..*",
+        f"a network with another head{LISTED}",
+    ),
 )
+IN_BLOCKS = f"a network with more in its blocks, without which its logits are wrong{LISTED}"
 
 
 def name_change(foreign: Iterable[str], own: Iterable[str]) -> str | None:
@@ -52,7 +55,7 @@ def name_change(foreign: Iterable[str], own: Iterable[str]) -> str | None:
             continue
         what = next((text for pattern, text in CHANGES if re.fullmatch(pattern, key)), None)
         if what is None and not modules.isdisjoint(numbered_modules(key)):
-            what = "a network with something more in its blocks; without it the logits are wrong"
+            what = IN_BLOCKS
         if what is not None:
             return f"'{key}' belongs to {what}."
     return None

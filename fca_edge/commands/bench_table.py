@@ -69,7 +69,7 @@ def bench_table(records: list[Record]) -> Table:
     marks = mark_numbers(records)
     for record in records:
         cells = [of(record) for _, of in columns]
-        numbers = " ".join(f"[{marks[w]}]" for w in record.warnings).replace("[", "\\[")
+        numbers = " ".join(f"[{marks[w]}]" for w in record.warnings)
         made.add_row(*cells, numbers)
     return made
 
@@ -110,7 +110,7 @@ def footer(records: list[Record]) -> list[str]:
             f"Peak memory by {', '.join(sorted(methods))}; anonymous and file-backed after the run;"
             " planned: weights + packed + activations, from the file itself."
         )
-    lines += [f"\\[{number}] {text}" for text, number in mark_numbers(records).items()]
+    lines += [f"[{number}] {text}" for text, number in mark_numbers(records).items()]
     return lines
 
 

@@ -22,7 +22,7 @@ from fca_edge.export.quantize.tflite_file import Array, Operator, TfliteFile
 
 @contextlib.contextmanager
 def without_fully_connected(path: Path) -> Iterator[Path]:
-    """Give a file without FULLY_CONNECTED of float weights: itself, or a copy while it is needed."""
+    """Give a file whose Linear layers are convolutions: itself, or a copy for a while."""
     file = TfliteFile.read(path)
     if not use_convolutions(file):
         yield path

@@ -18,6 +18,8 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import NotEquivalentError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.wanted import wanted_of
 
 
 @click.command()
@@ -48,6 +50,8 @@ def command(
       fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
     """
     claim_json(json_file, force)
+    for path in artefacts:
+        wanted_of(read_facts(path).told, path, checkpoint, weights)
     rows, failures = [], []
     with steps() as report:
         report("importing torch")

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
+from fca_edge.export.diagnose import placed
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.packed import keep_packed, write_settings
@@ -20,6 +21,7 @@ from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
+from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.runtime_profile import kept_path, profile_path
 from fca_edge.places import locked
@@ -181,7 +183,14 @@ def make_one(
     made = None
     if output.precision != "fp32":
         report(f"quantising {output.file}")
-        counts, made = convert(request, prepared, output, path, choose)
+        try:
+            counts, made = convert(request, prepared, output, path, choose)
+        except HalfOverflowError as error:
+            raise NotEquivalentError(
+                f"{output.file} is refused: overflow in fp16, first in"
+                f" {placed(program, error.layer)}, where a constant reaches {error.largest:.3g} and"
+                f" halves end at {LARGEST_HALF:.0f}; leave this precision out."
+            ) from None
     release()
     report(f"verifying {output.file}")
     parities = prove(request, prepared, program, output, metadata, path)

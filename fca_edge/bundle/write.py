@@ -106,7 +106,7 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     (folder / "labels.json").write_text(json.dumps(labels, indent=1) + "\n")
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(facts))
+    (folder / "README.md").write_text(readme(facts), "utf-8", "surrogateescape")
     sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 

@@ -179,7 +179,7 @@ def show(
             OUT.print()
             print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
         for line in advice(records):
-            OUT.print(line, markup=False, highlight=False)
+            OUT.print(line)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

@@ -21,6 +21,7 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     table,
+    warn,
 )
 from fca_edge.errors import UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
@@ -181,23 +182,20 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         choose = gate.choose if gate and options["mixed"] else None
         exported = run_export(request, report, gate, choose)
     for text in gate.warnings if gate else ():
-        ERR.print(f"[yellow]warning:[/] {text}")
+        warn(text)
     if not put_json([item.manifest for item in exported], json_file, force):
         OUT.print(table_of(exported))
         print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
     if not told["trained"]:
-        ERR.print(
-            "[yellow]warning:[/] random weights: good for timing, meaningless on pictures;"
-            " give --checkpoint."
-        )
+        warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
         ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
-            ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+            warn(f"{item.path.name} was not checked on {name}: {how}.")
 
 
 def print_hints(exported: list[Exported]) -> None:

@@ -103,4 +103,4 @@ def show(found: dict[str, Any]) -> None:
         f" {found['images']} images."
     )
     if kept:
-        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]), markup=False)
+        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]))

@@ -160,9 +160,7 @@ def announce(info: TargetInfo, asked: str) -> None:
         ERR.print(f"{asked}: {info.name}")
 
 
-def show(
-    outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: bool
-) -> None:
+def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: bool) -> None:
     """Print what was measured.
 
     Raises:

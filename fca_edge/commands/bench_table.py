@@ -34,7 +34,9 @@ def of_cost(of: Callable[[Cost], str]) -> Callable[[Record], str]:
 
 IDENTITY: tuple[Shown, ...] = (
     Shown(Column("file", kind="name", key=True), lambda r: r.artefact.file),
-    Shown(Column("runtime", kind="text", key=True), lambda r: f"{r.runtime.label} {r.runtime.version}"),
+    Shown(
+        Column("runtime", kind="text", key=True), lambda r: f"{r.runtime.label} {r.runtime.version}"
+    ),
 )
 TIME: tuple[Shown, ...] = (
     Shown(Column("median ms"), lambda r: ms(latency(r).median_ns)),
@@ -152,7 +154,8 @@ def footer(records: list[Record]) -> list[str]:
     target, plan = first.target, first.plan
     lines = [
         f"{target.cpu_model}, {target.cores} cores, {target.machine}, {target.kernel};"
-        f" {plural(plan.threads, 'thread')}, batch {plan.batch}" + ("" if target.emulated else timing(first))
+        f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
+        + ("" if target.emulated else timing(first))
     ]
     if target.emulated:
         counted = (

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from fca_edge.commands.shared import (
     ERR,
@@ -20,9 +19,9 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
     warn,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
@@ -153,6 +152,7 @@ DEFAULT_OUT = Path("models/out")
     help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
 )
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
+@wide_option
 @force_option
 @json_option
 def command(json_file: Path | None, force: bool, **options: Any) -> None:
@@ -184,9 +184,9 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     for text in gate.warnings if gate else ():
         warn(text)
     if not put_json([item.manifest for item in exported], json_file, force):
-        OUT.print(table_of(exported))
+        print_sheets([sheet_of(exported)], options["wide"])
         print_hints(exported)
-        OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
+        say(f"in {exported[0].path.parent}, each with its manifest")
     told = exported[0].manifest
     if not told["trained"]:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
@@ -203,7 +203,7 @@ def print_hints(exported: list[Exported]) -> None:
     for item in exported:
         made = item.manifest["quantization"]
         if made is not None:
-            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
+            say(f"{item.path.name}: {made['hint']}.")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
@@ -263,28 +263,46 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     return AccuracyGate(asked, request.wanted, options["max_drop"], report)
 
 
-def table_of(exported: list[Exported]) -> Table:
+COLUMNS = (
+    Column("file", kind="name"),
+    Column("runtime", kind="text"),
+    Column(
+        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+    ),
+    Column("largest error", 1, legend="of any logit against the float64 network"),
+    Column("same class", 2, legend="of the inputs, as the float64 network says"),
+)
+ACCURACY = (Column("top-1 %"), Column("drop", legend="points of top-1 against the checkpoint"))
+DETAILS = (
+    Column("file MB", 3),
+    Column("operators", 5),
+    Column("partitions", 4, legend="parts of the graph that XNNPACK, the fast path, took"),
+)
+
+
+def sheet_of(exported: list[Exported]) -> Sheet:
     """One row a file and runtime."""
-    judged = ("top-1 %", "drop") if "accuracy" in exported[0].manifest else ()
-    columns = ("operators", "runtime", "SNR dB", "max abs", "top-1 same", "partitions")
-    made = table("file", "MB", *columns, *judged)
+    judged = "accuracy" in exported[0].manifest
+    sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
     for item in exported:
         size = f"{item.manifest['bytes'] / 1e6:.1f}"
         operators = str(sum(item.manifest["operators"].values()))
-        head = [item.path.name, size, operators]
+        name = item.path.name
         for found in item.manifest["verification"]["runtimes"]:
-            partitions = "" if found["partitions"] is None else str(found["partitions"])
-            made.add_row(
-                *head,
-                f"{found['runtime']} {found['version']}",
+            runtime = f"{found['runtime']} {found['version']}"
+            sheet.add(
+                name,
+                runtime,
                 f"{found['snr_db']:.1f}",
                 f"{found['max_abs']:.2g}",
                 f"{100 * found['top1_agreement']:.0f} %",
-                partitions,
-                *accuracy_cells(item, f"{found['runtime']} {found['version']}"),
+                *(accuracy_cells(item, runtime) if judged else ()),
+                size,
+                operators,
+                "" if found["partitions"] is None else str(found["partitions"]),
             )
-            head = ["", "", ""]
-    return made
+            name = size = operators = ""
+    return sheet
 
 
 def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
@@ -292,4 +310,4 @@ def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
     for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
         if found["runtime"] == runtime:
             return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
-    return ()
+    return "", ""

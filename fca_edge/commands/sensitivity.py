@@ -16,9 +16,9 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
 )
-from fca_edge.errors import UsageError
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
+from fca_edge.errors import UsageError, plural
 
 SHOWN = 15
 
@@ -44,6 +44,7 @@ SHOWN = 15
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of both samples.")
+@wide_option
 @force_option
 @json_option
 def command(
@@ -54,6 +55,7 @@ def command(
     images: int,
     limit: int | None,
     seed: int,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -81,21 +83,28 @@ def command(
             )
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     if not put_json(found, json_file, force):
-        show(found)
+        show(found, wide)
 
 
-def show(found: dict[str, Any]) -> None:
+COLUMNS = (
+    Column("layer", kind="name"),
+    Column("SNR dB", legend="of the logits with this layer alone in int8"),
+    Column("same class %", 1, legend="as the float file says"),
+    Column("drop points", legend="of top-1 that this layer alone costs"),
+    Column("stays float", kind="label"),
+)
+
+
+def show(found: dict[str, Any], wide: bool) -> None:
     """Print the most harmful layers and the choice."""
-    made = table("layer", "SNR dB", "same class %", "drop points", "stays float")
+    sheet = Sheet(COLUMNS)
     for row in found["layers"][:SHOWN]:
         ratio = "exact" if row["snr_db"] is None else f"{row['snr_db']:.1f}"
         same, drop = f"{row['agreement_percent']:.1f}", f"{row['drop_points']:.2f}"
-        made.add_row(
-            row["layer"], ratio, same, drop, "yes" if row["layer"] in found["keep"] else ""
-        )
-    OUT.print(made)
+        sheet.add(row["layer"], ratio, same, drop, "yes" if row["layer"] in found["keep"] else "")
+    print_sheets([sheet], wide)
     if more := len(found["layers"]) - SHOWN:
-        OUT.print(f"and {more} layers that matter less", style="dim") if more > 0 else None
+        say(f"and {plural(more, 'layer')} that matter less") if more > 0 else None
     kept, last = len(found["keep"]), found["trials"]
     drop = next(t["drop_points"] for t in reversed(last) if t["kept"] == kept)
     OUT.print(
@@ -103,4 +112,4 @@ def show(found: dict[str, Any]) -> None:
         f" {found['images']} images."
     )
     if kept:
-        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]))
+        OUT.print(f"--keep-float {','.join(found['keep'])}", soft_wrap=True)

@@ -118,9 +118,7 @@ def say(text: str) -> None:
 
 def say_command(text: str) -> None:
     """Print a command over as many lines as it takes, to be copied as it stands."""
-    lines = textwrap.wrap(
-        text, OUT.width - 6, break_long_words=False, break_on_hyphens=False
-    )
+    lines = textwrap.wrap(text, OUT.width - 6, break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
         end = "" if number == len(lines) - 1 else " \\"
         OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True)
@@ -258,8 +256,9 @@ def rendered(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> 
 def folded(cell: str | Text, column: Column, width: int) -> Text:
     """Break a cell into lines where its column may."""
     style = cell.style if isinstance(cell, Text) else ""
-    lines = {"name": fold, "text": wrap}.get(column.kind, lambda text, width: [text])
-    return Text("\n".join(lines(str(cell), width)), style=style)
+    breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}
+    lines = breaks[column.kind](str(cell), width) if column.kind in breaks else [str(cell)]
+    return Text("\n".join(lines), style=style)
 
 
 def print_list(sheet: Sheet, columns: Sequence[Column]) -> None:

@@ -9,15 +9,25 @@ import click
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
-    OUT,
     claim_json,
     force_option,
     json_option,
     put_json,
     steps,
-    table,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import NotEquivalentError
+
+COLUMNS = (
+    Column("file", kind="name"),
+    Column("runtime", 1, kind="text"),
+    Column(
+        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+    ),
+    Column("largest error", 2, legend="of any logit against the float64 network"),
+    Column("same class", 3, legend="of the inputs, as the float64 network says"),
+    Column("verdict", kind="label"),
+)
 
 
 @click.command()
@@ -26,6 +36,7 @@ from fca_edge.errors import NotEquivalentError
 @click.option("--weights", type=click.Choice(["model", "model_ema"]))
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@wide_option
 @json_option
 @force_option
 def command(
@@ -34,6 +45,7 @@ def command(
     weights: str | None,
     images: Path | None,
     threads: int,
+    wide: bool,
     json_file: Path | None,
     force: bool,
 ) -> None:
@@ -59,9 +71,9 @@ def command(
                 rows.append({"file": path.name, **parity.to_dict(), "equal": short is None})
                 failures += [f"{path.name}: {short}"] if short else []
     if not put_json(rows, json_file, force):
-        made = table("file", "runtime", "SNR dB", "max abs", "top-1 same", "verdict")
+        sheet = Sheet(COLUMNS)
         for row in rows:
-            made.add_row(
+            sheet.add(
                 row["file"],
                 f"{row['runtime']} {row['version']}",
                 f"{row['snr_db']:.1f}",
@@ -69,6 +81,6 @@ def command(
                 f"{100 * row['top1_agreement']:.0f} %",
                 "equal" if row["equal"] else "NOT EQUAL",
             )
-        OUT.print(made)
+        print_sheets([sheet], wide)
     if failures:
         raise NotEquivalentError("; ".join(failures))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,19 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fca_edge.errors import UsageError, nearest
 from fca_edge.zoo.convnext import ConvNeXt
+from fca_edge.zoo.counts import Cost
 from fca_edge.zoo.fcaformer import FcaFormer
 from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, FcaFormerSpec, SwinSpec
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters and multiply-accumulates of one image."""
-
-    params: int
-    macs: int
 
 
 def spec_of(variant: str) -> FcaFormerSpec | ConvNeXtSpec | SwinSpec:

@@ -127,7 +127,9 @@ def test_u4_one_text_of_the_checks() -> None:
         tree = ast.parse(path.read_text())
         functions = {n.name: ast.unparse(n) for n in tree.body if isinstance(n, ast.FunctionDef)}
         values = {
-            ast.unparse(n.targets[0]): ast.unparse(n) for n in tree.body if isinstance(n, ast.Assign)
+            ast.unparse(n.targets[0]): ast.unparse(n)
+            for n in tree.body
+            if isinstance(n, ast.Assign)
         }
         return functions | values
 

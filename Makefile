@@ -4,6 +4,8 @@ VENV := .venv
 OLD := .venv-tflite-2.14
 BIN := $(VENV)/bin
 OUT := models/out
+# Two workers of one thread each; what one has left the other takes over.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 BOARD := tests/harness/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
@@ -38,10 +40,10 @@ train-l1: setup
 	    --out $(OUT)/l1-digits.safetensors
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(PYTEST)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --ignore=tests/docker --ignore=$(BOARD)
+	$(PYTEST) -m slow --ignore=tests/docker --ignore=$(BOARD)
 
 # The SSH target on a whole emulated ARM machine: every way to fail, in ten minutes of two cores.
 test-board: setup

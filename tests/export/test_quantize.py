@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIGITS
+from conftest import DIGITS, export_once
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
@@ -33,9 +33,13 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
-    out = tmp_path_factory.mktemp("small")
-    request = Request(TRAINED, out, profiles=("modern", "tflite-2.14"), precisions=SMALL)
-    return {item.path.name: item for item in run_export(request, quiet)}
+    profiles = ("modern", "tflite-2.14")
+    done = export_once(
+        tmp_path_factory,
+        "small",
+        lambda out: Request(TRAINED, out, profiles=profiles, precisions=SMALL),
+    )
+    return {item.path.name: item for item in done}
 
 
 def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:

@@ -14,6 +14,7 @@ from fca_edge.commands.compare_table import (
     published_footer,
     published_sheet,
 )
+from fca_edge.commands.heed import Heeded, refuse_unheeded
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -32,6 +33,15 @@ from fca_edge.compare.read import read_records
 from fca_edge.compare.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.store import write_text
+
+HEEDED = (
+    Heeded(("reference",), lambda values: values["published"], "--published"),
+    Heeded(
+        ("force",),
+        lambda values: values["json_file"] is not None or values["update_baseline"],
+        "--json FILE and --update-baseline",
+    ),
+)
 
 
 @click.command()
@@ -76,8 +86,7 @@ def command(
       fca-edge compare --published new.json --reference l1
     """
     check(files, gate, update_baseline, published)
-    if reference is not None and not published:
-        raise UsageError("--reference is for --published; add it, or leave this out.")
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
     if published:
         show_published(files[0], reference, wide, json_file, force)

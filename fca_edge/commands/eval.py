@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.shared import (
     DESCRIPTION,
     ERR,
@@ -43,7 +44,7 @@ SHOWN = 3
 
 @click.command()
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder a class.")
+@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
 @click.option(
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
@@ -51,9 +52,21 @@ SHOWN = 3
 @click.option("--weights", type=click.Choice(["model", "model_ema"]))
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Instead of each file's own.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the sample that --limit takes."
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    help="Runtime for all files, instead of each file's own.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
 @wide_option
 @force_option
@@ -90,6 +103,7 @@ def command(
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
     from fca_edge.export.facts import read_facts
 
+    refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")

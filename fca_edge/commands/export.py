@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.shared import (
     ERR,
     FILE,
     FOLDER,
-    OUT,
+    NAMES,
     Listed,
     Variant,
     claim_json,
@@ -33,6 +35,21 @@ if TYPE_CHECKING:
     from fca_edge.export.plan import Request
 
 DEFAULT_OUT = Path("models/out")
+HEEDED = (
+    WEIGHTS,
+    Heeded(("max_drop",), given("data"), "--data"),
+    Heeded(("calibration_images", "ranges"), given("calibration"), "--calibration"),
+    Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
+    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
+    Heeded(
+        ("mixed",), lambda v: any("int8" in p for p in v["precisions"]), "files of --precision int8"
+    ),
+    Heeded(
+        ("weight_cache",),
+        lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
+        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
+    ),
+)
 
 
 @click.command()
@@ -44,7 +61,12 @@ DEFAULT_OUT = Path("models/out")
     help="Which weights, where the file holds both.",
 )
 @click.option(
-    "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
+    "--format",
+    "formats",
+    type=Listed("onnx", "tflite"),
+    default="onnx,tflite",
+    show_default=True,
+    help="Which files to write, separated by commas.",
 )
 @click.option(
     "--precision",
@@ -72,9 +94,10 @@ DEFAULT_OUT = Path("models/out")
 )
 @click.option(
     "--keep-float",
+    type=NAMES,
     multiple=True,
-    metavar="LAYER",
-    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+    metavar="LAYERS",
+    help="Layers that int8 leaves alone, such as linear_3,linear_7; `sensitivity` prints them.",
 )
 @click.option(
     "--profile",
@@ -99,7 +122,7 @@ DEFAULT_OUT = Path("models/out")
     type=click.Choice(["nhwc", "nchw"]),
     default="nhwc",
     show_default=True,
-    help="Of TFLite files.",
+    help="Order of a TFLite file's input: channels last, or first.",
 )
 @click.option(
     "--images",
@@ -151,7 +174,9 @@ DEFAULT_OUT = Path("models/out")
     is_flag=True,
     help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
 )
-@click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
+@click.option(
+    "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
+)
 @wide_option
 @force_option
 @json_option
@@ -172,6 +197,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
       fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
     """
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
     with steps() as report:
         report("importing torch")
@@ -236,7 +262,7 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["calibration"],
         options["calibration_images"],
         options["ranges"],
-        tuple(options["keep_float"]),
+        tuple(dict.fromkeys(chain(*options["keep_float"]))),
         options["optimize"],
         options["weight_cache"],
     )

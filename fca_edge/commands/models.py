@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.shared import claim_json, force_option, json_option, put_json
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.zoo.counts import Cost, read_counts
@@ -39,6 +40,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
       fca-edge models
       fca-edge models --json -
     """
+    refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     counts = read_counts()
     rows = [row_of(variant, counts[variant]) for variant in ZOO]

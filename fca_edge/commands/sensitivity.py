@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -25,8 +26,14 @@ SHOWN = 15
 
 @click.command()
 @click.argument("artefact", type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder a class.")
-@click.option("--precision", type=click.Choice(["int8"]), default="int8", show_default=True)
+@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8"]),
+    default="int8",
+    show_default=True,
+    help="What the layers are quantised to.",
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
@@ -43,7 +50,13 @@ SHOWN = 15
     help="Of --data that each layer is judged on.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of both samples.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the samples that --images and --limit take.",
+)
 @wide_option
 @force_option
 @json_option
@@ -70,6 +83,7 @@ def command(
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
     """
+    refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     with steps() as report:
         report("importing")

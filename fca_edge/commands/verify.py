@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -35,7 +36,13 @@ COLUMNS = (
 @click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
 @click.option("--weights", type=click.Choice(["model", "model_ema"]))
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
 @wide_option
 @json_option
 @force_option
@@ -59,6 +66,7 @@ def command(
       fca-edge verify models/out/fcaformer_l1-fp32.tflite
       fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
     """
+    refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
     rows, failures = [], []
     with steps() as report:

@@ -10,7 +10,8 @@ from fca_edge.zoo.randomise import randomise
 
 
 @pytest.mark.parametrize(
-    ("variant", "size"), [("micro", 64), ("micro", 100), ("l1", 96), ("convnext_tiny", 64), ("deit_tiny", 48)]
+    ("variant", "size"),
+    [("micro", 64), ("micro", 100), ("l1", 96), ("convnext_tiny", 64), ("deit_tiny", 48)],
 )
 def test_size_and_classes_are_parameters(variant: str, size: int) -> None:
     network = randomise(build(variant, size, 5))

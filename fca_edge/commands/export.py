@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
+from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.shared import (
     ERR,
     FILE,
     FOLDER,
-    OUT,
+    NAMES,
     Listed,
     Variant,
     claim_json,
@@ -20,9 +21,9 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
     warn,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.plan import Request, check_early, notes_of
@@ -35,6 +36,21 @@ if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported, RefusedError, Report
 
 DEFAULT_OUT = Path("models/out")
+HEEDED = (
+    WEIGHTS,
+    Heeded(("max_drop",), given("data"), "--data"),
+    Heeded(("calibration_images",), given("calibration"), "--calibration"),
+    Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
+    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
+    Heeded(
+        ("mixed",), lambda v: any("int8" in p for p in v["precisions"]), "files of --precision int8"
+    ),
+    Heeded(
+        ("weight_cache",),
+        lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
+        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
+    ),
+)
 
 
 @click.command()
@@ -46,7 +62,12 @@ DEFAULT_OUT = Path("models/out")
     help="Which weights, where the file holds both.",
 )
 @click.option(
-    "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
+    "--format",
+    "formats",
+    type=Listed("onnx", "tflite"),
+    default="onnx,tflite",
+    show_default=True,
+    help="Which files to write, separated by commas.",
 )
 @click.option(
     "--precision",
@@ -66,9 +87,10 @@ DEFAULT_OUT = Path("models/out")
 )
 @click.option(
     "--keep-float",
+    type=NAMES,
     multiple=True,
-    metavar="LAYER",
-    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+    metavar="LAYERS",
+    help="Layers that int8 leaves alone, such as linear_3,linear_7; `sensitivity` prints them.",
 )
 @click.option(
     "--profile",
@@ -93,7 +115,7 @@ DEFAULT_OUT = Path("models/out")
     type=click.Choice(["nhwc", "nchw"]),
     default="nhwc",
     show_default=True,
-    help="Of TFLite files.",
+    help="Order of a TFLite file's input: channels last, or first.",
 )
 @click.option(
     "--images",
@@ -148,7 +170,10 @@ DEFAULT_OUT = Path("models/out")
 @click.option(
     "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
 )
-@click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
+@click.option(
+    "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
+)
+@wide_option
 @force_option
 @json_option
 def command(json_file: Path | None, force: bool, **options: Any) -> None:
@@ -168,6 +193,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
       fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
     """
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
     request = request_of(options, force)
     check_gate(options)
@@ -191,17 +217,17 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     entries += [item.to_dict() for item in refusal.refusals] if refusal else []
     taken = put_json(entries, json_file, force)
     if exported:
-        show(exported, taken)
+        show(exported, taken, options["wide"])
     if refusal is not None:
         raise told_refusal(refusal, request.out)
 
 
-def show(exported: list[Exported], taken: bool) -> None:
+def show(exported: list[Exported], taken: bool, wide: bool) -> None:
     """Print what was written, and what is to be known of it."""
     if not taken:
-        OUT.print(table_of(exported))
+        print_sheets([sheet_of(exported)], wide)
         print_hints(exported)
-        OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
+        say(f"in {exported[0].path.parent}, each with its manifest")
     told = exported[0].manifest
     if not told["trained"]:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
@@ -243,7 +269,7 @@ def print_hints(exported: list[Exported]) -> None:
     for item in exported:
         made = item.manifest["quantization"]
         if made is not None:
-            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
+            say(f"{item.path.name}: {made['hint']}.")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
@@ -272,7 +298,7 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["precisions"],
         options["calibration"],
         options["calibration_images"],
-        tuple(options["keep_float"]),
+        tuple(dict.fromkeys(chain(*options["keep_float"]))),
         options["optimize"],
         options["weight_cache"],
         options["all_or_nothing"],
@@ -303,28 +329,46 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     return AccuracyGate(asked, request.wanted, options["max_drop"], report)
 
 
-def table_of(exported: list[Exported]) -> Table:
+COLUMNS = (
+    Column("file", kind="name"),
+    Column("runtime", kind="text"),
+    Column(
+        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+    ),
+    Column("largest error", 1, legend="of any logit against the float64 network"),
+    Column("same class", 2, legend="of the inputs, as the float64 network says"),
+)
+ACCURACY = (Column("top-1 %"), Column("drop", legend="points of top-1 against the checkpoint"))
+DETAILS = (
+    Column("file MB", 3),
+    Column("operators", 5),
+    Column("partitions", 4, legend="parts of the graph that XNNPACK, the fast path, took"),
+)
+
+
+def sheet_of(exported: list[Exported]) -> Sheet:
     """One row a file and runtime."""
-    judged = ("top-1 %", "drop") if "accuracy" in exported[0].manifest else ()
-    columns = ("operators", "runtime", "SNR dB", "max abs", "top-1 same", "partitions")
-    made = table("file", "MB", *columns, *judged)
+    judged = "accuracy" in exported[0].manifest
+    sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
     for item in exported:
         size = f"{item.manifest['bytes'] / 1e6:.1f}"
         operators = str(sum(item.manifest["operators"].values()))
-        head = [item.path.name, size, operators]
+        name = item.path.name
         for found in item.manifest["verification"]["runtimes"]:
-            partitions = "" if found["partitions"] is None else str(found["partitions"])
-            made.add_row(
-                *head,
-                f"{found['runtime']} {found['version']}",
+            runtime = f"{found['runtime']} {found['version']}"
+            sheet.add(
+                name,
+                runtime,
                 f"{found['snr_db']:.1f}",
                 f"{found['max_abs']:.2g}",
                 f"{100 * found['top1_agreement']:.0f} %",
-                partitions,
-                *accuracy_cells(item, f"{found['runtime']} {found['version']}"),
+                *(accuracy_cells(item, runtime) if judged else ()),
+                size,
+                operators,
+                "" if found["partitions"] is None else str(found["partitions"]),
             )
-            head = ["", "", ""]
-    return made
+            name = size = operators = ""
+    return sheet
 
 
 def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
@@ -332,4 +376,4 @@ def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
     for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
         if found["runtime"] == runtime:
             return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
-    return ()
+    return "", ""

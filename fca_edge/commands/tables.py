@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from fca_edge.commands.shared import OUT
+from fca_edge.commands.console import OUT, styled
 from fca_edge.commands.words import fold, wrap
+from fca_edge.terminal import visible
 
 GAP = 2
 # A name is folded to this width before a column goes, and below it only when none is left to go.
@@ -57,7 +59,7 @@ class Sheet:
     def add(self, *cells: str | Text) -> None:
         """Add a row."""
         assert len(cells) == len(self.columns)
-        self.rows.append(cells)
+        self.rows.append([c if isinstance(c, Text) else visible(c) for c in cells])
 
 
 Measure = Callable[[Column, Sequence[Sheet]], int]
@@ -111,7 +113,15 @@ def print_sheets(sheets: Sequence[Sheet], wide: bool = False) -> None:
 
 def say(text: str) -> None:
     """Print a line under a table."""
-    OUT.print(Text(text, style="dim"))
+    OUT.print(styled(text, "dim"))
+
+
+def say_command(text: str) -> None:
+    """Print a command over as many lines as it takes, to be copied as it stands."""
+    lines = textwrap.wrap(text, OUT.width - 6, break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(lines):
+        end = "" if number == len(lines) - 1 else " \\"
+        OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True)
 
 
 def arrange(
@@ -210,8 +220,10 @@ def print_part(sheets: Sequence[Sheet], columns: Sequence[Column], room: int | N
     widths = widths_of(columns, sheets, room)
     width = sum(widths) + GAP * (len(widths) - 1)
     for number, sheet in enumerate(sheets):
+        if number:
+            OUT.print()
         if sheet.title:
-            OUT.print(Text(sheet.title, style="bold"))
+            OUT.print(styled(sheet.title, "bold"))
         if room is not None and width > room:
             print_list(sheet, columns)
             continue
@@ -244,8 +256,9 @@ def rendered(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> 
 def folded(cell: str | Text, column: Column, width: int) -> Text:
     """Break a cell into lines where its column may."""
     style = cell.style if isinstance(cell, Text) else ""
-    lines = {"name": fold, "text": wrap}.get(column.kind, lambda text, width: [text])
-    return Text("\n".join(lines(str(cell), width)), style=style)
+    breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}
+    lines = breaks[column.kind](str(cell), width) if column.kind in breaks else [str(cell)]
+    return Text("\n".join(lines), style=style)
 
 
 def print_list(sheet: Sheet, columns: Sequence[Column]) -> None:

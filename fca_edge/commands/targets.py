@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.shared import (
     OUT,
     claim_json,
@@ -14,11 +15,18 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.targets.resolve import meant
 from fca_edge.harness.targets.setup import known_targets, look, refuse_unready, setup, states
+
+COLUMNS = (
+    Column("target", kind="label"),
+    Column("runtime", kind="label"),
+    Column("ready", kind="label"),
+    Column("where", 1, kind="name"),
+)
 
 
 @click.group()
@@ -36,18 +44,20 @@ def command() -> None:
 
 
 @command.command("list")
+@wide_option
 @json_option
 @force_option
-def list_targets(json_file: Path | None, force: bool) -> None:
+def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
+    refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     rows = [state for target in known_targets() for state in states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):
         return
-    made = table("target", "runtime", "ready", "where")
+    sheet = Sheet(COLUMNS)
     for row in rows:
-        made.add_row(row.target, row.runtime, "yes" if row.ready else "no", row.place)
-    OUT.print(made)
+        sheet.add(row.target, row.runtime, "yes" if row.ready else "no", row.place)
+    print_sheets([sheet], wide)
 
 
 @command.command("check")

@@ -7,7 +7,8 @@ for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outp
 (.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch);
 mode "stream" is "outputs" again and again: each further line of JSON has those fields.
 In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
-asks for the memory of the guest alone, where the process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
+asks for the memory of the guest alone, where the process is a user-mode emulator's. On a board:
+cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
 With `lean`, the place of lean.py, its runtimes are used, as `settings` say.
 """
 

@@ -10,6 +10,7 @@ import click
 from fca_edge.commands.bench_suite import suite_jobs
 from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     CPUS,
     ERR,
@@ -43,6 +44,13 @@ class Usual(NamedTuple):
     warmup: int
 
 
+SECTIONS = {
+    "What is measured, and where": (
+        *("target", "suite", "out", "runtime", "threads", "lean", "hot"),
+    ),
+    "How often": ("runs", "processes", "warmup"),
+    "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
+}
 HEEDED = (
     FORCE,
     Heeded(
@@ -56,7 +64,7 @@ AT_LEAST_1 = click.IntRange(min=1)
 MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 
 
-@click.command()
+@click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=FILE)
 @click.option(
     "--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime."
@@ -88,7 +96,7 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 @click.option(
     "--suite",
     type=click.Choice(list(SUITES)),
-    help="Networks to measure besides ARTEFACTs; where there are none: standard, emulated l1.",
+    help="Networks to measure besides ARTEFACTs.  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
     "--out",
@@ -98,7 +106,9 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     help="With --suite: folder of the suite's artefacts.",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
-@click.option("--governor", help="Frequency governor for the run, such as performance; put back.")
+@click.option(
+    "--governor", help="Frequency governor for the run, such as performance; put back afterwards."
+)
 @click.option(
     "--start-below",
     type=float,
@@ -110,12 +120,13 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     "--hot",
     type=click.IntRange(min=0),
     default=0,
-    help="Show so many hot stretches of code; qemu targets only.",
+    metavar="N",
+    help="Show the N stretches of code with most instructions; qemu targets only.",
 )
 @click.option(
     "--lean",
     is_flag=True,
-    help="Load as `fca-edge lean` does, in little memory: first load and later loads in rows.",
+    help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
 )
 @wide_option
 @force_option

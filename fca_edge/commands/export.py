@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
     from fca_edge.export.plan import Request
 
 DEFAULT_OUT = Path("models/out")
+SECTIONS = {
+    "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
+    "The files": (
+        *("out", "formats", "precisions", "profiles", "input_layout", "dynamic_batch", "optimize"),
+        *("weight_cache", "exact", "no_fold", "drop_tolerance"),
+    ),
+    "Smaller precisions": (
+        *("calibration", "calibration_images", "ranges", "keep_float", "mixed"),
+    ),
+    "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
+}
 HEEDED = (
     WEIGHTS,
     Heeded(("max_drop",), given("data"), "--data"),
@@ -52,7 +64,7 @@ HEEDED = (
 )
 
 
-@click.command()
+@click.command(cls=Command, sections=SECTIONS)
 @click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
 @click.option("--checkpoint", type=FILE, help="Trained weights: .pth, .pt or .safetensors.")
 @click.option(
@@ -74,15 +86,20 @@ HEEDED = (
     type=Listed(*PRECISIONS),
     default="fp32",
     show_default=True,
-    help="fp16 halves the file, int8 quarters it; int8-static needs --calibration.",
+    help="Precisions to write: fp16 halves the file, int8 quarters it; int8-static needs"
+    " --calibration.",
 )
-@click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
+@click.option(
+    "--calibration",
+    type=FOLDER,
+    help="Images for int8-static, in one folder or one folder per class.",
+)
 @click.option(
     "--calibration-images",
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="How many of them, drawn by --seed.",
+    help="How many images of --calibration are drawn, by --seed.",
 )
 @click.option(
     "--calibration-ranges",
@@ -90,7 +107,7 @@ HEEDED = (
     type=click.Choice(["minmax", "percentile", "entropy"]),
     default="minmax",
     show_default=True,
-    help="How a range is found; other than minmax for ONNX.",
+    help="How the range of an activation is found; for TFLite minmax alone.",
 )
 @click.option(
     "--keep-float",
@@ -105,17 +122,30 @@ HEEDED = (
     type=Listed(*PROFILES, *ONNX_PROFILES),
     default="modern",
     show_default=True,
-    help="Runtimes to write for: LiteRT 2.x; the last TFLite for 32-bit boards; Debian's ONNX"
-    " Runtime with XNNPACK, the quickest there.",
+    help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"
+    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in half),"
+    " onnxruntime-xnnpack (Debian's on 32-bit boards). Every ONNX file runs on ONNX Runtime.",
 )
 @click.option(
     "--exact",
     is_flag=True,
-    help="Take only forms that are exact in real arithmetic (erf GELU on 2.14).",
+    help="Use exact forms alone: for tflite-2.14 erf GELU, which is slower there, not tanh.",
 )
-@click.option("--no-fold", is_flag=True, help="Export the network as it is, for comparison.")
-@click.option("--img-size", type=click.IntRange(min=1), help="Side of the input in pixels.")
-@click.option("--num-classes", type=click.IntRange(min=1), help="Width of the logits.")
+@click.option(
+    "--no-fold",
+    is_flag=True,
+    help="Export the network as it was trained, unfolded, for comparison.",
+)
+@click.option(
+    "--img-size",
+    type=click.IntRange(min=1),
+    help="Side of the input in pixels; usually the checkpoint tells.",
+)
+@click.option(
+    "--num-classes",
+    type=click.IntRange(min=1),
+    help="Number of classes; usually the checkpoint tells.",
+)
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(
     "--input-layout",
@@ -127,14 +157,14 @@ HEEDED = (
 @click.option(
     "--images",
     type=FOLDER,
-    help="Real images to verify on, instead of noise; else those of --calibration.",
+    help="Real images to verify on, instead of noise or those of --calibration.",
 )
 @click.option(
     "--checks",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Inputs to verify on.",
+    help="Number of inputs to verify on.",
 )
 @click.option(
     "--drop-tolerance",
@@ -144,7 +174,11 @@ HEEDED = (
     help="Relative error below which a scale factor is dropped altogether.",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of random weights and of noise."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of random weights, noise and samples.",
 )
 @click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
 @click.option(
@@ -153,26 +187,28 @@ HEEDED = (
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Of top-1 on --data that a file may lose against the checkpoint.",
+    help="Points of top-1 on --data that a file may lose against the checkpoint.",
 )
 @click.option(
     "--mixed",
     is_flag=True,
     help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many of --data.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Take a sample of so many images of --data."
+)
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option(
     "--optimize",
     type=click.Choice(list(OPTIMIZE)),
     default=USUAL,
     show_default=True,
-    help="What to save where memory costs time; docs/memory.md has the figures.",
+    help="What counts more where less memory costs time; docs/memory.md has figures.",
 )
 @click.option(
     "--weight-cache",
     is_flag=True,
-    help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
+    help="Keep weights as this machine's runtimes pack them; see `fca-edge lean`.",
 )
 @click.option(
     "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
@@ -191,11 +227,13 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --variant l1
       fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
-      fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
+      fca-edge export --checkpoint best.pth --variant l1 --images photos/
       fca-edge export --variant l1 --precision fp32,fp16,int8
       fca-edge export --variant l1 --precision int8-static --calibration photos/
-      fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
-      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
+      fca-edge export --checkpoint best.pth --variant l1 --data val/ \\
+          --max-drop 0.5
+      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 \\
+          --data val/ --mixed
     """
     refuse_unheeded(HEEDED)
     claim_json(json_file, force)
@@ -316,9 +354,10 @@ def sheet_of(exported: list[Exported]) -> Sheet:
         name = item.path.name
         for found in item.manifest["verification"]["runtimes"]:
             runtime = f"{found['runtime']} {found['version']}"
+            together = f", batch of {found['batch']}" if found["batch"] > 1 else ""
             sheet.add(
                 name,
-                runtime,
+                runtime + together,
                 f"{found['snr_db']:.1f}",
                 f"{found['max_abs']:.2g}",
                 f"{100 * found['top1_agreement']:.0f} %",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -24,7 +25,7 @@ from fca_edge.errors import UsageError, plural
 SHOWN = 15
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefact", type=FILE)
 @click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
 @click.option(
@@ -40,22 +41,24 @@ SHOWN = 15
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Of top-1 that may be lost against ARTEFACT.",
+    help="Points of top-1 that may be lost against ARTEFACT.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Of --data that each layer is judged on.",
+    help="Images of --data that each layer is judged on.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Images of --data that the search looks at."
+)
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Of the samples that --images and --limit take.",
+    help="Seed of the samples that --images and --limit take.",
 )
 @wide_option
 @force_option
@@ -81,7 +84,7 @@ def command(
     \b
     Examples:
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
-      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
+      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
     """
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
@@ -122,8 +125,8 @@ def show(found: dict[str, Any], wide: bool) -> None:
     kept, last = len(found["keep"]), found["trials"]
     drop = next(t["drop_points"] for t in reversed(last) if t["kept"] == kept)
     OUT.print(
-        f"{kept} of {len(found['layers'])} layers in float: top-1 falls by {drop:.2f} points on"
-        f" {found['images']} images."
+        f"{kept} of {plural(len(found['layers']), 'layer')} in float: top-1 falls by"
+        f" {drop:.2f} points on {plural(found['images'], 'image')}."
     )
     if kept:
         OUT.print(f"--keep-float {','.join(found['keep'])}", soft_wrap=True)

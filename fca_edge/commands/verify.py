@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -31,10 +32,14 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
 @click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option(
+    "--weights",
+    type=click.Choice(["model", "model_ema"]),
+    help="Which weights of --checkpoint, where it holds both.",
+)
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",
@@ -64,7 +69,8 @@ def command(
     \b
     Examples:
       fca-edge verify models/out/fcaformer_l1-fp32.tflite
-      fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
+      fca-edge verify models/out/digits-fp32.onnx \\
+          --checkpoint models/digits/digits.safetensors
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
@@ -83,7 +89,8 @@ def command(
         for row in rows:
             sheet.add(
                 row["file"],
-                f"{row['runtime']} {row['version']}",
+                f"{row['runtime']} {row['version']}"
+                + (f", batch of {row['batch']}" if row["batch"] > 1 else ""),
                 f"{row['snr_db']:.1f}",
                 f"{row['max_abs']:.2g}",
                 f"{100 * row['top1_agreement']:.0f} %",

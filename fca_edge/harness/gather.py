@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge import __version__
+from fca_edge.errors import plural
 from fca_edge.harness.call import Event
 from fca_edge.harness.plan import Job
 from fca_edge.harness.stats import drifts
@@ -158,7 +159,7 @@ def warnings_of(
     """List what a reader of the figures must know."""
     found = []
     if plan.threads > info.cores:
-        found.append(f"{plan.threads} threads on {info.cores} cores")
+        found.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
     if not job.artefact.trained:
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):

@@ -26,13 +26,14 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
 from fca_edge.compare.advice import advice
-from fca_edge.errors import UsageError
+from fca_edge.errors import UsageError, plural
 from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets.base import Target
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, TargetInfo, to_document
+from fca_edge.stopping import Stopped
 
 
 class Usual(NamedTuple):
@@ -241,6 +242,12 @@ def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: 
             print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
         for line in advice(records):
             OUT.print(line)
+    if outcome.stopped is not None:
+        kept = "nothing was measured"
+        if records:
+            where = f"is in {json_file}" if json_file and not taken else "is printed"
+            kept = f"what was measured of {plural(len(records), 'artefact')} {where}"
+        raise Stopped(outcome.stopped.number, kept)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fca_edge.commands.export_table import print_hints, sheet_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
@@ -24,33 +25,32 @@ from fca_edge.commands.shared import (
     steps,
     warn,
 )
-from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
-from fca_edge.errors import UsageError
+from fca_edge.commands.tables import print_sheets, say, wide_option
+from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
+from fca_edge.export.plan import Request, check_early, notes_of
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
+from fca_edge.export.wanted import Wanted
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.pipeline import Exported, Report
-    from fca_edge.export.plan import Request
+    from fca_edge.export.pipeline import Exported, RefusedError, Report
 
 DEFAULT_OUT = Path("models/out")
 SECTIONS = {
     "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
     "The files": (
         *("out", "formats", "precisions", "profiles", "input_layout", "dynamic_batch", "optimize"),
-        *("weight_cache", "exact", "no_fold", "drop_tolerance"),
+        *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
     ),
-    "Smaller precisions": (
-        *("calibration", "calibration_images", "ranges", "keep_float", "mixed"),
-    ),
+    "Smaller precisions": (*("calibration", "calibration_images", "keep_float", "mixed"),),
     "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
 }
 HEEDED = (
     WEIGHTS,
     Heeded(("max_drop",), given("data"), "--data"),
-    Heeded(("calibration_images", "ranges"), given("calibration"), "--calibration"),
+    Heeded(("calibration_images",), given("calibration"), "--calibration"),
     Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
     Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
     Heeded(
@@ -86,7 +86,7 @@ HEEDED = (
     type=Listed(*PRECISIONS),
     default="fp32",
     show_default=True,
-    help="Precisions to write: fp16 halves the file, int8 quarters it; int8-static needs"
+    help="Precisions to write: fp16 halves the file, int8 quarters it; int8-static (TFLite) needs"
     " --calibration.",
 )
 @click.option(
@@ -100,14 +100,6 @@ HEEDED = (
     default=128,
     show_default=True,
     help="How many images of --calibration are drawn, by --seed.",
-)
-@click.option(
-    "--calibration-ranges",
-    "ranges",
-    type=click.Choice(["minmax", "percentile", "entropy"]),
-    default="minmax",
-    show_default=True,
-    help="How the range of an activation is found; for TFLite minmax alone.",
 )
 @click.option(
     "--keep-float",
@@ -211,6 +203,9 @@ HEEDED = (
     help="Keep weights as this machine's runtimes pack them; see `fca-edge lean`.",
 )
 @click.option(
+    "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
+)
+@click.option(
     "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
 )
 @wide_option
@@ -237,18 +232,37 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     """
     refuse_unheeded(HEEDED)
     claim_json(json_file, force)
+    request = request_of(options, force)
+    check_gate(options)
+    check_early(request)
     with steps() as report:
         report("importing torch")
-        from fca_edge.export.pipeline import run_export
+        from fca_edge.export.pipeline import RefusedError, run_export
 
-        request = request_of(options, force)
         gate = gate_of(options, request, report)
         choose = gate.choose if gate and options["mixed"] else None
-        exported = run_export(request, report, gate, choose)
-    for text in gate.warnings if gate else ():
+        refusal = None
+        try:
+            exported = run_export(request, report, gate, choose)
+        except RefusedError as error:
+            exported, refusal = error.exported, error
+    for text in notes_of(request):
+        ERR.print(f"note: {text}")
+    for text in (gate.warnings if gate else []) + warnings_of(exported):
         warn(text)
-    if not put_json([item.manifest for item in exported], json_file, force):
-        print_sheets([sheet_of(exported)], options["wide"])
+    entries = [item.manifest for item in exported]
+    entries += [item.to_dict() for item in refusal.refusals] if refusal else []
+    taken = put_json(entries, json_file, force)
+    if exported:
+        show(exported, taken, options["wide"])
+    if refusal is not None:
+        raise told_refusal(refusal, request.out)
+
+
+def show(exported: list[Exported], taken: bool, wide: bool) -> None:
+    """Print what was written, and what is to be known of it."""
+    if not taken:
+        print_sheets([sheet_of(exported)], wide)
         print_hints(exported)
         say(f"in {exported[0].path.parent}, each with its manifest")
     told = exported[0].manifest
@@ -262,19 +276,33 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
             warn(f"{item.path.name} was not checked on {name}: {how}.")
 
 
-def print_hints(exported: list[Exported]) -> None:
-    """Say what each precision is good for."""
+def warnings_of(exported: list[Exported]) -> list[str]:
+    """Name the files whose calibration has shown nothing."""
+    texts = []
     for item in exported:
-        made = item.manifest["quantization"]
-        if made is not None:
-            say(f"{item.path.name}: {made['hint']}.")
+        shown = (item.manifest["quantization"] or {}).get("calibration")
+        if shown and shown["of_one_colour"]:
+            texts.append(
+                f"{item.path.name}: {shown['of_one_colour']} of the {shown['images']} calibration"
+                " images are of one colour, which show no range of what the network will see; give"
+                " --calibration pictures like those."
+            )
+    return texts
+
+
+def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
+    """Print all refusals but the first; returns that as the command's error."""
+    first, *others = refusal.refusals
+    for item in others:
+        ERR.print(f"not written: {item.error}")
+    files = [item.path.name for item in refusal.exported]
+    rest = f"written: {', '.join(files)}" if files else "nothing was written"
+    older = " (the older file stays)" if (out / first.output.file).exists() else ""
+    return NotEquivalentError(f"{str(first.error).rstrip('.')}{older}; {rest}.")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
     """Build the export's request from the command line."""
-    from fca_edge.export.plan import Request
-    from fca_edge.export.source import Wanted
-
     wanted = Wanted(
         options["variant"],
         options["checkpoint"],
@@ -299,15 +327,15 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["precisions"],
         options["calibration"],
         options["calibration_images"],
-        options["ranges"],
         tuple(dict.fromkeys(chain(*options["keep_float"]))),
         options["optimize"],
         options["weight_cache"],
+        options["all_or_nothing"],
     )
 
 
-def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
-    """Make the accuracy gate of an export, where there are labelled images for it.
+def check_gate(options: dict[str, Any]) -> None:
+    """Refuse options of the accuracy gate that do not fit together.
 
     Raises:
         UsageError: random weights, or options of the gate without images.
@@ -315,64 +343,16 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     if options["data"] is None:
         if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
             raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
-        return None
-    if request.wanted.checkpoint is None:
+    elif options["checkpoint"] is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+
+
+def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
+    """Make the accuracy gate of an export, where there are labelled images for it."""
+    if options["data"] is None:
+        return None
     from fca_edge.accuracy.assess import Asked
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.plan import check
 
-    check(request)  # what is refused anyway is refused before the checkpoint is run
     asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
     return AccuracyGate(asked, request.wanted, options["max_drop"], report)
-
-
-COLUMNS = (
-    Column("file", kind="name"),
-    Column("runtime", kind="text"),
-    Column(
-        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
-    ),
-    Column("largest error", 1, legend="of any logit against the float64 network"),
-    Column("same class", 2, legend="of the inputs, as the float64 network says"),
-)
-ACCURACY = (Column("top-1 %"), Column("drop", legend="points of top-1 against the checkpoint"))
-DETAILS = (
-    Column("file MB", 3),
-    Column("operators", 5),
-    Column("partitions", 4, legend="parts of the graph that XNNPACK, the fast path, took"),
-)
-
-
-def sheet_of(exported: list[Exported]) -> Sheet:
-    """One row a file and runtime."""
-    judged = "accuracy" in exported[0].manifest
-    sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
-    for item in exported:
-        size = f"{item.manifest['bytes'] / 1e6:.1f}"
-        operators = str(sum(item.manifest["operators"].values()))
-        name = item.path.name
-        for found in item.manifest["verification"]["runtimes"]:
-            runtime = f"{found['runtime']} {found['version']}"
-            together = f", batch of {found['batch']}" if found["batch"] > 1 else ""
-            sheet.add(
-                name,
-                runtime + together,
-                f"{found['snr_db']:.1f}",
-                f"{found['max_abs']:.2g}",
-                f"{100 * found['top1_agreement']:.0f} %",
-                *(accuracy_cells(item, runtime) if judged else ()),
-                size,
-                operators,
-                "" if found["partitions"] is None else str(found["partitions"]),
-            )
-            name = size = operators = ""
-    return sheet
-
-
-def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
-    """Top-1 and drop of a file on a runtime, where its export had labelled images."""
-    for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
-        if found["runtime"] == runtime:
-            return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
-    return "", ""

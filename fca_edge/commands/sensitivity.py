@@ -21,6 +21,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
+from fca_edge.export.facts import read_facts
 
 SHOWN = 15
 
@@ -88,16 +89,13 @@ def command(
     """
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
+    facts = read_facts(artefact)
+    if facts.told["precision"] != "fp32":
+        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
-        from fca_edge.export.facts import read_facts
 
-        facts = read_facts(artefact)
-        if facts.told["precision"] != "fp32":
-            raise UsageError(
-                f"{artefact}: is {facts.told['precision']} already; give the fp32 file."
-            )
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     if not put_json(found, json_file, force):
         show(found, wide)
@@ -122,11 +120,24 @@ def show(found: dict[str, Any], wide: bool) -> None:
     print_sheets([sheet], wide)
     if more := len(found["layers"]) - SHOWN:
         say(f"and {plural(more, 'layer')} that matter less") if more > 0 else None
-    kept, last = len(found["keep"]), found["trials"]
-    drop = next(t["drop_points"] for t in reversed(last) if t["kept"] == kept)
+    OUT.print()
+    print_sheets([trials_sheet(found)], wide)
+    kept = len(found["keep"])
+    drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
     OUT.print(
         f"{kept} of {plural(len(found['layers']), 'layer')} in float: top-1 falls by"
-        f" {drop:.2f} points on {plural(found['images'], 'image')}."
+        f" {drop:.2f} points on {plural(found['images'], 'image')}"
+        + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
     )
     if kept:
         OUT.print(f"--keep-float {','.join(found['keep'])}", soft_wrap=True)
+
+
+def trials_sheet(report: dict[str, Any]) -> Sheet:
+    """Points of top-1 that are lost by the number of layers in float, on each runtime."""
+    drops = [Column(f"drop on {name}") for name in report["runtimes"]]
+    sheet = Sheet([Column("layers in float"), *drops])
+    for trial in sorted(report["trials"], key=lambda one: one["kept"]):
+        cells = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
+        sheet.add(str(trial["kept"]), *cells)
+    return sheet

@@ -18,13 +18,17 @@ from fca_edge.commands.shared import (
     steps,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
-from fca_edge.errors import NotEquivalentError
+from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.manifest import manifest_path
+from fca_edge.export.wanted import wanted_of
+from fca_edge.harness.embedded import facts_of
 
 COLUMNS = (
     Column("file", kind="name"),
     Column("runtime", 1, kind="text"),
     Column(
-        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+        "SNR dB", legend="how far the error is below the logits; 20 more are a tenth of the error"
     ),
     Column("largest error", 2, legend="of any logit against the float64 network"),
     Column("same class", 3, legend="of the inputs, as the float64 network says"),
@@ -74,6 +78,9 @@ def command(
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
+    for path in artefacts:
+        refuse_without_manifest(path)
+        wanted_of(read_facts(path).told, path, checkpoint, weights)
     rows, failures = [], []
     with steps() as report:
         report("importing torch")
@@ -91,11 +98,32 @@ def command(
                 row["file"],
                 f"{row['runtime']} {row['version']}"
                 + (f", batch of {row['batch']}" if row["batch"] > 1 else ""),
-                f"{row['snr_db']:.1f}",
-                f"{row['max_abs']:.2g}",
+                number(row["snr_db"], ".1f"),
+                number(row["max_abs"], ".2g"),
                 f"{100 * row['top1_agreement']:.0f} %",
                 "equal" if row["equal"] else "NOT EQUAL",
             )
         print_sheets([sheet], wide)
     if failures:
         raise NotEquivalentError("; ".join(failures))
+
+
+def refuse_without_manifest(path: Path) -> None:
+    """Say what verification needs of an artefact that was copied alone.
+
+    Raises:
+        FcaEdgeError: there is no manifest beside it.
+    """
+    manifest = manifest_path(path)
+    if path.is_file() and not manifest.is_file():
+        told = facts_of(path)
+        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+        raise FcaEdgeError(
+            f"{path}: no manifest {manifest.name} beside it; copy that along. Verifying needs its"
+            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        )
+
+
+def number(value: float | None, form: str) -> str:
+    """Write a figure, which logits that are not finite do not have."""
+    return "not finite" if value is None else format(value, form)

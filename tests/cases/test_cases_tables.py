@@ -177,7 +177,7 @@ def test_u2_compare_fits(width: int, name: str, tmp_path: Path) -> None:
 
 
 def test_u2_export_fits(width: int, exported: list[Exported]) -> None:
-    from fca_edge.commands.export import sheet_of
+    from fca_edge.commands.export_table import sheet_of
 
     out = io.StringIO()
     with redirect_stdout(out):

@@ -10,6 +10,7 @@ import click
 from fca_edge.commands.bench_suite import suite_jobs
 from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     CPUS,
     ERR,
@@ -25,7 +26,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
 from fca_edge.compare.advice import advice
-from fca_edge.errors import UsageError
+from fca_edge.errors import UsageError, plural
 from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
@@ -44,6 +45,13 @@ class Usual(NamedTuple):
     warmup: int
 
 
+SECTIONS = {
+    "What is measured, and where": (
+        *("target", "suite", "out", "runtime", "threads", "lean", "hot"),
+    ),
+    "How often": ("runs", "processes", "warmup"),
+    "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
+}
 HEEDED = (
     FORCE,
     Heeded(
@@ -57,7 +65,7 @@ AT_LEAST_1 = click.IntRange(min=1)
 MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 
 
-@click.command()
+@click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=FILE)
 @click.option(
     "--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime."
@@ -89,7 +97,7 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 @click.option(
     "--suite",
     type=click.Choice(list(SUITES)),
-    help="Networks to measure besides ARTEFACTs; where there are none: standard, emulated l1.",
+    help="Networks to measure besides ARTEFACTs.  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
     "--out",
@@ -99,7 +107,9 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     help="With --suite: folder of the suite's artefacts.",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
-@click.option("--governor", help="Frequency governor for the run, such as performance; put back.")
+@click.option(
+    "--governor", help="Frequency governor for the run, such as performance; put back afterwards."
+)
 @click.option(
     "--start-below",
     type=float,
@@ -111,12 +121,13 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     "--hot",
     type=click.IntRange(min=0),
     default=0,
-    help="Show so many hot stretches of code; qemu targets only.",
+    metavar="N",
+    help="Show the N stretches of code with most instructions; qemu targets only.",
 )
 @click.option(
     "--lean",
     is_flag=True,
-    help="Load as `fca-edge lean` does, in little memory: first load and later loads in rows.",
+    help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
 )
 @wide_option
 @force_option
@@ -235,7 +246,7 @@ def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: 
         kept = "nothing was measured"
         if records:
             where = f"is in {json_file}" if json_file and not taken else "is printed"
-            kept = f"what {len(records)} artefacts were measured so far {where}"
+            kept = f"what was measured of {plural(len(records), 'artefact')} {where}"
         raise Stopped(outcome.stopped.number, kept)
     if outcome.lost is not None:
         raise outcome.lost

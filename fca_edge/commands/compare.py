@@ -15,6 +15,7 @@ from fca_edge.commands.compare_table import (
     published_sheet,
 )
 from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -44,15 +45,23 @@ HEEDED = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE")
-@click.option("--gate", type=FILE, help="Fail with exit code 4 beyond these thresholds (TOML).")
+@click.option(
+    "--gate",
+    type=FILE,
+    help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+)
 @click.option(
     "--update-baseline",
     is_flag=True,
-    help="Write what is deterministic of CANDIDATE over BASELINE.",
+    help="Replace BASELINE by the figures of CANDIDATE that repeat exactly.",
 )
-@click.option("--published", is_flag=True, help="Set one file beside the published A17 table.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Show the ratios of one file beside those of the published Cortex-A17 table.",
+)
 @click.option(
     "--reference",
     type=Variant(),
@@ -72,7 +81,7 @@ def command(
     force: bool,
     json_file: Path | None,
 ) -> None:
-    """Compare two files of records, artefact by artefact and metric by metric.
+    """Compare two files of records that `fca-edge bench --json` wrote, metric by metric.
 
     Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
     something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
@@ -81,7 +90,8 @@ def command(
     \b
     Examples:
       fca-edge compare baseline.json new.json
-      fca-edge compare bench/baselines/aarch64.json new.json --gate bench/baselines/thresholds.toml
+      fca-edge compare bench/baselines/aarch64.json new.json \\
+          --gate bench/baselines/thresholds.toml
       fca-edge compare --update-baseline bench/baselines/aarch64.json new.json
       fca-edge compare --published new.json --reference l1
     """
@@ -108,7 +118,7 @@ def check(
         raise UsageError("--gate, --update-baseline and --published exclude each other; give one.")
     wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
     if len(files) != len(wanted):
-        raise UsageError(f"got {len(files)} files; give {' and '.join(wanted)}.")
+        raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
 
 
 def show_comparison(

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     DESCRIPTION,
     ERR,
@@ -42,18 +43,22 @@ if TYPE_CHECKING:
 SHOWN = 3
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
 @click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
 @click.option(
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
 @click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option(
+    "--weights",
+    type=click.Choice(["model", "model_ema"]),
+    help="Which weights of --checkpoint, where it holds both.",
+)
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the sample that --limit takes."
+    "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
 )
 @click.option(
     "--runtime",
@@ -89,7 +94,7 @@ def command(
 ) -> None:
     """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
 
-    DATA has one folder a class, named as the labels in the artefact, or by number. Each
+    DATA has one folder per class, named as the labels in the artefact, or by number. Each
     artefact is loaded once on its own runtime, and all see the same images; memory does not
     grow with their number. With --checkpoint or --against: how often both say the same.
 
@@ -97,7 +102,7 @@ def command(
     Examples:
       fca-edge eval models/out/digits-fp32.tflite --data digits/test
       fca-edge eval a.onnx b.tflite --data val/ --labels names.txt --limit 5000
-      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json accuracy.json
+      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import claim_json, force_option, json_option, put_json
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.zoo.counts import Cost, read_counts
@@ -28,7 +29,7 @@ PUBLISHED = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @wide_option
 @json_option
 @force_option

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -25,7 +26,7 @@ from fca_edge.export.facts import read_facts
 SHOWN = 15
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefact", type=FILE)
 @click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
 @click.option(
@@ -41,22 +42,24 @@ SHOWN = 15
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Of top-1 that may be lost against ARTEFACT.",
+    help="Points of top-1 that may be lost against ARTEFACT.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Of --data that each layer is judged on.",
+    help="Images of --data that each layer is judged on.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Images of --data that the search looks at."
+)
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Of the samples that --images and --limit take.",
+    help="Seed of the samples that --images and --limit take.",
 )
 @wide_option
 @force_option
@@ -82,7 +85,7 @@ def command(
     \b
     Examples:
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
-      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
+      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
     """
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
@@ -117,12 +120,13 @@ def show(found: dict[str, Any], wide: bool) -> None:
     print_sheets([sheet], wide)
     if more := len(found["layers"]) - SHOWN:
         say(f"and {plural(more, 'layer')} that matter less") if more > 0 else None
+    OUT.print()
     print_sheets([trials_sheet(found)], wide)
     kept = len(found["keep"])
     drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
     OUT.print(
-        f"{kept} of {len(found['layers'])} layers in float: top-1 falls by {drop:.2f} points on"
-        f" {found['images']} images"
+        f"{kept} of {plural(len(found['layers']), 'layer')} in float: top-1 falls by"
+        f" {drop:.2f} points on {plural(found['images'], 'image')}"
         + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
     )
     if kept:
@@ -131,9 +135,9 @@ def show(found: dict[str, Any], wide: bool) -> None:
 
 def trials_sheet(report: dict[str, Any]) -> Sheet:
     """Points of top-1 that are lost by the number of layers in float, on each runtime."""
-    names = (Column(f"drop on {name}") for name in report["runtimes"])
-    sheet = Sheet((Column("layers in float"), *names))
+    drops = [Column(f"drop on {name}") for name in report["runtimes"]]
+    sheet = Sheet([Column("layers in float"), *drops])
     for trial in sorted(report["trials"], key=lambda one: one["kept"]):
-        drops = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
-        sheet.add(str(trial["kept"]), *drops)
+        cells = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
+        sheet.add(str(trial["kept"]), *cells)
     return sheet

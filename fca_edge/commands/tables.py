@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Column:
         block: columns that stay together, in a table beneath where they do not fit.
         legend: what the figure is, for a reader who sees it for the first time.
         key: a table beneath repeats it, to say what a row is about.
+        always: shown though nothing is in it; the legend says why.
     """
 
     heading: str
@@ -46,6 +48,7 @@ class Column:
     block: str = ""
     legend: str = ""
     key: bool = False
+    always: bool = False
 
 
 @dataclass
@@ -118,9 +121,12 @@ def say(text: str) -> None:
 
 def say_command(text: str) -> None:
     """Print a command over as many lines as it takes, to be copied as it stands."""
+    # An option stays with its value.
+    text = re.sub(r"(?<= )(--[a-z]\S*) (?!-)", "\\1\u00a0", text)
     lines = textwrap.wrap(text, OUT.width - 6, break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
         end = "" if number == len(lines) - 1 else " \\"
+        line = line.replace("\u00a0", " ")
         OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True)
 
 
@@ -164,8 +170,8 @@ def groups_of(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[
 
 
 def filled(columns: Sequence[Column], sheets: Sequence[Sheet]) -> list[Column]:
-    """List the columns that have anything in them."""
-    return [column for column in columns if any(cells_of(sheets, column))]
+    """List the columns that have anything to say."""
+    return [c for c in columns if c.always or any(cells_of(sheets, c))]
 
 
 def cells_of(sheets: Sequence[Sheet], column: Column) -> list[str]:

@@ -63,7 +63,10 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
 @command.command("check")
 @click.argument("target", default="local")
 def check_target(target: str) -> None:
-    """Fail with exit code 6 unless every runtime of a target is ready; of a board, tell all."""
+    """Check that a target is ready; exit code 6 if not.
+
+    Of a board it prints processor, memory, temperature and what else is known.
+    """
     target = meant(target)
     found, about = look(target)
     for name, value in about:
@@ -76,7 +79,7 @@ def check_target(target: str) -> None:
 @click.argument("target", default="local")
 @click.option("--optional", is_flag=True, help="Warn of what cannot be had, and succeed.")
 def setup_target(target: str, optional: bool) -> None:
-    """Make what a target needs; what is there already is left alone.
+    """Set a target up; what is there already is left alone.
 
     For `local` this is a second environment in the user's cache with tflite-runtime
     2.14, the last runtime for 32-bit boards. It needs Python 3.9 to 3.11: this one, another

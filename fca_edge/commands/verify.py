@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -27,7 +28,7 @@ COLUMNS = (
     Column("file", kind="name"),
     Column("runtime", 1, kind="text"),
     Column(
-        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+        "SNR dB", legend="how far the error is below the logits; 20 more are a tenth of the error"
     ),
     Column("largest error", 2, legend="of any logit against the float64 network"),
     Column("same class", 3, legend="of the inputs, as the float64 network says"),
@@ -35,10 +36,14 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
 @click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option(
+    "--weights",
+    type=click.Choice(["model", "model_ema"]),
+    help="Which weights of --checkpoint, where it holds both.",
+)
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",
@@ -68,7 +73,8 @@ def command(
     \b
     Examples:
       fca-edge verify models/out/fcaformer_l1-fp32.tflite
-      fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
+      fca-edge verify models/out/digits-fp32.onnx \\
+          --checkpoint models/digits/digits.safetensors
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
@@ -90,7 +96,8 @@ def command(
         for row in rows:
             sheet.add(
                 row["file"],
-                f"{row['runtime']} {row['version']}",
+                f"{row['runtime']} {row['version']}"
+                + (f", batch of {row['batch']}" if row["batch"] > 1 else ""),
                 number(row["snr_db"], ".1f"),
                 number(row["max_abs"], ".2g"),
                 f"{100 * row['top1_agreement']:.0f} %",

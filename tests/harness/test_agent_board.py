@@ -84,7 +84,7 @@ def test_frequencies_stand_in_for_capacities(plan: dict[str, Any], sysfs: Path) 
 
 
 def test_cores_that_are_not_there(plan: dict[str, Any]) -> None:
-    with pytest.raises(AgentError, match="cores 4096 were asked for, and there are"):
+    with pytest.raises(AgentError, match="--cpus 4096: not all there; this machine has"):
         run(plan | {"cpus": "4096"})
 
 

@@ -27,6 +27,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     table,
+    weights_option,
 )
 from fca_edge.errors import UsageError
 from fca_edge.harness.runtimes import RUNTIMES
@@ -47,7 +48,7 @@ SHOWN = 3
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
 @click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@weights_option
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")

@@ -21,6 +21,7 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     table,
+    weights_option,
 )
 from fca_edge.errors import UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
@@ -38,11 +39,7 @@ DEFAULT_OUT = Path("models/out")
 @click.command()
 @click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
 @click.option("--checkpoint", type=FILE, help="Trained weights: .pth, .pt or .safetensors.")
-@click.option(
-    "--weights",
-    type=click.Choice(["model", "model_ema"]),
-    help="Which weights, where the file holds both.",
-)
+@weights_option
 @click.option(
     "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
 )
@@ -193,7 +190,10 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
             " give --checkpoint."
         )
     else:
-        ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
+        taken = f"{told['source']['checkpoint']}: {told['source']['chosen']}"
+        ERR.print(f"weights: {taken}", markup=False)
+        for text in told["source"]["assumed"]:
+            ERR.print(f"assumed: {text}", markup=False)
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])

@@ -16,6 +16,7 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     table,
+    weights_option,
 )
 from fca_edge.errors import NotEquivalentError
 
@@ -23,7 +24,7 @@ from fca_edge.errors import NotEquivalentError
 @click.command()
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
 @click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@weights_option
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @json_option

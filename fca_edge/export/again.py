@@ -58,7 +58,9 @@ def wanted_of(
             raise UsageError(
                 f"{artefact}: made from {source['checkpoint']}; name it with --checkpoint."
             )
-        if sha256_of(checkpoint) != source["checkpoint_sha256"]:
+        from fca_edge.checkpoint.read import digest_of
+
+        if digest_of(checkpoint) != source["checkpoint_sha256"]:
             raise FcaEdgeError(
                 f"{checkpoint}: not the checkpoint that {artefact.name} was made from."
             )

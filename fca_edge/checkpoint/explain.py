@@ -1,0 +1,107 @@
+"""Why no network fits a file: the nearest one where it is near, else what the keys look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fca_edge.checkpoint.search import State, find_candidates, groups, other_keys, shapes_in
+from fca_edge.checkpoint.shapes import (
+    Shapes,
+    all_variants,
+    classes_in,
+    differences,
+    listed_differences,
+    shapes_of,
+    size_in,
+)
+from fca_edge.checkpoint.translate import find_translated
+from fca_edge.checkpoint.tree import STEP, describe_entries
+from fca_edge.checkpoint.values import clean
+
+# Beyond so many differences a network is not near: naming it would mislead.
+NEAR = 10
+MOST_PLACES, SHOWN = 5, 4
+
+
+@dataclass(frozen=True)
+class Near:
+    """How a place of a file differs from a variant."""
+
+    variant: str
+    prefix: str
+    wrong: list[str]
+
+
+def explain(path: Path, content: Any, leaves: State, asked: str | None) -> str:
+    """Say in one line why nothing fits, and what would.
+
+    Args:
+        asked: the variant that was to fit; None for any.
+    """
+    if not leaves:
+        return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
+    variants = all_variants()
+    if asked is not None and (text := fits_another(path, leaves, asked)):
+        return text
+    nearest = nearest_place(leaves, variants)
+    if nearest is None or len(nearest.wrong) > NEAR:
+        return describe_keys(path, content, leaves, nearest)
+    where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
+    told = listed_differences(nearest.wrong)
+    return (
+        f"{path} is not a {asked or 'network of the zoo'}: {told}."
+        f" No variant fits; the nearest is {nearest.variant}{where} with"
+        f" {len(nearest.wrong)} difference{'s' if len(nearest.wrong) > 1 else ''}."
+    )
+
+
+def fits_another(path: Path, leaves: State, asked: str) -> str | None:
+    """Say which other variant the file fits; None where it fits none."""
+    others = tuple(v for v in all_variants() if v != asked)
+    candidates = find_candidates(leaves, others) or find_translated(leaves, others)
+    if not candidates:
+        return None
+    names = list(dict.fromkeys(candidate.variant for candidate in candidates))
+    wrong = compare_shapes(asked, shapes_in(candidates[0].state))
+    return (
+        f"{path} is not a {asked}: {listed_differences(wrong)}."
+        f" The file fits --variant {' or --variant '.join(names)}."
+    )
+
+
+def compare_shapes(variant: str, shapes: Shapes) -> list[str]:
+    """List how shapes differ from a variant of the nearest size and classes."""
+    return differences(shapes_of(variant, size_in(variant, shapes), classes_in(shapes)), shapes)
+
+
+def nearest_place(leaves: State, variants: tuple[str, ...]) -> Near | None:
+    """Return the variant and the place with the fewest differences."""
+    places = sorted(groups(leaves, variants).items(), key=lambda item: -len(item[1]))
+    near: list[Near] = []
+    for prefix, state in places[:MOST_PLACES]:
+        for variant in variants:
+            own = {key: t for key, t in state.items() if key in shapes_of(variant)}
+            others = [key for key in other_keys(prefix, own, leaves) if STEP not in key]
+            shapes = shapes_in(own) | dict.fromkeys(others, ())
+            near.append(Near(variant, prefix, compare_shapes(variant, shapes)))
+    return min(near, key=lambda item: len(item.wrong), default=None)
+
+
+def describe_keys(path: Path, content: Any, leaves: State, nearest: Near | None) -> str:
+    """Say what the keys of a file look like, and whether only the widths are others'."""
+    tensors = f"{len(leaves)} tensor{'s' if len(leaves) > 1 else ''}"
+    if nearest is not None and not any(
+        text.startswith(("missing ", "unexpected ")) for text in nearest.wrong
+    ):
+        return (
+            f"{path}: has the keys of {nearest.variant} but other shapes:"
+            f" {listed_differences(nearest.wrong)}; no network of the zoo has these widths."
+        )
+    keys = ", ".join(f"'{clean(key)}'" for key in list(leaves)[:SHOWN])
+    more = f" and {len(leaves) - SHOWN} more" if len(leaves) > SHOWN else ""
+    return (
+        f"{path}: {tensors}, but not with the keys of any network of the zoo: {keys}{more};"
+        f" {describe_entries(content)}; `fca-edge models` lists what fits."
+    )

@@ -18,6 +18,7 @@ from fca_edge.checkpoint.values import Damaged, clean
 
 ZIP = b"PK\x03\x04"
 PICKLE = "data.pkl"
+SCRIPT = "TorchScript archive (its code is not run)"
 LOCAL_HEADER, NAME_LENGTHS = 30, 26
 ENCRYPTED = 1
 # Weights do not compress; what shrinks a hundredfold is made to fill the memory.
@@ -130,8 +131,8 @@ def unpack(entry: zipfile.ZipInfo, packed: bytes) -> bytearray:
     return bytearray(content)
 
 
-def read_archive(file: IO[bytes], memory: Any) -> Any:
-    """Read a torch zip file.
+def read_archive(file: IO[bytes], memory: Any) -> tuple[Any, str | None]:
+    """Read a torch zip file; returns what is in it and what is to be said of its format.
 
     Raises:
         NoCheckpoint: a zip archive of something else.
@@ -153,9 +154,9 @@ def read_archive(file: IO[bytes], memory: Any) -> Any:
         return from_memory(held, offset, count, dtype)
 
     pickled = archive.content(folder + PICKLE)
-    return read_pickle(io.BytesIO(pickled), storages_of(read, check))
+    return read_pickle(io.BytesIO(pickled), storages_of(read, check)), note_of(archive)
 
 
-def is_script(names: list[str]) -> bool:
+def note_of(archive: Archive) -> str | None:
     """Tell TorchScript archives from saved objects: they carry code."""
-    return any("/code/" in f"/{name}" for name in names)
+    return SCRIPT if any("/code/" in f"/{name}" for name in archive.entries) else None

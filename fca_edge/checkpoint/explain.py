@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fca_edge.checkpoint.archive import SCRIPT
 from fca_edge.checkpoint.search import State, find_candidates, groups, other_keys, shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
@@ -23,6 +24,7 @@ from fca_edge.checkpoint.values import clean
 # Beyond so many differences a network is not near: naming it would mislead.
 NEAR = 10
 MOST_PLACES, SHOWN = 5, 4
+SAVE = "save the state dict where it was made: torch.save(model.state_dict(), ...)"
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,30 @@ class Near:
     prefix: str
     wrong: list[str]
 
+    def same_keys(self) -> bool:
+        """Tell whether only shapes differ."""
+        return not any(text.startswith(("missing ", "unexpected ")) for text in self.wrong)
 
-def explain(path: Path, content: Any, leaves: State, asked: str | None) -> str:
+
+def explain(path: Path, content: Any, leaves: State, asked: str | None, note: str | None) -> str:
     """Say in one line why nothing fits, and what would.
 
     Args:
         asked: the variant that was to fit; None for any.
+        note: about the file's format.
     """
+    if not leaves and note == SCRIPT:
+        return f"{path}: a {note} without named weights (frozen?); {SAVE}."
     if not leaves:
         return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
     variants = all_variants()
     if asked is not None and (text := fits_another(path, leaves, asked)):
         return text
-    nearest = nearest_place(leaves, variants)
+    places = compare_places(leaves, variants)
+    nearest = min(places, key=lambda place: len(place.wrong), default=None)
     if nearest is None or len(nearest.wrong) > NEAR:
-        return describe_keys(path, content, leaves, nearest)
+        wider = [place for place in places if place.same_keys()]
+        return describe_widths(path, wider[0]) if wider else describe_keys(path, content, leaves)
     where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
     told = listed_differences(nearest.wrong)
     return (
@@ -76,8 +87,8 @@ def compare_shapes(variant: str, shapes: Shapes) -> list[str]:
     return differences(shapes_of(variant, size_in(variant, shapes), classes_in(shapes)), shapes)
 
 
-def nearest_place(leaves: State, variants: tuple[str, ...]) -> Near | None:
-    """Return the variant and the place with the fewest differences."""
+def compare_places(leaves: State, variants: tuple[str, ...]) -> list[Near]:
+    """Compare the places that have most keys of some network with every variant."""
     places = sorted(groups(leaves, variants).items(), key=lambda item: -len(item[1]))
     near: list[Near] = []
     for prefix, state in places[:MOST_PLACES]:
@@ -86,22 +97,25 @@ def nearest_place(leaves: State, variants: tuple[str, ...]) -> Near | None:
             others = [key for key in other_keys(prefix, own, leaves) if STEP not in key]
             shapes = shapes_in(own) | dict.fromkeys(others, ())
             near.append(Near(variant, prefix, compare_shapes(variant, shapes)))
-    return min(near, key=lambda item: len(item.wrong), default=None)
+    return near
 
 
-def describe_keys(path: Path, content: Any, leaves: State, nearest: Near | None) -> str:
-    """Say what the keys of a file look like, and whether only the widths are others'."""
+def describe_widths(path: Path, place: Near) -> str:
+    """Say that the keys are a variant's and only the shapes are others'."""
+    return (
+        f"{path}: has the keys of {place.variant}, but in other shapes:"
+        f" {listed_differences(place.wrong)}; no network of the zoo has these."
+    )
+
+
+def describe_keys(path: Path, content: Any, leaves: State) -> str:
+    """Say what the keys of a file look like."""
     tensors = f"{len(leaves)} tensor{'s' if len(leaves) > 1 else ''}"
-    if nearest is not None and not any(
-        text.startswith(("missing ", "unexpected ")) for text in nearest.wrong
-    ):
-        return (
-            f"{path}: has the keys of {nearest.variant} but other shapes:"
-            f" {listed_differences(nearest.wrong)}; no network of the zoo has these widths."
-        )
     keys = ", ".join(f"'{clean(key)}'" for key in list(leaves)[:SHOWN])
     more = f" and {len(leaves) - SHOWN} more" if len(leaves) > SHOWN else ""
+    flat = all(STEP not in key for key in leaves)
+    entries = "" if flat else f" {describe_entries(content)};"
     return (
         f"{path}: {tensors}, but not with the keys of any network of the zoo: {keys}{more};"
-        f" {describe_entries(content)}; `fca-edge models` lists what fits."
+        f"{entries} `fca-edge models` lists what fits."
     )

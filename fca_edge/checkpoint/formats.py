@@ -118,7 +118,8 @@ def read_torch(path: Path, head: bytes) -> Content:
         # Private pages: torch wants memory that can be written, the file never is.
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         if head.startswith((ZIP, EMPTY_ZIP)):
-            return Content(read_archive(file, memory), (path,))
+            value, note = read_archive(file, memory)
+            return Content(value, (path,), note=note)
         if head[TAR_OFFSET : TAR_OFFSET + len(TAR)] == TAR:
             return Content(read_tar(file, memory), (path,))
         if head[0] == 0x80 and len(head) > 1 and head[1] <= PICKLE_PROTOCOLS:

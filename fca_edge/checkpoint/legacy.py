@@ -155,7 +155,7 @@ def read_storage_bytes(content: bytes) -> StoredStorage:
 
     held = bytearray(content)
     if content.startswith(ZIP):
-        value = read_archive(io.BytesIO(content), held)
+        value, _ = read_archive(io.BytesIO(content), held)
     else:
         value = read_stream(io.BytesIO(content), held, len(held))
     if not isinstance(value, StoredStorage):

@@ -82,7 +82,7 @@ def load_checkpoint(
     variants = all_variants() if asked is None else (asked,)
     candidates = find_candidates(leaves, variants) or find_translated(leaves, variants)
     if not candidates:
-        raise FcaEdgeError(explain(path, content.value, leaves, asked))
+        raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
     candidate = pick(path, candidates, weights)
     state, conversions = read_weights(path, candidate)
     notes = [*ignored(candidate, leaves), *conversions]

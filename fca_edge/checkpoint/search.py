@@ -46,7 +46,7 @@ class Candidate:
     @property
     def path(self) -> str:
         """The place as it is listed and typed; "." is the file itself."""
-        return self.prefix.rstrip(STEP) or "."
+        return self.prefix.rstrip(f".{STEP}") or "."
 
 
 def shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:

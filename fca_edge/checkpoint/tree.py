@@ -10,7 +10,7 @@ from fca_edge.checkpoint.values import StandIn, StoredTensor, clean
 
 # Between the steps of a path; inside of keys there are dots.
 STEP = "/"
-DEEPEST, MOST_VISITS = 100, 1_000_000
+DEEPEST, MOST_VISITS = 100, 200_000
 # The parts of a pickled torch module that make its state dict.
 MODULE = ("_parameters", "_buffers", "_modules")
 # TorchScript's classes.
@@ -28,9 +28,9 @@ def flatten(content: Any) -> dict[str, StoredTensor]:
     leaves: dict[str, StoredTensor] = {}
     seen: set[int] = set()
     visits = 0
-    pending: list[tuple[str, Any, tuple[int, ...]]] = [("", content, ())]
+    pending: list[tuple[str, Any, tuple[int, ...], bool]] = [("", content, (), False)]
     while pending:
-        path, value, above = pending.pop()
+        path, value, above, inside = pending.pop()
         visits += 1
         tensor = as_stored(value)
         if tensor is not None:
@@ -42,9 +42,11 @@ def flatten(content: Any) -> dict[str, StoredTensor]:
         if id(value) in above or len(above) > DEEPEST:
             continue
         seen.add(id(value))
-        joint = "." if is_module(value) else STEP
+        module = is_module(value)
+        joint = "." if module and inside else STEP
         steps = [(f"{path}{joint}{k}" if path else str(k), v) for k, v in children(value)]
-        pending += [(step, v, (*above, id(value))) for step, v in reversed(steps)]
+        around = (*above, id(value))
+        pending += [(step, v, around, module) for step, v in reversed(steps)]
     return leaves
 
 

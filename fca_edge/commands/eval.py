@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     ERR,
     FILE,
     FOLDER,
@@ -47,7 +48,9 @@ SHOWN = 3
 @click.option(
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
-@click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
+@click.option(
+    "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
+)
 @weights_option
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")

@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     ERR,
-    FILE,
     FOLDER,
     OUT,
     Listed,
@@ -38,7 +38,11 @@ DEFAULT_OUT = Path("models/out")
 
 @click.command()
 @click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
-@click.option("--checkpoint", type=FILE, help="Trained weights: .pth, .pt or .safetensors.")
+@click.option(
+    "--checkpoint",
+    type=CHECKPOINT,
+    help="Trained weights: a torch file, safetensors, or a shard of them.",
+)
 @weights_option
 @click.option(
     "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True

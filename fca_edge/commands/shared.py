@@ -132,6 +132,8 @@ def table(*columns: str) -> Table:
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+# A folder is told apart by what is in it.
+CHECKPOINT = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     FILE,
     FOLDER,
     OUT,
@@ -23,7 +24,9 @@ from fca_edge.errors import NotEquivalentError
 
 @click.command()
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
+@click.option(
+    "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
+)
 @weights_option
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)

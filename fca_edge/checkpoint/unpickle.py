@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -39,15 +40,7 @@ def read_pickle(file: IO[bytes], persistent: Persistent = no_storage) -> Any:
     """
     machine = Machine(persistent)
     try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if number > MOST_INSTRUCTIONS:
-                raise Damaged(f"its pickle has more than {MOST_INSTRUCTIONS} instructions")
-            action = ACTIONS.get(opcode.name)
-            if action is None:
-                machine.push(argument)
-            else:
-                action(machine, argument)
-        return machine.stack.pop()
+        return machine.run(file)
     except FAULTS as error:
         reason = clean(str(error) or type(error).__name__)
         raise Damaged(f"its pickle is cut or damaged: {reason}") from None
@@ -63,6 +56,20 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+
+    def run(self, file: IO[bytes]) -> Any:
+        """Do one instruction after the other; returns what is left on top."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd escapes in texts of protocol 0
+            for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+                if number > MOST_INSTRUCTIONS:
+                    raise Damaged(f"its pickle has more than {MOST_INSTRUCTIONS} instructions")
+                action = ACTIONS.get(opcode.name)
+                if action is None:
+                    self.push(argument)
+                else:
+                    action(self, argument)
+        return self.stack.pop()
 
     def push(self, value: Any) -> None:
         self.stack.append(value)

@@ -7,11 +7,11 @@ import re
 from functools import lru_cache
 
 from fca_edge.zoo.build import SMALLEST_SIDE, build, spec_of
-from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, FcaFormerSpec, Spec, SwinSpec
+from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
 
 # Of this stage's tables the image size can be told: their stride is 16.
 TABLE, STRIDE = "layer_2.blocks.0.attention_biases", 16
-LARGEST_SIDE = 1 << 14
+POSITIONS, LARGEST_SIDE = "pos_embed", 1 << 14
 # No figure depends on a counter of training steps.
 OPTIONAL = ("num_batches_tracked",)
 # Official checkpoints store these, but they follow from the image size.
@@ -59,12 +59,21 @@ def classes_in(shapes: Shapes) -> int | None:
 def size_in(variant: str, shapes: Shapes) -> int:
     """Return the image size that the weights tell, else the variant's own.
 
-    FcaFormer's tables tell it up to a multiple of 16 pixels; other weights do not depend on it.
+    FcaFormer's tables tell it up to a multiple of 16 pixels, DeiT's positions exactly; other
+    weights do not depend on it.
     """
     spec, table = spec_of(variant), shapes.get(TABLE, ())
+    positions = shapes.get(POSITIONS, ())
+    if isinstance(spec, DeiTSpec) and len(positions) == 3 and positions[1] > 1:
+        return believable(spec.patch * math.isqrt(positions[1] - 1))
     if isinstance(spec, FcaFormerSpec) and len(table) == 2:
-        return min(LARGEST_SIDE, max(SMALLEST_SIDE, STRIDE * round(math.sqrt(table[1]))))
+        return believable(STRIDE * math.isqrt(table[1]))
     return spec.img_size
+
+
+def believable(size: int) -> int:
+    """Keep an image size that a file tells within what can be built."""
+    return min(LARGEST_SIDE, max(SMALLEST_SIDE, size))
 
 
 def fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int | None:
@@ -75,7 +84,7 @@ def fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int | Non
 
 def sizes_that_fit(variant: str, size: int) -> str:
     """Say at which other image sizes weights of one size have the same shapes."""
-    spec: Spec = spec_of(variant)
+    spec = spec_of(variant)
     if isinstance(spec, FcaFormerSpec):
         return f"{max(SMALLEST_SIDE, size - STRIDE + 1)} to {size} px fit"
     if isinstance(spec, ConvNeXtSpec):

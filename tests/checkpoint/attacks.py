@@ -141,9 +141,7 @@ def disguises(canary: Path) -> Iterator[tuple[str, bytes, str]]:
     )
     build = name("copyreg", "_reconstructor") + name("evil", "X") + name("evil", "Base") + b"N\x87R"
     yield "reconstructor of a base", under("a", build), "evil.Base"
-    build = (
-        name("copy_reg", "_reconstructor") + name("posix", "system") + name("builtins", "object")
-    )
+    build = name("copy_reg", "_reconstructor") + system + name("builtins", "object")
     yield "reconstructor", under("a", build + touch + b"\x87R"), "posix.system"
     made = name("copyreg", "__newobj__") + name("subprocess", "Popen") + touch + b"\x86R"
     yield "newobj by name", under("a", made), "subprocess.Popen"

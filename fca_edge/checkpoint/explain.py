@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import SCRIPT
-from fca_edge.checkpoint.search import State, find_candidates, groups, other_keys, shapes_in
+from fca_edge.checkpoint.search import State, groups, other_keys, shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
     all_variants,
@@ -17,7 +17,7 @@ from fca_edge.checkpoint.shapes import (
     shapes_of,
     size_in,
 )
-from fca_edge.checkpoint.translate import find_translated
+from fca_edge.checkpoint.translate import find_all, find_translations
 from fca_edge.checkpoint.tree import STEP, describe_entries
 from fca_edge.checkpoint.values import clean
 
@@ -55,6 +55,9 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
     if asked is not None and (text := fits_another(path, leaves, asked)):
         return text
     places = compare_places(leaves, variants)
+    for found in find_translations(leaves):
+        words = f"{found.prefix} with {found.dialect.library}'s names".strip()
+        places += [replace(place, prefix=words) for place in compare_places(found.state, variants)]
     nearest = min(places, key=lambda place: len(place.wrong), default=None)
     if nearest is None or len(nearest.wrong) > NEAR:
         wider = [place for place in places if place.same_keys()]
@@ -71,7 +74,7 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
 def fits_another(path: Path, leaves: State, asked: str) -> str | None:
     """Say which other variant the file fits; None where it fits none."""
     others = tuple(v for v in all_variants() if v != asked)
-    candidates = find_candidates(leaves, others) or find_translated(leaves, others)
+    candidates = find_all(leaves, others)
     if not candidates:
         return None
     names = list(dict.fromkeys(candidate.variant for candidate in candidates))

@@ -26,7 +26,7 @@ EMPTY_ZIP = b"PK\x05\x06"
 TAR_OFFSET, TAR = 257, b"ustar"
 PICKLE_PROTOCOLS = 5
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.\w+)")
-MOST_SHARDS = 10_000
+MOST_SHARDS, LONGEST_INDEX = 10_000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """Return all files of a checkpoint: the one, or the set of shards that it belongs to."""
     try:
         head = read_head(path)
-        index = weight_map(path.read_bytes()) if head.lstrip().startswith(b"{") else None
+        text = head.lstrip().startswith(b"{") and path.stat().st_size < LONGEST_INDEX
+        index = weight_map(path.read_bytes()) if text else None
     except OSError as error:
         raise FcaEdgeError(f"{path}: cannot be read ({error.strerror or error}).") from None
     names = list(dict.fromkeys(index.values())) if index is not None else shards_of(path)

@@ -24,12 +24,11 @@ from fca_edge.checkpoint.search import (
     State,
     choose,
     count_ignored,
-    find_candidates,
     same_weights,
     split_prefix,
 )
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
-from fca_edge.checkpoint.translate import find_translated
+from fca_edge.checkpoint.translate import find_all, find_change
 from fca_edge.checkpoint.tree import STEP, flatten
 from fca_edge.checkpoint.values import Damaged, clean
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -80,10 +79,14 @@ def load_checkpoint(
     asked = variant or content.metadata.get("variant")
     asked = short_name(asked) if asked is not None else None
     variants = all_variants() if asked is None else (asked,)
-    candidates = find_candidates(leaves, variants) or find_translated(leaves, variants)
+    try:
+        candidates = find_all(leaves, variants)
+    except FcaEdgeError as error:
+        raise FcaEdgeError(f"{path}: {error}") from None
     if not candidates:
         raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
     candidate = pick(path, candidates, weights)
+    check_changes(path, candidate, leaves)
     state, conversions = read_weights(path, candidate)
     notes = [*ignored(candidate, leaves), *conversions]
     notes += [content.note] if content.note else []
@@ -134,13 +137,12 @@ def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
     ]
     notes += [f"prefix '{clean(start)}' stripped"] if start else []
     notes += [f"{candidate.dialect} translated"] if candidate.dialect else []
+    notes += [candidate.note] if candidate.note else []
     return ", ".join(notes)
 
 
 def ignored(candidate: Candidate, leaves: State) -> list[str]:
     """Count the keys that were left out."""
-    if candidate.dialect:
-        return []
     foreign, outside = count_ignored(candidate, leaves)
     _, start = split_prefix(candidate.prefix)
     notes = []
@@ -150,6 +152,13 @@ def ignored(candidate: Candidate, leaves: State) -> list[str]:
     if outside:
         notes.append(f"{keys(outside)} outside '{clean(start)}' ignored")
     return notes
+
+
+def check_changes(path: Path, candidate: Candidate, leaves: State) -> None:
+    """Refuse a network with something more that its figures depend on."""
+    foreign, _ = count_ignored(candidate, leaves)
+    if change := find_change(foreign, candidate.state):
+        raise FcaEdgeError(f"{path}: {change}")
 
 
 def keys(count: int) -> str:

@@ -36,12 +36,16 @@ class Candidate:
         prefix: what stands before each key, `state_dict_ema/module.`.
         state: the network's own tensors by official name.
         dialect: whose names were translated, or None.
+        foreign: keys behind the prefix, where they were translated, that no network has.
+        note: how that library computes otherwise, or None.
     """
 
     prefix: str
     variant: str
     state: State
     dialect: str | None = None
+    foreign: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
     def path(self) -> str:
@@ -131,6 +135,8 @@ def count_ignored(candidate: Candidate, leaves: State) -> tuple[list[str], int]:
     beside = [key for key in beside if STEP not in key and last_word(key) not in DERIVED]
     inside = {key[len(start) :] for key in beside if key.startswith(start)}
     foreign = sorted(inside - shapes_of(candidate.variant).keys())
+    if candidate.dialect:
+        foreign = list(candidate.foreign)
     return foreign, sum(not key.startswith(start) for key in beside)
 
 

@@ -105,7 +105,7 @@ def what_folder_it_is(path: Path) -> str:
 def weight_map(content: bytes) -> dict[str, str] | None:
     """Return tensor to file of an index of shards; None where a JSON text is none."""
     try:
-        index = json.loads(content)
+        index = json.loads(content.decode())
         names = index["weight_map"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None

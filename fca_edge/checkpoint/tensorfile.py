@@ -69,7 +69,7 @@ def check_length(path: Path) -> None:
             raise Damaged(f"truncated: its header alone has {length} bytes, the file has {size}")
         file.seek(LENGTH_BYTES)
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length).decode())
             ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Damaged("damaged: its safetensors header is no table of tensors") from None

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from fca_edge.checkpoint.search import Candidate, State, candidate_at
+from fca_edge.checkpoint.search import Candidate, State, candidate_at, find_candidates, other_keys
 from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor
+from fca_edge.errors import FcaEdgeError
 
 # No network has fewer tensors.
-FEWEST_TENSORS, MOST_PREFIXES, MOST_WORDS = 20, 200, 6
+FEWEST_TENSORS, MOST_PREFIXES, MOST_WORDS = 20, 60, 6
 
 
 class Dialect(Protocol):
     """Names of one library for one family of networks.
 
-    `translate` returns the weights by official name, or None where the names are not its own.
+    `translate` returns the weights by official name, with what it does not know beside them,
+    or None where the names are not its own; it raises FcaEdgeError for a changed network.
     """
 
     library: str
     family: str
-    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor] | None]
+    note: str | None
+
+    @property
+    def translate(self) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor] | None]: ...
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What one library's names at one place are officially."""
+
+    prefix: str
+    dialect: Dialect
+    state: State
 
 
 class Unread(Mapping[str, Tensor]):
@@ -47,42 +62,81 @@ class Unread(Mapping[str, Tensor]):
         return len(self.state)
 
 
-def known_dialects() -> tuple[Dialect, ...]:
-    """Return the tables of other libraries' names."""
+def dialects() -> Any:
+    """Return the package of other libraries' names, or None without it."""
     try:
-        module = importlib.import_module("fca_edge.checkpoint.dialects")
+        return importlib.import_module("fca_edge.checkpoint.dialects")
     except ModuleNotFoundError:
-        return ()
-    dialects: tuple[Dialect, ...] = module.DIALECTS
-    return dialects
+        return None
 
 
-def find_translated(leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
-    """Find every place where some library's names stand for a network of the zoo."""
-    candidates: list[Candidate] = []
+def find_change(foreign: list[str], own: Iterable[str]) -> str | None:
+    """Say whether keys beside a network's own change what it computes."""
+    package = dialects()
+    change: str | None = package.name_change(foreign, own) if package else None
+    return change
+
+
+def find_translations(leaves: State) -> list[Translation]:
+    """Translate every place whose names are some library's.
+
+    Raises:
+        FcaEdgeError: there is none but a changed network, such as a distilled one.
+    """
+    translations: list[Translation] = []
+    refusals: list[FcaEdgeError] = []
     for prefix in possible_prefixes(leaves):
-        if any(prefix.startswith(candidate.prefix) for candidate in candidates):
+        if any(prefix.startswith(other.prefix) for other in translations):
             continue  # a part of what was translated as a whole
         rest = {p[len(prefix) :]: t for p, t in leaves.items() if p.startswith(prefix)}
         flat = {k: t for k, t in rest.items() if STEP not in k and t.fault() is None}
-        candidates += translated_at(prefix, flat, variants)
-    return candidates
+        for dialect in dialects().DIALECTS if dialects() else ():
+            try:
+                official = dialect.translate(Unread(flat))
+            except FcaEdgeError as error:
+                refusals.append(error)
+                continue
+            if official is not None:
+                state = {key: held(tensor) for key, tensor in official.items()}
+                translations.append(Translation(prefix, dialect, state))
+    if refusals and not translations:
+        raise refusals[0]
+    return translations
 
 
-def translated_at(prefix: str, state: State, variants: tuple[str, ...]) -> list[Candidate]:
-    """Return the candidates at one place: one per dialect that knows its names."""
+def find_translated(leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
+    """Find every place where some library's names stand for a network of the zoo.
+
+    Raises:
+        FcaEdgeError: as `find_translations`.
+    """
     candidates = []
-    for dialect in known_dialects():
-        official = dialect.translate(Unread(state))
-        if official is None:
-            continue
-        stored = {key: held(tensor) for key, tensor in official.items()}
+    for found in find_translations(leaves):
         for variant in variants:
-            candidate = candidate_at("", stored, variant, stored)
+            candidate = candidate_at("", found.state, variant, found.state)
             if candidate is not None:
-                words = f"{dialect.library}'s names of {dialect.family}"
-                candidates.append(Candidate(prefix, variant, candidate.state, words))
+                words = f"{found.dialect.library}'s names of {found.dialect.family}"
+                foreign = tuple(other_keys("", candidate.state, found.state))
+                own, note = candidate.state, found.dialect.note
+                candidates.append(Candidate(found.prefix, variant, own, words, foreign, note))
     return candidates
+
+
+def find_all(leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
+    """Find every network of a file: under official names, and elsewhere under others'.
+
+    Raises:
+        FcaEdgeError: there is none but a changed network.
+    """
+    official = find_candidates(leaves, variants)
+    starts = tuple(candidate.prefix for candidate in official)
+    rest = {path: t for path, t in leaves.items() if not path.startswith(starts)}
+    try:
+        return official + find_translated(rest, variants)
+    except FcaEdgeError:
+        if official:
+            return official
+        raise
 
 
 def held(tensor: Tensor) -> StoredTensor:

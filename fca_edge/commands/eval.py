@@ -29,8 +29,8 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     table,
-    weights_option,
     warn,
+    weights_option,
 )
 from fca_edge.errors import UsageError
 from fca_edge.harness.runtimes import RUNTIMES

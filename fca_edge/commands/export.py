@@ -21,8 +21,8 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     table,
-    weights_option,
     warn,
+    weights_option,
 )
 from fca_edge.errors import UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import tarfile
 import warnings
 import zipfile
@@ -26,6 +27,7 @@ from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
 from fca_edge.export.source import Wanted, load_source
 from fca_edge.zoo.build import build
+from fca_edge.zoo.randomise import randomise
 
 State = dict[str, Tensor]
 
@@ -589,3 +591,49 @@ def test_w11_a_repeated_value_is_refused_by_arithmetic(tmp_path: Path, state: St
             "head.bias": torch.zeros(1).expand(count),
         }
         assert "repeats 1 stored values" in refusal(saved(tmp_path, content))
+
+
+# Beside official names: those of other libraries, wherever they are
+
+
+def as_timm(state: State) -> State:
+    """ConvNeXt under timm's names."""
+    renamed = {}
+    for key, value in state.items():
+        name = key.replace("downsample_layers.0.", "stem.").replace("pwconv", "mlp.fc")
+        name = re.sub(r"downsample_layers\.(\d)\.", r"stages.\1.downsample.", name)
+        name = re.sub(r"^(stages\.\d)\.(\d+)\.", r"\1.blocks.\2.", name).replace(
+            "dwconv", "conv_dw"
+        )
+        name = re.sub(r"^norm\.", "head.norm.", re.sub(r"^head\.", "head.fc.", name))
+        renamed[name] = value
+    return renamed
+
+
+def test_w3_other_libraries_names_behind_a_prefix(tmp_path: Path) -> None:
+    pytest.importorskip("fca_edge.checkpoint.dialects")
+    state = randomise(build("convnext_tiny", 64, 10), 1).state_dict()
+    content = {"state_dict": {**prefixed(as_timm(state), "model."), "loss.weight": torch.ones(2)}}
+    path = saved(tmp_path, {**content, "epoch": 3})
+    network, source = load_source(Wanted(None, path, None, 64, None))
+    assert source.variant == "convnext_tiny"
+    assert source.weights == "state_dict/model"
+    assert "timm's names of convnext translated, 1 key outside 'model.'" in str(source.chosen)
+    own = network.state_dict()
+    assert all(torch.equal(own[key], value.double()) for key, value in state.items())
+
+
+def test_w1_two_libraries_names_in_one_file(tmp_path: Path) -> None:
+    pytest.importorskip("fca_edge.checkpoint.dialects")
+    state = build("convnext_tiny", 64, 10).state_dict()
+    path = saved(tmp_path, {"model": state, "ema": as_timm(state)})
+    line = refusal(path, UsageError, variant="convnext_tiny")
+    assert "--weights model or --weights ema" in line
+    _, source = load_source(Wanted(None, path, "ema", 64, None))
+    assert "timm" in str(source.chosen)
+
+
+def test_w8_a_changed_network_is_no_leftover(tmp_path: Path, state: State) -> None:
+    pytest.importorskip("fca_edge.checkpoint.dialects")
+    content = {**state, "layer_3.blocks.1.lora_a.weight": torch.ones(2, 2)}
+    assert "layer_3.blocks.1.lora_a.weight" in refusal(saved(tmp_path, content))

@@ -1,5 +1,7 @@
 """A file that wants to run code is refused in every disguise, in one line, with what it wants."""
 
+import base64
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -141,3 +143,15 @@ def test_deflated_bombs(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(40_000_000))
     assert "would unpack to" in refusal(path)
+
+
+CONFIGS = json.loads(Path(__file__).with_name("configs.json").read_text())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_real_configurations_are_harmless(tmp_path: Path, name: str) -> None:
+    """Pickled by OmegaConf, EasyDict, yacs, addict, Box, ml_collections; none is installed."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(base64.b64decode(CONFIGS[name]))
+    assert "not a state dict: no tensors in it, it holds a dict of cfg (" in refusal(path)
+    assert not {"omegaconf", "easydict", "yacs", "addict", "box"} & set(sys.modules)

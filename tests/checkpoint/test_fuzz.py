@@ -4,6 +4,7 @@
 """
 
 import argparse
+import codecs
 import io
 import pickle
 import random
@@ -199,6 +200,7 @@ def fuzz(folder: Path, seed: int, rounds: int, seconds: float) -> Counter[str]:
 @pytest.fixture(scope="module", autouse=True)
 def warmed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Modules that torch imports on first use are there before anything is watched."""
+    codecs.lookup("cp437")  # zipfile reads old names by it
     folder = tmp_path_factory.mktemp("warm")
     for name, content in seeds().items():
         (folder / "x.pth").write_bytes(content)
@@ -232,6 +234,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        codecs.lookup("cp437")
         for content in seeds().values():
             (folder / "x.pth").write_bytes(content)
             with suppress(FcaEdgeError):

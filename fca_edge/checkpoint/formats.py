@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,8 @@ from typing import Any
 from fca_edge.checkpoint.archive import ZIP, NoCheckpoint, read_archive
 from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
-from fca_edge.checkpoint.signs import (
-    HEAD_BYTES,
-    weight_map,
-    what_folder_it_is,
-    what_it_is,
-    what_zip_it_is,
-)
+from fca_edge.checkpoint.shards import SHARD, files_of, read_head
+from fca_edge.checkpoint.signs import what_folder_it_is, what_it_is, what_zip_it_is
 from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
 from fca_edge.errors import FcaEdgeError
@@ -25,8 +19,6 @@ from fca_edge.errors import FcaEdgeError
 EMPTY_ZIP = b"PK\x05\x06"
 TAR_OFFSET, TAR = 257, b"ustar"
 PICKLE_PROTOCOLS = 5
-SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.\w+)")
-MOST_SHARDS, LONGEST_INDEX = 10_000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -46,26 +38,6 @@ class Content:
     note: str | None = None
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
-    """Return all files of a checkpoint: the one, or the set of shards that it belongs to."""
-    try:
-        head = read_head(path)
-        text = head.lstrip().startswith(b"{") and path.stat().st_size < LONGEST_INDEX
-        index = weight_map(path.read_bytes()) if text else None
-    except OSError as error:
-        raise FcaEdgeError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    names = list(dict.fromkeys(index.values())) if index is not None else shards_of(path)
-    if not names:
-        return (path,)
-    for name in names:
-        if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
-            raise FcaEdgeError(
-                f"{path}: its index names '{clean(name)}', which is no plain file name."
-            )
-    shards = tuple(path.parent / name for name in names)
-    return shards if path in shards else (path, *shards)
-
-
 def read_content(path: Path) -> Content:
     """Read a checkpoint in any format; the shards of a set together.
 
@@ -81,12 +53,6 @@ def read_content(path: Path) -> Content:
         return read_one(path, read_head(path)) if len(files) == 1 else read_shards(path, files)
     except OSError as error:
         raise FcaEdgeError(f"{path}: cannot be read ({error.strerror or error}).") from None
-
-
-def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file."""
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
 
 
 def read_one(path: Path, head: bytes) -> Content:
@@ -132,18 +98,6 @@ def read_torch(path: Path, head: bytes) -> Content:
     if not isinstance(value, dict | list):
         raise FcaEdgeError(f"{path}: {what_it_is(head, path.suffix)}.")
     return Content(value, (path,))
-
-
-def shards_of(path: Path) -> list[str]:
-    """Return the names of a set of shards, where a file's name says that it is one of several."""
-    match = SHARD.fullmatch(path.name)
-    if match is None or not 1 < int(match["count"]) <= MOST_SHARDS:
-        return []
-    width = len(match["number"])
-    return [
-        f"{match['stem']}-{number:0{width}}-of-{match['count']}{match['suffix']}"
-        for number in range(1, int(match["count"]) + 1)
-    ]
 
 
 def read_shards(path: Path, files: tuple[Path, ...]) -> Content:

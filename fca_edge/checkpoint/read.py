@@ -6,7 +6,6 @@ told: which entry, which prefix was stripped, what was left out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fca_edge.checkpoint.explain import explain
-from fca_edge.checkpoint.formats import files_of, read_content
+from fca_edge.checkpoint.formats import read_content
 from fca_edge.checkpoint.search import (
     Candidate,
     State,
@@ -28,11 +27,11 @@ from fca_edge.checkpoint.search import (
     split_prefix,
 )
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
+from fca_edge.checkpoint.shards import digest_of_files
 from fca_edge.checkpoint.translate import find_all, find_change
 from fca_edge.checkpoint.tree import STEP, flatten
 from fca_edge.checkpoint.values import Damaged, clean
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.store import sha256_of
 from fca_edge.zoo.build import short_name
 
 USUAL = (torch.float32, torch.float64)
@@ -205,19 +204,6 @@ def check_finite(path: Path, state: dict[str, Tensor]) -> None:
                 f"{path}: '{name}' has {count} values that are NaN or infinite;"
                 " the training diverged, use an earlier checkpoint."
             )
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 of a checkpoint file, or of all files of its set of shards."""
-    return digest_of_files(files_of(path))
-
-
-def digest_of_files(files: tuple[Path, ...]) -> str:
-    """Return the sha256 of one file, or of the list of several."""
-    if len(files) == 1:
-        return sha256_of(files[0])
-    lines = sorted(f"{sha256_of(file)}  {file.name}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def metadata_json(checkpoint: Checkpoint, key: str) -> Any:

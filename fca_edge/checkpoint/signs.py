@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 
-HEAD_BYTES = 4096
 LFS = b"version https://git-lfs"
 # Where the bytes stand, the bytes, what they mean.
 SIGNS: tuple[tuple[int, bytes, str], ...] = (
@@ -100,14 +98,3 @@ def what_folder_it_is(path: Path) -> str:
         if fits := [name for name in names if name.lower().endswith(suffix)]:
             return f"a folder; give one of its files, such as {path / fits[0]}"
     return "a folder without a checkpoint in it; give a file"
-
-
-def weight_map(content: bytes) -> dict[str, str] | None:
-    """Return tensor to file of an index of shards; None where a JSON text is none."""
-    try:
-        index = json.loads(content.decode())
-        names = index["weight_map"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    plain = isinstance(names, dict) and all(isinstance(v, str) for v in names.values())
-    return names if plain and names else None

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LONGEST = 60
+from fca_edge.checkpoint.shards import clean as clean
+
 # A repeated value (stride 0) beyond this many elements is no weight.
 MOST_REPEATED = 1 << 24
 
@@ -20,12 +21,6 @@ class Damaged(Exception):
 
 class Forbidden(Exception):
     """The file asks for something that is not weights; the text is its full name."""
-
-
-def clean(text: object, longest: int = LONGEST) -> str:
-    """Make text of a file fit for one line of a terminal: printable and short."""
-    words = "".join(c if c.isprintable() else "?" for c in str(text)[: longest + 1])
-    return words if len(words) <= longest else words[: longest - 3] + "..."
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from commandline import fca_edge, refused, written
 from conftest import DIGITS
 from safetensors.torch import load_file
 
+from fca_edge.checkpoint import unpickle
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.errors import FcaEdgeError
 
@@ -118,19 +119,22 @@ def test_a_script_archives_code_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"\x80\x02" + b"}" * 5_100_000,
-        b"\x80\x02(" * 100_000,
+        b"\x80\x02" + b"}" * 20_000,
+        b"\x80\x02(" * 9_000,
         b"\x80\x04\x8c\x01a" + b"\x94h\x00\x86" * 40 + b"}h\x00K\x01s.",
         b"\x80\x02B\xff\xff\xff\x7fabc.",
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
         b"\x80\x02]" + b"]q\x00h\x00a" * 1000 + b".",
-        b"\x80\x02" + b"\x85" * 100_000 + b".",
-        b"\x80\x02K\x01" + b"\x85" * 100_000 + b".",
+        b"\x80\x02" + b"\x85" * 9_000 + b".",
+        b"\x80\x02K\x01" + b"\x85" * 9_000 + b".",
         b"\x80\x09N.",
     ],
     ids=["dicts", "marks", "doubling", "long text", "longer text", "cycle", "nothing", "deep", "9"],
 )
-def test_pickles_that_want_too_much(tmp_path: Path, content: bytes) -> None:
+def test_pickles_that_want_too_much(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpickle, "MOST_INSTRUCTIONS", 10_000)
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     refusal(path)

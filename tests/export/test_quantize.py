@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIGITS, export_once
+from conftest import DIGITS, profiles_here
+from networks import export_once
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
@@ -33,11 +34,10 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
-    profiles = ("modern", "tflite-2.14")
     done = export_once(
         tmp_path_factory,
         "small",
-        lambda out: Request(TRAINED, out, profiles=profiles, precisions=SMALL),
+        lambda out: Request(TRAINED, out, profiles=profiles_here(), precisions=SMALL),
     )
     return {item.path.name: item for item in done}
 

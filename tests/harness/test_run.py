@@ -1,13 +1,14 @@
 """A bench run: interleaving, warnings, records."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.plan import Handling, Job, job_for
 from fca_edge.harness.run import process_count, run_jobs
@@ -15,6 +16,9 @@ from fca_edge.harness.runtimes import Runtime
 from fca_edge.harness.targets.local import LocalTarget
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
 

@@ -19,6 +19,8 @@ from fca_edge.harness.runtime_profile import (
     read_settings,
     to_document,
 )
+from fca_edge.places import locked
+from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
@@ -59,14 +61,16 @@ def write_bundle(
         staged.mkdir()
         fill(staged, facts, threads)
         before = place / "before"
-        if out.exists():
-            out.rename(before)
-        try:
-            os.replace(staged, out)
-        except OSError:
-            if before.exists():
-                before.rename(out)
-            raise
+        with locked(out.parent), uncut():
+            refuse(facts, out, force)
+            if out.exists():
+                out.rename(before)
+            try:
+                os.replace(staged, out)
+            except OSError:
+                if before.exists():
+                    before.rename(out)
+                raise
     return sorted(out.iterdir())
 
 
@@ -91,6 +95,7 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
     shutil.copyfile(BOARD / "run.py", folder / "run.py")
+    shutil.copyfile(BOARD / "checks.py", folder / "checks.py")
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
     if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:
@@ -105,7 +110,7 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     (folder / "labels.json").write_text(json.dumps(labels, indent=1) + "\n")
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(facts))
+    (folder / "README.md").write_text(readme(facts), "utf-8", "surrogateescape")
     sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 

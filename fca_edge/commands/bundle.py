@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fca_edge.bundle.write import write_bundle
-from fca_edge.commands.shared import ERR, FILE, FOLDER, OUT, force_option, table
+from fca_edge.commands.shared import FILE, FOLDER, OUT, force_option, table, warn
 from fca_edge.export.facts import read_facts
 
 
@@ -38,4 +38,4 @@ def command(artefact: Path, out: Path, threads: int | None, force: bool) -> None
     OUT.print(made)
     OUT.print(f"in {out}; there: python run.py image.jpg", style="dim")
     if not facts.told["trained"]:
-        ERR.print("[yellow]warning:[/] random weights: the classes it prints mean nothing.")
+        warn("random weights: the classes it prints mean nothing.")

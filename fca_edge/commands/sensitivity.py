@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
 from fca_edge.commands.shared import (
     FILE,
@@ -19,6 +20,7 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import UsageError
+from fca_edge.export.facts import read_facts
 
 SHOWN = 15
 
@@ -69,16 +71,13 @@ def command(
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
     """
     claim_json(json_file, force)
+    facts = read_facts(artefact)
+    if facts.told["precision"] != "fp32":
+        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
-        from fca_edge.export.facts import read_facts
 
-        facts = read_facts(artefact)
-        if facts.told["precision"] != "fp32":
-            raise UsageError(
-                f"{artefact}: is {facts.told['precision']} already; give the fp32 file."
-            )
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     if not put_json(found, json_file, force):
         show(found)
@@ -96,11 +95,22 @@ def show(found: dict[str, Any]) -> None:
     OUT.print(made)
     if more := len(found["layers"]) - SHOWN:
         OUT.print(f"and {more} layers that matter less", style="dim") if more > 0 else None
-    kept, last = len(found["keep"]), found["trials"]
-    drop = next(t["drop_points"] for t in reversed(last) if t["kept"] == kept)
+    OUT.print(trials_table(found))
+    kept = len(found["keep"])
+    drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
     OUT.print(
         f"{kept} of {len(found['layers'])} layers in float: top-1 falls by {drop:.2f} points on"
-        f" {found['images']} images."
+        f" {found['images']} images"
+        + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
     )
     if kept:
-        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]), markup=False)
+        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]))
+
+
+def trials_table(report: dict[str, Any]) -> Table:
+    """Points of top-1 that are lost by the number of layers in float, on each runtime."""
+    lines = table("layers in float", *(f"drop on {name}" for name in report["runtimes"]))
+    for trial in sorted(report["trials"], key=lambda one: one["kept"]):
+        drops = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
+        lines.add_row(str(trial["kept"]), *drops)
+    return lines

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -12,21 +9,11 @@ from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint, metadata_json
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
+from fca_edge.export.wanted import Wanted as Wanted
+from fca_edge.export.wanted import check_wanted, sized_name
 from fca_edge.preprocess import IMAGENET, Preprocessing
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user asked for; None means: take it from the file, or the variant's own."""
-
-    variant: str | None
-    checkpoint: Path | None
-    weights: str | None
-    img_size: int | None
-    num_classes: int | None
-    seed: int = 0
 
 
 def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
@@ -74,8 +61,7 @@ def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None)
     """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
     if checkpoint is not None and "variant" in checkpoint.metadata:
         return checkpoint.path.stem
-    spec = spec_of(variant)
-    return spec.name if size == spec.img_size else f"{spec.name}-{size}px"
+    return sized_name(variant, size)
 
 
 def stated_size(checkpoint: Checkpoint) -> int | None:
@@ -99,12 +85,8 @@ def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
 
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
-    if wanted.variant is None:
-        raise UsageError(
-            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
-        )
-    if wanted.weights is not None:
-        raise UsageError("--weights needs a --checkpoint.")
+    check_wanted(wanted)
+    assert wanted.variant is not None
     variant = short_name(wanted.variant)
     network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
     for parameter in network.parameters():

@@ -11,12 +11,12 @@ from fca_edge.export.quantize import (
     onnx_dynamic,
     onnx_file,
     onnx_half,
-    onnx_static,
     tflite_dynamic,
     tflite_half,
     tflite_layers,
     tflite_static,
 )
+from fca_edge.export.quantize.recipe import STATIC as STATIC
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 
 Method = Callable[[Path, Path, Recipe, Inputs | None], Outcome]
@@ -27,9 +27,7 @@ METHODS: dict[tuple[Precision, str], Method] = {
     ("int8-static", ".tflite"): tflite_static.quantize,
     ("fp16", ".onnx"): onnx_half.quantize,
     ("int8", ".onnx"): onnx_dynamic.quantize,
-    ("int8-static", ".onnx"): onnx_static.quantize,
 }
-STATIC = "int8-static"
 
 
 def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = None) -> Outcome:

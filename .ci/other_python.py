@@ -81,7 +81,8 @@ def check(base: Path, folder: Path) -> None:
     bench(python, files, folder / "bench.json")
     step("the digits as images", sys.executable, DIGITS / "split.py", folder / "digits")
     evaluate(python, files, folder / "digits" / "test", folder / "eval.json")
-    step("tests that need no torch", python, "-m", "pytest", "-n", "2", *TESTS)
+    tests = step("tests that need no torch", python, "-m", "pytest", "-n", "2", *TESTS)
+    print(tests.strip().splitlines()[-1])
 
 
 def bench(python: Path, files: list[Path], file: Path) -> None:
@@ -107,15 +108,17 @@ def evaluate(python: Path, files: list[Path], images: Path, file: Path) -> None:
     assert min(right.values()) >= RIGHT_PERCENT
 
 
-def step(name: str, *words: object) -> None:
-    """Run a command and say how long it took; one that fails ends the check with its output."""
+def step(name: str, *words: object) -> str:
+    """Run a command and say how long it took; returns what it printed.
+
+    One that fails ends the check with its output.
+    """
     started = time.monotonic()
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, cwd=ROOT)
     print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}\n{name} failed with exit code {done.returncode}")
-    if "pytest" in words:
-        print(done.stdout.strip().splitlines()[-1], flush=True)
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -43,11 +43,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     return {item.path.name: item for item in done}
 
 
+@pytest.mark.old_tflite
 def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
     ends = (".onnx", ".tflite", "-tflite-2.14.tflite")
     assert set(small) == {f"digits-{p}{end}" for p in SMALL for end in ends}
 
 
+@pytest.mark.old_tflite
 def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
     for item in small.values():
         check = read_manifest(item.path)["verification"]

@@ -55,10 +55,12 @@ def jobs(exported: list[Exported]) -> list[Job]:
     return [job_for(item.path) for item in exported]
 
 
+@pytest.mark.old_tflite
 def test_each_file_gets_its_own_runtime(jobs: list[Job]) -> None:
     assert [job.runtime.name for job in jobs] == ["onnxruntime", "litert", "tflite-2.14"]
 
 
+@pytest.mark.old_tflite
 def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     said: list[str] = []
     outcome = run_jobs(jobs, PLAN, LocalTarget(), said.append)
@@ -75,6 +77,7 @@ def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     assert from_document(to_document(records)) == records
 
 
+@pytest.mark.old_tflite
 def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
     target = Scripted()
     run_jobs(jobs, replace(PLAN, processes=4), target, lambda text: None)
@@ -98,6 +101,7 @@ def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected
     assert record.warnings == (expected,)
 
 
+@pytest.mark.old_tflite
 def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     class Failing(Scripted):
         def run(
@@ -114,6 +118,7 @@ def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     assert "SIGKILL" in str(error)
 
 
+@pytest.mark.old_tflite
 def test_a_lost_target_keeps_what_is_whole(jobs: list[Job]) -> None:
     class Lost(Scripted):
         def run(

@@ -149,7 +149,7 @@ def images_bar() -> Iterator[Begin]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
 
         def begin(total: int) -> Advance:
             task = progress.add_task("images", total=total)

@@ -219,7 +219,7 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
     columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
 
         def step(text: str) -> None:
@@ -240,7 +240,7 @@ def counted(total: int) -> Iterator[Callable[[str], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=total)
         begun = False
 

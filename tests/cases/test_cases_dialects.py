@@ -6,7 +6,6 @@ give the same logits.
 """
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import dialects_data
@@ -157,11 +156,6 @@ def test_w9_other_networks_with_like_names_are_not_taken(name: str) -> None:
     assert all(REFUSED[name] in text for text in refusals)
 
 
-searched = pytest.mark.skipif(
-    find_spec("fca_edge.checkpoint.search") is None, reason="nothing asks the dialects yet"
-)
-
-
 def saved(state: dict[str, Tensor], path: Path) -> Path:
     save_file(state, path, {"format": "pt"})
     return path
@@ -173,7 +167,6 @@ def run_onnx(path: Path, case: Case) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: image})[0][0]
 
 
-@searched
 def test_w9_the_command_line_exports_what_the_library_computes(tmp_path: Path) -> None:
     case = ALL["transformers=5.24.0/deit_tiny"]
     checkpoint = saved(case.state(torch.float32), tmp_path / "model.safetensors")
@@ -197,7 +190,6 @@ def test_w9_the_command_line_exports_what_the_library_computes(tmp_path: Path) -
         "torchvision=0.29.1/deit_tiny",
     ],
 )
-@searched
 def test_w9_the_command_line_exports_every_family(name: str, tmp_path: Path) -> None:
     case = ALL[name]
     torch.save({"model": case.state(torch.float32)}, tmp_path / "best.pth")
@@ -221,7 +213,6 @@ def test_w9_the_command_line_exports_every_family(name: str, tmp_path: Path) -> 
         ("timm=1.0.31/vit_tiny_patch16_224 qk_norm", "more in its blocks"),
     ],
 )
-@searched
 def test_w9_the_command_line_names_what_is_another_network(
     name: str, words: str, tmp_path: Path
 ) -> None:

@@ -75,8 +75,7 @@ def load_checkpoint(
     """
     content = read_content(path)
     leaves = flatten(content.value)
-    asked = variant or content.metadata.get("variant")
-    asked = short_name(asked) if asked is not None else None
+    asked = short_name(variant) if variant else stated_variant(path, content.metadata)
     variants = all_variants() if asked is None else (asked,)
     try:
         candidates = find_all(leaves, variants)
@@ -93,6 +92,18 @@ def load_checkpoint(
     place = candidate.path if candidate.prefix else None
     digest = digest_of_files(content.files)
     return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
+
+
+def stated_variant(path: Path, metadata: Mapping[str, str]) -> str | None:
+    """Return the variant that a safetensors header names, if it does."""
+    name = metadata.get("variant")
+    try:
+        return None if name is None else short_name(name)
+    except UsageError:
+        raise UsageError(
+            f"{path}: its header says variant '{clean(name)}', which is none of the zoo;"
+            " say which it is with --variant."
+        ) from None
 
 
 def pick(path: Path, candidates: list[Candidate], weights: str | None) -> Candidate:

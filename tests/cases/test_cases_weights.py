@@ -306,6 +306,7 @@ def harmless() -> dict[str, Any]:
         "range": range(3),
         "raw": b"bytes",
         "torch_type": torch.float16,
+        "torch_version": torch.__version__,
         "rng": np.random.get_state(),
     }
 
@@ -361,7 +362,7 @@ def test_w6_safetensors_under_any_name(tmp_path: Path, state: State, name: str) 
     assert source_of(tmp_path / name).variant == "micro"
 
 
-@pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt", "x"])
+@pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt", "x", "epoch-3-of-100.pth"])
 def test_w6_torch_files_under_any_name(tmp_path: Path, state: State, name: str) -> None:
     assert source_of(saved(tmp_path, state, name)).variant == "micro"
 
@@ -537,6 +538,25 @@ def test_w11_far_is_described(tmp_path: Path, content: Any, words: tuple[str, ..
         assert len(line) < 600
         for word in words:
             assert word in line
+
+
+def test_w11_a_header_that_names_another_variant(tmp_path: Path, state: State) -> None:
+    save_file(state, tmp_path / "w.safetensors", {"variant": "resnet50"})
+    line = refusal(tmp_path / "w.safetensors", UsageError, variant=None)
+    assert "its header says variant 'resnet50'" in line
+    assert source_of(tmp_path / "w.safetensors").variant == "micro"
+    save_file(state, tmp_path / "l1.safetensors", {"variant": "l1"})
+    line = refusal(tmp_path / "l1.safetensors", variant=None)
+    assert "The file fits --variant micro" in line
+
+
+def test_w11_near_under_another_librarys_names(tmp_path: Path) -> None:
+    pytest.importorskip("fca_edge.checkpoint.dialects")
+    renamed = as_timm(build("convnext_tiny", 64, 10).state_dict())
+    del renamed["head.fc.weight"]
+    line = refusal(saved(tmp_path, renamed), variant=None)
+    assert "missing head.weight" in line
+    assert "nearest is convnext_tiny at 'with timm's names'" in line
 
 
 def test_w11_other_widths_are_told(tmp_path: Path, state: State) -> None:

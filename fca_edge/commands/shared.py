@@ -19,6 +19,7 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -94,6 +95,23 @@ class Listed(ParamType):
     ) -> list[CompletionItem]:
         head, comma, last = incomplete.rpartition(",")
         return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
+
+
+class Names(ParamType):
+    """A comma-separated list of any names."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r}: expected names, separated by commas.", param, ctx)
+        return names
+
+
+NAMES = Names()
 
 
 class Cpus(ParamType):
@@ -201,7 +219,7 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
     columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
 
         def step(text: str) -> None:
@@ -219,8 +237,10 @@ def counted(total: int) -> Iterator[Callable[[str], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=total)
         begun = False
 

@@ -551,7 +551,6 @@ def test_w11_a_header_that_names_another_variant(tmp_path: Path, state: State) -
 
 
 def test_w11_near_under_another_librarys_names(tmp_path: Path) -> None:
-    pytest.importorskip("fca_edge.checkpoint.dialects")
     renamed = as_timm(build("convnext_tiny", 64, 10).state_dict())
     del renamed["head.fc.weight"]
     line = refusal(saved(tmp_path, renamed), variant=None)
@@ -627,7 +626,6 @@ def as_timm(state: State) -> State:
 
 
 def test_w3_other_libraries_names_behind_a_prefix(tmp_path: Path) -> None:
-    pytest.importorskip("fca_edge.checkpoint.dialects")
     state = randomise(build("convnext_tiny", 64, 10), 1).state_dict()
     content = {"state_dict": {**prefixed(as_timm(state), "model."), "loss.weight": torch.ones(2)}}
     path = saved(tmp_path, {**content, "epoch": 3})
@@ -640,7 +638,6 @@ def test_w3_other_libraries_names_behind_a_prefix(tmp_path: Path) -> None:
 
 
 def test_w1_two_libraries_names_in_one_file(tmp_path: Path) -> None:
-    pytest.importorskip("fca_edge.checkpoint.dialects")
     state = build("convnext_tiny", 64, 10).state_dict()
     path = saved(tmp_path, {"model": state, "ema": as_timm(state)})
     line = refusal(path, UsageError, variant="convnext_tiny")
@@ -650,6 +647,5 @@ def test_w1_two_libraries_names_in_one_file(tmp_path: Path) -> None:
 
 
 def test_w8_a_changed_network_is_no_leftover(tmp_path: Path, state: State) -> None:
-    pytest.importorskip("fca_edge.checkpoint.dialects")
     content = {**state, "layer_3.blocks.1.lora_a.weight": torch.ones(2, 2)}
     assert "layer_3.blocks.1.lora_a.weight" in refusal(saved(tmp_path, content))

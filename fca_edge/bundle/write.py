@@ -95,6 +95,7 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
     shutil.copyfile(BOARD / "run.py", folder / "run.py")
+    shutil.copyfile(BOARD / "checks.py", folder / "checks.py")
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
     if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:

@@ -87,7 +87,7 @@ class Board:
         else:
             chosen = numbers(wanted)
             if not chosen <= allowed:
-                sys.exit(f"cores {wanted} were asked for, and there are {sorted(allowed)}")
+                sys.exit(f"--cpus {wanted}: not all there; this machine has {sorted(allowed)}")
         os.sched_setaffinity(0, chosen)
         return ",".join(map(str, sorted(chosen)))
 

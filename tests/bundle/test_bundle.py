@@ -179,5 +179,5 @@ def test_the_runner_is_short_and_runs_on_an_old_python() -> None:
     board = ROOT / "fca_edge" / "bundle" / "board"
     for path in board.glob("*.py"):
         tree = ast.parse(path.read_text(), feature_version=(3, 7))
-        assert len(path.read_text().splitlines()) <= 70
+        assert len(path.read_text().splitlines()) <= 80
         assert not [n for n in ast.walk(tree) if isinstance(n, ast.JoinedStr | ast.AnnAssign)]

@@ -35,7 +35,7 @@ from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.wanted import Wanted
 from fca_edge.harness.plan import described
 from fca_edge.places import locked, put
-from fca_edge.store import move_into
+from fca_edge.store import move_into, staging
 
 COMMAND = (sys.executable, "-m", "fca_edge")
 MARKUP = "best[epoch=3] ü"
@@ -474,6 +474,19 @@ def test_l4_a_lock_waits_and_goes_with_its_process(
     assert entered.wait(10)
     waiting.join()
     assert written(tmp_path) == []
+
+
+def test_l3_l4_folders_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    dead, young = tmp_path / ".fca-edge-dead", tmp_path / ".fca-edge-young"
+    with staging(tmp_path) as alive:
+        for folder in (dead, young):
+            folder.mkdir()
+            (folder / "half").write_text("")
+        for folder in (dead, alive):
+            os.utime(folder, (0, 0))
+        with staging(tmp_path):
+            assert not dead.exists()
+            assert alive.exists() and young.exists()
 
 
 # L5: closed and broken streams

@@ -20,6 +20,7 @@ from rich.progress import (
 from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     DESCRIPTION,
     ERR,
     FILE,
@@ -29,6 +30,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     warn,
+    weights_option,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError
@@ -49,12 +51,10 @@ SHOWN = 3
 @click.option(
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
-@click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
 @click.option(
-    "--weights",
-    type=click.Choice(["model", "model_ema"]),
-    help="Which weights of --checkpoint, where it holds both.",
+    "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
 )
+@weights_option
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
 @click.option(
@@ -133,6 +133,7 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
     from fca_edge.accuracy.torch_run import runner_of
 
     runner = runner_of(facts.told, checkpoint, weights)
+    ERR.print(f"weights: {checkpoint.name}: {runner.source.chosen}", style="dim", markup=False)
     if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
         warn(f"{checkpoint} is not what {facts.path.name} was made from.")
     return runner
@@ -149,7 +150,7 @@ def images_bar() -> Iterator[Begin]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
 
         def begin(total: int) -> Advance:
             task = progress.add_task("images", total=total)

@@ -12,8 +12,8 @@ from fca_edge.commands.export_table import print_hints, sheet_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     ERR,
-    FILE,
     FOLDER,
     NAMES,
     Listed,
@@ -24,6 +24,7 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     warn,
+    weights_option,
 )
 from fca_edge.commands.tables import print_sheets, say, wide_option
 from fca_edge.errors import NotEquivalentError, UsageError
@@ -66,12 +67,12 @@ HEEDED = (
 
 @click.command(cls=Command, sections=SECTIONS)
 @click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
-@click.option("--checkpoint", type=FILE, help="Trained weights: .pth, .pt or .safetensors.")
 @click.option(
-    "--weights",
-    type=click.Choice(["model", "model_ema"]),
-    help="Which weights, where the file holds both.",
+    "--checkpoint",
+    type=CHECKPOINT,
+    help="Trained weights: a torch file, safetensors, or a shard of them.",
 )
+@weights_option
 @click.option(
     "--format",
     "formats",
@@ -269,7 +270,10 @@ def show(exported: list[Exported], taken: bool, wide: bool) -> None:
     if not told["trained"]:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
-        ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
+        weights = f"{told['source']['checkpoint']}: {told['source']['chosen']}"
+        ERR.print(f"weights: {weights}", markup=False, highlight=False)
+        for text in told["source"]["assumed"]:
+            ERR.print(f"assumed: {text}", markup=False, highlight=False)
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])

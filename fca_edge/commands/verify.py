@@ -9,6 +9,7 @@ import click
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     FILE,
     FOLDER,
     claim_json,
@@ -16,6 +17,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
+    weights_option,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
@@ -38,12 +40,10 @@ COLUMNS = (
 
 @click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
 @click.option(
-    "--weights",
-    type=click.Choice(["model", "model_ema"]),
-    help="Which weights of --checkpoint, where it holds both.",
+    "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
+@weights_option
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",

@@ -18,9 +18,10 @@ class Source:
 
     Attributes:
         trained: False for random weights, which every output then says.
-        weights: the entry that was asked for, where the file holds several.
+        weights: the place in the file that was taken, as `--weights` takes it.
         seed: of random weights.
         chosen: the entry of the checkpoint that was taken, in words.
+        assumed: what neither the user nor the file said, in words.
     """
 
     variant: str
@@ -35,6 +36,7 @@ class Source:
     chosen: str | None
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any]
+    assumed: tuple[str, ...] = ()
 
 
 def manifest_path(artefact: Path) -> Path:

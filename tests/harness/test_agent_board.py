@@ -1,14 +1,15 @@
 """What the agent does on a board: cores, temperatures, frequencies; /sys is a made-up tree."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AgentError, call_agent
 from fca_edge.harness.gather import board_warnings, conditions_of, throttled
 from fca_edge.harness.plan import Handling
@@ -16,6 +17,9 @@ from fca_edge.harness.run import handled
 from fca_edge.harness.runtimes import RUNTIMES, interpreter
 from fca_edge.harness.targets.local import LocalTarget, governed
 from fca_edge.records import Conditions
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 ONNX = RUNTIMES["onnxruntime"]
 CORES = sorted(os.sched_getaffinity(0))

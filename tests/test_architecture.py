@@ -16,7 +16,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "records": set(),
     "store": {"errors"},
-    "preprocess": {"errors"},
+    "decode": set(),
+    "fields": set(),
+    "labels": {"errors"},
+    "preprocess": {"errors", "decode", "fields"},
+    "pictures": {"preprocess"},
     "zoo": {"errors"},
     "checkpoint": {"errors", "store", "zoo"},
     "passes": {"errors", "zoo"},
@@ -28,18 +32,31 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records",
         "store",
         "preprocess",
+        "pictures",
+        "fields",
+        "labels",
         "zoo",
         "checkpoint",
         "passes",
         "harness",
         "verify",
     },
-    "accuracy": {"errors", "preprocess", "harness", "verify", "export"},
-    "bundle": {"errors", "store", "harness", "export"},
+    "accuracy": {
+        "errors",
+        "labels",
+        "preprocess",
+        "pictures",
+        "harness",
+        "verify",
+        "export",
+    },
+    "bundle": {"errors", "store", "decode", "fields", "labels", "harness", "export"},
     "commands": {
         "errors",
         "records",
         "store",
+        "fields",
+        "pictures",
         "zoo",
         "export",
         "harness",
@@ -52,7 +69,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # Rooms that a bare install runs.
-TORCH_FREE = ("errors", "records", "store", "preprocess", "harness", "compare", "verify", "cli")
+TORCH_FREE = (
+    "errors",
+    "records",
+    "store",
+    "decode",
+    "fields",
+    "labels",
+    "preprocess",
+    "pictures",
+    "harness",
+    "compare",
+    "verify",
+    "cli",
+)
 MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 
 

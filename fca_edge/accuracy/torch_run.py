@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,18 @@ class TorchRunner:
 
 
 def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> TorchRunner:
-    """Load the checkpoint of an artefact, with the sizes that its manifest tells."""
+    """Load the checkpoint of an artefact, with the sizes that its manifest tells.
+
+    So is its preprocessing, which options of the export may have said; another checkpoint's own
+    comes first.
+    """
     source = told["source"]
     chosen = weights or source["weights"]
-    return TorchRunner(Wanted(source["variant"], checkpoint, chosen, source["img_size"], None))
+    runner = TorchRunner(Wanted(source["variant"], checkpoint, chosen, source["img_size"], None))
+    of_artefact = Preprocessing.from_dict(source["preprocessing"])
+    if runner.source.checkpoint_sha256 == source["checkpoint_sha256"]:
+        runner.how = of_artefact
+    else:
+        unsaid = set(runner.source.assumed) & set(vars(of_artefact))
+        runner.how = replace(runner.how, **{name: getattr(of_artefact, name) for name in unsaid})
+    return runner

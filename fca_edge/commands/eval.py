@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fca_edge.commands.picture_options import fields_of, reading_options, say
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -54,6 +56,7 @@ SHOWN = 3
 @click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Instead of each file's own.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
+@reading_options("as the file was exported", "as the file was exported")
 @force_option
 @json_option
 def command(
@@ -68,6 +71,8 @@ def command(
     runtime: str | None,
     threads: int,
     skip_corrupt: bool,
+    exif: str | None,
+    background: str | None,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -85,20 +90,25 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
-    from fca_edge.export.facts import read_facts
+    from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.pictures import notes_of
 
     claim_json(json_file, force)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")
-    all_facts = [read_facts(path) for path in artefacts]
+    reading = fields_of({"exif": exif, "background": background})
+    all_facts = [read_as(read_facts(path), reading) for path in artefacts]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_facts(against)
+    other = None if against is None else read_as(read_facts(against), reading)
     reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
+    if reference is not None:
+        reference.how = replace(reference.how, **reading)
     asked = Asked(data, labels, limit, seed, skip_corrupt)
     with images_bar() as begin:
         report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
     if not put_json(report, json_file, force):
         show(report)
+    say(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
         ERR.print(f"[yellow]warning:[/] {text}")
     if skipped := report["data"]["corrupt"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from fca_edge.commands.picture_options import fields_of, preprocessing_options, say
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -93,6 +94,8 @@ DEFAULT_OUT = Path("models/out")
 @click.option("--no-fold", is_flag=True, help="Export the network as it is, for comparison.")
 @click.option("--img-size", type=click.IntRange(min=1), help="Side of the input in pixels.")
 @click.option("--num-classes", type=click.IntRange(min=1), help="Width of the logits.")
+@preprocessing_options
+@click.option("--labels", type=FILE, help="Names of the classes: a JSON list, or one per line.")
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(
     "--input-layout",
@@ -170,14 +173,17 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --variant l1 --precision int8-static --calibration photos/
       fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
       fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
+      fca-edge export --checkpoint l1.pth --variant l1 --mean 0.5 --std 0.5 --labels names.txt
     """
     claim_json(json_file, force)
+    options["given"] = fields_of(options)  # a wrong one fails before torch is imported
     with steps() as report:
         report("importing torch")
         from fca_edge.export.pipeline import run_export
 
         request = request_of(options, force)
         gate = gate_of(options, request, report)
+        say(gate.notes if gate else ())
         choose = gate.choose if gate and options["mixed"] else None
         exported = run_export(request, report, gate, choose)
     for text in gate.warnings if gate else ():
@@ -187,6 +193,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
+    say(notes_of_export(told, gate))
     if not told["trained"]:
         ERR.print(
             "[yellow]warning:[/] random weights: good for timing, meaningless on pictures;"
@@ -198,6 +205,16 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
             ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+
+
+def notes_of_export(told: dict[str, Any], gate: AccuracyGate | None) -> list[str]:
+    """Say what was assumed of pictures and labels, and what pictures had about them."""
+    from fca_edge.pictures import notes_of
+
+    notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
+    if pictures := told["verification"]["pictures"]:
+        notes += notes_of(pictures, Path(told["verification"]["images"]).name)
+    return notes
 
 
 def print_hints(exported: list[Exported]) -> None:
@@ -220,6 +237,8 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["img_size"],
         options["num_classes"],
         options["seed"],
+        options["given"],
+        options["labels"],
     )
     return Request(
         wanted,

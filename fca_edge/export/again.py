@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.facts import facts_of
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.plan import Request, onnx_runtimes
 from fca_edge.export.prepare import check_images
@@ -32,6 +33,8 @@ def verify_again(
         raise FcaEdgeError(f"{artefact}: its checksum is not the manifest's; export it again.")
     wanted = wanted_of(told, artefact, checkpoint, weights)
     network, source = load_source(wanted)
+    # Options of the export may have said what the checkpoint does not.
+    source = replace(source, preprocessing=facts_of(artefact, told).how.to_dict())
     check = told["verification"]
     if images is None and check["images"] is not None and Path(check["images"]).is_dir():
         images = Path(check["images"])

@@ -21,6 +21,8 @@ class Source:
         weights: the entry that was asked for, where the file holds several.
         seed: of random weights.
         chosen: the entry of the checkpoint that was taken, in words.
+        assumed: fields of preprocessing that nobody gave, and "labels" where there are none.
+        notes: what the user should hear of preprocessing and labels, in sentences.
     """
 
     variant: str
@@ -35,6 +37,8 @@ class Source:
     chosen: str | None
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any]
+    assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def manifest_path(artefact: Path) -> Path:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from fca_edge.checkpoint.fit import fitted
-from fca_edge.checkpoint.read import Checkpoint, load_checkpoint, metadata_json
+from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
-from fca_edge.preprocess import IMAGENET, Preprocessing
+from fca_edge.export.stated import complete, stated_of
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asked for; None means: take it from the file, or the variant's own."""
+    """What the user asked for; None means: take it from the file, or the variant's own.
+
+    Attributes:
+        given: checked fields of preprocessing; the others come from the file, or are assumed.
+        labels: file of the classes' names.
+    """
 
     variant: str | None
     checkpoint: Path | None
@@ -27,6 +34,8 @@ class Wanted:
     img_size: int | None
     num_classes: int | None
     seed: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
+    labels: Path | None = None
 
 
 def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
@@ -44,15 +53,15 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     variant = wanted.variant or checkpoint.metadata.get("variant")
     if variant is None:
         raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
-    variant, stated = short_name(variant), stated_size(checkpoint)
-    if wanted.img_size is not None and stated not in (None, wanted.img_size):
+    variant, stated_px = short_name(variant), stated_size(checkpoint)
+    if wanted.img_size is not None and stated_px not in (None, wanted.img_size):
         raise UsageError(
-            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated} px;"
-            f" leave the option out or use {stated}."
+            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated_px} px;"
+            f" leave the option out or use {stated_px}."
         )
-    size = wanted.img_size or stated
+    size = wanted.img_size or stated_px
     network, size, classes = fitted(variant, checkpoint, size, wanted.num_classes)
-    labels = metadata_json(checkpoint, "labels")
+    stated = stated_of(checkpoint, wanted.given, wanted.labels, size, classes)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size, checkpoint),
@@ -64,8 +73,10 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         weights=wanted.weights,
         seed=None,
         chosen=checkpoint.chosen,
-        labels=None if labels is None else tuple(labels),
-        preprocessing=preprocessing_of(checkpoint, size).to_dict(),
+        labels=stated.labels,
+        preprocessing=stated.preprocessing.to_dict(),
+        assumed=stated.assumed,
+        notes=stated.notes,
     )
     return network, source
 
@@ -86,23 +97,14 @@ def stated_size(checkpoint: Checkpoint) -> int | None:
     return int(text) if text else None
 
 
-def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
-    """Return what the file states, else ImageNet's, for the size."""
-    stated = metadata_json(checkpoint, "preprocessing")
-    try:
-        return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
-    except (KeyError, TypeError, ValueError):
-        raise FcaEdgeError(
-            f"{checkpoint.path}: its header's preprocessing lacks a field."
-        ) from None
-
-
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
     if wanted.variant is None:
         raise UsageError(
             "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
         )
+    if wanted.labels is not None:
+        raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
     if wanted.weights is not None:
         raise UsageError("--weights needs a --checkpoint.")
     variant = short_name(wanted.variant)
@@ -123,6 +125,8 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
-        preprocessing=IMAGENET.for_size(size).to_dict(),
+        preprocessing=complete(dict(wanted.given), size, "preprocessing", wanted.given)[
+            0
+        ].to_dict(),
     )
     return network.to(torch.float64), source

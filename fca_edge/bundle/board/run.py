@@ -20,6 +20,7 @@ except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+SETTINGS = ("model", "modules", "packages", "providers", "threads")
 SAID = {
     "transparent": "it is transparent in places; behind them lies %s (--background)",
     "frames": "it has several frames; this is the first",
@@ -122,6 +123,9 @@ def main(words):
     how, layout = preprocessing(asked.exif, asked.background)
     labels = told("labels.json", list)
     settings = told("runtime.json", dict)
+    for name in SETTINGS:
+        if name not in settings:
+            sys.exit("runtime.json: lacks '%s'; copy the bundle again" % name)
     try:
         logits_of = opened(settings)
     except Exception as error:

@@ -36,7 +36,7 @@ def main() -> None:
     )
     artefact = str(made / "digits-fp32.onnx")
     static = ("export", "--checkpoint", str(DIGITS), "--precision", "int8-static")
-    static = (*static, "--format", "onnx", "--out", str(OUT / "static"))
+    static = (*static, "--format", "tflite", "--out", str(OUT / "static"))
     run("calibration without a folder", *static)
     run("calibration folder empty", *static, "--calibration", str(OUT / "empty"))
     run("calibration image corrupt", *static, "--calibration", str(OUT / "cut"))

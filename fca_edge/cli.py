@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from fca_edge import __version__
 from fca_edge.errors import FcaEdgeError, nearest
+from fca_edge.terminal import make_encodable, visible
 
 # Subcommand -> what it does; its module in fca_edge.commands defines `command`.
 COMMANDS: dict[str, str] = {
@@ -68,21 +71,40 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line; errors become one line and an exit code of the design."""
+    make_encodable()
     try:
-        main(prog_name="fca-edge")
+        code = main(prog_name="fca-edge", standalone_mode=False)
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except FcaEdgeError as error:
-        click.echo(f"fca-edge: error: {error}", err=True)
+        fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        show_usage(error)
         sys.exit(error.exit_code)
+    except click.Abort:
+        fail("stopped.", 130)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"fca-edge: error: {place}{error.strerror or error}.", err=True)
-        sys.exit(FcaEdgeError.exit_code)
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}.", FcaEdgeError.exit_code)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
             raise
-        click.echo(
-            f"fca-edge: error: this needs '{error.name}', which the bare install leaves out;"
+        fail(
+            f"this needs '{error.name}', which the bare install leaves out;"
             " run `pip install 'fca-edge[export]'`.",
-            err=True,
+            FcaEdgeError.exit_code,
         )
-        sys.exit(FcaEdgeError.exit_code)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """Print one line of error and exit."""
+    click.echo(f"fca-edge: error: {visible(text)}", err=True)
+    sys.exit(code)
+
+
+def show_usage(error: click.ClickException) -> None:
+    """Print what click says of a wrong command line, which quotes the user's words."""
+    text = io.StringIO()
+    error.show(file=text)
+    for line in text.getvalue().splitlines():
+        click.echo(visible(line), err=True)

@@ -21,8 +21,8 @@ LITERT_TORCH = Environment("litert-torch", ("litert-torch==0.10.0",), TORCH)
 ONNX2TF = Environment("onnx2tf", ("onnx2tf==2.6.9",), version="3.12")
 MNN = Environment("mnn", ("MNN==3.6.1", NUMPY))
 OPENVINO = Environment("openvino", ("openvino==2026.4.1", NUMPY))
-PNNX = Environment("pnnx", ("pnnx==20261020",), TORCH)
 NCNN = Environment("ncnn", ("ncnn==1.0.20261020", NUMPY))
+PNNX = Environment("pnnx", ("pnnx==20261020", NCNN.requirements[0]), TORCH)
 ORT_INT8 = Environment("ort-int8", ("onnxruntime==1.32.0", "onnx==1.23.2", NUMPY))
 AEQ_INT8 = Environment("aeq-int8", ("ai-edge-quantizer==0.10.0", NUMPY))
 EXECUTORCH = Environment("executorch", ("executorch==1.5.1",), TORCH)
@@ -152,7 +152,7 @@ PEERS: tuple[Peer, ...] = (
         title="pnnx + ncnn",
         convert="convert_ncnn.py",
         converter=PNNX,
-        tools=("pnnx",),
+        tools=("pnnx", "ncnn"),
         suffix=".param",
         runtime="ncnn",
         module="ncnn",

@@ -92,7 +92,7 @@ class AccuracyGate:
         Raises:
             NotEquivalentError: not accurate enough with every layer in float.
         """
-        from fca_edge.accuracy.mixed import Mix, Trial, drop_of, search
+        from fca_edge.accuracy.mixed import Mix, Trial, drops_of, search
         from fca_edge.accuracy.sensitivity import Base, sensitivities
 
         own, *others = output.runtimes
@@ -101,7 +101,7 @@ class AccuracyGate:
         facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
         wanted = Base(facts, runtimes, recipe, inputs)
         self.report(f"accuracy of {output.file} with no layer in float")
-        first = Trial(0, drop_of(wanted, (), data, self.reference))
+        first = Trial.of(0, drops_of(wanted, (), data, self.reference))
         if first.drop_points <= self.max_drop + ROUNDING:
             # Judging each layer takes minutes, and none has to be kept.
             told = Mix(self.max_drop, (), (), (first,)).to_dict()

@@ -24,10 +24,17 @@ class Trial:
 
     Attributes:
         drop_points: of top-1 against the reference, on the worst of the runtimes.
+        runtimes: name -> points that it drops there.
     """
 
     kept: int
     drop_points: float
+    runtimes: dict[str, float]
+
+    @classmethod
+    def of(cls, kept: int, drops: dict[str, float]) -> Trial:
+        """Judge by the worst runtime."""
+        return cls(kept, max(drops.values()), drops)
 
 
 @dataclass(frozen=True)
@@ -76,9 +83,9 @@ def search(
 
     def fits(kept: int) -> bool:
         report(f"keeping {kept} of {len(losses)} layers in float, on {len(data.paths)} images")
-        drop = drop_of(base, [loss.layer for loss in losses[:kept]], data, reference)
-        trials.append(Trial(kept, drop))
-        return drop <= max_drop + ROUNDING
+        drops = drops_of(base, [loss.layer for loss in losses[:kept]], data, reference)
+        trials.append(Trial.of(kept, drops))
+        return trials[-1].drop_points <= max_drop + ROUNDING
 
     if first is None and fits(0):
         return Mix(max_drop, tuple(losses), (), tuple(trials))
@@ -95,13 +102,15 @@ def search(
     return Mix(max_drop, tuple(losses), keep, tuple(trials))
 
 
-def drop_of(base: Base, keep: Sequence[str], data: Data, reference: Predictions) -> float:
-    """Make the file that keeps some layers; returns its drop on the worst runtime."""
+def drops_of(
+    base: Base, keep: Sequence[str], data: Data, reference: Predictions
+) -> dict[str, float]:
+    """Make the file that keeps some layers; returns what top-1 drops by on each runtime."""
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder, ExitStack() as stack:
         path = Path(folder) / base.facts.path.name
         base.make(path, keep)
         facts = moved(base.facts, path)
         runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in base.runtimes]
-        found, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
-    drops = [figures(data, got, reference).drop_points for got in found]
-    return max(drop for drop in drops if drop is not None)
+        predictions, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
+    drops = [figures(data, got, reference).drop_points for got in predictions]
+    return {name: drop for name, drop in zip(base.runtimes, drops) if drop is not None}

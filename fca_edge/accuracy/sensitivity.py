@@ -57,25 +57,33 @@ class Base:
 
 @dataclass(frozen=True)
 class Loss:
-    """What quantising one layer does to the logits.
+    """What quantising one layer does to the logits, on the runtime where it does most.
 
     Attributes:
         snr_db: of the logits against those with no layer quantised; None where they are equal.
         agreement_percent: images with the same first class.
         drop_points: of top-1.
+        runtime: where that was.
     """
 
     layer: str
     snr_db: float | None
     agreement_percent: float
     drop_points: float
+    runtime: str = ""
+
+    @property
+    def rank(self) -> float:
+        """Harm in order: the least is the worst."""
+        return np.inf if self.snr_db is None else self.snr_db
 
 
 def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
-    """Quantise one layer at a time; returns them, the most harmful first.
+    """Quantise one layer at a time, on every runtime; returns them, the most harmful first.
 
-    The reference has no layer quantised, but all else stored as the recipe stores it, so that
-    a figure is the layer's own. All images are held in memory: give a sample.
+    A layer that one runtime alone computes wrong must not come last. The reference has no layer
+    quantised, but all else stored as the recipe stores it, so that a figure is the layer's own.
+    All images are held in memory: give a sample.
 
     Raises:
         FcaEdgeError: nothing to quantise, or images that cannot be used.
@@ -90,13 +98,17 @@ def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
         if not layers:
             raise FcaEdgeError(f"{base.facts.path.name}: no layer to quantise in it.")
         base.make(path, layers)
-        reference = run_once(path, base.runtimes[0], given)
-        found = []
+        references = {name: run_once(path, name, given) for name in base.runtimes}
+        losses = []
         for number, layer in enumerate(layers):
             report(f"layer {number + 1} of {len(layers)}: {layer}")
             base.make(path, [other for other in layers if other != layer])
-            found.append(loss(layer, data, run_once(path, base.runtimes[0], given), reference))
-    return sorted(found, key=lambda one: np.inf if one.snr_db is None else one.snr_db)
+            each = [
+                loss(layer, name, data, run_once(path, name, given), reference)
+                for name, reference in references.items()
+            ]
+            losses.append(min(each, key=lambda one: one.rank))
+    return sorted(losses, key=lambda one: one.rank)
 
 
 def run_once(path: Path, runtime: str, given: Array) -> Array:
@@ -105,17 +117,16 @@ def run_once(path: Path, runtime: str, given: Array) -> Array:
         return stream.logits(given)
 
 
-def loss(layer: str, data: Data, got: Array, reference: Array) -> Loss:
+def loss(layer: str, runtime: str, data: Data, got: Array, reference: Array) -> Loss:
     """Compare logits (images, classes)."""
     if not np.isfinite(got).all():
         # Nothing is worse, and SNR would be no number.
-        return Loss(layer, NOTHING_LEFT_DB, 0.0, 100.0)
-    found = figures(data, said(got, data), said(reference, data))
-    assert found.agreement is not None and found.drop_points is not None
+        return Loss(layer, NOTHING_LEFT_DB, 0.0, 100.0, runtime)
+    result = figures(data, said(got, data), said(reference, data))
+    assert result.agreement is not None and result.drop_points is not None
     ratio = snr_db(reference, got)
-    return Loss(
-        layer, ratio if np.isfinite(ratio) else None, found.agreement.percent, found.drop_points
-    )
+    known = ratio if np.isfinite(ratio) else None
+    return Loss(layer, known, result.agreement.percent, result.drop_points, runtime)
 
 
 def said(logits: Array, data: Data) -> Predictions:

@@ -117,7 +117,7 @@ def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     threads = threads or beside.threads or 1
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
-    for path in (BOARD / "run.py", *SHARED):
+    for path in (BOARD / "run.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
@@ -133,7 +133,7 @@ def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     write_json(folder / "labels.json", labels)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(facts))
+    (folder / "README.md").write_text(readme(facts), "utf-8", "surrogateescape")
     sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 

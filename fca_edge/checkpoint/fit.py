@@ -9,7 +9,7 @@ from fca_edge.checkpoint.read import Checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import SMALLEST_SIDE, build, spec_of
 from fca_edge.zoo.fcaformer import FcaBlock
-from fca_edge.zoo.specs import ZOO, FcaFormerSpec
+from fca_edge.zoo.specs import ZOO, DeiTSpec, FcaFormerSpec
 from fca_edge.zoo.swin import WindowAttention
 
 # Of this stage's tables the image size can be told: their stride is 16.
@@ -99,10 +99,13 @@ def size_from(
 def fitting_size(variant: str, found: Shapes, classes: int | None) -> int | None:
     """Return the image size at which every key and shape agrees.
 
-    FcaFormer's tables tell it up to a multiple of 16 pixels; other weights do not depend on it.
+    FcaFormer's tables tell it up to a multiple of 16 pixels, DeiT's positions exactly; other
+    weights do not depend on it.
     """
     spec, table = spec_of(variant), found.get(TABLE, ())
-    size = spec.img_size
+    size, positions = spec.img_size, found.get("pos_embed", ())
+    if isinstance(spec, DeiTSpec) and len(positions) == 3 and positions[1] > 1:
+        size = max(SMALLEST_SIDE, spec.patch * round((positions[1] - 1) ** 0.5))
     if isinstance(spec, FcaFormerSpec) and len(table) == 2:
         size = max(SMALLEST_SIDE, STRIDE * round(table[1] ** 0.5))
     fits = not differences(shapes_of(variant, size, classes), found)

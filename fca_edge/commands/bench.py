@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from fca_edge.commands.bench_suite import suite_jobs
-from fca_edge.commands.bench_table import bench_table, footer, hot_table
+from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.shared import (
     CPUS,
     ERR,
@@ -22,6 +22,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
+from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
 from fca_edge.compare.advice import advice
 from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
@@ -83,6 +84,7 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     is_flag=True,
     help="Load as `fca-edge lean` does, in little memory: first load and later loads in rows.",
 )
+@wide_option
 @force_option
 @json_option
 def command(
@@ -101,6 +103,7 @@ def command(
     cool_down: float | None,
     hot: int,
     lean: bool,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -143,7 +146,7 @@ def command(
             outcome = run_jobs(jobs, plan, place, step, handling=handling)
     finally:
         place.close()
-    show(outcome, hot, json_file, force)
+    show(outcome, hot, wide, json_file, force)
 
 
 def announce(info: TargetInfo, asked: str) -> None:
@@ -157,7 +160,7 @@ def announce(info: TargetInfo, asked: str) -> None:
         ERR.print(f"{asked}: {info.name}")
 
 
-def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> None:
+def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: bool) -> None:
     """Print what was measured.
 
     Raises:
@@ -166,14 +169,15 @@ def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> Non
     records = outcome.records
     taken = bool(records) and put_json(to_document(records), json_file, force)
     if records and not taken:
-        OUT.print(bench_table(records))
-        for record in records:
-            if hot and record.cost:
-                OUT.print(hot_table(record, hot))
-        for line in footer(records):
-            OUT.print(line, style="dim")
+        notes = Notes()
+        print_sheets([bench_sheet(records, notes)], wide)
+        for line in (*footer(records), *notes.lines()):
+            say(line)
+        if hot and any(record.cost for record in records):
+            OUT.print()
+            print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
         for line in advice(records):
-            OUT.print(line)
+            OUT.print(line, markup=False, highlight=False)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

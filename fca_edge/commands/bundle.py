@@ -8,7 +8,7 @@ import click
 
 from fca_edge.bundle.write import write_bundle
 from fca_edge.commands.picture_options import say
-from fca_edge.commands.shared import ERR, FILE, FOLDER, OUT, force_option, table
+from fca_edge.commands.shared import FILE, FOLDER, OUT, force_option, table, warn
 from fca_edge.export.facts import read_facts
 from fca_edge.fields import EXIF
 
@@ -52,4 +52,4 @@ def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bo
     if unsaid := [name for name in source.get("assumed", ()) if name != "labels"]:
         say([f"preprocessing was assumed at export, not stated: {', '.join(unsaid)}."])
     if not facts.told["trained"]:
-        ERR.print("[yellow]warning:[/] random weights: the classes it prints mean nothing.")
+        warn("random weights: the classes it prints mean nothing.")

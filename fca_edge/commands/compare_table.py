@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 
-from fca_edge.commands.shared import table
+from fca_edge.commands.shared import styled, table
 from fca_edge.compare.comparison import Compared, Comparison
 from fca_edge.compare.judge import Row
 from fca_edge.compare.noise import Ratio
@@ -45,7 +44,7 @@ def sections(pairs: list[tuple[Compared, list[Row]]]) -> list[RenderableType]:
     """Name each pair above its table; all tables are of the same widths, the first has heads."""
     made: list[RenderableType] = []
     for number, (pair, rows) in enumerate(pairs):
-        made.append(f"[bold]{escape(pair.label)}")
+        made.append(styled(pair.label, "bold"))
         made.append(section(rows, heads=number == 0))
     return made
 
@@ -65,8 +64,8 @@ def section(rows: list[Row], heads: bool) -> Table:
             figure(row.metric, row.candidate),
             "" if row.ratio is None else f"{row.ratio:.4f}",
             interval(row),
-            row.verdict if colour is None else f"[{colour}]{row.verdict}",
-            escape(row.why),
+            styled(row.verdict, colour),
+            row.why,
         )
     return made
 
@@ -101,7 +100,7 @@ def compare_footer(found: Comparison) -> list[str]:
             "Measured in separate runs: what changed on the machine between them is in no"
             " interval. Measure both files in one `fca-edge bench` to be sure."
         )
-    return [escape(line) for line in lines]
+    return lines
 
 
 def published_table(group: Group, reference: str) -> Table:
@@ -116,7 +115,7 @@ def published_table(group: Group, reference: str) -> Table:
         "our model RSS",
         "our planned",
     )
-    made.title, made.title_justify = escape(group.label), "left"
+    made.title, made.title_justify = group.label, "left"
     for row in group.rows:
         latency = row.latency or Ratio(0, None, None)
         made.add_row(
@@ -154,4 +153,4 @@ def published_footer(groups: list[Group], reference: str, left_out: int) -> list
             f"Records left out: {left_out}, not of a published network at 224 px and batch 1,"
             f" or without {reference} beside them."
         )
-    return [escape(line) for line in lines]
+    return lines

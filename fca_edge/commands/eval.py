@@ -20,6 +20,7 @@ from rich.progress import (
 
 from fca_edge.commands.picture_options import fields_of, reading_options, say
 from fca_edge.commands.shared import (
+    DESCRIPTION,
     ERR,
     FILE,
     FOLDER,
@@ -29,6 +30,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     table,
+    warn,
 )
 from fca_edge.errors import UsageError
 from fca_edge.harness.runtimes import RUNTIMES
@@ -110,11 +112,9 @@ def command(
         show(report)
     say(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
-        ERR.print(f"[yellow]warning:[/] {text}")
+        warn(text)
     if skipped := report["data"]["corrupt"]:
-        ERR.print(
-            f"[yellow]warning:[/] {len(skipped)} corrupt images left out, {skipped[0]} first."
-        )
+        warn(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
 
 
 def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
@@ -124,7 +124,7 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
 
     runner = runner_of(facts.told, checkpoint, weights)
     if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
-        ERR.print(f"[yellow]warning:[/] {checkpoint} is not what {facts.path.name} was made from.")
+        warn(f"{checkpoint} is not what {facts.path.name} was made from.")
     return runner
 
 
@@ -132,7 +132,7 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
 def images_bar() -> Iterator[Begin]:
     """Show how many images are done, and the time that is left."""
     columns = (
-        TextColumn("{task.description}"),
+        DESCRIPTION,
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -169,7 +169,7 @@ def show(report: dict[str, Any]) -> None:
     for row in report["results"]:
         found = [f"{c['true']} as {c['predicted']} ({c['count']})" for c in row["confusions"]]
         if found:
-            OUT.print(f"{row['file']} took {', '.join(found[:SHOWN])}", style="dim", markup=False)
+            OUT.print(f"{row['file']} took {', '.join(found[:SHOWN])}", style="dim")
 
 
 def spanned(share: dict[str, Any] | None) -> str:

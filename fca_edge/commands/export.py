@@ -22,6 +22,7 @@ from fca_edge.commands.shared import (
     put_json,
     steps,
     table,
+    warn,
 )
 from fca_edge.errors import UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
@@ -53,7 +54,7 @@ DEFAULT_OUT = Path("models/out")
     type=Listed(*PRECISIONS),
     default="fp32",
     show_default=True,
-    help="fp16 halves the file, int8 quarters it; int8-static needs --calibration.",
+    help="fp16 halves the file, int8 quarters it; int8-static (TFLite) needs --calibration.",
 )
 @click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
 @click.option(
@@ -62,14 +63,6 @@ DEFAULT_OUT = Path("models/out")
     default=128,
     show_default=True,
     help="How many of them, drawn by --seed.",
-)
-@click.option(
-    "--calibration-ranges",
-    "ranges",
-    type=click.Choice(["minmax", "percentile", "entropy"]),
-    default="minmax",
-    show_default=True,
-    help="How a range is found; other than minmax for ONNX.",
 )
 @click.option(
     "--keep-float",
@@ -180,14 +173,17 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     with steps() as report:
         report("importing torch")
         from fca_edge.export.pipeline import run_export
+        from fca_edge.export.plan import notes_of
 
         request = request_of(options, force)
         gate = gate_of(options, request, report)
         say(gate.notes if gate else ())
         choose = gate.choose if gate and options["mixed"] else None
         exported = run_export(request, report, gate, choose)
-    for text in gate.warnings if gate else ():
-        ERR.print(f"[yellow]warning:[/] {text}")
+    for text in notes_of(request):
+        ERR.print(f"note: {text}")
+    for text in (gate.warnings if gate else []) + warnings_of(exported):
+        warn(text)
     if not put_json([item.manifest for item in exported], json_file, force):
         OUT.print(table_of(exported))
         print_hints(exported)
@@ -195,16 +191,27 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     told = exported[0].manifest
     say(notes_of_export(told, gate))
     if not told["trained"]:
-        ERR.print(
-            "[yellow]warning:[/] random weights: good for timing, meaningless on pictures;"
-            " give --checkpoint."
-        )
+        warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
         ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
-            ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+            warn(f"{item.path.name} was not checked on {name}: {how}.")
+
+
+def warnings_of(exported: list[Exported]) -> list[str]:
+    """Name the files whose calibration has shown nothing."""
+    texts = []
+    for item in exported:
+        shown = (item.manifest["quantization"] or {}).get("calibration")
+        if shown and shown["of_one_colour"]:
+            texts.append(
+                f"{item.path.name}: {shown['of_one_colour']} of the {shown['images']} calibration"
+                " images are of one colour, which show no range of what the network will see; give"
+                " --calibration pictures like those."
+            )
+    return texts
 
 
 def notes_of_export(told: dict[str, Any], gate: AccuracyGate | None) -> list[str]:
@@ -256,7 +263,6 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["precisions"],
         options["calibration"],
         options["calibration_images"],
-        options["ranges"],
         tuple(options["keep_float"]),
         options["optimize"],
         options["weight_cache"],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
 from fca_edge.commands.shared import (
     FILE,
@@ -96,11 +97,22 @@ def show(found: dict[str, Any]) -> None:
     OUT.print(made)
     if more := len(found["layers"]) - SHOWN:
         OUT.print(f"and {more} layers that matter less", style="dim") if more > 0 else None
-    kept, last = len(found["keep"]), found["trials"]
-    drop = next(t["drop_points"] for t in reversed(last) if t["kept"] == kept)
+    OUT.print(trials_table(found))
+    kept = len(found["keep"])
+    drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
     OUT.print(
         f"{kept} of {len(found['layers'])} layers in float: top-1 falls by {drop:.2f} points on"
-        f" {found['images']} images."
+        f" {found['images']} images"
+        + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
     )
     if kept:
-        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]), markup=False)
+        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]))
+
+
+def trials_table(report: dict[str, Any]) -> Table:
+    """Points of top-1 that are lost by the number of layers in float, on each runtime."""
+    lines = table("layers in float", *(f"drop on {name}" for name in report["runtimes"]))
+    for trial in sorted(report["trials"], key=lambda one: one["kept"]):
+        drops = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
+        lines.add_row(str(trial["kept"]), *drops)
+    return lines

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,14 +22,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fca_edge.commands.console import ERR as ERR
+from fca_edge.commands.console import OUT as OUT
+from fca_edge.commands.console import styled as styled
+from fca_edge.commands.console import warn as warn
 from fca_edge.store import refuse_existing, write_text
+from fca_edge.terminal import visible
 from fca_edge.zoo.specs import ZOO
 
-# Tables go to standard output, everything that moves or warns to standard error.
-# In a pipe or a log there is no terminal's width to keep to.
-WIDE = 180
-OUT = Console(width=None if sys.stdout.isatty() else WIDE)
-ERR = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE)
+DESCRIPTION = TextColumn("{task.description}", markup=False)
 
 # Newer versions of click declare the class generic; 8.1 cannot subscript it.
 if TYPE_CHECKING:
@@ -157,17 +156,17 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
     with Progress(*columns, console=ERR, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda text: progress.update(task, description=text)
+        yield lambda text: progress.update(task, description=visible(text))
 
 
 @contextmanager
 def counted(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
     columns = (
-        TextColumn("{task.description}"),
+        DESCRIPTION,
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -178,7 +177,7 @@ def counted(total: int) -> Iterator[Callable[[str], None]]:
 
         def step(text: str) -> None:
             nonlocal begun
-            progress.update(task, description=text, advance=1 if begun else 0)
+            progress.update(task, description=visible(text), advance=1 if begun else 0)
             begun = True
 
         yield step

@@ -16,6 +16,7 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
+from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.targets.resolve import meant
 from fca_edge.harness.targets.setup import known_targets, look, refuse_unready, setup, states
 
@@ -63,17 +64,26 @@ def check_target(target: str) -> None:
 
 @command.command("setup")
 @click.argument("target", default="local")
-def setup_target(target: str) -> None:
+@click.option("--optional", is_flag=True, help="Warn of what cannot be had, and succeed.")
+def setup_target(target: str, optional: bool) -> None:
     """Make what a target needs; what is there already is left alone.
 
     For `local` this is a second environment in the user's cache with tflite-runtime
-    2.14, the last runtime for 32-bit boards. For `qemu:...` it is the emulator, an ARM
-    userland and the runtimes, from the registries of Debian and PyPI that this machine is
-    configured with; nothing needs root. What was downloaded is kept if it is broken off.
+    2.14, the last runtime for 32-bit boards. It needs Python 3.9 to 3.11: this one, another
+    one of this machine, or else Debian's, which is unpacked and not installed.
+    For `qemu:...` it is the emulator, an ARM userland and the runtimes, from the registries
+    of Debian and PyPI that this machine is configured with; nothing needs root. What was
+    downloaded is kept if it is broken off.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
     target = meant(target)
-    with steps() as report:
-        lines = setup(target, report)
+    try:
+        with steps() as report:
+            lines = setup(target, report)
+    except TargetUnavailableError as error:
+        if not optional:
+            raise
+        click.echo(f"fca-edge: warning: going on without: {error}", err=True)
+        return
     for line in lines:
         OUT.print(f"{target}: {line}")

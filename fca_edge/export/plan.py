@@ -19,7 +19,7 @@ from fca_edge.export.profiles import (
     profile,
 )
 from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
-from fca_edge.export.quantize.recipe import Ranges, Recipe
+from fca_edge.export.quantize.recipe import Recipe
 from fca_edge.export.quantize.table import STATIC
 from fca_edge.export.source import Wanted
 from fca_edge.preprocess import find_images
@@ -56,7 +56,6 @@ class Request:
     precisions: tuple[Precision, ...] = ("fp32",)
     calibration: Path | None = None
     calibration_images: int = 128
-    ranges: Ranges = "minmax"
     keep_float: tuple[str, ...] = ()
     optimize: str = USUAL
     weight_cache: bool = False
@@ -129,7 +128,7 @@ def check_calibration(request: Request) -> None:
     """Refuse static quantisation without images, and images that nothing would look at.
 
     Raises:
-        UsageError: one without the other, or ranges that a format does not have.
+        UsageError: one without the other, or a format that has no such file.
         FcaEdgeError: no images where some were promised.
     """
     if request.calibration is None:
@@ -138,10 +137,8 @@ def check_calibration(request: Request) -> None:
         return
     if STATIC not in request.precisions:
         raise UsageError(f"--calibration is for --precision {STATIC}; add it, or leave this out.")
-    if request.ranges != "minmax" and "tflite" in request.formats:
-        raise UsageError(
-            f"--calibration-ranges {request.ranges} is for ONNX only; add --format onnx."
-        )
+    if "tflite" not in request.formats:
+        raise UsageError(f"--precision {STATIC} is TFLite only; take int8, or add --format tflite.")
     find_images(request.calibration)
 
 
@@ -160,10 +157,17 @@ def check_precisions(request: Request) -> None:
         raise UsageError("--optimize memory changes folded networks; leave out --no-fold.")
 
 
+def notes_of(request: Request) -> list[str]:
+    """Say what a request asks for and will not get."""
+    if STATIC in request.precisions and "onnx" in request.formats:
+        return [f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."]
+    return []
+
+
 def recipe_of(request: Request, output: Output) -> Recipe:
     """Say how an output is made of its fp32 file."""
     half = output.profile is not None and output.profile.half_arithmetic
-    return Recipe(output.precision, request.keep_float, request.ranges, half)
+    return Recipe(output.precision, request.keep_float, half)
 
 
 def planned(request: Request, source: Source) -> list[Output]:
@@ -181,7 +185,7 @@ def planned_in(request: Request, source: Source, precision: Precision) -> list[O
     """List the files of one precision."""
     stem = f"{source.name}-{precision}" + ("" if request.fold else "-plain")
     outputs = []
-    if "onnx" in request.formats:
+    if "onnx" in request.formats and precision != STATIC:
         names = [name for name in request.profiles if name in ONNX_PROFILES]
         for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
             suffix = "" if name == "onnx" else f"-{name}"

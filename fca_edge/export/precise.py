@@ -10,7 +10,7 @@ from typing import Any
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output, Request, recipe_of
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize import calibration, check, onnx_file, pays, table
+from fca_edge.export.quantize import calibration, check, onnx_file, table
 from fca_edge.export.quantize.forms import EIGHT_BITS
 from fca_edge.export.quantize.hints import hint
 from fca_edge.export.quantize.recipe import Inputs, Recipe
@@ -35,7 +35,8 @@ def convert(
         FcaEdgeError: the file cannot be quantised, or an image cannot be read.
     """
     recipe = recipe_of(request, output)
-    inputs, told = calibration.of(request, prepared.source.preprocessing, output)
+    sample = calibration.of(request, prepared.source.preprocessing, output)
+    inputs = sample.inputs if sample else None
     base = path.with_name(f"fp32-of-{path.name}")
     path.rename(base)
     mix = None
@@ -45,14 +46,12 @@ def convert(
     outcome = table.run(base, path, recipe, inputs)
     check.weights(base, path, outcome)
     before, after = metadata(base), metadata(path)
-    static = output.precision == table.STATIC
-    won = pays.judge(base, path, recipe, output.runtimes[0]) if static else None
     base.unlink()
     if before != after:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
     counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
-    made = {**asdict(outcome), "recipe": asdict(recipe), "calibration": told}
-    made |= {"mix": mix, "pays": won}
+    made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
+    made["calibration"] = sample.describe() if sample else None
     return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}
 
 

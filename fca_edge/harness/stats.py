@@ -14,6 +14,7 @@ from fca_edge.records import Cost, Record
 # Least that an interval of so few process medians can promise: with five, their
 # smallest and largest enclose the true median in 1 - 2 / 2**5 of all cases.
 CONFIDENCE = 0.90
+LEAST_PROCESSES = 5
 DRIFT = 0.10
 
 

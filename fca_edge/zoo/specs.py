@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px."""
+    """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px.
+
+    None where a network was published without that figure.
+    """
 
     params_millions: float
-    gmacs: float
-    latency_ms: float
-    memory_mb: float
+    gmacs: float | None
+    latency_ms: float | None
+    memory_mb: float | None
     top1_percent: float
 
 
@@ -53,6 +56,17 @@ class SwinSpec(Spec):
         return self.dims[0]
 
 
+@dataclass(frozen=True)
+class DeiTSpec(Spec):
+    """DeiT without distillation: one width, one depth; `patch` is the side of a token in pixels."""
+
+    heads: int = 0
+    patch: int = 16
+
+
+AnySpec = FcaFormerSpec | ConvNeXtSpec | SwinSpec | DeiTSpec
+
+
 def _fca(
     name: str,
     dims: tuple[int, ...],
@@ -75,7 +89,7 @@ def _swin(
 _L3_DEPTHS, _DEEP = (3, 6, 12, 3), (3, 3, 27, 3)
 
 # One visible place: what the command line calls it, and what it is.
-ZOO: dict[str, FcaFormerSpec | ConvNeXtSpec | SwinSpec] = {
+ZOO: dict[str, AnySpec] = {
     "l1": _fca(
         "l1", (64, 128, 192, 320), (2, 2, 6, 2), (6, 10), Published(6.2, 1.4, 312, 42, 80.3)
     ),
@@ -115,6 +129,9 @@ ZOO: dict[str, FcaFormerSpec | ConvNeXtSpec | SwinSpec] = {
     "swin_tiny": _swin("tiny", 96, 6, (3, 6, 12, 24), Published(29, 4.5, 588, 139, 81.3)),
     "swin_small": _swin("small", 96, 18, (3, 6, 12, 24), Published(50, 8.7, 1576, 222, 83.0)),
     "swin_base": _swin("base", 128, 18, (4, 8, 16, 32), Published(88, 15.4, 2624, 378, 83.5)),
+    "deit_tiny": DeiTSpec(
+        "deit_tiny", (192,), (12,), published=Published(5.5, None, None, None, 72.2), heads=3
+    ),
 }
 
 PUBLISHED_CAVEATS = (

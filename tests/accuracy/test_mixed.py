@@ -1,6 +1,6 @@
 """The layer that a quantiser spoils is found, and it alone stays in float."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,11 @@ def test_the_count_is_the_least(
     needed: int, base: Base, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The count that is one less was tried and failed; few counts were tried at all."""
-    monkeypatch.setattr(mixed, "drop_of", lambda b, keep, d, r: 3.0 if len(keep) < needed else 1.0)
+
+    def drops(base: Base, keep: Sequence[str], *_: object) -> dict[str, float]:
+        return {"litert": 0.0, "tflite-2.14": 3.0 if len(keep) < needed else 1.0}
+
+    monkeypatch.setattr(mixed, "drops_of", drops)
     mix = search(base, losses_of(13), few, NOTHING, 1.0, quiet)
     assert len(mix.keep) == needed
     tried = {trial.kept: trial.drop_points for trial in mix.trials}
@@ -114,8 +118,7 @@ def test_the_count_is_the_least(
 def test_what_float_does_not_mend_is_said(
     base: Base, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop: Callable[..., float] = lambda *_: 2.5  # noqa: E731
-    monkeypatch.setattr(mixed, "drop_of", drop)
+    monkeypatch.setattr(mixed, "drops_of", lambda *_: {"onnxruntime": 2.5})
     with pytest.raises(NotEquivalentError, match=r"2\.50 points with every layer in float"):
         search(base, losses_of(5), few, NOTHING, 1.0, quiet)
 

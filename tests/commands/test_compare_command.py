@@ -1,20 +1,22 @@
 """`fca-edge compare`: exit codes, files, and what is printed."""
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands.test_cli import fca_edge, refused
+from commandline import Done, fca_edge
+from commands.test_cli import refused
 from compare.rows import BOARD, artefact, counted, memory, row, times, written
 from conftest import ROOT
 
 THRESHOLDS = ROOT / "bench" / "baselines" / "thresholds.toml"
 
 
-def run(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return fca_edge("compare", *words, cwd=tmp_path)
+def run(tmp_path: Path, *words: object) -> Done:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        return fca_edge("compare", *words)
 
 
 def test_alike_files_pass(tmp_path: Path) -> None:

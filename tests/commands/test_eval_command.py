@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from commands.test_cli import fca_edge, refused
+from commandline import fca_edge
+from commands.test_cli import refused
 from conftest import DIGITS
 from PIL import Image
 

@@ -70,7 +70,7 @@ def test_folded_graph_has_no_leftover_products(exported: list[Exported]) -> None
     assert all(shape[-1] == 1 for shape in scales if shape not in taps)
 
 
-@pytest.mark.parametrize("variant", ["micro", "swin_tiny"])
+@pytest.mark.parametrize("variant", ["micro", pytest.param("swin_tiny", marks=pytest.mark.slow)])
 def test_dynamic_batch(variant: str, tmp_path: Path) -> None:
     wanted = Wanted(variant, None, None, None, None)
     (done,) = run_export(

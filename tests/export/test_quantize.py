@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIGITS
+from conftest import DIGITS, export_once
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export import precise, quantize
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.quantize import calibration, onnx_file, pays, table
+from fca_edge.export.plan import Request, notes_of
+from fca_edge.export.quantize import calibration, onnx_file, table
 from fca_edge.export.quantize.recipe import Array, Recipe
 from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
 from fca_edge.export.quantize.tflite_half import HALF_ARITHMETIC
@@ -33,9 +34,13 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
-    out = tmp_path_factory.mktemp("small")
-    request = Request(TRAINED, out, profiles=("modern", "tflite-2.14"), precisions=SMALL)
-    return {item.path.name: item for item in run_export(request, quiet)}
+    profiles = ("modern", "tflite-2.14")
+    done = export_once(
+        tmp_path_factory,
+        "small",
+        lambda out: Request(TRAINED, out, profiles=profiles, precisions=SMALL),
+    )
+    return {item.path.name: item for item in done}
 
 
 def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
@@ -224,7 +229,7 @@ def test_calibration_holds_one_image_at_a_time(
 def test_a_corrupt_image_is_named(photos: Path, tmp_path: Path) -> None:
     (photos / "class_0" / "broken.png").write_bytes(b"no image")
     request = Request(
-        TRAINED, tmp_path / "out", ("onnx",), precisions=("int8-static",), calibration=photos
+        TRAINED, tmp_path / "out", ("tflite",), precisions=("int8-static",), calibration=photos
     )
     with pytest.raises(FcaEdgeError, match=r"broken.png: not a readable image"):
         run_export(request, quiet)
@@ -244,23 +249,21 @@ def test_static_needs_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--calibration is for"):
         run_export(request, quiet)
     with pytest.raises(UsageError, match="add --calibration DIR"):
-        quantize.run(tmp_path / "a.onnx", tmp_path / "b.onnx", Recipe("int8-static"))
+        quantize.run(tmp_path / "a.tflite", tmp_path / "b.tflite", Recipe("int8-static"))
 
 
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_static_is_written_where_it_wins(
-    kind: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    request = Request(TRAINED, out, (kind,), precisions=("int8-static",), calibration=photos)
-    monkeypatch.setattr(pays, "latency_ns", lambda path, _: 5.0 if "int8-of" in path.name else 6.0)
-    with pytest.raises(FcaEdgeError, match=r"1\.20 of its time; take --precision int8"):
-        run_export(request, quiet)
-    assert list(out.iterdir()) == []
-    monkeypatch.setattr(pays, "latency_ns", lambda path, _: 5.0 if "int8-of" in path.name else 4.0)
+def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
+    """In ONNX it was never less work than int8; whoever asks for both formats is told."""
+    request = Request(TRAINED, tmp_path / "out", precisions=("int8-static",), calibration=photos)
+    (note,) = notes_of(request)
+    assert "TFLite only" in note
     (done,) = run_export(request, quiet)
-    assert done.manifest["quantization"]["pays"]["time_over_int8"] == pytest.approx(0.8)
+    assert done.path.name == "digits-int8-static.tflite"
     assert done.manifest["quantization"]["calibration"]["images"] == 12
+    assert "calibration" in done.manifest["quantization"]["hint"]
+    with pytest.raises(UsageError, match="TFLite only"):
+        run_export(replace(request, formats=("onnx",)), quiet)
+    assert notes_of(replace(request, precisions=("int8",))) == []
 
 
 def test_eight_bits_are_not_for_xnnpacks_provider(tmp_path: Path) -> None:

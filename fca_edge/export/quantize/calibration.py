@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,26 +46,57 @@ def sample(folder: Path, number: int, seed: int) -> list[Path]:
     return sorted(drawn)
 
 
-def stream(paths: list[Path], how: Preprocessing, layout: str) -> Inputs:
+def stream(
+    paths: list[Path], how: Preprocessing, layout: str, of_one_colour: set[Path] | None = None
+) -> Inputs:
     """Return what gives the inputs anew at each call; only one image is held at a time.
 
     Greyscale images become RGB. One that cannot be read stops the export, by name.
+
+    Args:
+        of_one_colour: is given the images that show nothing.
     """
 
     def inputs() -> Iterator[Array]:
         for path in paths:
-            yield np.ascontiguousarray(in_layout(load(path, how)[None], layout))
+            image = load(path, how)  # (3, H, W)
+            if of_one_colour is not None and not np.ptp(image, axis=(1, 2)).any():
+                of_one_colour.add(path)
+            yield np.ascontiguousarray(in_layout(image[None], layout))
 
     return inputs
 
 
-def of(
-    asked: Asked, preprocessing: dict[str, Any], output: Made
-) -> tuple[Inputs | None, dict[str, Any] | None]:
-    """Return the inputs of a static output, and what the manifest says of them."""
+@dataclass(frozen=True)
+class Calibration:
+    """The inputs of a static output.
+
+    Attributes:
+        of_one_colour: those of `paths` that showed nothing, known once they were looked at.
+    """
+
+    folder: Path
+    seed: int
+    paths: list[Path]
+    inputs: Inputs
+    of_one_colour: set[Path]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest says of it."""
+        return {
+            "folder": str(self.folder.resolve()),
+            "images": len(self.paths),
+            "of_one_colour": len(self.of_one_colour),
+            "seed": self.seed,
+        }
+
+
+def of(asked: Asked, preprocessing: dict[str, Any], output: Made) -> Calibration | None:
+    """Return the calibration of a static output, None for any other."""
     if asked.calibration is None or output.precision != "int8-static":
-        return None, None
+        return None
     seed = asked.wanted.seed
     paths = sample(asked.calibration, asked.calibration_images, seed)
-    told = {"folder": str(asked.calibration.resolve()), "images": len(paths), "seed": seed}
-    return stream(paths, Preprocessing.from_dict(preprocessing), output.layout), told
+    how, flat = Preprocessing.from_dict(preprocessing), set[Path]()
+    inputs = stream(paths, how, output.layout, flat)
+    return Calibration(asked.calibration, seed, paths, inputs, flat)

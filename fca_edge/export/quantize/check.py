@@ -55,6 +55,7 @@ def tflite_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Ar
         if made is None or made[1].dtype != np.int8:
             continue
         scales = file.graph.tensors[made[0].inputs[1]].quantization.scale
+        exact = exact.reshape(made[1].shape)  # a Linear layer's may have become a kernel
         shape = (-1,) + (1,) * (exact.ndim - 1)
         yield name, exact, made[1].astype(np.float64), np.asarray(scales).reshape(shape)
 

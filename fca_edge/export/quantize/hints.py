@@ -12,15 +12,18 @@ HINTS: dict[tuple[Precision, str], str] = {
     ("fp16", ".tflite"): "half the file; expanded at load, so no faster and little less memory",
     ("fp16", ".onnx"): "half the file; expanded at load, so no faster",
     ("int8", ".tflite"): (
-        "smaller, and less work where the core has dot products (a55, a76), on in-order ones (a53)"
-        " and on 32 bits; on a72 and x86 without VNNI it saves memory, hardly work"
+        "smaller, and less work where the core multiplies bytes (dot products: a55, a76; VNNI on"
+        " x86), on in-order ones (a53) and on 32 bits; elsewhere (a72, x86 without VNNI) it saves"
+        " memory, hardly work"
     ),
     ("int8", ".onnx"): (
-        "smaller; less work where the core has dot products (a55, a76), more than fp32 where it has"
-        " none (a53, a72, 32 bits): take the TFLite file there"
+        "smaller; less work where the core has dot products (a55, a76), hardly less on x86, more"
+        " than fp32 where it has none (a53, a72, 32 bits): take the TFLite file there"
     ),
-    ("int8-static", ".tflite"): "was faster than int8 here, by the run in this manifest",
-    ("int8-static", ".onnx"): "was faster than int8 here, by the run in this manifest",
+    ("int8-static", ".tflite"): (
+        "smaller, and the least work where the core has dot products (a55, a76); elsewhere more"
+        " than int8 (a53, 32 bits, x86); right for pictures like those of the calibration"
+    ),
 }
 
 

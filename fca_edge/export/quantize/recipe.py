@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,6 @@ Array = NDArray[Any]
 # Gives calibration inputs (1, ...) in the artefact's layout, one at a time, from the start at
 # each call.
 Inputs = Callable[[], Iterator[Array]]
-Ranges = Literal["minmax", "percentile", "entropy"]
 
 # Layers with fewer weights are not worth a quantisation of their input.
 FEWEST_WEIGHTS = 1000
@@ -30,13 +29,11 @@ class Recipe:
 
     Attributes:
         keep_float: layers (as `layers` names them) that stay in floating point.
-        ranges: how static quantisation finds the range of an activation.
         half_arithmetic: let XNNPACK compute in half where the core can (TFLite).
     """
 
     precision: Precision
     keep_float: tuple[str, ...] = ()
-    ranges: Ranges = "minmax"
     half_arithmetic: bool = False
 
 

@@ -11,7 +11,6 @@ from fca_edge.export.quantize import (
     onnx_dynamic,
     onnx_file,
     onnx_half,
-    onnx_static,
     tflite_dynamic,
     tflite_half,
     tflite_layers,
@@ -27,7 +26,6 @@ METHODS: dict[tuple[Precision, str], Method] = {
     ("int8-static", ".tflite"): tflite_static.quantize,
     ("fp16", ".onnx"): onnx_half.quantize,
     ("int8", ".onnx"): onnx_dynamic.quantize,
-    ("int8-static", ".onnx"): onnx_static.quantize,
 }
 STATIC = "int8-static"
 

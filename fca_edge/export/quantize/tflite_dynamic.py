@@ -13,12 +13,14 @@ from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 from fca_edge.export.quantize.tflite_file import TfliteFile
 from fca_edge.export.quantize.tflite_half import allow_half_arithmetic
 from fca_edge.export.quantize.tflite_layers import divide, store_biases, store_weights_in_half
+from fca_edge.export.quantize.tflite_pointwise import without_fully_connected
 
 
 def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:
     """Quantise the weights of convolutions and Linear layers; calibration plays no part."""
-    chosen, kept = divide(TfliteFile.read(path_in), recipe)
-    file = TfliteFile(tflite_aeq.dynamic(path_in, tuple(kept)))
+    with without_fully_connected(path_in) as base:
+        chosen, kept = divide(TfliteFile.read(base), recipe)
+        file = TfliteFile(tflite_aeq.dynamic(base, tuple(kept)))
     stored = store_biases(file)
     stored["other weights in fp16"] = store_weights_in_half(file)
     if recipe.half_arithmetic:

@@ -134,37 +134,52 @@ def test_p1_options_say_what_the_file_does_not(
     assert again.returncode == 0, again.stderr
 
 
-def test_p1_what_is_assumed_is_said(silent: Path, digits: Path, tmp_path: Path) -> None:
+def test_p1_what_is_assumed_is_said(photos: tuple[Path, str, Path]) -> None:
     """The gate says it before it judges: a wrong assumption is why it may refuse."""
-    done = export(tmp_path, silent, "--data", digits, "--resize", 100)
-    (line,) = [line for line in done.stderr.splitlines() if "ImageNet" in line]
+    _, text, place = photos
+    (line,) = [line for line in text.splitlines() if "ImageNet" in line]
     assert line.startswith("note: silent.pth does not say how its pictures were prepared")
     for option in ("--mean", "--std", "--interpolation", "--layout", "--preprocessing FILE"):
         assert option in line
     assert "0.485,0.456,0.406" in line
     assert "--resize" not in line
-    assert "names no classes, so they are numbers; --labels FILE" in done.stderr
-    (manifest,) = [json.loads(p.read_text()) for p in tmp_path.glob("*.onnx.json")]
-    assert manifest["source"]["assumed"] == ["mean", "std", "interpolation", "layout", "labels"]
+    assert "names no classes, so they are numbers; --labels FILE" in text
+    told = json.loads(place.read_text())
+    assert told["source"]["assumed"] == ["mean", "std", "interpolation", "layout", "labels"]
 
 
-def test_p1_a_file_says_it_and_options_go_first(tmp_path: Path) -> None:
-    """A pair of sides stretches; what the checkpoint states otherwise is said."""
-    (tmp_path / "how.json").write_text(
-        json.dumps({"mean": [0.4], "std": 0.3, "resize": [96, 120], "interpolation": "BILINEAR"})
+@pytest.fixture(scope="module")
+def bgr(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A network whose first layer wants BGR, with a header that is wrong in other fields.
+
+    A file mends some of them, an option one of the file's.
+    """
+    folder, state, first = tmp_path_factory.mktemp("bgr"), load_file(DIGITS), "patch_embed.seq.0"
+    state[f"{first}.c.weight"] = state[f"{first}.c.weight"].flip(1).contiguous()
+    header = stated(layout="BGR", mean=[0.4] * 3, resize=128, interpolation="box")
+    path = with_header(folder / "bgr.safetensors", state, preprocessing=header)
+    (folder / "how.json").write_text(
+        json.dumps({"mean": [0.9], "std": 0.5, "resize": [96, 96], "interpolation": "BICUBIC"})
     )
-    words = ("--preprocessing", tmp_path / "how.json", "--mean", "0.2", "--background", "1,2,3")
-    done = export(tmp_path / "out", DIGITS, *words)
+    words = ("--preprocessing", folder / "how.json", "--mean", "0.5", "--background", "1,2,3")
+    done = export(folder / "out", path, *words)
     assert done.returncode == 0, done.stderr
-    (manifest,) = [json.loads(p.read_text()) for p in (tmp_path / "out").glob("*.onnx.json")]
-    assert manifest["source"]["preprocessing"] == {
-        **stated(mean=[0.2] * 3, std=[0.3] * 3, resize=[96, 120], interpolation="bilinear"),
+    return folder / "out" / "bgr-fp32.onnx", done.stderr
+
+
+def test_p1_a_file_says_it_and_options_go_first(bgr: tuple[Path, str]) -> None:
+    """A pair of sides stretches; what the checkpoint states otherwise is said."""
+    artefact, text = bgr
+    told = json.loads(artefact.with_name(artefact.name + ".json").read_text())["source"]
+    assert told["preprocessing"] == {
+        **stated(resize=[96, 96], layout="BGR"),
         "background": [1, 2, 3],
         "exif": "ignore",
     }
-    assert manifest["source"]["assumed"] == []
-    assert "mean 0.2,0.2,0.2 as you gave it; digits.safetensors states 0.5,0.5,0.5" in done.stderr
-    assert "resize 96,120 as you gave it; digits.safetensors states 96." in done.stderr
+    assert told["assumed"] == []
+    assert "mean 0.5,0.5,0.5 as you gave it; bgr.safetensors states 0.4,0.4,0.4." in text
+    assert "resize 96,96 as you gave it; bgr.safetensors states 128." in text
+    assert "interpolation bicubic as you gave it; bgr.safetensors states box." in text
 
 
 @pytest.mark.parametrize(
@@ -211,26 +226,22 @@ def test_p1_wrong_files(text: str, code: int, said: tuple[str, ...], tmp_path: P
     refused(done, code, "how.json", *said)
 
 
-def test_p2_layout_and_interpolation_are_honoured(bundle: Path, tmp_path: Path) -> None:
-    """A network whose first layer wants BGR, on colours, says what the RGB one says."""
+def test_p2_layout_and_interpolation_are_honoured(
+    bgr: tuple[Path, str], bundle: Path, tmp_path: Path
+) -> None:
+    """The network that wants BGR says of colours what the one that wants RGB says."""
     from sklearn.datasets import load_sample_image
 
-    state = load_file(DIGITS)
-    first = "patch_embed.seq.0.c.weight"
-    state[first] = state[first].flip(1).contiguous()
-    path = with_header(tmp_path / "bgr.safetensors", state, preprocessing=stated(layout="BGR"))
-    done = export(tmp_path / "out", path)
-    assert done.returncode == 0, done.stderr
-    Image.fromarray(load_sample_image("flower.jpg")).save(tmp_path / "flower.png")
-    fca_edge("bundle", tmp_path / "out" / "bgr-fp32.onnx", "--out", tmp_path / "b")
+    flower = Image.fromarray(load_sample_image("flower.jpg"))
+    flower.crop((0, 0, 400, 400)).save(tmp_path / "flower.png")
+    assert fca_edge("bundle", bgr[0], "--out", tmp_path / "b").returncode == 0
     one, other = (run_board(place, tmp_path / "flower.png") for place in (bundle, tmp_path / "b"))
     assert one.stdout == other.stdout != ""
-    told = json.loads((tmp_path / "b" / "preprocessing.json").read_text())
-    (tmp_path / "b" / "preprocessing.json").write_text(json.dumps({**told, "layout": "RGB"}))
-    assert run_board(tmp_path / "b", tmp_path / "flower.png").stdout != one.stdout
-    told["interpolation"] = "nearest"
-    (tmp_path / "b" / "preprocessing.json").write_text(json.dumps(told))
-    assert run_board(tmp_path / "b", tmp_path / "flower.png").stdout != one.stdout
+    place = tmp_path / "b" / "preprocessing.json"
+    told = json.loads(place.read_text())
+    for entry in ({"layout": "RGB"}, {"interpolation": "nearest"}, {"resize": [96, 300]}):
+        place.write_text(json.dumps({**told, **entry}))
+        assert run_board(tmp_path / "b", tmp_path / "flower.png").stdout != one.stdout
 
 
 @pytest.mark.parametrize(
@@ -466,8 +477,13 @@ def test_i2_orientations_are_counted_and_applied(
 
 
 @pytest.fixture(scope="module")
-def photos(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
-    """Digits stored lying, with a film beside; what an export on them says, and its manifest."""
+def photos(
+    silent: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, Path]:
+    """Digits stored lying, with a film beside; what an export on them says, and its manifest.
+
+    The checkpoint says nothing, and of the options only --resize.
+    """
 
     def save(path: Path, image: Image.Image, number: int) -> None:
         picture_kinds.save_turned(path.with_suffix(".png"), image, 6)
@@ -475,7 +491,8 @@ def photos(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     folder = tmp_path_factory.mktemp("photos")
     remake(digits, folder / "val", save)
     (folder / "val" / "3" / "movie.mp4").write_text("")
-    done = export(folder / "out", DIGITS, "--images", folder / "val", "--exif", "apply")
+    words = ("--images", folder / "val", "--exif", "apply", "--resize", 100, "--data", digits)
+    done = export(folder / "out", silent, *words)
     assert done.returncode == 0, done.stderr
     (place,) = (folder / "out").glob("*.onnx.json")
     return folder / "val", done.stderr, place

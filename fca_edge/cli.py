@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from fca_edge import __version__
 from fca_edge.errors import FcaEdgeError, nearest
-from fca_edge.terminal import make_encodable, visible
+from fca_edge.stopping import Stopped, handlers
+from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_output, visible
 
 # Subcommand -> what it does; its module in fca_edge.commands defines `command`.
 COMMANDS: dict[str, str] = {
@@ -71,35 +74,68 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line; errors become one line and an exit code of the design."""
-    make_encodable()
+    prepare_streams()
+    with handlers():
+        code = exit_code()
+    if code:
+        sys.exit(code)
+
+
+def exit_code() -> int:
+    """Run the command; returns its exit code once all of its output is written."""
     try:
-        code = main(prog_name="fca-edge", standalone_mode=False)
-        if isinstance(code, int) and code:
-            sys.exit(code)
-    except FcaEdgeError as error:
-        fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        show_usage(error)
-        sys.exit(error.exit_code)
-    except click.Abort:
-        fail("stopped.", 130)
+        code = called()
+        with to_output():
+            sys.stdout.flush()
+        return code
+    except OutputError as error:
+        # The reader went away, as `head` does: what SIGPIPE would give, without a word.
+        if isinstance(error.__cause__, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        return fail(f"standard output: {error}.")
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        fail(f"{place}{error.strerror or error}.", FcaEdgeError.exit_code)
+        return fail(f"{place}{error.strerror or error}.")
+    finally:
+        silence_broken()
+
+
+def called() -> int:
+    """Run the command; returns its exit code."""
+    try:
+        result = main(prog_name="fca-edge", standalone_mode=False)
+    except FcaEdgeError as error:
+        return fail(str(error), error.exit_code)
+    except Stopped as stopped:
+        say(f"fca-edge: stopped; {stopped.note}.")
+        return 128 + stopped.number
+    except click.ClickException as error:
+        show_usage(error)
+        return error.exit_code
+    except click.Abort:
+        return fail("standard input ended before an answer came.")
+    except UnicodeError as error:
+        return fail(f"a name or a text is not UTF-8; rename it ({error}).")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
             raise
-        fail(
+        return fail(
             f"this needs '{error.name}', which the bare install leaves out;"
-            " run `pip install 'fca-edge[export]'`.",
-            FcaEdgeError.exit_code,
+            " run `pip install 'fca-edge[export]'`."
         )
+    return result if isinstance(result, int) else 0
 
 
-def fail(text: str, code: int) -> NoReturn:
-    """Print one line of error and exit."""
-    click.echo(f"fca-edge: error: {visible(text)}", err=True)
-    sys.exit(code)
+def say(text: str) -> None:
+    """Print one line on standard error, which may be closed or full."""
+    with contextlib.suppress(OSError):
+        click.echo(visible(text), err=True)
+
+
+def fail(text: str, code: int = FcaEdgeError.exit_code) -> int:
+    """Print one line of error; returns the exit code."""
+    say(f"fca-edge: error: {text}")
+    return code
 
 
 def show_usage(error: click.ClickException) -> None:
@@ -107,4 +143,4 @@ def show_usage(error: click.ClickException) -> None:
     text = io.StringIO()
     error.show(file=text)
     for line in text.getvalue().splitlines():
-        click.echo(visible(line), err=True)
+        say(line)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # What moves the cursor, breaks the line or turns the direction of writing, and what is no
@@ -60,3 +63,62 @@ def make_encodable() -> None:
 def is_terminal(stream: Any) -> bool:
     """Tell whether a stream, which may be closed, is a terminal."""
     return stream is not None and not stream.closed and bool(stream.isatty())
+
+
+class OutputError(Exception):
+    """Standard output takes no more; the cause is its OSError."""
+
+
+@contextmanager
+def to_output() -> Iterator[None]:
+    """Tell a failure of standard output apart from that of any other file.
+
+    Raises:
+        OutputError: the reader went away, or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.strerror or str(error)) from error
+
+
+# Standard streams, by number, that were closed when the command began.
+CLOSED: set[int] = set()
+
+
+def prepare_streams() -> None:
+    """Open what was closed (`>&-`) on the null device, and let every character be written.
+
+    A file that is opened later would get the number of a closed stream otherwise, and
+    receive what libraries print.
+    """
+    CLOSED.clear()
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            CLOSED.add(number)
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+    make_encodable()
+
+
+def silence_broken() -> None:
+    """Send what cannot be written any more to the null device.
+
+    Without that, Python would complain at its own end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()

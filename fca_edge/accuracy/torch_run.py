@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fca_edge.export.source import Wanted, load_source
 from fca_edge.preprocess import Preprocessing
+from fca_edge.store import sha256_of
 
 
 class TorchRunner:
@@ -43,12 +44,13 @@ def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> To
     comes first.
     """
     source = told["source"]
-    chosen = weights or source["weights"]
-    runner = TorchRunner(Wanted(source["variant"], checkpoint, chosen, source["img_size"], None))
-    of_artefact = Preprocessing.from_dict(source["preprocessing"])
-    if runner.source.checkpoint_sha256 == source["checkpoint_sha256"]:
-        runner.how = of_artefact
-    else:
-        unsaid = set(runner.source.assumed) & set(vars(of_artefact))
-        runner.how = replace(runner.how, **{name: getattr(of_artefact, name) for name in unsaid})
+    how = Preprocessing.from_dict(source["preprocessing"])
+    wanted = Wanted(
+        source["variant"], checkpoint, weights or source["weights"], source["img_size"], None
+    )
+    if sha256_of(checkpoint) == source["checkpoint_sha256"]:
+        return TorchRunner(replace(wanted, given=how.to_dict(), labels=source["labels"]))
+    runner = TorchRunner(wanted)
+    unsaid = set(runner.source.assumed) & set(vars(how))
+    runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
     return runner

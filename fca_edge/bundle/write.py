@@ -20,6 +20,8 @@ from fca_edge.harness.runtime_profile import (
     to_document,
 )
 from fca_edge.labels import check_count
+from fca_edge.places import locked
+from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
@@ -71,14 +73,16 @@ def write_bundle(
         staged.mkdir()
         fill(staged, facts, threads, exif)
         before = place / "before"
-        if out.exists():
-            out.rename(before)
-        try:
-            os.replace(staged, out)
-        except OSError:
-            if before.exists():
-                before.rename(out)
-            raise
+        with locked(out.parent), uncut():
+            refuse(facts, out, force)
+            if out.exists():
+                out.rename(before)
+            try:
+                os.replace(staged, out)
+            except OSError:
+                if before.exists():
+                    before.rename(out)
+                raise
     return sorted(out.iterdir())
 
 

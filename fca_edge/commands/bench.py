@@ -29,6 +29,7 @@ from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, TargetInfo, to_document
+from fca_edge.stopping import Stopped
 
 
 class Usual(NamedTuple):
@@ -177,7 +178,13 @@ def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: 
             OUT.print()
             print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
         for line in advice(records):
-            OUT.print(line, markup=False, highlight=False)
+            OUT.print(line)
+    if outcome.stopped is not None:
+        kept = "nothing was measured"
+        if records:
+            where = f"is in {json_file}" if json_file and not taken else "is printed"
+            kept = f"what {len(records)} artefacts were measured so far {where}"
+        raise Stopped(outcome.stopped.number, kept)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from fca_edge.terminal import is_terminal, visible
+from fca_edge.terminal import is_terminal, to_output, visible
 
 # In a pipe or a log there is no terminal's width to keep to.
 WIDE = 180
@@ -28,6 +29,15 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Render a string; tables and titles come through here, too."""
         return super().render_str(visible(text), **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a note that nobody can read any more must not end the work."""
+        with contextlib.suppress(OSError) if self.stderr else to_output():
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave a reader that went away to the command line; Rich would exit here."""
+        raise
 
 
 # Tables go to standard output, everything that moves or warns to standard error.

@@ -24,15 +24,16 @@ from fca_edge.commands.shared import (
     table,
     warn,
 )
-from fca_edge.errors import UsageError
+from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
+from fca_edge.export.plan import Request, check_early, notes_of
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
+from fca_edge.export.wanted import Wanted
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.pipeline import Exported, Report
-    from fca_edge.export.plan import Request
+    from fca_edge.export.pipeline import Exported, RefusedError, Report
 
 DEFAULT_OUT = Path("models/out")
 
@@ -147,6 +148,9 @@ DEFAULT_OUT = Path("models/out")
     is_flag=True,
     help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
 )
+@click.option(
+    "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
+)
 @click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
 @force_option
 @json_option
@@ -170,26 +174,42 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     """
     claim_json(json_file, force)
     options["given"] = fields_of(options)  # a wrong one fails before torch is imported
+    request = request_of(options, force)
+    check_gate(options)
+    check_early(request)
     with steps() as report:
         report("importing torch")
-        from fca_edge.export.pipeline import run_export
-        from fca_edge.export.plan import notes_of
+        from fca_edge.export.pipeline import RefusedError, run_export
 
-        request = request_of(options, force)
         gate = gate_of(options, request, report)
         say(gate.notes if gate else ())
         choose = gate.choose if gate and options["mixed"] else None
-        exported = run_export(request, report, gate, choose)
+        refusal = None
+        try:
+            exported = run_export(request, report, gate, choose)
+        except RefusedError as error:
+            exported, refusal = error.exported, error
     for text in notes_of(request):
         ERR.print(f"note: {text}")
     for text in (gate.warnings if gate else []) + warnings_of(exported):
         warn(text)
-    if not put_json([item.manifest for item in exported], json_file, force):
+    entries = [item.manifest for item in exported]
+    entries += [item.to_dict() for item in refusal.refusals] if refusal else []
+    taken = put_json(entries, json_file, force)
+    if exported:
+        show(exported, taken)
+        say(notes_of_export(exported[0].manifest, gate))
+    if refusal is not None:
+        raise told_refusal(refusal, request.out)
+
+
+def show(exported: list[Exported], taken: bool) -> None:
+    """Print what was written, and what is to be known of it."""
+    if not taken:
         OUT.print(table_of(exported))
         print_hints(exported)
         OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
     told = exported[0].manifest
-    say(notes_of_export(told, gate))
     if not told["trained"]:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
@@ -224,6 +244,17 @@ def notes_of_export(told: dict[str, Any], gate: AccuracyGate | None) -> list[str
     return notes
 
 
+def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
+    """Print all refusals but the first; returns that as the command's error."""
+    first, *others = refusal.refusals
+    for item in others:
+        ERR.print(f"not written: {item.error}")
+    files = [item.path.name for item in refusal.exported]
+    rest = f"written: {', '.join(files)}" if files else "nothing was written"
+    older = " (the older file stays)" if (out / first.output.file).exists() else ""
+    return NotEquivalentError(f"{str(first.error).rstrip('.')}{older}; {rest}.")
+
+
 def print_hints(exported: list[Exported]) -> None:
     """Say what each precision is good for."""
     for item in exported:
@@ -234,9 +265,6 @@ def print_hints(exported: list[Exported]) -> None:
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
     """Build the export's request from the command line."""
-    from fca_edge.export.plan import Request
-    from fca_edge.export.source import Wanted
-
     wanted = Wanted(
         options["variant"],
         options["checkpoint"],
@@ -266,11 +294,12 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         tuple(options["keep_float"]),
         options["optimize"],
         options["weight_cache"],
+        options["all_or_nothing"],
     )
 
 
-def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
-    """Make the accuracy gate of an export, where there are labelled images for it.
+def check_gate(options: dict[str, Any]) -> None:
+    """Refuse options of the accuracy gate that do not fit together.
 
     Raises:
         UsageError: random weights, or options of the gate without images.
@@ -278,14 +307,17 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     if options["data"] is None:
         if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
             raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
-        return None
-    if request.wanted.checkpoint is None:
+    elif options["checkpoint"] is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+
+
+def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
+    """Make the accuracy gate of an export, where there are labelled images for it."""
+    if options["data"] is None:
+        return None
     from fca_edge.accuracy.assess import Asked
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.plan import check
 
-    check(request)  # what is refused anyway is refused before the checkpoint is run
     asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
     return AccuracyGate(asked, request.wanted, options["max_drop"], report)
 

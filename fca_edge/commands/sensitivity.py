@@ -20,6 +20,7 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import UsageError
+from fca_edge.export.facts import read_facts
 
 SHOWN = 15
 
@@ -70,16 +71,13 @@ def command(
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
     """
     claim_json(json_file, force)
+    facts = read_facts(artefact)
+    if facts.told["precision"] != "fp32":
+        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
-        from fca_edge.export.facts import read_facts
 
-        facts = read_facts(artefact)
-        if facts.told["precision"] != "fp32":
-            raise UsageError(
-                f"{artefact}: is {facts.told['precision']} already; give the fp32 file."
-            )
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     if not put_json(found, json_file, force):
         show(found)

@@ -26,8 +26,11 @@ from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import styled as styled
 from fca_edge.commands.console import warn as warn
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.places import is_standard_output
+from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
-from fca_edge.terminal import visible
+from fca_edge.terminal import CLOSED, to_output, visible
 from fca_edge.zoo.specs import ZOO
 
 DESCRIPTION = TextColumn("{task.description}", markup=False)
@@ -136,9 +139,26 @@ def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def claim_json(file: Path | None, force: bool) -> None:
-    """Refuse, before any work, a --json file that is there and must not be overwritten."""
-    if file is not None and str(file) != "-":
+    """Refuse, before any work, a --json file that is there and must not be overwritten.
+
+    Raises:
+        FcaEdgeError: it is there, or standard output is asked for and closed.
+        UsageError: a folder.
+    """
+    if file is None:
+        return
+    if takes_output(file):
+        if 1 in CLOSED:
+            raise FcaEdgeError(f"--json {file}: standard output is closed.")
+    elif file.is_dir():
+        raise UsageError(f"--json {file}: is a folder; name a file in it.")
+    else:
         refuse_existing([file], force)
+
+
+def takes_output(file: Path) -> bool:
+    """Tell whether a --json file is standard output, by whichever name."""
+    return str(file) == "-" or is_standard_output(file)
 
 
 def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
@@ -146,8 +166,9 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
     if file is None:
         return False
     text = json.dumps(content, indent=2) + "\n"
-    if str(file) == "-":
-        click.echo(text, nl=False)
+    if takes_output(file):
+        with to_output():
+            click.echo(text, nl=False)
         return True
     write_text(file, text, force)
     return False
@@ -159,7 +180,12 @@ def steps() -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
     with Progress(*columns, console=ERR, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda text: progress.update(task, description=visible(text))
+
+        def step(text: str) -> None:
+            raise_if_stopped()
+            progress.update(task, description=visible(text))
+
+        yield step
 
 
 @contextmanager
@@ -177,6 +203,7 @@ def counted(total: int) -> Iterator[Callable[[str], None]]:
 
         def step(text: str) -> None:
             nonlocal begun
+            raise_if_stopped()
             progress.update(task, description=visible(text), advance=1 if begun else 0)
             begun = True
 

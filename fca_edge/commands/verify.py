@@ -17,7 +17,11 @@ from fca_edge.commands.shared import (
     steps,
     table,
 )
-from fca_edge.errors import NotEquivalentError
+from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.manifest import manifest_path
+from fca_edge.export.wanted import wanted_of
+from fca_edge.harness.embedded import facts_of
 
 
 @click.command()
@@ -48,6 +52,9 @@ def command(
       fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
     """
     claim_json(json_file, force)
+    for path in artefacts:
+        refuse_without_manifest(path)
+        wanted_of(read_facts(path).told, path, checkpoint, weights)
     rows, failures = [], []
     with steps() as report:
         report("importing torch")
@@ -64,11 +71,32 @@ def command(
             made.add_row(
                 row["file"],
                 f"{row['runtime']} {row['version']}",
-                f"{row['snr_db']:.1f}",
-                f"{row['max_abs']:.2g}",
+                number(row["snr_db"], ".1f"),
+                number(row["max_abs"], ".2g"),
                 f"{100 * row['top1_agreement']:.0f} %",
                 "equal" if row["equal"] else "NOT EQUAL",
             )
         OUT.print(made)
     if failures:
         raise NotEquivalentError("; ".join(failures))
+
+
+def refuse_without_manifest(path: Path) -> None:
+    """Say what verification needs of an artefact that was copied alone.
+
+    Raises:
+        FcaEdgeError: there is no manifest beside it.
+    """
+    manifest = manifest_path(path)
+    if path.is_file() and not manifest.is_file():
+        told = facts_of(path)
+        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+        raise FcaEdgeError(
+            f"{path}: no manifest {manifest.name} beside it; copy that along. Verifying needs its"
+            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        )
+
+
+def number(value: float | None, form: str) -> str:
+    """Write a figure, which logits that are not finite do not have."""
+    return "not finite" if value is None else format(value, form)

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.manifest import Source, manifest_path
+from fca_edge.export.manifest import Source
 from fca_edge.export.memory import release
-from fca_edge.export.plan import Output, Request, planned
+from fca_edge.export.plan import Output, Request, places_of, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
-from fca_edge.harness.runtime_profile import kept_path, profile_path
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
@@ -67,9 +66,7 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     """
     network, source = load_source(request.wanted)
     outputs = planned(request, source)
-    files = [request.out / output.file for output in outputs]
-    beside = [place(file) for file in files for place in (manifest_path, profile_path, kept_path)]
-    refuse_existing([*files, *beside], request.force)
+    refuse_existing(places_of(request, outputs), request.force)
     images, pictures = check_pictures(request, source)
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -15,27 +10,10 @@ from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
 from fca_edge.export.stated import complete, stated_of
+from fca_edge.export.wanted import Wanted as Wanted
+from fca_edge.export.wanted import check_wanted, sized_name
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user asked for; None means: take it from the file, or the variant's own.
-
-    Attributes:
-        given: checked fields of preprocessing; the others come from the file, or are assumed.
-        labels: file of the classes' names.
-    """
-
-    variant: str | None
-    checkpoint: Path | None
-    weights: str | None
-    img_size: int | None
-    num_classes: int | None
-    seed: int = 0
-    given: Mapping[str, Any] = field(default_factory=dict)
-    labels: Path | None = None
 
 
 def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
@@ -85,8 +63,7 @@ def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None)
     """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
     if checkpoint is not None and "variant" in checkpoint.metadata:
         return checkpoint.path.stem
-    spec = spec_of(variant)
-    return spec.name if size == spec.img_size else f"{spec.name}-{size}px"
+    return sized_name(variant, size)
 
 
 def stated_size(checkpoint: Checkpoint) -> int | None:
@@ -99,20 +76,15 @@ def stated_size(checkpoint: Checkpoint) -> int | None:
 
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
-    if wanted.variant is None:
-        raise UsageError(
-            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
-        )
-    if wanted.labels is not None:
-        raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
-    if wanted.weights is not None:
-        raise UsageError("--weights needs a --checkpoint.")
+    check_wanted(wanted)
+    assert wanted.variant is not None
     variant = short_name(wanted.variant)
     network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     spec = spec_of(variant)
     size = wanted.img_size or spec.img_size
+    how, _ = complete(dict(wanted.given), size, "preprocessing", wanted.given)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size),
@@ -125,8 +97,6 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
-        preprocessing=complete(dict(wanted.given), size, "preprocessing", wanted.given)[
-            0
-        ].to_dict(),
+        preprocessing=how.to_dict(),
     )
     return network.to(torch.float64), source

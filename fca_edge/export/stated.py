@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fca_edge.preprocess import IMAGENET, Preprocessing
 
 # How pictures are read where nothing is said follows from no training, so it is not assumed of it.
 OF_READING = ("background", "exif")
+Labels = Path | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Stated:
 
 
 def stated_of(
-    checkpoint: Checkpoint, given: Mapping[str, Any], labels: Path | None, size: int, classes: int
+    checkpoint: Checkpoint, given: Mapping[str, Any], labels: Labels, size: int, classes: int
 ) -> Stated:
     """Gather what is known of a trained network's pictures and classes.
 
     Args:
         given: fields of preprocessing that the user gave.
-        labels: file of the classes' names that the user gave.
+        labels: names of the classes that the user gave, or a file of them.
 
     Raises:
         FcaEdgeError: wrong fields or labels, or such that do not fit the network.
@@ -126,7 +127,7 @@ def shown(value: Any) -> str:
 
 
 def named(
-    checkpoint: Checkpoint, labels: Path | None, classes: int
+    checkpoint: Checkpoint, labels: Labels, classes: int
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """Return the classes' names, the user's before the checkpoint's, and what to say of them.
 
@@ -139,6 +140,8 @@ def named(
         return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
     if labels is None:
         names = check_labels(stated, where)
+    elif not isinstance(labels, Path):
+        names = check_labels(labels, where)
     else:
         names, where = read_labels(labels), str(labels)
         if stated not in (None, list(names)):

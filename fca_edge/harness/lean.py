@@ -218,7 +218,7 @@ def apart(work):
             failed = 0
         except BaseException as error:
             line = "".join(str(error).strip().splitlines()[:1])
-            print("lean.py: %s: %s" % (type(error).__name__, line), file=sys.stderr, flush=True)
+            print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
         finally:
             os._exit(failed)
     if os.waitpid(child, 0)[1]:

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fca_edge.errors import UsageError, nearest
+from fca_edge.errors import UsageError
 from fca_edge.zoo.convnext import ConvNeXt
 from fca_edge.zoo.deit import DeiT
 from fca_edge.zoo.fcaformer import FcaFormer
-from fca_edge.zoo.specs import ZOO, AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import short_name as short_name
+from fca_edge.zoo.specs import spec_of as spec_of
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
@@ -25,30 +27,6 @@ class Cost:
 
     params: int
     macs: int
-
-
-def spec_of(variant: str) -> AnySpec:
-    """Look a variant up, by its short name or its full one (`fcaformer_l1`).
-
-    Raises:
-        UsageError: no such variant; names the nearest.
-    """
-    return ZOO[short_name(variant)]
-
-
-def short_name(variant: str) -> str:
-    """Return the name under which the zoo has a variant.
-
-    Raises:
-        UsageError: no such variant; names the nearest.
-    """
-    by_full_name = {spec.name: short for short, spec in ZOO.items()}
-    short = by_full_name.get(variant, variant)
-    if short not in ZOO:
-        raise UsageError(
-            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
-        )
-    return short
 
 
 def build(

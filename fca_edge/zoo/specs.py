@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fca_edge.errors import UsageError, nearest
+
 
 @dataclass(frozen=True)
 class Published:
@@ -139,3 +141,27 @@ PUBLISHED_CAVEATS = (
     " 'memory' counts is stated (it fits MNN's session memory, not process RSS).",
     "Swin-Tiny's 588 ms is 7.65 GMAC/s where every other row lies at 4.5 to 6.1: suspect.",
 )
+
+
+def spec_of(variant: str) -> AnySpec:
+    """Look a variant up, by its short name or its full one (`fcaformer_l1`).
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    return ZOO[short_name(variant)]
+
+
+def short_name(variant: str) -> str:
+    """Return the name under which the zoo has a variant.
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    by_full_name = {spec.name: short for short, spec in ZOO.items()}
+    short = by_full_name.get(variant, variant)
+    if short not in ZOO:
+        raise UsageError(
+            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
+        )
+    return short

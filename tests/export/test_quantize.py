@@ -233,7 +233,7 @@ def test_a_corrupt_image_is_named(photos: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(FcaEdgeError, match=r"broken.png: not a readable image"):
         run_export(request, quiet)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_static_needs_images(tmp_path: Path) -> None:

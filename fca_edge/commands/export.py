@@ -198,7 +198,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     taken = put_json(entries, json_file, force)
     if exported:
         show(exported, taken)
-        say(notes_of_export(exported[0].manifest, gate))
+        say(notes_of_export([item.manifest for item in exported], gate))
     if refusal is not None:
         raise told_refusal(refusal, request.out)
 
@@ -234,14 +234,18 @@ def warnings_of(exported: list[Exported]) -> list[str]:
     return texts
 
 
-def notes_of_export(told: dict[str, Any], gate: AccuracyGate | None) -> list[str]:
+def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
     """Say what was assumed of pictures and labels, and what pictures had about them."""
     from fca_edge.pictures import notes_of
 
+    told = manifests[0]
     notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
     if pictures := told["verification"]["pictures"]:
-        notes += notes_of(pictures, Path(told["verification"]["images"]).name)
-    return notes
+        notes += notes_of(pictures, "verified on " + Path(told["verification"]["images"]).name)
+    for quantization in [told["quantization"] for told in manifests]:
+        if shown := (quantization or {}).get("calibration"):
+            notes += notes_of(shown["pictures"], "calibrated on " + Path(shown["folder"]).name)
+    return list(dict.fromkeys(notes))
 
 
 def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:

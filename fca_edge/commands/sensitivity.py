@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from fca_edge.commands.picture_options import fields_of, reading_options, say
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -20,7 +21,8 @@ from fca_edge.commands.shared import (
     table,
 )
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import read_facts
+from fca_edge.export.facts import read_as, read_facts
+from fca_edge.pictures import notes_of
 
 SHOWN = 15
 
@@ -46,6 +48,7 @@ SHOWN = 15
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of both samples.")
+@reading_options("as the file was exported", "as the file was exported")
 @force_option
 @json_option
 def command(
@@ -56,6 +59,8 @@ def command(
     images: int,
     limit: int | None,
     seed: int,
+    exif: str | None,
+    background: str | None,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -71,7 +76,8 @@ def command(
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
     """
     claim_json(json_file, force)
-    facts = read_facts(artefact)
+    reading = fields_of({"exif": exif, "background": background})
+    facts = read_as(read_facts(artefact), reading)
     if facts.told["precision"] != "fp32":
         raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
@@ -79,6 +85,7 @@ def command(
         from fca_edge.accuracy.layerwise import report_of
 
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+    say(notes_of(found["pictures"], data))
     if not put_json(found, json_file, force):
         show(found)
 

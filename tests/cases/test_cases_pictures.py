@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fca_edge.export.pipeline import Exported
+from fca_edge.export.quantize import calibration
 
 ONNX = ("--format", "onnx")
 NAMES = [f"digit {number}" for number in range(10)]
@@ -500,7 +502,7 @@ def photos(
 
 def test_i2_export_counts_them_and_keeps_the_choice(photos: tuple[Path, str, Path]) -> None:
     folder, text, place = photos
-    assert "val: 4 pictures have an EXIF orientation, which was applied" in text
+    assert "verified on val: 4 pictures have an EXIF orientation, which was applied" in text
     told = json.loads(place.read_text())
     assert told["source"]["preprocessing"]["exif"] == "apply"
     assert told["verification"]["pictures"]["exif"] == 4
@@ -510,9 +512,24 @@ def test_i2_export_counts_them_and_keeps_the_choice(photos: tuple[Path, str, Pat
 
 def test_i5_export_counts_other_files(photos: tuple[Path, str, Path]) -> None:
     _, text, place = photos
-    assert "val: 1 file is no picture that can be read here: .mp4 (1)." in text
+    assert "verified on val: 1 file is no picture that can be read here: .mp4 (1)." in text
     told = json.loads(place.read_text())
     assert told["verification"]["pictures"]["other_files"] == {".mp4": 1}
+
+
+def test_i2_calibration_counts_them(tmp_path: Path) -> None:
+    picture = Image.fromarray(picture_kinds.grey()).convert("RGB")
+    for number in (1, 3, 6, 8):
+        picture_kinds.save_turned(tmp_path / f"{number}.png", picture, number)
+    asked = SimpleNamespace(
+        calibration=tmp_path, calibration_images=9, wanted=SimpleNamespace(seed=0)
+    )
+    output: Any = SimpleNamespace(layout="nhwc", precision="int8-static")
+    sample = calibration.of(asked, {**stated(), "exif": "apply"}, output)
+    assert sample is not None
+    first, *others = list(sample.inputs())
+    assert all(np.array_equal(first, other) for other in others)
+    assert sample.describe()["pictures"]["exif"] == 3
 
 
 def answers(done: Done) -> list[list[str]]:

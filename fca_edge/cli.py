@@ -24,12 +24,20 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "eval": "Count how often artefacts are right on labelled images.",
-    "sensitivity": "Show what each layer loses when quantised, and which to keep in float.",
-    "bundle": "Put an artefact into a folder that runs on the board, without torch.",
+    "sensitivity": "Show what each layer loses in int8, and which to keep in float.",
+    "bundle": "Put an artefact into a folder that runs on the board.",
     "models": "List the networks, with counted and published figures.",
     "lean": "Print the loader that needs little memory, for your program.",
     "targets": "Show what can be measured from here, and set it up.",
     "completion": "Print the shell's completion script.",
+}
+
+# Every command stands under one heading.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Make files": ("export", "bundle", "lean"),
+    "Check them": ("verify", "eval", "sensitivity"),
+    "Measure them": ("bench", "compare"),
+    "Look around": ("models", "targets", "completion"),
 }
 
 EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
@@ -50,8 +58,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The texts stand here, so that --help imports no subcommand.
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, COMMANDS[name]) for name in names])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:

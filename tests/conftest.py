@@ -1,26 +1,20 @@
-"""Networks and images that many tests share; every parameter and buffer is random."""
+"""Order, skips and folders for all tests; what needs torch is in networks.py."""
 
-import json
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import golden_data
 import pytest
-import torch
 from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
-from fca_edge.export.manifest import read_manifest
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.runtimes import RUNTIMES, interpreter
 
 if TYPE_CHECKING:
     from harness.loopback import Loopback
@@ -43,6 +37,40 @@ HEAVIEST_FIRST = (
     "tests/commands/",
 )
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
+# A bare install runs the tests of what it has; see .ci/other_python.py.
+pytest_plugins = ["networks" if importlib.util.find_spec("torch") else "ready_made"]
+
+
+@cache
+def without_old_tflite() -> str:
+    """Say why the second environment cannot be used; empty where it can."""
+    try:
+        interpreter(RUNTIMES["tflite-2.14"])
+    except TargetUnavailableError as error:
+        return str(error)
+    return ""
+
+
+def profiles_here() -> tuple[str, ...]:
+    """Profiles whose files can be proven here."""
+    return ("modern",) if without_old_tflite() else ("modern", "tflite-2.14")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the old runtime where there is none."""
+    if item.get_closest_marker("old_tflite") and without_old_tflite():
+        pytest.skip(without_old_tflite())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip also a test that turns out to need the old runtime where there is none."""
+    try:
+        yield
+    except TargetUnavailableError as error:
+        if str(error) == without_old_tflite():
+            pytest.skip(str(error))
+        raise
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,24 +81,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(places, len(HEAVIEST_FIRST))
 
     items.sort(key=place)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Two workers share two cores; spinning threads of both would wait for each other."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def micro() -> nn.Module:
-    """Micro with hard weights: negative and near-zero scale factors among them."""
-    return golden_data.network("micro", golden_data.HARD)
-
-
-@pytest.fixture
-def images() -> Tensor:
-    """Two images for micro, (2, 3, 96, 96)."""
-    return torch.cat([golden_data.image("micro", seed) for seed in (1, 2)])
 
 
 def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
@@ -88,30 +98,6 @@ def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
             build(staged)
             staged.rename(folder)
     return folder
-
-
-def export_once(
-    factory: pytest.TempPathFactory, name: str, ask: Callable[[Path], Request]
-) -> list[Exported]:
-    """Return what a request for a folder exports; one worker does it for all."""
-
-    def build(folder: Path) -> None:
-        names = [item.path.name for item in run_export(ask(folder), lambda text: None)]
-        (folder / "names.list").write_text(json.dumps(names))
-
-    folder = build_once(factory, name, build)
-    names = json.loads((folder / "names.list").read_text())
-    return [Exported(folder / name, read_manifest(folder / name)) for name in names]
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
-    """The digits checkpoint as ONNX, TFLite modern and TFLite 2.14; not to be changed."""
-    wanted = Wanted(None, DIGITS, None, None, None)
-    profiles = ("modern", "tflite-2.14")
-    return export_once(
-        tmp_path_factory, "exported", lambda out: Request(wanted, out, profiles=profiles)
-    )
 
 
 def split_digits(folder: Path) -> None:
@@ -136,25 +122,6 @@ def digits(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(path, folder / kind.name)
 
     return build_once(tmp_path_factory, "digits", build)
-
-
-@pytest.fixture
-def digits_state() -> dict[str, Tensor]:
-    """State dict of the trained micro: 96 px, 10 classes."""
-    return load_file(DIGITS)
-
-
-@pytest.fixture(scope="session")
-def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits checkpoint with the head's rows of 3 and 8 exchanged."""
-    path = tmp_path_factory.mktemp("swapped") / "swapped.safetensors"
-    state = load_file(DIGITS)
-    order = [0, 1, 2, 8, 4, 5, 6, 7, 3, 9]
-    for name in ("head.weight", "head.bias"):
-        state[name] = state[name][order].contiguous()
-    with safe_open(DIGITS, "np") as file:
-        save_file(state, path, file.metadata())
-    return path
 
 
 @pytest.fixture

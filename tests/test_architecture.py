@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "accuracy": {
         "errors",
-        "store",
+        "checkpoint",
         "labels",
         "preprocess",
         "pictures",

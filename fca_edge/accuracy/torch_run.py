@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fca_edge.checkpoint.shards import digest_of
 from fca_edge.export.source import Wanted, load_source
 from fca_edge.preprocess import Preprocessing
-from fca_edge.store import sha256_of
 
 
 class TorchRunner:
@@ -48,9 +48,9 @@ def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> To
     wanted = Wanted(
         source["variant"], checkpoint, weights or source["weights"], source["img_size"], None
     )
-    if sha256_of(checkpoint) == source["checkpoint_sha256"]:
+    if digest_of(checkpoint) == source["checkpoint_sha256"]:
         return TorchRunner(replace(wanted, given=how.to_dict(), labels=source["labels"]))
     runner = TorchRunner(wanted)
-    unsaid = set(runner.source.assumed) & set(vars(how))
+    unsaid = set(runner.source.unsaid) & set(vars(how))
     runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
     return runner

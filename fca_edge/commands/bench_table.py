@@ -46,6 +46,7 @@ TIME: tuple[Shown, ...] = (
             1,
             legend="in 9 of 10 runs like this one the true median is within it; empty where"
             f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
+            always=True,
         ),
         lambda r: interval(r),
     ),
@@ -153,7 +154,7 @@ def footer(records: list[Record]) -> list[str]:
     first = records[0]
     target, plan = first.target, first.plan
     lines = [
-        f"{target.cpu_model}, {target.cores} cores, {target.machine}, {target.kernel};"
+        f"{target.cpu_model}, {plural(target.cores, 'core')}, {target.machine}, {target.kernel};"
         f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
         + ("" if target.emulated else timing(first))
     ]

@@ -106,7 +106,7 @@ def values_of(text: str, kind: type[int] | type[float]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def say(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """Print notes on standard error; what users wrote in them is no markup."""
     for note in notes:
         ERR.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

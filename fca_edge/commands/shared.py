@@ -19,6 +19,7 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -96,6 +97,23 @@ class Listed(ParamType):
         return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
 
 
+class Names(ParamType):
+    """A comma-separated list of any names."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r}: expected names, separated by commas.", param, ctx)
+        return names
+
+
+NAMES = Names()
+
+
 class Cpus(ParamType):
     """Cores: big, little, or a list such as 0-3,5."""
 
@@ -110,6 +128,21 @@ class Cpus(ParamType):
 CPUS = Cpus()
 
 
+class WeightsPath(ParamType):
+    """A place in a checkpoint file; the usual ones are completed."""
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in USUAL_ENTRIES if name.startswith(incomplete)]
+
+
+# Under these names training scripts store raw and averaged weights.
+USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
+
+
 def table(*columns: str) -> Table:
     """Start a table with the tool's look; long names fold instead of being cut."""
     made = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
@@ -119,6 +152,8 @@ def table(*columns: str) -> Table:
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+# A folder is told apart by what is in it.
+CHECKPOINT = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -130,6 +165,12 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path, allow_dash=True),
         help="Write the result as JSON to a file, or to standard output with '-'.",
     )(function)
+
+
+def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --weights PATH."""
+    text = "Which weights, where a file holds several: their path as the error lists it."
+    return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,7 +219,7 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
     columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
 
         def step(text: str) -> None:
@@ -196,8 +237,10 @@ def counted(total: int) -> Iterator[Callable[[str], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=total)
         begun = False
 

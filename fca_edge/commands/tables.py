@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,8 +14,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from fca_edge.commands.shared import OUT
+from fca_edge.commands.console import OUT, styled
 from fca_edge.commands.words import fold, wrap
+from fca_edge.terminal import visible
 
 GAP = 2
 # A name is folded to this width before a column goes, and below it only when none is left to go.
@@ -36,6 +39,7 @@ class Column:
         block: columns that stay together, in a table beneath where they do not fit.
         legend: what the figure is, for a reader who sees it for the first time.
         key: a table beneath repeats it, to say what a row is about.
+        always: shown though nothing is in it; the legend says why.
     """
 
     heading: str
@@ -44,6 +48,7 @@ class Column:
     block: str = ""
     legend: str = ""
     key: bool = False
+    always: bool = False
 
 
 @dataclass
@@ -57,7 +62,7 @@ class Sheet:
     def add(self, *cells: str | Text) -> None:
         """Add a row."""
         assert len(cells) == len(self.columns)
-        self.rows.append(cells)
+        self.rows.append([c if isinstance(c, Text) else visible(c) for c in cells])
 
 
 Measure = Callable[[Column, Sequence[Sheet]], int]
@@ -111,7 +116,18 @@ def print_sheets(sheets: Sequence[Sheet], wide: bool = False) -> None:
 
 def say(text: str) -> None:
     """Print a line under a table."""
-    OUT.print(Text(text, style="dim"))
+    OUT.print(styled(text, "dim"))
+
+
+def say_command(text: str) -> None:
+    """Print a command over as many lines as it takes, to be copied as it stands."""
+    # An option stays with its value.
+    text = re.sub(r"(?<= )(--[a-z]\S*) (?!-)", "\\1\u00a0", text)
+    lines = textwrap.wrap(text, OUT.width - 6, break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(lines):
+        end = "" if number == len(lines) - 1 else " \\"
+        line = line.replace("\u00a0", " ")
+        OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True)
 
 
 def arrange(
@@ -154,8 +170,8 @@ def groups_of(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[
 
 
 def filled(columns: Sequence[Column], sheets: Sequence[Sheet]) -> list[Column]:
-    """List the columns that have anything in them."""
-    return [column for column in columns if any(cells_of(sheets, column))]
+    """List the columns that have anything to say."""
+    return [c for c in columns if c.always or any(cells_of(sheets, c))]
 
 
 def cells_of(sheets: Sequence[Sheet], column: Column) -> list[str]:
@@ -210,8 +226,10 @@ def print_part(sheets: Sequence[Sheet], columns: Sequence[Column], room: int | N
     widths = widths_of(columns, sheets, room)
     width = sum(widths) + GAP * (len(widths) - 1)
     for number, sheet in enumerate(sheets):
+        if number:
+            OUT.print()
         if sheet.title:
-            OUT.print(Text(sheet.title, style="bold"))
+            OUT.print(styled(sheet.title, "bold"))
         if room is not None and width > room:
             print_list(sheet, columns)
             continue
@@ -244,8 +262,9 @@ def rendered(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> 
 def folded(cell: str | Text, column: Column, width: int) -> Text:
     """Break a cell into lines where its column may."""
     style = cell.style if isinstance(cell, Text) else ""
-    lines = {"name": fold, "text": wrap}.get(column.kind, lambda text, width: [text])
-    return Text("\n".join(lines(str(cell), width)), style=style)
+    breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}
+    lines = breaks[column.kind](str(cell), width) if column.kind in breaks else [str(cell)]
+    return Text("\n".join(lines), style=style)
 
 
 def print_list(sheet: Sheet, columns: Sequence[Column]) -> None:

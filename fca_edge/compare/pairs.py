@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from fca_edge.compare.differences import differences
+from fca_edge.errors import plural
 from fca_edge.records import Record
 
 # Identities that differ in no more than this are likely meant to be the same.
@@ -58,8 +59,7 @@ def label(record: Record) -> str:
     """Name a record for a reader: artefact, runtime, target, threads."""
     unfolded = "" if record.artefact.folded else " (not folded)"
     target, threads = record.target, record.plan.threads
-    threads_text = f"{threads} thread{'s' if threads > 1 else ''}"
-    return f"{identity(record)}{unfolded}, {target.name}, {threads_text}"
+    return f"{identity(record)}{unfolded}, {target.name}, {plural(threads, 'thread')}"
 
 
 def pair(baseline: list[Record], candidate: list[Record]) -> Pairs:

@@ -7,6 +7,7 @@ from torch import nn
 
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
+from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
 from fca_edge.export.stated import complete, stated_of
@@ -27,18 +28,15 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         return random_source(wanted)
     if wanted.variant is not None:
         short_name(wanted.variant)  # a wrong name fails before a large file is read
-    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights)
-    variant = wanted.variant or checkpoint.metadata.get("variant")
-    if variant is None:
-        raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
-    variant, stated_px = short_name(variant), stated_size(checkpoint)
+    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights, wanted.variant)
+    variant, stated_px = checkpoint.variant, stated_size(checkpoint)
     if wanted.img_size is not None and stated_px not in (None, wanted.img_size):
         raise UsageError(
             f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated_px} px;"
             f" leave the option out or use {stated_px}."
         )
-    size = wanted.img_size or stated_px
-    network, size, classes = fitted(variant, checkpoint, size, wanted.num_classes)
+    known = wanted.img_size or stated_px
+    network, size, classes = fitted(variant, checkpoint, known, wanted.num_classes)
     stated = stated_of(checkpoint, wanted.given, wanted.labels, size, classes)
     source = Source(
         variant=variant,
@@ -48,15 +46,29 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         trained=True,
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=checkpoint.sha256,
-        weights=wanted.weights,
+        weights=checkpoint.weights,
         seed=None,
         chosen=checkpoint.chosen,
+        assumed=assumptions(wanted, checkpoint, known, size),
         labels=stated.labels,
         preprocessing=stated.preprocessing.to_dict(),
-        assumed=stated.assumed,
+        unsaid=stated.unsaid,
         notes=stated.notes,
     )
     return network, source
+
+
+def assumptions(
+    wanted: Wanted, checkpoint: Checkpoint, known: int | None, size: int
+) -> tuple[str, ...]:
+    """Say what neither the user nor the file said, and how to say it."""
+    notes = []
+    if wanted.variant is None and "variant" not in checkpoint.metadata:
+        notes.append(f"the weights are those of {checkpoint.variant}")
+    if known is None:
+        others = sizes_that_fit(checkpoint.variant, size)
+        notes.append(f"image size {size} px ({others}; --img-size chooses)")
+    return tuple(notes)
 
 
 def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:

@@ -24,13 +24,13 @@ class Stated:
 
     Attributes:
         labels: None where nothing names the classes.
-        assumed: fields that neither the user nor the checkpoint gave; "labels" is one of them.
+        unsaid: fields that neither the user nor the checkpoint gave; "labels" is one of them.
         notes: what the user should hear, in sentences.
     """
 
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
-    assumed: tuple[str, ...]
+    unsaid: tuple[str, ...]
     notes: tuple[str, ...]
 
 

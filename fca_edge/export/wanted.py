@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import FieldError, check_fields
-from fca_edge.store import sha256_of
 from fca_edge.zoo.specs import short_name, spec_of
 
 # A safetensors file begins with the length of its header, which is JSON.
@@ -46,7 +46,7 @@ def check_wanted(wanted: Wanted) -> None:
     if wanted.variant is not None:
         short_name(wanted.variant)
     if wanted.checkpoint is not None:
-        if not wanted.checkpoint.is_file():
+        if not wanted.checkpoint.exists():
             raise FcaEdgeError(f"{wanted.checkpoint}: no such checkpoint file.")
         return
     if wanted.variant is None:
@@ -79,8 +79,6 @@ def sized_name(variant: str, img_size: int | None) -> str:
 
 def header_entries(path: Path) -> dict[str, Any]:
     """Return what a safetensors header says besides tensors; empty where there is none."""
-    if path.suffix.lower() != ".safetensors":
-        return {}
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
@@ -118,6 +116,6 @@ def wanted_of(
         ) from None
     if checkpoint is None:
         raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
-    if sha256_of(checkpoint) != digest:
+    if digest_of(checkpoint) != digest:
         raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
     return Wanted(variant, checkpoint, weights or chosen, size, None, 0, given, labels)

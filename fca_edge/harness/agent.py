@@ -1,14 +1,15 @@
 """Runs one artefact on the machine that is measured. Stand-alone: NumPy and one runtime.
 
-Reads a JSON plan, one line, from standard input, writes JSON lines to standard output.
-It must run under any interpreter that a target has, so it imports nothing of ours.
-Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and
-for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outputs": inputs
-(.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch);
-mode "stream" is "outputs" again and again: each further line of JSON has those fields.
-In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
-asks for the memory of the guest alone, where the process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
-With `lean`, the place of lean.py, its runtimes are used, as `settings` say.
+Reads a JSON plan, one line, from standard input (python agent.py < plan.json), writes JSON lines
+to standard output. It must run under any interpreter that a target has: it imports nothing of ours.
+
+Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and for mode "latency", "memory"
+or "cost": warmup, iterations, seed; for mode "outputs": inputs (.npy, first axis over the inputs),
+outputs (.npz to write), all_tensors, together (one batch); mode "stream" is "outputs" again and
+again: each further line of JSON has those fields. In mode "cost" each inference stands between two
+marks that a counting emulator sees. `guest` asks for the memory of the guest alone, where the
+process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds,
+start_below_celsius, sysfs. With `lean`, the place of lean.py, its runtimes load as `settings` say.
 """
 
 import contextlib
@@ -41,8 +42,7 @@ def end_with_parent():
     """Have Linux kill this process when the one that started it ends, in whichever way."""
     parent = os.getppid()
     with contextlib.suppress(Exception):
-        ctypes = __import__("ctypes")
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        __import__("ctypes").CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the process that asked for this has ended")
 
@@ -87,7 +87,7 @@ class Board:
         else:
             chosen = numbers(wanted)
             if not chosen <= allowed:
-                sys.exit(f"cores {wanted} were asked for, and there are {sorted(allowed)}")
+                sys.exit(f"--cpus {wanted}: not all there; this machine has {sorted(allowed)}")
         os.sched_setaffinity(0, chosen)
         return ",".join(map(str, sorted(chosen)))
 

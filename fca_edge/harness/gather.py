@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge import __version__
+from fca_edge.errors import plural
 from fca_edge.harness.call import Event
 from fca_edge.harness.plan import Job, manifest_path
 from fca_edge.harness.stats import drifts
@@ -171,7 +172,7 @@ def warnings_of(
     """List what a reader of the figures must know."""
     found = []
     if plan.threads > info.cores:
-        found.append(f"{plan.threads} threads on {info.cores} cores")
+        found.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
     if not manifest_path(job.path).is_file():
         found.append(NO_MANIFEST)
     if job.artefact.trained is False:

@@ -68,8 +68,7 @@ def stored(artefact):
 def check_input(array, shape):
     """Return an array that the runtime may read: float32, of this shape, in one piece.
 
-    None in the shape stands for any size. Nothing is converted: LiteRT takes bytes as they come
-    and would answer with other logits.
+    None stands for any size. Nothing is converted: LiteRT would take the bytes as they come.
     """
     import numpy
 
@@ -78,14 +77,15 @@ def check_input(array, shape):
         return numpy.ascontiguousarray(array)
     axes = " x ".join("any" if size is None else str(size) for size in shape)
     hint = "Resize, crop and normalise the picture as the file's preprocessing says."
-    if fits((1,) + tuple(got), shape):
+    if fits([1, *got], shape):
         hint = "Add the batch axis: array[None]."
     elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
         hint = "Its channels are on another axis: transpose it."
     elif fits(got, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
     given = " x ".join(map(str, got)) or "no shape"
-    raise ValueError("the model takes float32 %s, got %s %s. %s" % (axes, kind, given, hint))
+    text = "the model takes float32 {}, got {} {}. {}"
+    raise ValueError(text.format(axes, kind, given, hint))
 
 
 def fits(got, shape):
@@ -113,7 +113,7 @@ def quiet():
         return
     try:
         sys.stderr.flush()
-        held, shown = tempfile.TemporaryFile(), os.dup(2)
+        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
     except (AttributeError, OSError):
         yield  # no standard error, or nowhere to hold anything
         return
@@ -388,8 +388,8 @@ class LeanLiteRt(Lean):
     def output(self):
         import numpy
 
-        size = int(numpy.prod(self.out))
-        return numpy.array(self.made[0].read(size, numpy.float32)).reshape(self.out)
+        logits = self.made[0].read(int(numpy.prod(self.out)), numpy.float32)
+        return numpy.array(logits).reshape(self.out)
 
 
 RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from fca_edge.records import Cost, Record
 
@@ -41,6 +40,8 @@ def latency(record: Record) -> Latency:
 
 def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     """Confidence interval of a median from order statistics; (None, None) where none exists."""
+    from scipy import stats  # a second to import, which errors of the command line do not wait for
+
     found = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
     if not (np.isfinite(found.low) and np.isfinite(found.high)):
         return None, None
@@ -83,5 +84,7 @@ def drifts(samples: tuple[int, ...]) -> bool:
     """Tell whether one process's samples rise steadily, which means throttling."""
     if len(samples) < 10:
         return False
+    from scipy import stats
+
     slope = stats.theilslopes(samples).slope
     return bool(slope * len(samples) > DRIFT * np.median(samples))

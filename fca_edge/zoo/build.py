@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fca_edge.errors import UsageError
 from fca_edge.zoo.convnext import ConvNeXt
+from fca_edge.zoo.counts import Cost
 from fca_edge.zoo.deit import DeiT
 from fca_edge.zoo.fcaformer import FcaFormer
 from fca_edge.zoo.specs import AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
@@ -19,14 +19,6 @@ from fca_edge.zoo.specs import spec_of as spec_of
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters and multiply-accumulates of one image."""
-
-    params: int
-    macs: int
 
 
 def build(

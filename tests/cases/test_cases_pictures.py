@@ -147,7 +147,7 @@ def test_p1_what_is_assumed_is_said(photos: tuple[Path, str, Path]) -> None:
     assert "--resize" not in line
     assert "names no classes, so they are numbers; --labels FILE" in text
     told = json.loads(place.read_text())
-    assert told["source"]["assumed"] == ["mean", "std", "interpolation", "layout", "labels"]
+    assert told["source"]["unsaid"] == ["mean", "std", "interpolation", "layout", "labels"]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_p1_a_file_says_it_and_options_go_first(bgr: tuple[Path, str]) -> None:
         "background": [1, 2, 3],
         "exif": "ignore",
     }
-    assert told["assumed"] == []
+    assert told["unsaid"] == []
     assert "mean 0.5,0.5,0.5 as you gave it; bgr.safetensors states 0.4,0.4,0.4." in text
     assert "resize 96,96 as you gave it; bgr.safetensors states 128." in text
     assert "interpolation bicubic as you gave it; bgr.safetensors states box." in text

@@ -162,6 +162,7 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
     assert told["source"]["num_classes"] == 10
 
 
+@pytest.mark.old_tflite
 def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_path: Path) -> None:
     words = (
         "bench",
@@ -185,6 +186,7 @@ def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_p
     refused(fca_edge(*words, "--json", tmp_path / "r.json"), 1, "--force")
 
 
+@pytest.mark.old_tflite
 def test_verify_command(exported: list[Exported]) -> None:
     done = real_fca_edge("verify", exported[1].path, "--checkpoint", DIGITS)
     assert done.returncode == 0, done.stderr
@@ -197,6 +199,7 @@ def test_models_as_json() -> None:
     assert rows["swin_tiny"]["published_latency_ms"] == 588
 
 
+@pytest.mark.old_tflite
 def test_targets() -> None:
     assert (
         json.loads(fca_edge("targets", "list", "--json", "-").stdout)[0]["runtime"] == "onnxruntime"

@@ -53,7 +53,7 @@ def test_unlike_machines_are_exit_5(tmp_path: Path) -> None:
     reason = "cpu model Cortex-A76 against Cortex-A53"
     for words in ((), ("--gate", THRESHOLDS)):
         done = run(tmp_path, "a.json", "b.json", *words)
-        refused(done, 5, "1 of 1 pairs are incomparable", reason)
+        refused(done, 5, "1 of 1 pair is incomparable", reason)
         assert "file_bytes" in done.stdout
         assert reason in done.stdout
 

@@ -26,6 +26,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
+@pytest.mark.old_tflite
 def test_all_runtimes_beside_the_checkpoint(
     exported: list[Exported], images: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIGITS, export_once
+from conftest import DIGITS, profiles_here
+from networks import export_once
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
@@ -34,20 +35,21 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
-    profiles = ("modern", "tflite-2.14")
     done = export_once(
         tmp_path_factory,
         "small",
-        lambda out: Request(TRAINED, out, profiles=profiles, precisions=SMALL),
+        lambda out: Request(TRAINED, out, profiles=profiles_here(), precisions=SMALL),
     )
     return {item.path.name: item for item in done}
 
 
+@pytest.mark.old_tflite
 def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
     ends = (".onnx", ".tflite", "-tflite-2.14.tflite")
     assert set(small) == {f"digits-{p}{end}" for p in SMALL for end in ends}
 
 
+@pytest.mark.old_tflite
 def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
     for item in small.values():
         check = read_manifest(item.path)["verification"]

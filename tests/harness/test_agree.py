@@ -1,17 +1,21 @@
 """Logits of a target against those of this machine."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.agree import agreement
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.plan import Job, job_for
 from fca_edge.harness.runtimes import Runtime
 from fca_edge.harness.targets.local import LocalTarget
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 
 class Bent(LocalTarget):

@@ -1,4 +1,4 @@
-"""Input checks and quiet for model.py; the same functions as in lean.py. FCA_EDGE_VERBOSE=1: loud."""
+"""What model.py shares with lean.py, word for word: input checks, and quiet while loading."""
 
 import contextlib
 import faulthandler
@@ -16,8 +16,7 @@ NOISE = re.compile(rb"(INFO|WARNING|VERBOSE)\b|\xe2\x94\x94|.*\[[IWV]:onnxruntim
 def check_input(array, shape):
     """Return an array that the runtime may read: float32, of this shape, in one piece.
 
-    None in the shape stands for any size. Nothing is converted: LiteRT takes bytes as they come
-    and would answer with other logits.
+    None stands for any size. Nothing is converted: LiteRT would take the bytes as they come.
     """
     import numpy
 
@@ -26,14 +25,15 @@ def check_input(array, shape):
         return numpy.ascontiguousarray(array)
     axes = " x ".join("any" if size is None else str(size) for size in shape)
     hint = "Resize, crop and normalise the picture as the file's preprocessing says."
-    if fits((1,) + tuple(got), shape):
+    if fits([1, *got], shape):
         hint = "Add the batch axis: array[None]."
     elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
         hint = "Its channels are on another axis: transpose it."
     elif fits(got, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
     given = " x ".join(map(str, got)) or "no shape"
-    raise ValueError("the model takes float32 %s, got %s %s. %s" % (axes, kind, given, hint))
+    text = "the model takes float32 {}, got {} {}. {}"
+    raise ValueError(text.format(axes, kind, given, hint))
 
 
 def fits(got, shape):
@@ -54,7 +54,7 @@ def quiet():
         return
     try:
         sys.stderr.flush()
-        held, shown = tempfile.TemporaryFile(), os.dup(2)
+        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
     except (AttributeError, OSError):
         yield  # no standard error, or nowhere to hold anything
         return

@@ -35,9 +35,9 @@ def missing_keys(config: Path | None) -> list[str]:
 def named_by(place: str, config: Path | None) -> str | None:
     """Say where a configuration names a file: keyword, file and line."""
     entries = list(named_files(config))
-    same = [where for _, path, where in entries if path == place]
+    same = [where for _, path, where in entries if Path(path) == Path(place)]
     # A name with tokens, as in ~/.ssh/%h, is known by its last part alone.
-    alike = [where for _, path, where in entries if os.path.basename(path) == Path(place).name]
+    alike = [where for _, path, where in entries if Path(path).name == Path(place).name]
     return next(iter([*same, *alike]), None)
 
 

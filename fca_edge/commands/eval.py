@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from rich.progress import (
 
 from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
     CHECKPOINT,
     DESCRIPTION,
@@ -73,6 +75,7 @@ SHOWN = 3
     help="Threads of the runtime.",
 )
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
+@reading_options("as the file was exported", "as the file was exported")
 @wide_option
 @force_option
 @json_option
@@ -88,6 +91,8 @@ def command(
     runtime: str | None,
     threads: int,
     skip_corrupt: bool,
+    exif: str | None,
+    background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
@@ -106,21 +111,26 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
-    from fca_edge.export.facts import read_facts
+    from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.pictures import notes_of
 
     refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")
-    all_facts = [read_facts(path) for path in artefacts]
+    reading = fields_of({"exif": exif, "background": background})
+    all_facts = [read_as(read_facts(path), reading) for path in artefacts]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_facts(against)
+    other = None if against is None else read_as(read_facts(against), reading)
     reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
+    if reference is not None:
+        reference.how = replace(reference.how, **reading)
     asked = Asked(data, labels, limit, seed, skip_corrupt)
     with images_bar() as begin:
         report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
     if not put_json(report, json_file, force):
         show(report, wide)
+    print_notes(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
         warn(text)
     if skipped := report["data"]["corrupt"]:

@@ -11,9 +11,11 @@ import click
 from fca_edge.commands.export_table import print_hints, sheet_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
 from fca_edge.commands.shared import (
     CHECKPOINT,
     ERR,
+    FILE,
     FOLDER,
     NAMES,
     Listed,
@@ -44,6 +46,10 @@ SECTIONS = {
     "The files": (
         *("out", "formats", "precisions", "profiles", "input_layout", "dynamic_batch", "optimize"),
         *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
+    ),
+    "Pictures and classes": (
+        *("mean", "std", "resize", "crop", "interpolation", "layout", "background", "exif"),
+        *("preprocessing", "labels"),
     ),
     "Smaller precisions": (*("calibration", "calibration_images", "keep_float", "mixed"),),
     "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
@@ -139,6 +145,12 @@ HEEDED = (
     type=click.IntRange(min=1),
     help="Number of classes; usually the checkpoint tells.",
 )
+@preprocessing_options
+@click.option(
+    "--labels",
+    type=FILE,
+    help="Names of the classes: a JSON list, or a text file with one per line.",
+)
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(
     "--input-layout",
@@ -230,9 +242,12 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
           --max-drop 0.5
       fca-edge export --checkpoint l1.pth --variant l1 --precision int8 \\
           --data val/ --mixed
+      fca-edge export --checkpoint l1.pth --variant l1 --mean 0.5 --std 0.5 \\
+          --labels names.txt
     """
     refuse_unheeded(HEEDED)
     claim_json(json_file, force)
+    options["given"] = fields_of(options)  # a wrong one fails before torch is imported
     request = request_of(options, force)
     check_gate(options)
     check_early(request)
@@ -241,6 +256,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         from fca_edge.export.pipeline import RefusedError, run_export
 
         gate = gate_of(options, request, report)
+        print_notes(gate.notes if gate else ())
         choose = gate.choose if gate and options["mixed"] else None
         refusal = None
         try:
@@ -256,6 +272,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     taken = put_json(entries, json_file, force)
     if exported:
         show(exported, taken, options["wide"])
+        print_notes(notes_of_export([item.manifest for item in exported], gate))
     if refusal is not None:
         raise told_refusal(refusal, request.out)
 
@@ -294,6 +311,20 @@ def warnings_of(exported: list[Exported]) -> list[str]:
     return texts
 
 
+def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
+    """Say what was assumed of pictures and labels, and what pictures had about them."""
+    from fca_edge.pictures import notes_of
+
+    told = manifests[0]
+    notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
+    if pictures := told["verification"]["pictures"]:
+        notes += notes_of(pictures, "verified on " + Path(told["verification"]["images"]).name)
+    for quantization in [told["quantization"] for told in manifests]:
+        if shown := (quantization or {}).get("calibration"):
+            notes += notes_of(shown["pictures"], "calibrated on " + Path(shown["folder"]).name)
+    return list(dict.fromkeys(notes))
+
+
 def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
     """Print all refusals but the first; returns that as the command's error."""
     first, *others = refusal.refusals
@@ -314,6 +345,8 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["img_size"],
         options["num_classes"],
         options["seed"],
+        options["given"],
+        options["labels"],
     )
     return Request(
         wanted,

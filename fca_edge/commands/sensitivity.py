@@ -9,6 +9,7 @@ import click
 
 from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -21,7 +22,8 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
-from fca_edge.export.facts import read_facts
+from fca_edge.export.facts import read_as, read_facts
+from fca_edge.pictures import notes_of
 
 SHOWN = 15
 
@@ -62,6 +64,7 @@ SHOWN = 15
     help="Seed of the samples that --images and --limit take.",
 )
 @wide_option
+@reading_options("as the file was exported", "as the file was exported")
 @force_option
 @json_option
 def command(
@@ -72,6 +75,8 @@ def command(
     images: int,
     limit: int | None,
     seed: int,
+    exif: str | None,
+    background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
@@ -89,7 +94,8 @@ def command(
     """
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
-    facts = read_facts(artefact)
+    reading = fields_of({"exif": exif, "background": background})
+    facts = read_as(read_facts(artefact), reading)
     if facts.told["precision"] != "fp32":
         raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
@@ -97,6 +103,7 @@ def command(
         from fca_edge.accuracy.layerwise import report_of
 
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+    print_notes(notes_of(found["pictures"], data))
     if not put_json(found, json_file, force):
         show(found, wide)
 

@@ -211,6 +211,7 @@ def manifest(
         "planned": asdict(found.planned),
         "verification": {
             "images": str(request.pictures.resolve()) if request.pictures else None,
+            "pictures": prepared.pictures,
             "seed": request.wanted.seed,
             "checks": request.checks,
             "fold_max_abs_error": prepared.fold_error,

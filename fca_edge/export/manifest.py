@@ -22,6 +22,8 @@ class Source:
         seed: of random weights.
         chosen: the entry of the checkpoint that was taken, in words.
         assumed: what neither the user nor the file said, in words.
+        unsaid: fields of preprocessing that were assumed, and "labels" where there are none.
+        notes: what the user should hear of preprocessing and labels, in sentences.
     """
 
     variant: str
@@ -37,6 +39,8 @@ class Source:
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any]
     assumed: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def manifest_path(artefact: Path) -> Path:

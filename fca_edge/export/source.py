@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from fca_edge.checkpoint.fit import fitted
-from fca_edge.checkpoint.read import Checkpoint, load_checkpoint, metadata_json
+from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
+from fca_edge.export.stated import complete, stated_of
 from fca_edge.export.wanted import Wanted as Wanted
 from fca_edge.export.wanted import check_wanted, sized_name
-from fca_edge.preprocess import IMAGENET, Preprocessing
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
@@ -29,15 +29,15 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     if wanted.variant is not None:
         short_name(wanted.variant)  # a wrong name fails before a large file is read
     checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights, wanted.variant)
-    variant, stated = checkpoint.variant, stated_size(checkpoint)
-    if wanted.img_size is not None and stated not in (None, wanted.img_size):
+    variant, stated_px = checkpoint.variant, stated_size(checkpoint)
+    if wanted.img_size is not None and stated_px not in (None, wanted.img_size):
         raise UsageError(
-            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated} px;"
-            f" leave the option out or use {stated}."
+            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated_px} px;"
+            f" leave the option out or use {stated_px}."
         )
-    known = wanted.img_size or stated
+    known = wanted.img_size or stated_px
     network, size, classes = fitted(variant, checkpoint, known, wanted.num_classes)
-    labels = metadata_json(checkpoint, "labels")
+    stated = stated_of(checkpoint, wanted.given, wanted.labels, size, classes)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size, checkpoint),
@@ -50,8 +50,10 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=None,
         chosen=checkpoint.chosen,
         assumed=assumptions(wanted, checkpoint, known, size),
-        labels=None if labels is None else tuple(labels),
-        preprocessing=preprocessing_of(checkpoint, size).to_dict(),
+        labels=stated.labels,
+        preprocessing=stated.preprocessing.to_dict(),
+        unsaid=stated.unsaid,
+        notes=stated.notes,
     )
     return network, source
 
@@ -84,17 +86,6 @@ def stated_size(checkpoint: Checkpoint) -> int | None:
     return int(text) if text else None
 
 
-def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
-    """Return what the file states, else ImageNet's, for the size."""
-    stated = metadata_json(checkpoint, "preprocessing")
-    try:
-        return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
-    except (KeyError, TypeError, ValueError):
-        raise FcaEdgeError(
-            f"{checkpoint.path}: its header's preprocessing lacks a field."
-        ) from None
-
-
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
     check_wanted(wanted)
@@ -105,6 +96,7 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         parameter.requires_grad_(False)
     spec = spec_of(variant)
     size = wanted.img_size or spec.img_size
+    how, _ = complete(dict(wanted.given), size, "preprocessing", wanted.given)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size),
@@ -117,6 +109,6 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
-        preprocessing=IMAGENET.for_size(size).to_dict(),
+        preprocessing=how.to_dict(),
     )
     return network.to(torch.float64), source

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.fields import FieldError, check_fields
 from fca_edge.zoo.specs import short_name, spec_of
 
 # A safetensors file begins with the length of its header, which is JSON.
@@ -17,7 +19,12 @@ LENGTH_BYTES, MOST_HEADER_BYTES = 8, 100 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asked for; None means: take it from the file, or the variant's own."""
+    """What the user asked for; None means: take it from the file, or the variant's own.
+
+    Attributes:
+        given: checked fields of preprocessing; the others come from the file, or are assumed.
+        labels: names of the classes, or a file of them.
+    """
 
     variant: str | None
     checkpoint: Path | None
@@ -25,6 +32,8 @@ class Wanted:
     img_size: int | None
     num_classes: int | None
     seed: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
+    labels: Path | Sequence[str] | None = None
 
 
 def check_wanted(wanted: Wanted) -> None:
@@ -44,6 +53,8 @@ def check_wanted(wanted: Wanted) -> None:
         raise UsageError(
             "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
         )
+    if wanted.labels is not None:
+        raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
     if wanted.weights is not None:
         raise UsageError("--weights needs a --checkpoint.")
 
@@ -93,6 +104,12 @@ def wanted_of(
         if not trained:
             return Wanted(variant, None, None, size, source["num_classes"], source["seed"])
         name, digest, chosen = source["checkpoint"], source["checkpoint_sha256"], source["weights"]
+        # Options of the export may have said what the checkpoint does not.
+        given, labels = check_fields(source["preprocessing"]), source["labels"]
+    except FieldError as error:
+        raise FcaEdgeError(
+            f"{artefact}: its manifest's preprocessing: {error}; export the artefact again."
+        ) from None
     except (KeyError, TypeError) as error:
         raise FcaEdgeError(
             f"{artefact}: its manifest lacks {error}; export the artefact again."
@@ -101,4 +118,4 @@ def wanted_of(
         raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
     if digest_of(checkpoint) != digest:
         raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
-    return Wanted(variant, checkpoint, weights or chosen, size, None)
+    return Wanted(variant, checkpoint, weights or chosen, size, None, 0, given, labels)

@@ -28,7 +28,6 @@ import re
 import shutil
 import sys
 import tempfile
-import traceback
 import zlib
 
 ARENA_BYTES = 16 << 20
@@ -217,8 +216,9 @@ def apart(work):
         try:
             work()
             failed = 0
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            line = "".join(str(error).strip().splitlines()[:1])
+            print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
         finally:
             os._exit(failed)
     if os.waitpid(child, 0)[1]:

@@ -85,6 +85,7 @@ def test_it_imports_nothing_of_ours() -> None:
         "os",
         "platform",
         "runpy",
+        "signal",
         "sys",
         "threading",
         "time",

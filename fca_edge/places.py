@@ -156,6 +156,30 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Show others, where the file system has locks, that a folder is still in use."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_unclaimed(folder: Path) -> bool:
+    """Tell whether nobody holds a folder's lock; False where there are no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
 def lock_file(file: Path) -> Iterator[None]:
     """Hold a lock that is a file with our process's number; one of a dead process is removed.
 

@@ -9,13 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.places import is_replaceable, put, write_through
+from fca_edge.places import claimed, is_replaceable, is_unclaimed, put, write_through
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,9 @@ else:
     import tomli as tomllib
 
 CHUNK_BYTES = 1 << 20
+STAGED = ".fca-edge-"
+# A temporary folder is locked just after it is made; until then its age protects it.
+OLD_SECONDS = 60.0
 
 
 @contextmanager
@@ -38,17 +42,28 @@ def staging(out: Path) -> Iterator[Path]:
     new = [place for place in (out, *out.parents) if not place.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".fca-edge-", dir=out))
+        sweep(out)
+        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
     except OSError as error:
         remove_empty(new)
         raise FcaEdgeError(
             f"{out}: cannot write there ({error.strerror}); choose another --out."
         ) from None
     try:
-        yield folder
+        with claimed(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         remove_empty(new)
+
+
+def sweep(out: Path) -> None:
+    """Remove temporary folders of processes that were killed: nobody holds their locks."""
+    for left in out.glob(f"{STAGED}*"):
+        with contextlib.suppress(OSError):
+            old = time.time() - left.stat().st_mtime > OLD_SECONDS
+            if old and is_unclaimed(left):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def remove_empty(folders: list[Path]) -> None:

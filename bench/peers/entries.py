@@ -30,6 +30,8 @@ from fca_edge.store import read_json, sha256_of, write_json
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+# The same file and input again; threads may add in another order.
+SAME_DB = 100.0
 # Below it a file is wrong: rounding alone leaves more.
 FLOOR_DB = {"fp32": 60.0, "fp16": 40.0, "int8": 20.0}
 OURS_NEED = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
@@ -269,10 +271,13 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
     try:
         target.run(entry.job.runtime, plan, TIMEOUT_SECONDS)
         with np.load(outputs) as content:
-            entry.row.snr_db = worst_db(right.logits, content["logits"])
+            logits, again = content["logits"], content["again"]
+        entry.row.snr_db = worst_db(right.logits, logits)
         check_floor(entry.row.snr_db, entry.row.precision)
-        again = repeated(entry.job, target, right, entry.layout, threads, folder)
-        check_floor(again, entry.row.precision)
+        check_same(logits, again)
+        check_floor(
+            repeated(entry.job, target, right, entry.layout, threads, folder), entry.row.precision
+        )
     except FcaEdgeError as error:
         entry.row.fail("run" if isinstance(error, AgentError) else "output", error)
 
@@ -314,6 +319,20 @@ def worst_db(right: NDArray[Any], got: NDArray[Any]) -> float:
     if not np.isfinite(got).all():
         raise PeerError("logits are not finite")
     return min(snr_db(r, g) for r, g in zip(right, got.reshape(right.shape)))
+
+
+def check_same(logits: NDArray[Any], again: NDArray[Any]) -> None:
+    """Refuse logits that depend on what ran before.
+
+    Raises:
+        PeerError: the second time they were others.
+    """
+    ratio = worst_db(logits, again)
+    if ratio < SAME_DB:
+        raise PeerError(
+            f"the same images give other logits after others ({ratio:.1f} dB): memory of one"
+            " inference is used in another, by this agent or by the runtime"
+        )
 
 
 def check_floor(found: float, precision: str) -> None:

@@ -12,13 +12,17 @@ from registry import PEERS, Peer
 from fca_edge.errors import FcaEdgeError
 from fca_edge.harness.call import Event, call_command
 from fca_edge.harness.provision import wheels
-from fca_edge.harness.provision.machines import DEBIAN_64, Environment, Machine
+from fca_edge.harness.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
+from fca_edge.harness.provision.wheels import Wheels
 from fca_edge.harness.runtimes import Runtime, interpreter
 from fca_edge.harness.targets.local import LocalTarget
 from fca_edge.harness.targets.qemu import QemuTarget, parsed
 
 AGENT = Path(__file__).with_name("agent.py")
 PYTHON = "usr/bin/python3.11"
+# By the emulated machine's name: its Python, and what its wheels are called by.
+TREES = {"aarch64": DEBIAN_64, "armv7": DEBIAN_32}
+WHEEL_MACHINES = {"aarch64": "aarch64", "armv7": "armv7l"}
 
 
 def runtime_of(peer: Peer) -> Runtime:
@@ -50,9 +54,19 @@ class Here(LocalTarget):
         return {**events, "ended": {"warnings": []}}
 
 
+def wheels_for(peer: Peer, machine: Machine) -> Wheels | None:
+    """Return a peer's wheels for an emulated machine, None where it has none of its own."""
+    name = WHEEL_MACHINES[machine.name]
+    return next((one for one in peer.arm if one.machine == name), None)
+
+
 def with_peers(machine: Machine) -> Machine:
     """Add the peers' runtimes to those of an emulated machine."""
-    more = {p.runtime: Environment(DEBIAN_64, PYTHON, p.arm) for p in PEERS if p.arm is not None}
+    more = {}
+    for peer in PEERS:
+        own = wheels_for(peer, machine)
+        if own is not None:
+            more[peer.runtime] = Environment(TREES[machine.name], PYTHON, own)
     return replace(machine, environments={**machine.environments, **more})
 
 
@@ -74,9 +88,10 @@ def set_up(peer: Peer, target: QemuTarget, report: Report) -> None:
     """
     if peer.runtime not in target.machine.environments:
         raise PeerError(f"no {peer.runtime} for {target.name}")
-    if peer.arm is None:
+    own = wheels_for(peer, target.machine)
+    if own is None:
         return
     try:
-        wheels.unpack(peer.arm, report)
+        wheels.unpack(own, report)
     except FcaEdgeError as error:
         raise PeerError(str(error)) from None

@@ -50,7 +50,7 @@ class Peer:
         needs: packages that running needs.
         source: the peer whose file the conversion starts from.
         precision: of the file.
-        arm: wheels for an emulated ARM machine; None takes those that the machine has already.
+        arm: wheels for emulated ARM machines; where there are none the machine's own are taken.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Peer:
     layout: str = "nchw"
     source: str | None = None
     precision: str = "fp32"
-    arm: Wheels | None = None
+    arm: tuple[Wheels, ...] = ()
 
 
 # What peers on our own runtimes share.
@@ -131,7 +131,7 @@ PEERS: tuple[Peer, ...] = (
         needs=("MNN",),
         runner=MNN,
         source="torch-onnx",
-        arm=wheels("peers-mnn", "aarch64", *MNN.requirements),
+        arm=(wheels("peers-mnn", "aarch64", *MNN.requirements),),
     ),
     Peer(
         name="openvino",
@@ -145,7 +145,7 @@ PEERS: tuple[Peer, ...] = (
         needs=("openvino",),
         runner=OPENVINO,
         source="torch-onnx",
-        arm=wheels("peers-openvino", "aarch64", *OPENVINO.requirements),
+        arm=(wheels("peers-openvino", "aarch64", *OPENVINO.requirements),),
     ),
     Peer(
         name="ncnn",
@@ -158,7 +158,11 @@ PEERS: tuple[Peer, ...] = (
         module="ncnn",
         needs=("ncnn",),
         runner=NCNN,
-        arm=wheels("peers-ncnn", "aarch64", *NCNN.requirements),
+        arm=(
+            wheels("peers-ncnn", "aarch64", *NCNN.requirements),
+            # Debian's own NumPy lies beside it: PyPI has none for 32 bits.
+            wheels("peers-ncnn-32", "armv7l", NCNN.requirements[0]),
+        ),
     ),
     Peer(
         name="executorch",
@@ -171,7 +175,7 @@ PEERS: tuple[Peer, ...] = (
         module="executorch",
         needs=("executorch", "torch"),
         runner=EXECUTORCH,
-        arm=wheels("peers-executorch", "aarch64", *EXECUTORCH.requirements, *ARM_TORCH),
+        arm=(wheels("peers-executorch", "aarch64", *EXECUTORCH.requirements, *ARM_TORCH),),
     ),
     Peer(
         name="ort-int8",

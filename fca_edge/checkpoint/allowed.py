@@ -41,7 +41,7 @@ INERT = {
         for kind in (f"{family}Path", f"Pure{family}Path")
     ),
     *("decimal.Decimal", "fractions.Fraction", "uuid.UUID", "uuid.SafeUUID", "zoneinfo.ZoneInfo"),
-    *("numpy.dtype", "torch.Size", "torch.device"),
+    *("numpy.dtype", "torch.Size", "torch.device", "torch.torch_version.TorchVersion"),
     *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
     *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
 }

@@ -65,7 +65,7 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
     where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
     told = listed_differences(nearest.wrong)
     return (
-        f"{path} is not a {asked or 'network of the zoo'}: {told}."
+        f"{path} is not {asked or 'a network of the zoo'}: {told}."
         f" No variant fits; the nearest is {nearest.variant}{where} with"
         f" {len(nearest.wrong)} difference{'s' if len(nearest.wrong) > 1 else ''}."
     )
@@ -80,7 +80,7 @@ def fits_another(path: Path, leaves: State, asked: str) -> str | None:
     names = list(dict.fromkeys(candidate.variant for candidate in candidates))
     wrong = compare_shapes(asked, shapes_in(candidates[0].state))
     return (
-        f"{path} is not a {asked}: {listed_differences(wrong)}."
+        f"{path} is not {asked}: {listed_differences(wrong)}."
         f" The file fits --variant {' or --variant '.join(names)}."
     )
 

@@ -105,4 +105,4 @@ def mismatch(
     told = listed_differences(differences(shapes_of(variant, asked, classes), shapes))
     fits = [v for v in all_variants() if fitting_size(v, shapes, classes) is not None]
     closest = f"The file fits --variant {fits[0]}." if fits else "No variant fits."
-    return f"{checkpoint.path} is not a {variant}: {told}. {closest}"
+    return f"{checkpoint.path} is not {variant}: {told}. {closest}"

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fca_edge.checkpoint.dialects import name_change
 from fca_edge.checkpoint.explain import explain
 from fca_edge.checkpoint.formats import read_content
 from fca_edge.checkpoint.search import (
@@ -28,7 +29,7 @@ from fca_edge.checkpoint.search import (
 )
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
 from fca_edge.checkpoint.shards import digest_of_files
-from fca_edge.checkpoint.translate import find_all, find_change
+from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten
 from fca_edge.checkpoint.values import Damaged, clean
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -75,13 +76,9 @@ def load_checkpoint(
     """
     content = read_content(path)
     leaves = flatten(content.value)
-    asked = variant or content.metadata.get("variant")
-    asked = short_name(asked) if asked is not None else None
+    asked = short_name(variant) if variant else stated_variant(path, content.metadata)
     variants = all_variants() if asked is None else (asked,)
-    try:
-        candidates = find_all(leaves, variants)
-    except FcaEdgeError as error:
-        raise FcaEdgeError(f"{path}: {error}") from None
+    candidates = search(path, leaves, variants)
     if not candidates:
         raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
     candidate = pick(path, candidates, weights)
@@ -93,6 +90,32 @@ def load_checkpoint(
     place = candidate.path if candidate.prefix else None
     digest = digest_of_files(content.files)
     return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
+
+
+def search(path: Path, leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
+    """Find every network of a file, under any library's names.
+
+    Raises:
+        FcaEdgeError: there is none but a changed network, or a tensor cannot be read.
+    """
+    try:
+        return find_all(leaves, variants)
+    except Damaged as error:
+        raise FcaEdgeError(f"{path}: {error}; copy the file again or save it anew.") from None
+    except FcaEdgeError as error:
+        raise FcaEdgeError(f"{path}: {error}") from None
+
+
+def stated_variant(path: Path, metadata: Mapping[str, str]) -> str | None:
+    """Return the variant that a safetensors header names, if it does."""
+    name = metadata.get("variant")
+    try:
+        return None if name is None else short_name(name)
+    except UsageError:
+        raise UsageError(
+            f"{path}: its header says variant '{clean(name)}', which is none of the zoo;"
+            " say which it is with --variant."
+        ) from None
 
 
 def pick(path: Path, candidates: list[Candidate], weights: str | None) -> Candidate:
@@ -156,7 +179,7 @@ def ignored(candidate: Candidate, leaves: State) -> list[str]:
 def check_changes(path: Path, candidate: Candidate, leaves: State) -> None:
     """Refuse a network with something more that its figures depend on."""
     foreign, _ = count_ignored(candidate, leaves)
-    if change := find_change(foreign, candidate.state):
+    if change := name_change(foreign, candidate.state):
         raise FcaEdgeError(f"{path}: {change}")
 
 

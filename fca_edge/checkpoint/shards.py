@@ -11,7 +11,8 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.store import sha256_of
 
 HEAD_BYTES = 4096
-SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.\w+)")
+# Five digits, as all writers of shards have it: `epoch-3-of-100.pth` is a whole file.
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)")
 MOST_SHARDS, LONGEST_INDEX, LONGEST = 10_000, 100_000_000, 60
 
 
@@ -52,9 +53,8 @@ def shards_of(path: Path) -> list[str]:
     match = SHARD.fullmatch(path.name)
     if match is None or not 1 < int(match["count"]) <= MOST_SHARDS:
         return []
-    width = len(match["number"])
     return [
-        f"{match['stem']}-{number:0{width}}-of-{match['count']}{match['suffix']}"
+        f"{match['stem']}-{number:05}-of-{match['count']}{match['suffix']}"
         for number in range(1, int(match["count"]) + 1)
     ]
 

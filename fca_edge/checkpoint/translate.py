@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from torch import Tensor
 
+from fca_edge.checkpoint.dialects import DIALECTS, Dialect
 from fca_edge.checkpoint.search import Candidate, State, candidate_at, find_candidates, other_keys
 from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor
@@ -17,21 +16,6 @@ from fca_edge.errors import FcaEdgeError
 
 # No network has fewer tensors.
 FEWEST_TENSORS, MOST_PREFIXES, MOST_WORDS = 20, 60, 6
-
-
-class Dialect(Protocol):
-    """Names of one library for one family of networks.
-
-    `translate` returns the weights by official name, with what it does not know beside them,
-    or None where the names are not its own; it raises FcaEdgeError for a changed network.
-    """
-
-    library: str
-    family: str
-    note: str | None
-
-    @property
-    def translate(self) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor] | None]: ...
 
 
 @dataclass(frozen=True)
@@ -62,21 +46,6 @@ class Unread(Mapping[str, Tensor]):
         return len(self.state)
 
 
-def dialects() -> Any:
-    """Return the package of other libraries' names, or None without it."""
-    try:
-        return importlib.import_module("fca_edge.checkpoint.dialects")
-    except ModuleNotFoundError:
-        return None
-
-
-def find_change(foreign: list[str], own: Iterable[str]) -> str | None:
-    """Say whether keys beside a network's own change what it computes."""
-    package = dialects()
-    change: str | None = package.name_change(foreign, own) if package else None
-    return change
-
-
 def find_translations(leaves: State) -> list[Translation]:
     """Translate every place whose names are some library's.
 
@@ -90,7 +59,7 @@ def find_translations(leaves: State) -> list[Translation]:
             continue  # a part of what was translated as a whole
         rest = {p[len(prefix) :]: t for p, t in leaves.items() if p.startswith(prefix)}
         flat = {k: t for k, t in rest.items() if STEP not in k and t.fault() is None}
-        for dialect in dialects().DIALECTS if dialects() else ():
+        for dialect in DIALECTS:
             try:
                 official = dialect.translate(Unread(flat))
             except FcaEdgeError as error:

@@ -143,6 +143,7 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
     from fca_edge.accuracy.torch_run import runner_of
 
     runner = runner_of(facts.told, checkpoint, weights)
+    ERR.print(f"weights: {checkpoint.name}: {runner.source.chosen}", style="dim", markup=False)
     if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
         warn(f"{checkpoint} is not what {facts.path.name} was made from.")
     return runner

@@ -13,7 +13,7 @@ COLUMNS = (
     Column("file", kind="name"),
     Column("runtime", kind="text"),
     Column(
-        "SNR dB", legend="how far the logits' error is below them; fp32 files reach 110 or more"
+        "SNR dB", legend="how far the error is below the logits; 20 more are a tenth of the error"
     ),
     Column("largest error", 1, legend="of any logit against the float64 network"),
     Column("same class", 2, legend="of the inputs, as the float64 network says"),

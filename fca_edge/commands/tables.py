@@ -127,7 +127,7 @@ def say_command(text: str) -> None:
     for number, line in enumerate(lines):
         end = "" if number == len(lines) - 1 else " \\"
         line = line.replace("\u00a0", " ")
-        OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True)
+        OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True, highlight=False)
 
 
 def arrange(

@@ -12,6 +12,8 @@ from fca_edge.records import Record
 
 # Identities that differ in no more than this are likely meant to be the same.
 NEAR = 2
+# What fields are called where their names are no words.
+NAMES = {"img_size": "image size", "num_classes": "classes"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def why_unpaired(missing: Record, new: list[Record]) -> str:
 
     def unlike(record: Record) -> list[str]:
         both = zip(fields(Identity), astuple(mine), astuple(identity(record)))
-        return [f"{f.name} {x} against {y}" for f, x, y in both if x != y]
+        return [f"{NAMES.get(f.name, f.name)} {x} against {y}" for f, x, y in both if x != y]
 
     near = sorted((found for found in map(unlike, new) if len(found) <= NEAR), key=len)
     return f"{label(missing)} ({', '.join(near[0])})" if near else label(missing)

@@ -17,14 +17,14 @@ def commands(records: Iterable[Record]) -> tuple[str, ...]:
     for record in records:
         files.setdefault((place(record), words(record)), []).append(record.artefact.file)
     return tuple(
-        f"{where}fca-edge bench {' '.join(dict.fromkeys(names))} {how} --json new.json"
+        f"fca-edge bench {' '.join(dict.fromkeys(names))} {how} --json new.json{where}"
         for (where, how), names in files.items()
     )
 
 
 def place(record: Record) -> str:
-    """Say where the command is to be run, if not here."""
-    return f"on {record.target.cpu_model}: " if record.target.name == LOCAL else ""
+    """Say where the command is to be run, if not here, as a comment of the shell."""
+    return f"  # on {record.target.cpu_model}" if record.target.name == LOCAL else ""
 
 
 def words(record: Record) -> str:

@@ -185,7 +185,6 @@ def test_w9_the_command_line_exports_what_the_library_computes(tmp_path: Path) -
     "name",
     [
         "timm=1.0.31/convnext_tiny conv_mlp",
-        "torchvision=0.29.1/convnext_tiny",
         "timm=1.0.31/swin_tiny",
         "transformers=4.57.6/swin_tiny",
         "torchvision=0.29.1/deit_tiny",

@@ -4,8 +4,8 @@ options (U12), and the list of networks (U13)."""
 import io
 import json
 import re
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -294,7 +294,7 @@ def test_u10_the_command_measures_what_pairs(tmp_path: Path) -> None:
         "fca-edge bench l1-fp32.tflite --target ssh://pi --threads 1 --runtime tflite-2.14"
         " --json new.json",
         "fca-edge bench l1-fp32.tflite --target ssh://pi --threads 1 --lean --json new.json",
-        "on AMD EPYC: fca-edge bench b.onnx --target local --threads 1 --json new.json",
+        "fca-edge bench b.onnx --target local --threads 1 --json new.json # on AMD EPYC",
     ]
 
 
@@ -470,20 +470,16 @@ def test_u12_numbers_agree_with_their_nouns() -> None:
 
 
 def test_u13_networks_are_listed_without_torch() -> None:
+    """What took seconds was importing torch and building every network."""
     script = (
-        "import sys, time; start = time.monotonic(); sys.argv = ['fca-edge', 'models'];"
+        "import sys; sys.argv = ['fca-edge', 'models'];"
         "from fca_edge.cli import run; run();"
-        "assert 'torch' not in sys.modules and 'onnx' not in sys.modules;"
-        "print('took', time.monotonic() - start)"
+        "heavy = {'torch', 'onnx', 'scipy', 'onnxruntime', 'numpy'} & sys.modules.keys();"
+        "assert not heavy, heavy"
     )
-    import subprocess
-
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "l4" in done.stdout
-    took = float(done.stdout.split()[-1])
-    assert took < 1 or time.monotonic() - started > 5  # a machine that is that busy proves nothing
 
 
 @pytest.mark.parametrize("variant", ["micro", "l1", "deit_tiny"])

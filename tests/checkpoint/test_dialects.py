@@ -1,12 +1,15 @@
 """Names of other libraries: what is recognised, what is left alone, what is refused."""
 
+from pathlib import Path
+
 import dialects_data
 import pytest
 import torch
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import DIALECTS, Dialect, name_change
-from fca_edge.errors import FcaEdgeError
+from fca_edge.checkpoint.read import load_checkpoint
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import build
 
 State = dict[str, Tensor]
@@ -151,3 +154,36 @@ def test_no_tensor_is_read_before_the_keys_are_known() -> None:
     for d in DIALECTS:
         if (d.library, d.family) != ("torchvision", "convnext"):
             assert d.translate(Unread(keys)) is None
+
+
+def weights_of(name: str) -> State:
+    return dialects_data.cases()[name].state(torch.float32)
+
+
+def test_translated_weights_are_found_behind_a_wrapper(tmp_path: Path) -> None:
+    wrapped = {f"model.{k}": v for k, v in weights_of("transformers=4.57.6/deit_tiny").items()}
+    content = {"state_dict": {**wrapped, "criterion.weight": torch.ones(10)}, "epoch": 3}
+    torch.save(content, tmp_path / "last.ckpt")
+    checkpoint = load_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint.variant == "deit_tiny"
+    assert checkpoint.state["blocks.0.attn.qkv.weight"].shape == (576, 192)
+    for words in ("prefix 'model.'", "transformers", "epsilon", "1 key outside"):
+        assert words in checkpoint.chosen
+
+
+def test_an_average_beside_raw_weights_of_a_library_is_asked_for(tmp_path: Path) -> None:
+    raw = weights_of("torchvision=0.29.1/deit_tiny")
+    average = {key: tensor + 0.5 for key, tensor in raw.items()}
+    content = {"state_dict": {f"module.{k}": v for k, v in raw.items()}, "state_dict_ema": average}
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(UsageError, match="--weights state_dict_ema"):
+        load_checkpoint(tmp_path / "best.pth")
+    checkpoint = load_checkpoint(tmp_path / "best.pth", "state_dict_ema")
+    assert torch.equal(checkpoint.state["norm.bias"], average["encoder.ln.bias"])
+
+
+def test_adapters_beside_official_names_are_refused_with_the_file(tmp_path: Path) -> None:
+    state = {**weights_of("timm=1.0.31/deit_tiny"), "blocks.0.adapter.weight": torch.ones(4)}
+    torch.save(state, tmp_path / "tuned.pth")
+    with pytest.raises(FcaEdgeError, match=r"tuned\.pth: 'blocks\.0\.adapter\.weight' belongs to"):
+        load_checkpoint(tmp_path / "tuned.pth")

@@ -66,7 +66,7 @@ def test_pickle_with_code(tmp_path: Path) -> None:
 
 def test_wrong_variant(tmp_path: Path) -> None:
     done = fca_edge("export", "--variant", "l2", "--checkpoint", DIGITS, "--out", tmp_path / "o")
-    refused(done, 1, "is not a l2", "The file fits --variant micro")
+    refused(done, 1, "is not l2", "The file fits --variant micro")
 
 
 def test_wrong_image_size(tmp_path: Path) -> None:

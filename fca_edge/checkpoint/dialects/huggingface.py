@@ -13,10 +13,7 @@ from fca_edge.checkpoint.dialects.names import Depths, Dialect, Entry, joined, l
 
 VIT_ROOTS = ("vit", "deit")
 # Measured on random weights, logits of order 1: 1.9e-6 (ConvNeXt-T) and 1.3e-6 (DeiT-T).
-EPSILON = (
-    "transformers computes {} with an epsilon of 1e-12 by default, this with the official 1e-6:"
-    " logits differ by about 2e-6, by more where activations hardly vary"
-)
+EPSILON = "epsilon of {} 1e-12 there and 1e-6 here (logits differ by about 2e-6)"
 
 
 def convnext(depths: Depths) -> Iterator[Entry]:
@@ -107,7 +104,7 @@ HUGGING_FACE = (
         "transformers",
         "convnext",
         reader(r"convnext\.encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight", convnext),
-        EPSILON.format("the last LayerNorm"),
+        EPSILON.format("its last LayerNorm"),
     ),
     Dialect(
         "transformers",
@@ -118,6 +115,6 @@ HUGGING_FACE = (
         "transformers",
         "deit",
         reader(r"(?:vit|deit)\.(?:encoder\.layer|layers)\.(\d+)\.layernorm_before\.weight", deit),
-        EPSILON.format("every LayerNorm"),
+        EPSILON.format("its LayerNorms"),
     ),
 )

@@ -213,13 +213,13 @@ def test_calibration_holds_one_image_at_a_time(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Path] = []
-    original = calibration.load
+    original = calibration.load_marked
 
-    def counted(path: Path, how: Preprocessing) -> Array:
+    def counted(path: Path, how: Preprocessing) -> tuple[Array, frozenset[str]]:
         loaded.append(path)
         return original(path, how)
 
-    monkeypatch.setattr(calibration, "load", counted)
+    monkeypatch.setattr(calibration, "load_marked", counted)
     paths = calibration.sample(photos, 128, 0)
     stream: Iterator[Array] = calibration.stream(paths, Preprocessing(16, 16), "nhwc")()
     assert loaded == []

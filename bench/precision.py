@@ -3,16 +3,20 @@
     python bench/precision.py
 
 It measures nothing: samples are those of `bench/peers/run.py --variant l1|l2 --ours FILES`
-(one interleaved run a network) and of `bench/precision_arm.py`. Writes bench/results/precision.md
-and exits with 1 where a bound is missed.
+(one interleaved run per network) and of `bench/precision_arm.py`. Time is processor time, which
+other work on the machine hardly changes. Writes bench/results/precision.md and exits with 1 where
+a bound is missed.
 """
 
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fca_edge.harness.stats import counted, ratio
+from peers.tables import record_of, work_ratio
+
+from fca_edge.harness.stats import counted
 from fca_edge.records import Record, from_document
 from fca_edge.store import read_json, write_text
 
@@ -48,14 +52,23 @@ BOUNDS = (
 # Of the best file on a core with products of bytes, against the fp32 file.
 ARM_CORE, ARM_MOST = "cortex-a76", 0.5
 
-Timed = dict[str, Record]
+
+@dataclass(frozen=True)
+class Timed:
+    """A file that was timed: its record, and its row with the processor time."""
+
+    record: Record
+    row: dict[str, Any]
+
+
+Files = dict[str, Timed]
 
 
 def main() -> None:
     lines, verdicts = ["# Precisions against fp32", ""], []
     for variant in VARIANTS:
         document = read_json(RESULTS / f"peers-{variant}.json")
-        timed = {short(r): r for r in from_document(document["timed"])}
+        timed = files_of(document)
         lines += timed_table(variant, timed, document["vnni"])
         verdicts += [
             judged(bound, timed, document["vnni"]) for bound in BOUNDS if bound.variant == variant
@@ -70,25 +83,32 @@ def main() -> None:
     sys.exit(any(row[-1] == "missed" for row in verdicts))
 
 
+def files_of(document: dict[str, Any]) -> Files:
+    """Find the timed files of a run, by their short names."""
+    records = {r.artefact.file: r for r in from_document(document["timed"])}
+    pairs = [(record_of(row, records), row) for row in document["rows"]]
+    return {short(record): Timed(record, row) for record, row in pairs if record is not None}
+
+
 def short(record: Record) -> str:
     """Name a file without its network: int8.tflite, fp32-lean.onnx, litert-torch.tflite."""
     file = record.artefact.file
     return file.split("-", 1)[1] if file.startswith(("fcaformer", "convnext", "swin")) else file
 
 
-def timed_table(variant: str, timed: Timed, vnni: bool) -> list[str]:
+def timed_table(variant: str, timed: Files, vnni: bool) -> list[str]:
     """Show every file of ours beside the fp32 file of its format, and litert-torch's."""
-    some = next(iter(timed.values()))
+    some = next(iter(timed.values())).record
     rows = [
         (
             name,
-            interval(*ratio(record, timed[full_of(name)])),
-            interval(*ratio(record, timed[PEER])) if PEER in timed else "",
-            f"{size(record, timed[full_of(name)]):.3f}",
-            f"{record.memory.model_bytes / MIB:.1f}" if record.memory else "",
+            interval(*work_ratio(one.row, timed[full_of(name)].row)),
+            interval(*work_ratio(one.row, timed[PEER].row)) if PEER in timed else "",
+            f"{size(one, timed[full_of(name)]):.3f}",
+            f"{one.record.memory.model_bytes / MIB:.1f}" if one.record.memory else "",
         )
-        for name, record in timed.items()
-        if record.artefact.profile != "peer"
+        for name, one in timed.items()
+        if one.record.artefact.profile != "peer"
     ]
     head = ("file", "time over fp32", "over litert-torch", "size over fp32", "peak MiB over empty")
     return [
@@ -96,7 +116,8 @@ def timed_table(variant: str, timed: Timed, vnni: bool) -> list[str]:
         "",
         f"{some.target.cpu_model} ({'' if vnni else 'no '}VNNI), {some.plan.threads}"
         f" thread, {some.plan.processes} interleaved processes, {some.created[:10]}; medians of"
-        " paired ratios with their intervals. *lean*: loaded as `fca-edge lean` does.",
+        " paired ratios of processor time with their intervals. *lean*: loaded as `fca-edge lean`"
+        " does.",
         "",
         *table(head, rows),
         "",
@@ -108,9 +129,9 @@ def full_of(name: str) -> str:
     return f"fp32.{name.rpartition('.')[2]}"
 
 
-def size(record: Record, full: Record) -> float:
+def size(one: Timed, full: Timed) -> float:
     """Return the ratio of the files' sizes."""
-    return record.artefact.file_bytes / full.artefact.file_bytes
+    return one.record.artefact.file_bytes / full.record.artefact.file_bytes
 
 
 def counted_table(records: list[Record]) -> list[str]:
@@ -147,13 +168,14 @@ def work(record: Record, records: list[Record]) -> float:
     return counted(record.cost).median / counted(full.cost).median
 
 
-def judged(bound: Bound, timed: Timed, vnni: bool) -> tuple[str, ...]:
+def judged(bound: Bound, timed: Files, vnni: bool) -> tuple[str, ...]:
     """Compare a figure with what was promised of it."""
     what = f"{bound.variant} {bound.file} over {bound.over}, {bound.what}"
     if bound.file not in timed or bound.over not in timed:
         return what, "not measured", f"{bound.most:.2f}", "missed"
     pair = timed[bound.file], timed[bound.over]
-    found = ratio(*pair) if bound.what == "time" else (size(*pair), None, None)
+    by_time = bound.what == "time"
+    found = work_ratio(pair[0].row, pair[1].row) if by_time else (size(*pair), None, None)
     verdict = "holds" if found[0] <= bound.most else "missed"
     if bound.needs_vnni and not vnni:
         verdict = "cannot be judged: no VNNI"

@@ -118,8 +118,16 @@ def work(row: dict[str, Any], ours: dict[str, Any] | None) -> tuple[str, str]:
     text = one(float(np.median(medians)) / MS)
     if ours is None or len(medians_of(ours)) != len(medians):
         return text, NONE
-    pairs = [mine / other for mine, other in zip(medians, medians_of(ours))]
-    return text, f"{np.median(pairs):.2f}" + interval(*median_interval(pairs), 1, 2)
+    middle, low, high = work_ratio(row, ours)
+    return text, f"{middle:.2f}" + interval(low, high, 1, 2)
+
+
+def work_ratio(
+    row: dict[str, Any], other: dict[str, Any]
+) -> tuple[float, float | None, float | None]:
+    """Return the ratio of two rows' processor times, turn by turn: its median and interval."""
+    pairs = [mine / its for mine, its in zip(medians_of(row), medians_of(other))]
+    return (float(np.median(pairs)), *median_interval(pairs))
 
 
 def medians_of(row: dict[str, Any]) -> list[float]:

@@ -21,8 +21,8 @@ HINTS: dict[tuple[Precision, str], str] = {
         " than fp32 where it has none (a53, a72, 32 bits): take the TFLite file there"
     ),
     ("int8-static", ".tflite"): (
-        "smaller, and the least work where the core has dot products (a55, a76); elsewhere more"
-        " than int8 (a53, 32 bits, x86); right for pictures like those of the calibration"
+        "smaller, and the least work where the core multiplies bytes (dot products: a55, a76; VNNI"
+        " on x86); elsewhere more than int8; right for pictures like those of the calibration"
     ),
 }
 

@@ -1,30 +1,72 @@
 # Everything that a clone needs; see README.md. Environments are made inside the clone.
-PYTHON ?= python3
 VENV := .venv
 OLD := .venv-tflite-2.14
 BIN := $(VENV)/bin
 OUT := models/out
+# Another Python than that of the environment makes it anew; unless one is named, it stays.
+PYTHON ?= $(if $(wildcard $(VENV)/.done),$(BIN)/python,python3)
+RELEASE := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+NEEDS := Python 3.10 to 3.14 is needed
+IS := $(PYTHON) $(if $(RELEASE),is $(RELEASE),cannot be run)
+NAME_ONE := name another, as in: make demo PYTHON=python3.12
+# An index with a build of torch that has no CUDA, such as https://download.pytorch.org/whl/cpu.
+TORCH_INDEX ?=
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+    --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# Two workers of one thread each; what one has left the other takes over.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 BOARD := tests/harness/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: demo train-l1 test test-slow test-board test-docker gate lint bench clean setup
+.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate lint bench clean
+
+help:
+	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
+	@echo 'make test        sets everything up and runs the suite'
+	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'
+	@echo 'make check-python   sets up with another Python of this machine, and benches with it'
+	@echo 'make gate        counts on emulated ARM and compares with bench/baselines'
+	@echo 'make lint        runs ruff and mypy'
+	@echo 'make bench       measures what the project promises'
+	@echo 'make train-l1    trains weights of real width'
+	@echo 'make clean       removes environments and results'
+	@echo '$(NEEDS): $(IS); $(NAME_ONE)'
+
+ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
+ifeq ($(filter 3.10.% 3.11.% 3.12.% 3.13.% 3.14.%,$(RELEASE)),)
+$(error $(NEEDS), and $(IS); $(NAME_ONE))
+endif
+endif
 
 setup: $(VENV)/.done $(OLD)/.done
 
-$(VENV)/.done: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# Its name tells which Python the environment is of.
+STAMP := $(VENV)/.python-$(RELEASE)
+$(STAMP):
+	@if ! $(BIN)/python -c 'import platform; assert platform.python_version() == "$(RELEASE)"' \
+	    2>/dev/null; then \
+	    test ! -e $(VENV) || echo '$(VENV) is of another Python: making it anew with $(IS)'; \
+	    rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
+	fi
+	@rm -f $(VENV)/.python-* $(VENV)/.done && touch $@
 
+$(VENV)/.done: pyproject.toml constraints.txt $(STAMP)
+	@test '$(TORCH_INDEX)' || echo 'Installing; without a CPU build of torch, pip takes that with' \
+	    'CUDA (3 GB): see TORCH_INDEX in README.md'
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+# Where it cannot be had the rest goes on; a line has said why.
 $(OLD)/.done: $(VENV)/.done
-	$(BIN)/fca-edge targets setup local
-	touch $@
+	@$(BIN)/fca-edge targets setup local --optional
+	@mkdir -p $(OLD) && touch $@
 
 # The main job on real input: a trained FcaFormer, proven, measured beside its rivals.
 demo: setup
 	$(BIN)/python models/digits/split.py $(OUT)/digits-images
 	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
-	    --profile modern,tflite-2.14 --images $(OUT)/digits-images/test --out $(OUT) --force
+	    --profile modern$$(test ! -x $(OLD)/bin/python || echo ,tflite-2.14) \
+	    --images $(OUT)/digits-images/test --out $(OUT) --force
 	$(BIN)/python bench/digits_accuracy.py --out $(OUT) --images $(OUT)/digits-images/test
 	$(BIN)/fca-edge bench $(OUT)/digits-fp32.onnx $(OUT)/digits-fp32.tflite \
 	    --suite quick --threads 2 --out $(OUT)/suite
@@ -38,10 +80,10 @@ train-l1: setup
 	    --out $(OUT)/l1-digits.safetensors
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(PYTEST)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --ignore=tests/docker --ignore=$(BOARD)
+	$(PYTEST) -m slow --ignore=tests/docker --ignore=$(BOARD)
 
 # The SSH target on a whole emulated ARM machine: every way to fail, in ten minutes of two cores.
 test-board: setup
@@ -51,6 +93,10 @@ test-board: setup
 test-docker: setup
 	docker/tools.sh
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/docker
+
+# Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
+check-python: setup
+	$(BIN)/python .ci/other_python.py
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fca_edge.commands.bench_table import hot_table
+from fca_edge.commands.bench_table import hot_sheet
 from fca_edge.commands.shared import table
+from fca_edge.commands.tables import print_sheets
 from fca_edge.harness.agree import agreement
 from fca_edge.harness.gather import Runs, record_of
 from fca_edge.harness.plan import Job, job_for
@@ -58,7 +59,7 @@ def main() -> None:
                 agree.add_row(path.name, job.runtime.name, name, str(threads), words)
                 missed += [path.name] if decibel is not None and decibel < LEAST_DB else []
             if name in ("qemu:aarch64:a72", "qemu:armv7:a15") and "plain" not in path.name:
-                CONSOLE.print(hot_table(record, 10))
+                print_sheets([hot_sheet(record, 10)])
         target.close()
     CONSOLE.print(counts)
     CONSOLE.print(agree)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fca_edge.commands.bench_table import bench_table, footer
+from fca_edge.commands.bench_table import bench_sheet, footer
 from fca_edge.commands.shared import counted, put_json, table
+from fca_edge.commands.tables import Notes, print_sheets, say
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
@@ -52,9 +53,10 @@ def main() -> None:
         sys.exit(f"{job.artefact.file}: {error}")
     records = outcome.records
     console = Console(width=150)
-    console.print(bench_table(records))
-    for line in footer(records):
-        console.print(line, style="dim")
+    notes = Notes()
+    print_sheets([bench_sheet(records, notes)], wide=True)
+    for line in (*footer(records), *notes.lines()):
+        say(line)
     put_json(to_document(records), arguments.json, force=True)
     missed = []
     for variant in arguments.variants:

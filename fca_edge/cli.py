@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
+import signal
 import sys
 from typing import Any
 
@@ -10,6 +14,8 @@ import click
 
 from fca_edge import __version__
 from fca_edge.errors import FcaEdgeError, nearest
+from fca_edge.stopping import Stopped, handlers
+from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_output, visible
 
 # Subcommand -> what it does; its module in fca_edge.commands defines `command`.
 COMMANDS: dict[str, str] = {
@@ -18,12 +24,20 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "eval": "Count how often artefacts are right on labelled images.",
-    "sensitivity": "Show what each layer loses when quantised, and which to keep in float.",
-    "bundle": "Put an artefact into a folder that runs on the board, without torch.",
+    "sensitivity": "Show what each layer loses in int8, and which to keep in float.",
+    "bundle": "Put an artefact into a folder that runs on the board.",
     "models": "List the networks, with counted and published figures.",
     "lean": "Print the loader that needs little memory, for your program.",
     "targets": "Show what can be measured from here, and set it up.",
     "completion": "Print the shell's completion script.",
+}
+
+# Every command stands under one heading.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Make files": ("export", "bundle", "lean"),
+    "Check them": ("verify", "eval", "sensitivity"),
+    "Measure them": ("bench", "compare"),
+    "Look around": ("models", "targets", "completion"),
 }
 
 EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
@@ -44,8 +58,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The texts stand here, so that --help imports no subcommand.
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, COMMANDS[name]) for name in names])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
@@ -68,21 +83,73 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line; errors become one line and an exit code of the design."""
+    prepare_streams()
+    with handlers():
+        code = exit_code()
+    if code:
+        sys.exit(code)
+
+
+def exit_code() -> int:
+    """Run the command; returns its exit code once all of its output is written."""
     try:
-        main(prog_name="fca-edge")
-    except FcaEdgeError as error:
-        click.echo(f"fca-edge: error: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = called()
+        with to_output():
+            sys.stdout.flush()
+        return code
+    except OutputError as error:
+        # The reader went away, as `head` does: what SIGPIPE would give, without a word.
+        if isinstance(error.__cause__, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        return fail(f"standard output: {error}.")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"fca-edge: error: {place}{error.strerror or error}.", err=True)
-        sys.exit(FcaEdgeError.exit_code)
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return fail(f"{place}{error.strerror or error}.")
+    finally:
+        silence_broken()
+
+
+def called() -> int:
+    """Run the command; returns its exit code."""
+    try:
+        result = main(prog_name="fca-edge", standalone_mode=False)
+    except FcaEdgeError as error:
+        return fail(str(error), error.exit_code)
+    except Stopped as stopped:
+        say(f"fca-edge: stopped; {stopped.note}.")
+        return 128 + stopped.number
+    except click.ClickException as error:
+        show_usage(error)
+        return error.exit_code
+    except click.Abort:
+        return fail("standard input ended before an answer came.")
+    except UnicodeError as error:
+        return fail(f"a name or a text is not UTF-8; rename it ({error}).")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
             raise
-        click.echo(
-            f"fca-edge: error: this needs '{error.name}', which the bare install leaves out;"
-            " run `pip install 'fca-edge[export]'`.",
-            err=True,
+        return fail(
+            f"this needs '{error.name}', which the bare install leaves out;"
+            " run `pip install 'fca-edge[export]'`."
         )
-        sys.exit(FcaEdgeError.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def say(text: str) -> None:
+    """Print one line on standard error, which may be closed or full."""
+    with contextlib.suppress(OSError):
+        click.echo(visible(text), err=True)
+
+
+def fail(text: str, code: int = FcaEdgeError.exit_code) -> int:
+    """Print one line of error; returns the exit code."""
+    say(f"fca-edge: error: {text}")
+    return code
+
+
+def show_usage(error: click.ClickException) -> None:
+    """Print what click says of a wrong command line, which quotes the user's words."""
+    text = io.StringIO()
+    error.show(file=text)
+    for line in text.getvalue().splitlines():
+        say(line)

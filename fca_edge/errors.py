@@ -51,3 +51,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def plural(number: int, one: str, more: str | None = None) -> str:
+    """Return a number with its noun: "1 thread", "2 threads"."""
+    return f"{number} {one if number == 1 else more or one + 's'}"

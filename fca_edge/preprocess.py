@@ -1,12 +1,11 @@
-"""From an image file to the network's input: resize, centre crop, normalise. Imports no torch."""
+"""How pictures become the network's input, and which files of a folder are pictures. No torch."""
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fca_edge import decode
 from fca_edge.errors import FcaEdgeError
+from fca_edge.fields import check_fields
 
-# What Pillow raises on damaged files, by format and place of the damage.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+# What file managers leave behind; hidden files are ignored as well.
+LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Bicubic resize of the short side to `resize`, centre crop `crop`, (x / 255 - mean) / std."""
+    """Resize, centre crop, (x / 255 - mean) / std.
 
-    resize: int = 256
+    Attributes:
+        resize: of the short side; or height and width, to which every picture is stretched.
+        mean: of the channels in the order of `layout`, as are those of `std`.
+        layout: order of the channels that the network was trained on, "RGB" or "BGR".
+        background: what lies behind transparent pixels: "white", "black", "none", (R, G, B).
+        exif: "apply" turns pictures as their EXIF orientation says; "ignore" does not.
+    """
+
+    resize: int | tuple[int, int] = 256
     crop: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    layout: str = "RGB"
+    background: str | tuple[int, int, int] = "white"
+    exif: str = "ignore"
 
     def for_size(self, img_size: int) -> Preprocessing:
         """Return the same preprocessing for another input size, the resize in proportion."""
-        return replace(self, resize=round(self.resize * img_size / self.crop), crop=img_size)
+        sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
+        first, *others = (round(side * img_size / self.crop) for side in sides)
+        return replace(self, resize=(first, others[0]) if others else first, crop=img_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into manifests and metadata."""
-        return {**asdict(self), "interpolation": "bicubic", "layout": "RGB"}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
-        """Read what `to_dict` wrote."""
-        mean, std = tuple(fields["mean"]), tuple(fields["std"])
-        return cls(int(fields["resize"]), int(fields["crop"]), mean, std)
+        """Read what `to_dict` wrote, now or in an older version, which had fewer fields.
+
+        Raises:
+            FieldError: a field is missing, unknown or wrong.
+        """
+        return cls(**check_fields(fields, complete=True))
 
 
 IMAGENET = Preprocessing()
@@ -61,54 +69,89 @@ def load(path: Path, how: Preprocessing) -> NDArray[np.float32]:
     """Read one image as (3, crop, crop) float32.
 
     Raises:
-        FcaEdgeError: the file is not an image that Pillow can read.
+        FcaEdgeError: the file is not an image that can be read.
+    """
+    return load_marked(path, how)[0]
+
+
+def load_marked(path: Path, how: Preprocessing) -> tuple[NDArray[np.float32], frozenset[str]]:
+    """Read one image as (3, crop, crop) float32, and what is told of it: `decode.Picture`.
+
+    Raises:
+        FcaEdgeError: the file is not an image that can be read.
     """
     try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except UNREADABLE as error:
+        pixels, marks = decode.read(str(path), vars(how))  # (H, W, 3)
+    except decode.PictureError as error:
         raise FcaEdgeError(
             f"{path}: not a readable image ({error}); remove or replace it."
         ) from None
-    return prepare(rgb, how)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), marks
 
 
 def prepare(image: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
     """Resize, crop and normalise one RGB image to (3, crop, crop) float32."""
-    width, height = image.size
-    scale = how.resize / min(width, height)
-    size = (max(how.crop, round(width * scale)), max(how.crop, round(height * scale)))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    left, top = (size[0] - how.crop) // 2, (size[1] - how.crop) // 2
-    image = image.crop((left, top, left + how.crop, top + how.crop))
-    pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
-    normal = (pixels - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
-    return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
+    pixels = decode.normalise(decode.fit(image, vars(how)), vars(how))  # (H, W, 3)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def find_images(folder: Path) -> list[Path]:
-    """List the images of a folder, flat or one sub-folder a class, in a stable order.
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder, and how many other files there are, by their ending."""
+
+    paths: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def other_files(self) -> str:
+        """The other files in words: "3 files are no pictures ...", or nothing."""
+        if not self.others:
+            return ""
+        kinds = ", ".join(f"{end} ({n})" for end, n in sorted(self.others.items()))
+        files = (
+            "1 file is no picture"
+            if self.others.total() == 1
+            else (f"{self.others.total()} files are no pictures")
+        )
+        return f"{files} that can be read here: {kinds}"
+
+
+def list_images(folder: Path) -> Listing:
+    """List the pictures of a folder, flat or one sub-folder per class, in a stable order.
 
     Raises:
-        FcaEdgeError: no such folder, or no images in it.
+        FcaEdgeError: no such folder, or no pictures in it.
     """
     if not folder.is_dir():
         raise FcaEdgeError(f"{folder}: no such folder of images.")
     # Class folders are often links, which rglob does not follow.
-    found, seen = [], set[str]()
+    listing, seen, endings = Listing(), set[str](), decode.suffixes()
     for place, inner, names in os.walk(folder, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
         real = os.path.realpath(place)
         if real in seen:
             # A link to a folder that was walked, perhaps one above: it would not end.
             inner.clear()
             continue
         seen.add(real)
-        found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-    found.sort()
-    if not found:
-        raise FcaEdgeError(f"{folder}: no images in it; expected {', '.join(SUFFIXES)}.")
-    return found
+        for name in names:
+            ending = Path(name).suffix.lower()
+            if ending in endings and not name.startswith("."):
+                listing.paths.append(Path(place, name))
+            elif not name.startswith(".") and name.lower() not in LITTER:
+                listing.others[ending or "no ending"] += 1
+    listing.paths.sort()
+    if not listing.paths:
+        more = f"; {listing.other_files}" if listing.others else ""
+        raise FcaEdgeError(
+            f"{folder}: no images in it{more}; expected such as .png, .jpg, .webp or .tif."
+        )
+    return listing
+
+
+def find_images(folder: Path) -> list[Path]:
+    """List the pictures of a folder as `list_images` does, without counting other files."""
+    return list_images(folder).paths
 
 
 def labelled(paths: Iterable[Path]) -> list[tuple[Path, int]]:

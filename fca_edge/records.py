@@ -51,7 +51,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256. None where no manifest tells."""
+    """The measured file; its identity is its sha256. None where nothing tells."""
 
     file: str
     sha256: str
@@ -62,7 +62,7 @@ class Artefact:
     img_size: int | None
     num_classes: int | None
     input_layout: str
-    trained: bool
+    trained: bool | None
     folded: bool
     macs: int | None = None
     operators: int | None = None

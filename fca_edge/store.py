@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.places import claimed, is_replaceable, is_unclaimed, put, write_through
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,37 +24,62 @@ else:
     import tomli as tomllib
 
 CHUNK_BYTES = 1 << 20
+STAGED = ".fca-edge-"
+# A temporary folder is locked just after it is made; until then its age protects it.
+OLD_SECONDS = 60.0
 
 
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
     """Give a temporary folder beside the final place of files; it is gone afterwards.
 
-    Being on the same file system, files move out of it by a rename.
+    So are folders that were made for it and into which nothing was moved. Being on the same
+    file system, files move out of it by a rename.
 
     Raises:
         FcaEdgeError: the folder cannot be made or written.
     """
+    new = [place for place in (out, *out.parents) if not place.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".fca-edge-", dir=out))
+        sweep(out)
+        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
     except OSError as error:
+        remove_empty(new)
         raise FcaEdgeError(
             f"{out}: cannot write there ({error.strerror}); choose another --out."
         ) from None
     try:
-        yield folder
+        with claimed(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        remove_empty(new)
+
+
+def sweep(out: Path) -> None:
+    """Remove temporary folders of processes that were killed: nobody holds their locks."""
+    for left in out.glob(f"{STAGED}*"):
+        with contextlib.suppress(OSError):
+            old = time.time() - left.stat().st_mtime > OLD_SECONDS
+            if old and is_unclaimed(left):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders that hold nothing, the innermost first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def refuse_existing(paths: list[Path], force: bool) -> None:
-    """Refuse to overwrite files unless told to.
+    """Refuse to overwrite files unless told to; a device or a pipe loses nothing.
 
     Raises:
-        FcaEdgeError: a file is there and `force` is not given.
+        FcaEdgeError: a file or a folder is there and `force` is not given.
     """
-    there = [path for path in paths if path.exists()]
+    there = [p for p in paths if p.exists() and (p.is_dir() or is_replaceable(p))]
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise FcaEdgeError(
@@ -59,8 +87,19 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
         )
 
 
+def refuse_folders(paths: list[Path]) -> None:
+    """Refuse a folder where a file is to be written.
+
+    Raises:
+        FcaEdgeError: names the folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise FcaEdgeError(f"{path}: is a folder; name a file, or remove it.")
+
+
 def move_into(files: list[Path], out: Path) -> list[Path]:
-    """Rename staged files into their folder, in the order given.
+    """Move staged files and folders into their folder, in the order given.
 
     Raises:
         FcaEdgeError: the folder went away or is full.
@@ -68,7 +107,10 @@ def move_into(files: list[Path], out: Path) -> list[Path]:
     placed = []
     for file in files:
         try:
-            os.replace(file, out / file.name)
+            if file.is_dir():
+                os.replace(file, out / file.name)
+            else:
+                put(file, out / file.name)
         except OSError as error:
             text = f"{out / file.name}: cannot be written ({error.strerror}); check the folder."
             raise FcaEdgeError(text) from None
@@ -77,17 +119,33 @@ def move_into(files: list[Path], out: Path) -> list[Path]:
 
 
 def write_text(path: Path, text: str, force: bool = False) -> None:
-    """Write a text file through a temporary name."""
+    """Write a text file that appears whole; a device or a pipe is written to as it is.
+
+    Raises:
+        FcaEdgeError: a file is there and `force` is not given, or it cannot be written.
+    """
+    content = text.encode("utf-8", "surrogateescape")
+    refuse_folders([path])
     refuse_existing([path], force)
-    with staging(path.parent) as folder:
-        staged = folder / path.name
-        staged.write_text(text)
-        os.replace(staged, path)
+    if not is_replaceable(path):
+        write_through(path, content)
+        return
+    target = Path(os.path.realpath(path))
+    if target.exists() and os.access(target, os.W_OK) and not os.access(target.parent, os.W_OK):
+        write_through(target, content, empty=True)  # a file that was mounted, as in a container
+        return
+    with staging(target.parent) as folder:
+        staged = folder / target.name
+        staged.write_bytes(content)
+        try:
+            put(staged, target, force)
+        except OSError as error:
+            raise FcaEdgeError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, indented and with a final newline."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=False) + "\n")
+    """Write JSON, indented and with a final newline, over what is there."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n", force=True)
 
 
 def read_json(path: Path) -> Any:
@@ -97,7 +155,7 @@ def read_json(path: Path) -> Any:
         FcaEdgeError: missing or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FcaEdgeError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:
@@ -127,7 +185,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         FcaEdgeError: missing, unreadable, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FcaEdgeError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:

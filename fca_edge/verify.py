@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,14 @@ class Parity:
     top1_agreement: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for a manifest."""
-        return asdict(self)
+        """Return the fields for a manifest; None for what is no finite number."""
+        fields = asdict(self).items()
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields}
+
+    @property
+    def finite(self) -> bool:
+        """Tell whether all logits were finite numbers."""
+        return bool(np.isfinite(self.max_abs))
 
 
 def in_layout(images: Array, layout: str) -> Array:
@@ -65,7 +71,7 @@ def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
     by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         worst = float((10 * np.log10(by_input[0] / by_input[1])).min())
     return {
         "max_abs": max_abs,
@@ -161,6 +167,8 @@ def measure(
 
 def shortfall(parity: Parity, floor_db: float) -> str | None:
     """Say what is not good enough about a parity, or None."""
+    if not parity.finite:
+        return f"its logits on {parity.runtime} {parity.version} are not finite"
     # Written so that NaN fails.
     if not parity.snr_db >= floor_db:
         return (
@@ -196,6 +204,19 @@ def first_diverging(
         if len(below) == PERSISTENT:
             break
     return below[0] if below else "none of the inner tensors; the delegate's own kernels differ"
+
+
+def first_not_finite(order: Iterable[str], got: Mapping[str, Array]) -> str | None:
+    """Name the first layer with a tensor that holds infinity or no number, None without any.
+
+    Args:
+        order: the program's node names, in order of execution.
+        got: the artefact's tensors; a name before a slash is the node that made it.
+    """
+    broken = {
+        name.partition("/")[0] for name, tensor in got.items() if not np.isfinite(tensor).all()
+    }
+    return next((name for name in order if name in broken), None)
 
 
 def sorted_difference(expected: Array, got: Array) -> float:

@@ -1,86 +1,127 @@
-"""Networks and images that many tests share; every parameter and buffer is random."""
+"""Order, skips and folders for all tests; what needs torch is in networks.py."""
 
+import importlib.util
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import golden_data
 import pytest
-import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from filelock import FileLock
 
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.runtimes import RUNTIMES, interpreter
 
 if TYPE_CHECKING:
     from harness.loopback import Loopback
 
 ROOT = Path(__file__).resolve().parent.parent
+# What takes longest goes first, so that no worker is left with it at the end.
+HEAVIEST_FIRST = (
+    "real_networks[l4",
+    "real_networks[l3",
+    "test_qemu.py",
+    "real_networks",
+    "convnext_large",
+    "large_networks",
+    "swin_tiny",
+    "test_accuracy_gate.py",
+    "test_quantize.py",
+    "test_eval_command.py",
+    "tests/export/",
+    "tests/passes/",
+    "tests/commands/",
+)
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
+# A bare install runs the tests of what it has; see .ci/other_python.py.
+pytest_plugins = ["networks" if importlib.util.find_spec("torch") else "ready_made"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Two workers share two cores; spinning threads of both would wait for each other."""
-    torch.set_num_threads(1)
+@cache
+def without_old_tflite() -> str:
+    """Say why the second environment cannot be used; empty where it can."""
+    try:
+        interpreter(RUNTIMES["tflite-2.14"])
+    except TargetUnavailableError as error:
+        return str(error)
+    return ""
 
 
-@pytest.fixture
-def micro() -> nn.Module:
-    """Micro with hard weights: negative and near-zero scale factors among them."""
-    return golden_data.network("micro", golden_data.HARD)
+def profiles_here() -> tuple[str, ...]:
+    """Profiles whose files can be proven here."""
+    return ("modern",) if without_old_tflite() else ("modern", "tflite-2.14")
 
 
-@pytest.fixture
-def images() -> Tensor:
-    """Two images for micro, (2, 3, 96, 96)."""
-    return torch.cat([golden_data.image("micro", seed) for seed in (1, 2)])
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the old runtime where there is none."""
+    if item.get_closest_marker("old_tflite") and without_old_tflite():
+        pytest.skip(without_old_tflite())
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
-    """The digits checkpoint as ONNX, TFLite modern and TFLite 2.14."""
-    wanted = Wanted(None, DIGITS, None, None, None)
-    out = tmp_path_factory.mktemp("exported")
-    request = Request(wanted, out, profiles=("modern", "tflite-2.14"))
-    return run_export(request, lambda text: None)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip also a test that turns out to need the old runtime where there is none."""
+    try:
+        yield
+    except TargetUnavailableError as error:
+        if str(error) == without_old_tflite():
+            pytest.skip(str(error))
+        raise
 
 
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six images of each digit, of the test split."""
-    folder = tmp_path_factory.mktemp("digits")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests: heavy ones first, the rest as they stand in their files."""
+
+    def place(item: pytest.Item) -> int:
+        places = (n for n, text in enumerate(HEAVIEST_FIRST) if text in item.nodeid)
+        return next(places, len(HEAVIEST_FIRST))
+
+    items.sort(key=place)
+
+
+def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Return a folder that the first worker builds and the others wait for.
+
+    Workers of pytest-xdist have folders of their own below one that they share.
+    """
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            staged = folder.with_suffix(".staged")
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir()
+            build(staged)
+            staged.rename(folder)
+    return folder
+
+
+def split_digits(folder: Path) -> None:
+    """Draw the digits as images, 360 of them for tests."""
     subprocess.run([sys.executable, str(ROOT / "models/digits/split.py"), str(folder)], check=True)
-    for kind in (folder / "test").iterdir():
-        for path in sorted(kind.iterdir())[6:]:
-            path.unlink()
-    shutil.rmtree(folder / "train")
-    return folder / "test"
-
-
-@pytest.fixture
-def digits_state() -> dict[str, Tensor]:
-    """State dict of the trained micro: 96 px, 10 classes."""
-    return load_file(DIGITS)
 
 
 @pytest.fixture(scope="session")
-def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits checkpoint with the head's rows of 3 and 8 exchanged."""
-    path = tmp_path_factory.mktemp("swapped") / "swapped.safetensors"
-    state = load_file(DIGITS)
-    order = [0, 1, 2, 8, 4, 5, 6, 7, 3, 9]
-    for name in ("head.weight", "head.bias"):
-        state[name] = state[name][order].contiguous()
-    with safe_open(DIGITS, "np") as file:
-        save_file(state, path, file.metadata())
-    return path
+def all_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All images of the test split; not to be changed."""
+    return build_once(tmp_path_factory, "all-digits", split_digits) / "test"
+
+
+@pytest.fixture(scope="session")
+def digits(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of each digit, of the test split; not to be changed."""
+
+    def build(folder: Path) -> None:
+        for kind in all_digits.iterdir():
+            (folder / kind.name).mkdir()
+            for path in sorted(kind.iterdir())[:6]:
+                shutil.copy(path, folder / kind.name)
+
+    return build_once(tmp_path_factory, "digits", build)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The checkpoint that ships is trained, small, and as right in every artefact."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import DIGITS, ROOT
+from conftest import DIGITS
 from safetensors import safe_open
 
 from fca_edge.checkpoint.fit import fitted
@@ -19,12 +17,10 @@ from fca_edge.verify import in_layout, run_artefact
 
 
 @pytest.fixture(scope="module")
-def test_split(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
-    folder = tmp_path_factory.mktemp("digits")
-    subprocess.run([sys.executable, str(ROOT / "models/digits/split.py"), str(folder)], check=True)
+def test_split(all_digits: Path) -> tuple[np.ndarray, np.ndarray]:
     with safe_open(DIGITS, "np") as file:
         how = Preprocessing.from_dict(json.loads(file.metadata()["preprocessing"]))
-    pairs = labelled(find_images(folder / "test"))
+    pairs = labelled(find_images(all_digits))
     return np.stack([load(path, how) for path, _ in pairs]), np.array([label for _, label in pairs])
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fca_edge.accuracy.classes import read_labels
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import figures
@@ -19,6 +18,8 @@ from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.harness.plan import job_for
 from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.labels import read_labels
+from fca_edge.preprocess import Preprocessing
 
 SCHEMA = "fca_edge.accuracy/1"
 
@@ -48,8 +49,10 @@ class Asked:
         return read_tree(self.data, named, num_classes, self.limit, self.seed)
 
 
-def described(asked: Asked, data: Data, skipped: Sequence[Path]) -> dict[str, Any]:
-    """Return what a report says of the images."""
+def described(
+    asked: Asked, data: Data, skipped: Sequence[Path], how: Preprocessing
+) -> dict[str, Any]:
+    """Return what a report says of the images, when they were read."""
     return {
         "folder": str(asked.data.resolve()),
         "images": len(data.paths) - len(skipped),
@@ -58,6 +61,7 @@ def described(asked: Asked, data: Data, skipped: Sequence[Path]) -> dict[str, An
         "limit": asked.limit,
         "seed": asked.seed,
         "corrupt": [str(path) for path in skipped],
+        "pictures": data.seen.describe(how, data.listing),
     }
 
 
@@ -125,7 +129,7 @@ def assess(
     kept = found[-1] if reference else None
     return {
         "schema": SCHEMA,
-        "data": described(asked, data, skipped),
+        "data": described(asked, data, skipped, all_facts[0].how),
         "reference": told_reference(reference, data, kept),
         "threads": threads,
         "warnings": warnings_of(data),
@@ -136,6 +140,7 @@ def assess(
                 "precision": runner.facts.told["precision"],
                 "runtime": runner.runtime,
                 "version": runner.version,
+                "preprocessing": runner.how.to_dict(),
                 **figures(data, got, kept).to_dict(),
             }
             for runner, got in zip(runners, found)

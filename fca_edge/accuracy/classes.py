@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,22 +76,6 @@ def by_number(folder: Path, names: Sequence[str], num_classes: int) -> dict[str,
     if len(set(found.values())) != len(names):
         raise FcaEdgeError(f"{folder}: two class folders have the same number ({listed(names)}).")
     return found
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read labels from a JSON list, or from a text file with one a line.
-
-    Raises:
-        FcaEdgeError: no such file, or no list of texts.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise FcaEdgeError(f"{path}: cannot be read as labels ({error}).") from None
-    if not isinstance(found, list) or not found or any(not isinstance(x, str) for x in found):
-        raise FcaEdgeError(f"{path}: not labels; expected a JSON list of texts, or one a line.")
-    return tuple(label.strip() for label in found)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fca_edge.accuracy.classes import class_indices
 from fca_edge.errors import FcaEdgeError
-from fca_edge.preprocess import Preprocessing, find_images, load
+from fca_edge.pictures import Seen
+from fca_edge.preprocess import Listing, Preprocessing, list_images, load_marked
 
 # Images in memory at a time are twice as many: one block is read while another is run.
 BLOCK = 16
@@ -27,6 +28,8 @@ class Data:
     Attributes:
         labels: of the classes; None where there are none.
         found: number of images in the folder, of which `paths` may be a sample.
+        listing: all of the folder.
+        seen: what images had about them, once they were read.
     """
 
     folder: Path
@@ -35,6 +38,8 @@ class Data:
     labels: tuple[str, ...] | None
     num_classes: int
     found: int
+    listing: Listing = field(default_factory=Listing)
+    seen: Seen = field(default_factory=Seen, compare=False)
 
     def label(self, number: int) -> str:
         """Return the name of a class."""
@@ -78,7 +83,8 @@ def read_tree(
     Raises:
         FcaEdgeError: no such folder, no images, no class folders, or folders that are no class.
     """
-    paths = find_images(folder)
+    listing = list_images(folder)
+    paths = listing.paths
     flat = [path for path in paths if path.parent == folder]
     if flat:
         raise FcaEdgeError(
@@ -88,7 +94,7 @@ def read_tree(
     indices = class_indices(folder, names, labels, num_classes)
     classes = np.array([indices[class_of(folder, path)] for path in paths], np.int64)
     named = None if labels is None else tuple(labels)
-    whole = Data(folder, tuple(paths), classes, named, num_classes, len(paths))
+    whole = Data(folder, tuple(paths), classes, named, num_classes, len(paths), listing)
     return whole if limit is None else sampled(whole, limit, seed)
 
 
@@ -130,7 +136,11 @@ def read(data: Data, part: range, ways: Sequence[Preprocessing], skip_corrupt: b
     rows: dict[Preprocessing, list[NDArray[np.float32]]] = {how: [] for how in ways}
     for place in part:
         try:
-            arrays = [load(data.paths[place], how) for how in ways]
+            arrays = []
+            for how in ways:
+                pixels, marks = load_marked(data.paths[place], how)
+                data.seen.add(data.paths[place], marks)
+                arrays.append(pixels)
         except FcaEdgeError as error:
             if not skip_corrupt:
                 raise FcaEdgeError(f"{error} Or leave such images out: --skip-corrupt.") from None

@@ -19,6 +19,7 @@ from fca_edge.export.plan import Output
 from fca_edge.export.quantize.recipe import Inputs, Recipe
 from fca_edge.export.source import Wanted
 from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.pictures import notes_of
 
 Report = Callable[[str], None]
 
@@ -50,7 +51,8 @@ class AccuracyGate:
         self.data = asked.read(runner.source.labels, runner.source.num_classes)
         advance = telling(report, f"accuracy of {runner.name}", len(self.data.paths))
         (self.reference,), self.skipped = predict([runner], self.data, advance, asked.skip_corrupt)
-        self.how = runner.how
+        self.how, self.notes = runner.how, list(runner.source.notes)
+        self.notes += notes_of(self.data.seen.describe(self.how, self.data.listing), asked.data)
         self.told_reference = told_reference(runner, self.data, self.reference)
 
     @property
@@ -76,7 +78,7 @@ class AccuracyGate:
         for runtime, figure in found:
             self.judge(facts, runtime, figure)
         return {
-            **described(self.asked, self.data, self.skipped),
+            **described(self.asked, self.data, self.skipped, self.how),
             "max_drop_points": self.max_drop,
             "reference": self.told_reference,
             "runtimes": [{"runtime": name, **figure.to_dict()} for name, figure in found],

@@ -58,6 +58,7 @@ def report_of(
         "data": str(folder.resolve()),
         "images": len(data.paths),
         "images_for_layers": len(few.paths),
+        "pictures": data.seen.describe(facts.how, data.listing),
         "seed": seed,
         "runtimes": list(runtimes),
         **mix.to_dict(),

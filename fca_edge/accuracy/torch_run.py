@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fca_edge.checkpoint.shards import digest_of
 from fca_edge.export.source import Wanted, load_source
 from fca_edge.preprocess import Preprocessing
 
@@ -36,7 +38,19 @@ class TorchRunner:
 
 
 def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> TorchRunner:
-    """Load the checkpoint of an artefact, with the sizes that its manifest tells."""
+    """Load the checkpoint of an artefact, with the sizes that its manifest tells.
+
+    So is its preprocessing, which options of the export may have said; another checkpoint's own
+    comes first.
+    """
     source = told["source"]
-    chosen = weights or source["weights"]
-    return TorchRunner(Wanted(source["variant"], checkpoint, chosen, source["img_size"], None))
+    how = Preprocessing.from_dict(source["preprocessing"])
+    wanted = Wanted(
+        source["variant"], checkpoint, weights or source["weights"], source["img_size"], None
+    )
+    if digest_of(checkpoint) == source["checkpoint_sha256"]:
+        return TorchRunner(replace(wanted, given=how.to_dict(), labels=source["labels"]))
+    runner = TorchRunner(wanted)
+    unsaid = set(runner.source.unsaid) & set(vars(how))
+    runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
+    return runner

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fca_edge import decode, fields
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.manifest import manifest_path
@@ -19,10 +19,15 @@ from fca_edge.harness.runtime_profile import (
     read_settings,
     to_document,
 )
+from fca_edge.labels import check_count
+from fca_edge.places import locked
+from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
+# Shared with the tools here, so that both see the same pixels.
+SHARED = (Path(decode.__file__), Path(fields.__file__))
 
 
 @dataclass(frozen=True)
@@ -44,29 +49,40 @@ LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
 def write_bundle(
-    facts: Facts, out: Path, threads: int | None = None, force: bool = False
+    facts: Facts,
+    out: Path,
+    threads: int | None = None,
+    force: bool = False,
+    exif: str = "apply",
 ) -> list[Path]:
     """Write the bundle of an artefact; returns its files, or leaves the folder as it was.
 
+    Args:
+        exif: whether the runner turns pictures upright: "apply" or "ignore".
+
     Raises:
-        FcaEdgeError: the folder is there already, or cannot be written.
+        FcaEdgeError: the folder is there already, or cannot be written; or a manifest whose
+            preprocessing or labels do not fit the model.
         UsageError: the artefact lies in that folder.
     """
     out = out.resolve()
+    check_fit(facts)
     refuse(facts, out, force)
     with staging(out.parent) as place:
         staged = place / out.name
         staged.mkdir()
-        fill(staged, facts, threads)
+        fill(staged, facts, threads, exif)
         before = place / "before"
-        if out.exists():
-            out.rename(before)
-        try:
-            os.replace(staged, out)
-        except OSError:
-            if before.exists():
-                before.rename(out)
-            raise
+        with locked(out.parent), uncut():
+            refuse(facts, out, force)
+            if out.exists():
+                out.rename(before)
+            try:
+                os.replace(staged, out)
+            except OSError:
+                if before.exists():
+                    before.rename(out)
+                raise
     return sorted(out.iterdir())
 
 
@@ -84,13 +100,29 @@ def refuse(facts: Facts, out: Path, force: bool) -> None:
         )
 
 
-def fill(folder: Path, facts: Facts, threads: int | None) -> None:
+def check_fit(facts: Facts) -> None:
+    """Refuse what would break on the board: labels and crop that are not the model's.
+
+    Raises:
+        FcaEdgeError: says which.
+    """
+    where, size = manifest_path(facts.path), facts.told["source"]["img_size"]
+    if facts.labels is not None:
+        check_count(facts.labels, facts.num_classes, str(where))
+    if facts.how.crop != size:
+        raise FcaEdgeError(
+            f"{where}: crop {facts.how.crop}, but the model's input is {size} px; export again."
+        )
+
+
+def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(facts.path))
     threads = threads or beside.threads or 1
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
-    shutil.copyfile(BOARD / "run.py", folder / "run.py")
+    for path in (BOARD / "run.py", BOARD / "checks.py", *SHARED):
+        shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
     if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:
@@ -99,20 +131,20 @@ def fill(folder: Path, facts: Facts, threads: int | None) -> None:
         document = to_document(own, facts.proven[0])
         write_json(profile_path(folder / facts.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
-    write_json(folder / "preprocessing.json", preprocessing_of(facts))
+    write_json(folder / "preprocessing.json", preprocessing_of(facts, exif))
     write_json(folder / "runtime.json", settings_of(facts, threads))
     labels = labels_of(facts)
-    (folder / "labels.json").write_text(json.dumps(labels, indent=1) + "\n")
+    write_json(folder / "labels.json", labels)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(facts))
+    (folder / "README.md").write_text(readme(facts), "utf-8", "surrogateescape")
     sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 
 
-def preprocessing_of(facts: Facts) -> dict[str, Any]:
-    """Say what an image goes through: as `fca_edge.preprocess` does, then in which layout."""
-    return {**facts.how.to_dict(), "input_layout": facts.layout}
+def preprocessing_of(facts: Facts, exif: str) -> dict[str, Any]:
+    """Say what an image goes through: as `fca_edge.decode` does, then in which layout."""
+    return {**facts.how.to_dict(), "exif": exif, "input_layout": facts.layout}
 
 
 def installed(facts: Facts) -> list[Installed]:

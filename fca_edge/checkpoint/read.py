@@ -1,35 +1,42 @@
-"""From a checkpoint file to a state dict, without ever running what is in it.
+"""From a checkpoint file to the weights of one network, without ever running what is in it.
 
-`.pth` and `.pt` go through torch's restricted unpickler with argparse's Namespace
-as the one addition, because the official training script stores its arguments;
-`.safetensors` hold no code at all.
+Any format is read (`formats.py`), all of it is searched (`search.py`), and what was taken is
+told: which entry, which prefix was stripped, what was left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fca_edge.checkpoint.dialects import name_change
+from fca_edge.checkpoint.explain import explain
+from fca_edge.checkpoint.formats import read_content
+from fca_edge.checkpoint.search import (
+    Candidate,
+    State,
+    choose,
+    count_ignored,
+    same_weights,
+    split_prefix,
+)
+from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
+from fca_edge.checkpoint.shards import digest_of_files
+from fca_edge.checkpoint.translate import find_all
+from fca_edge.checkpoint.tree import STEP, flatten
+from fca_edge.checkpoint.values import Damaged, clean
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.store import sha256_of
+from fca_edge.zoo.build import short_name
 
-WEIGHT_ENTRIES = ("model", "model_ema")
-PREFIXES = ("module.", "backbone.")
-# Official checkpoints store these, but they follow from the image size.
-DERIVED = ("relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
-
-State = dict[str, Tensor]
+USUAL = (torch.float32, torch.float64)
+MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -37,127 +44,185 @@ class Checkpoint:
     """Weights by state-dict name, and how they were found.
 
     Attributes:
-        sha256: of the file.
-        chosen: what was taken, for the user to see ("model_ema of model, model_ema").
+        state: what one variant of the zoo needs, by official name.
+        sha256: of the file; of all files of a set of shards.
+        chosen: what was taken, for the user to see ("'model_ema' of model, model_ema").
         metadata: the safetensors header's entries; empty for torch files.
+        variant: whose keys and shapes they are.
+        weights: the place in the file, as `--weights` takes it; None for the whole file.
     """
 
     path: Path
-    state: State
+    state: dict[str, Tensor]
     sha256: str
     chosen: str
+    variant: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    weights: str | None = None
 
 
-def load_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
-    """Read a checkpoint in any form that the official scripts write.
+def load_checkpoint(
+    path: Path, weights: str | None = None, variant: str | None = None
+) -> Checkpoint:
+    """Read the weights of a network from a checkpoint of any form.
 
     Args:
-        weights: "model" or "model_ema", needed when the file holds both.
+        weights: path of the entry, needed when the file holds several networks.
+        variant: whose weights they must be; else the header's, else whichever fits.
 
     Raises:
-        FcaEdgeError: unreadable, truncated, holding code, or not a state dict.
+        FcaEdgeError: unreadable, truncated, holding code, or no network's weights.
         UsageError: the choice of weights is missing or does not exist.
     """
-    if not path.is_file():
-        raise FcaEdgeError(f"{path}: no such checkpoint file.")
-    if path.suffix == ".safetensors":
-        content, metadata = read_safetensors(path)
-    else:
-        content, metadata = read_torch(path), {}
-    state, chosen = pick(path, content, weights)
-    state, notes = normalised(path, state)
-    check_finite(path, state)
-    return Checkpoint(path, state, sha256_of(path), ", ".join([chosen, *notes]), metadata)
+    content = read_content(path)
+    leaves = flatten(content.value)
+    asked = short_name(variant) if variant else stated_variant(path, content.metadata)
+    variants = all_variants() if asked is None else (asked,)
+    candidates = search(path, leaves, variants)
+    if not candidates:
+        raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
+    candidate = pick(path, candidates, weights)
+    check_changes(path, candidate, leaves)
+    state, conversions = read_weights(path, candidate)
+    notes = [*ignored(candidate, leaves), *conversions]
+    notes += [content.note] if content.note else []
+    chosen = ", ".join([describe_place(candidate, candidates), *notes])
+    place = candidate.path if candidate.prefix else None
+    digest = digest_of_files(content.files)
+    return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
 
 
-def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
-    """Read a safetensors file and its header entries."""
+def search(path: Path, leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
+    """Find every network of a file, under any library's names.
+
+    Raises:
+        FcaEdgeError: there is none but a changed network, or a tensor cannot be read.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return state, dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise FcaEdgeError(f"{path}: truncated or not a safetensors file ({error}).") from None
+        return find_all(leaves, variants)
+    except Damaged as error:
+        raise FcaEdgeError(f"{path}: {error}; copy the file again or save it anew.") from None
+    except FcaEdgeError as error:
+        raise FcaEdgeError(f"{path}: {error}") from None
 
 
-def read_torch(path: Path) -> Any:
-    """Read a torch file with the restricted unpickler, mapped into memory where its form allows."""
-    for mapped in (True, False):
-        try:
-            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-                # An unusual pickle protocol is either readable or refused below.
-                warnings.simplefilter("ignore")
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        except pickle.UnpicklingError as error:
-            raise FcaEdgeError(unsafe_or_broken(path, str(error))) from None
-        except Exception as error:  # a damaged file can raise anything at all
-            if mapped and "mmap" in str(error):
-                continue
-            # torch adds sentences on what may have happened; the first says what did.
-            reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-            raise FcaEdgeError(
-                f"{path}: truncated or not a torch checkpoint ({reason}); copy the file again."
-            ) from None
-    raise AssertionError("unreachable")
+def stated_variant(path: Path, metadata: Mapping[str, str]) -> str | None:
+    """Return the variant that a safetensors header names, if it does."""
+    name = metadata.get("variant")
+    try:
+        return None if name is None else short_name(name)
+    except UsageError:
+        raise UsageError(
+            f"{path}: its header says variant '{clean(name)}', which is none of the zoo;"
+            " say which it is with --variant."
+        ) from None
 
 
-def unsafe_or_broken(path: Path, reason: str) -> str:
-    """Explain why the restricted unpickler refused a file."""
-    called = re.search(r"(?:GLOBAL|global|class) ([A-Za-z_]\w*(?:\.\w+)+)", reason)
-    if called is None:
-        return f"{path}: truncated or not a torch checkpoint; copy the file again."
-    return (
-        f"{path}: refused, its pickle wants to call '{called[1]}', which is not weights;"
-        " save the bare state dict (torch.save(model.state_dict(), ...)) and use that."
+def pick(path: Path, candidates: list[Candidate], weights: str | None) -> Candidate:
+    """Choose one place.
+
+    Raises:
+        UsageError: there are several and none was chosen, or not the one that was.
+    """
+    chosen = candidates if weights is None else choose(candidates, weights)
+    if not chosen:
+        have = ", ".join(listed_paths(candidates))
+        if [c.path for c in candidates] == ["."]:
+            have = "neither entry nor prefix of that name: leave the option out"
+        raise UsageError(f"{path}: --weights {weights}, but the file has {have}.")
+    if len(chosen) == 1:
+        return chosen[0]
+    what = "the same weights in several places" if same_weights(chosen) else "several weights"
+    choices = " or ".join(f"--weights {quote(clean(c.path))}" for c in chosen[:MOST_LISTED])
+    raise UsageError(
+        f"{path}: holds {what}: {', '.join(listed_paths(chosen))}; choose with {choices}."
     )
 
 
-def pick(path: Path, content: Any, weights: str | None) -> tuple[Mapping[str, Any], str]:
-    """Choose the weights inside a loaded file."""
-    if not isinstance(content, Mapping):
-        raise FcaEdgeError(f"{path}: holds a {type(content).__name__}, not a state dict.")
-    found = [name for name in WEIGHT_ENTRIES if isinstance(content.get(name), Mapping)]
-    if weights is not None and weights not in found:
-        have = ", ".join(found) or "neither entry"
-        raise UsageError(f"{path}: --weights {weights}, but the file has {have}.")
-    if len(found) > 1 and weights is None:
-        raise UsageError(
-            f"{path}: holds both 'model' (raw) and 'model_ema' (average);"
-            " choose with --weights model or --weights model_ema."
-        )
-    if found:
-        name = weights or found[0]
-        return content[name], f"'{name}' of {', '.join(found)}"
-    if isinstance(content.get("state_dict"), Mapping):
-        return content["state_dict"], "'state_dict'"
-    return content, "bare state dict"
+def listed_paths(candidates: list[Candidate]) -> list[str]:
+    """List places as they are typed, with their variants where these differ."""
+    differ = len({candidate.variant for candidate in candidates}) > 1
+    texts = [
+        clean(c.path) + (f" ({c.variant})" if differ else "") for c in candidates[:MOST_LISTED]
+    ]
+    more = len(candidates) - MOST_LISTED
+    return [*texts, f"{more} more"] if more > 0 else texts
 
 
-def normalised(path: Path, state: Mapping[str, Any]) -> tuple[State, list[str]]:
-    """Strip prefixes and derived buffers; returns the notes that tell what was done."""
+def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
+    """Say where in the file the weights were, and what was stripped from their names."""
+    container, start = split_prefix(candidate.prefix)
+    entries = dict.fromkeys(split_prefix(c.prefix)[0].rstrip(STEP) or "." for c in candidates)
+    entry = container.rstrip(STEP)
+    notes = [
+        f"'{clean(entry)}' of {', '.join(map(clean, entries))}" if entry else "bare state dict"
+    ]
+    notes += [f"prefix '{clean(start)}' stripped"] if start else []
+    notes += [f"{candidate.dialect} translated"] if candidate.dialect else []
+    notes += [candidate.note] if candidate.note else []
+    return ", ".join(notes)
+
+
+def ignored(candidate: Candidate, leaves: State) -> list[str]:
+    """Count the keys that were left out."""
+    foreign, outside = count_ignored(candidate, leaves)
+    _, start = split_prefix(candidate.prefix)
     notes = []
-    named = dict(state)
-    for prefix in PREFIXES:
-        if any(str(key).startswith(prefix) for key in named):
-            others = sum(not str(key).startswith(prefix) for key in named)
-            named = {k[len(prefix) :]: v for k, v in named.items() if str(k).startswith(prefix)}
-            notes.append(f"prefix '{prefix}' stripped")
-            if others:
-                notes.append(f"{others} keys outside '{prefix}' ignored")
-    kept = {k: v for k, v in named.items() if str(k).rsplit(".", 1)[-1] not in DERIVED}
-    wrong = [str(k) for k, v in kept.items() if not isinstance(v, Tensor)]
-    if wrong or not kept:
-        entry = wrong[0] if wrong else "nothing"
-        raise FcaEdgeError(f"{path}: not a state dict: '{entry}' is not a tensor.")
-    return kept, notes
+    if foreign:
+        which = f"'{clean(foreign[0])}'" + (" and others" if len(foreign) > 1 else "")
+        notes.append(f"{keys(len(foreign))} that no network has ignored ({which})")
+    if outside:
+        notes.append(f"{keys(outside)} outside '{clean(start)}' ignored")
+    return notes
 
 
-def check_finite(path: Path, state: State) -> None:
+def check_changes(path: Path, candidate: Candidate, leaves: State) -> None:
+    """Refuse a network with something more that its figures depend on."""
+    foreign, _ = count_ignored(candidate, leaves)
+    if change := name_change(foreign, candidate.state):
+        raise FcaEdgeError(f"{path}: {change}")
+
+
+def keys(count: int) -> str:
+    """Write a number of keys."""
+    return f"{count} key{'' if count == 1 else 's'}"
+
+
+def read_weights(path: Path, candidate: Candidate) -> tuple[dict[str, Tensor], list[str]]:
+    """Read a candidate's tensors; returns them with notes on their types.
+
+    Raises:
+        FcaEdgeError: one is not dense floating point, or not finite.
+    """
+    state = {}
+    for key, stored in candidate.state.items():
+        fault = stored.fault()
+        optional = last_word(key) in OPTIONAL
+        if fault is not None and not optional:
+            raise FcaEdgeError(
+                f"{path}: '{key}' {fault}; weights must be dense and floating point,"
+                " save those of the network before it was converted."
+            )
+        if optional and (stored.read is None or stored.kind != "dense"):
+            continue
+        try:
+            state[key] = stored.load()
+        except Damaged as error:
+            raise FcaEdgeError(f"{path}: {error}; copy the file again or save it anew.") from None
+    check_finite(path, state)
+    types = {t.dtype for t in state.values() if t.is_floating_point()} - set(USUAL)
+    names = ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
+    return state, [f"stored as {names}, converted"] if names else []
+
+
+def check_finite(path: Path, state: dict[str, Tensor]) -> None:
     """Refuse weights with NaN or infinity, naming the first."""
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            count = int((~torch.isfinite(tensor)).sum())
+        if not tensor.is_floating_point():
+            continue
+        values = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+        if not bool(torch.isfinite(values).all()):
+            count = int((~torch.isfinite(values)).sum())
             raise FcaEdgeError(
                 f"{path}: '{name}' has {count} values that are NaN or infinite;"
                 " the training diverged, use an earlier checkpoint."
@@ -169,5 +234,5 @@ def metadata_json(checkpoint: Checkpoint, key: str) -> Any:
     text = checkpoint.metadata.get(key)
     try:
         return None if text is None else json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FcaEdgeError(f"{checkpoint.path}: its header's '{key}' is not JSON.") from None

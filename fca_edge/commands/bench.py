@@ -8,7 +8,9 @@ from typing import NamedTuple
 import click
 
 from fca_edge.commands.bench_suite import suite_jobs
-from fca_edge.commands.bench_table import bench_table, footer, hot_table
+from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
+from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     CPUS,
     ERR,
@@ -22,12 +24,16 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
+from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
 from fca_edge.compare.advice import advice
+from fca_edge.errors import UsageError, plural
 from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
 from fca_edge.harness.run import Outcome, process_count, run_jobs
 from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.harness.targets.base import Target
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, TargetInfo, to_document
+from fca_edge.stopping import Stopped
 
 
 class Usual(NamedTuple):
@@ -39,14 +45,31 @@ class Usual(NamedTuple):
     warmup: int
 
 
+SECTIONS = {
+    "What is measured, and where": (
+        *("target", "suite", "out", "runtime", "threads", "lean", "hot"),
+    ),
+    "How often": ("runs", "processes", "warmup"),
+    "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
+}
+HEEDED = (
+    FORCE,
+    Heeded(
+        ("out",),
+        lambda values: values["suite"] is not None or not values["artefacts"],
+        "the files of --suite",
+    ),
+)
 AT_LEAST_1 = click.IntRange(min=1)
 # An emulated inference takes seconds to minutes, and its count hardly varies.
 MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 
 
-@click.command()
+@click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=FILE)
-@click.option("--threads", type=AT_LEAST_1, default=1, show_default=True)
+@click.option(
+    "--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime."
+)
 @click.option(
     "--target",
     type=TARGET,
@@ -55,34 +78,58 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     help="local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU]; or arm: this"
     " machine if it is ARM, else the configured board, else qemu:aarch64.",
 )
-@click.option("--runs", type=AT_LEAST_1, help="Samples a process.  [20; emulated: 1]")
-@click.option("--processes", type=AT_LEAST_1, help="Fresh processes a model.  [5; emulated: 3]")
-@click.option("--warmup", type=click.IntRange(min=0), help="[5; emulated: 1]")
-@click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Instead of each file's own.")
+@click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
+@click.option(
+    "--processes",
+    type=AT_LEAST_1,
+    help="Fresh processes per model; an interval needs 5.  [5; emulated: 3]",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(min=0),
+    help="Inferences before those that are timed.  [5; emulated: 1]",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    help="Runtime for all files, instead of each file's own.",
+)
 @click.option(
     "--suite",
     type=click.Choice(list(SUITES)),
-    help="Networks to measure besides ARTEFACTs; where there are none: standard, emulated l1.",
+    help="Networks to measure besides ARTEFACTs.  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
     "--out",
     type=FOLDER,
     default=Path("models/out/suite"),
     show_default=True,
-    help="Where the suite's artefacts are.",
+    help="With --suite: folder of the suite's artefacts.",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
-@click.option("--governor", help="Frequency governor for the run, such as performance; put back.")
-@click.option("--start-below", type=float, metavar="CELSIUS", help="Wait for that temperature.")
-@click.option("--cool-down", type=float, metavar="SECONDS", help="Pause between processes.")
 @click.option(
-    "--hot", type=click.IntRange(min=0), default=0, help="Show so many hot stretches of code."
+    "--governor", help="Frequency governor for the run, such as performance; put back afterwards."
+)
+@click.option(
+    "--start-below",
+    type=float,
+    metavar="CELSIUS",
+    help="Wait before each process until the board is cooler.",
+)
+@click.option("--cool-down", type=float, metavar="SECONDS", help="Pause before each process.")
+@click.option(
+    "--hot",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Show the N stretches of code with most instructions; qemu targets only.",
 )
 @click.option(
     "--lean",
     is_flag=True,
-    help="Load as `fca-edge lean` does, in little memory: first load and later loads in rows.",
+    help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
 )
+@wide_option
 @force_option
 @json_option
 def command(
@@ -101,6 +148,7 @@ def command(
     cool_down: float | None,
     hot: int,
     lean: bool,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -120,10 +168,12 @@ def command(
       fca-edge bench models/out/l1.onnx --target qemu:aarch64:a53 --hot 10
       fca-edge bench --suite quick --runs 50 --json records.json
     """
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
     place = resolve(target, report=lambda text: ERR.print(text, style="dim"))
     try:
         info = place.info()
+        refuse_uncounted(place, info, hot, runs, processes)
         announce(info, target)
         usual = EMULATED if info.emulated else MEASURED
         jobs = [job_for(path, runtime, place.runtimes) for path in artefacts]
@@ -143,7 +193,24 @@ def command(
             outcome = run_jobs(jobs, plan, place, step, handling=handling)
     finally:
         place.close()
-    show(outcome, hot, json_file, force)
+    show(outcome, hot, wide, json_file, force)
+
+
+def refuse_uncounted(
+    place: Target, info: TargetInfo, hot: int, runs: int | None, processes: int | None
+) -> None:
+    """Refuse what a target cannot do.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if place.counts_instructions:
+        return
+    if hot:
+        raise UsageError(f"--hot: {info.name} counts no instructions; add --target qemu:aarch64.")
+    if info.emulated and (runs or processes):
+        option = "runs" if runs else "processes"
+        raise UsageError(f"--{option}: {info.name} is emulated, so nothing is timed; leave it out.")
 
 
 def announce(info: TargetInfo, asked: str) -> None:
@@ -157,7 +224,7 @@ def announce(info: TargetInfo, asked: str) -> None:
         ERR.print(f"{asked}: {info.name}")
 
 
-def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> None:
+def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: bool) -> None:
     """Print what was measured.
 
     Raises:
@@ -166,14 +233,21 @@ def show(outcome: Outcome, hot: int, json_file: Path | None, force: bool) -> Non
     records = outcome.records
     taken = bool(records) and put_json(to_document(records), json_file, force)
     if records and not taken:
-        OUT.print(bench_table(records))
-        for record in records:
-            if hot and record.cost:
-                OUT.print(hot_table(record, hot))
-        for line in footer(records):
-            OUT.print(line, style="dim")
+        notes = Notes()
+        print_sheets([bench_sheet(records, notes)], wide)
+        for line in (*footer(records), *notes.lines()):
+            say(line)
+        if hot and any(record.cost for record in records):
+            OUT.print()
+            print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
         for line in advice(records):
             OUT.print(line)
+    if outcome.stopped is not None:
+        kept = "nothing was measured"
+        if records:
+            where = f"is in {json_file}" if json_file and not taken else "is printed"
+            kept = f"what was measured of {plural(len(records), 'artefact')} {where}"
+        raise Stopped(outcome.stopped.number, kept)
     if outcome.lost is not None:
         raise outcome.lost
     for _, error in outcome.failures[1:]:

@@ -3,49 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from rich.table import Table
-
-from fca_edge.commands.shared import table
-from fca_edge.harness.stats import counted, latency
-from fca_edge.records import Cost, Record
+from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
+from fca_edge.errors import plural
+from fca_edge.harness.stats import LEAST_PROCESSES, counted, latency
+from fca_edge.records import Cost, Memory, Record
 
 MIB = 1 << 20
 NS_PER_MS = 1e6
 MILLION = 1e6
 
-Column = tuple[str, Callable[[Record], str]]
 
-IDENTITY: tuple[Column, ...] = (
-    ("artefact", lambda r: r.artefact.file),
-    ("runtime", lambda r: f"{r.runtime.label} {r.runtime.version}"),
-)
-TIME: tuple[Column, ...] = (
-    ("median ms", lambda r: ms(latency(r).median_ns)),
-    ("interval", lambda r: interval(r)),
-    ("p90 ms", lambda r: ms(latency(r).p90_ns)),
-    ("load ms", lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2])),
-)
-INSTRUCTIONS: tuple[Column, ...] = (
-    ("M instr.", lambda r: cost(r, lambda c: f"{counted(c).median / MILLION:.1f}")),
-    ("bound", lambda r: cost(r, lambda c: f"{c.bound / MILLION:.0f}" if c.bound else "")),
-    ("FMA/SIMD/mem/other %", lambda r: cost(r, shares)),
-)
-MEMORY: tuple[Column, ...] = (
-    ("MiB empty", lambda r: mib(r.memory.baseline_peak_bytes if r.memory else None)),
-    ("+ model", lambda r: mib(r.memory.model_bytes if r.memory else None)),
-    ("= peak", lambda r: mib(r.memory.peak_bytes if r.memory else None)),
-    ("anon.+file", lambda r: kinds(r)),
-    ("planned", lambda r: planned(r)),
-)
-AGREEMENT: tuple[Column, ...] = (("dB", lambda r: agrees(r)),)
-GRAPH: tuple[Column, ...] = (
-    ("part.", lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions)),
-    ("MB", lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
-)
+class Shown(NamedTuple):
+    """A column, and what it says of a record."""
+
+    column: Column
+    of: Callable[[Record], str]
 
 
-def columns_of(records: list[Record]) -> tuple[Column, ...]:
+def of_memory(of: Callable[[Memory], str]) -> Callable[[Record], str]:
+    """Write something of a record's memory, or nothing where none was measured."""
+    return lambda record: of(record.memory) if record.memory else ""
+
+
+def of_cost(of: Callable[[Cost], str]) -> Callable[[Record], str]:
+    """Write something of a record's cost, or nothing where none was counted."""
+    return lambda record: of(record.cost) if record.cost else ""
+
+
+IDENTITY: tuple[Shown, ...] = (
+    Shown(Column("file", kind="name", key=True), lambda r: r.artefact.file),
+    Shown(
+        Column("runtime", kind="text", key=True), lambda r: f"{r.runtime.label} {r.runtime.version}"
+    ),
+)
+TIME: tuple[Shown, ...] = (
+    Shown(Column("median ms"), lambda r: ms(latency(r).median_ns)),
+    Shown(
+        Column(
+            "90 % interval",
+            1,
+            legend="in 9 of 10 runs like this one the true median is within it; empty where"
+            f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
+            always=True,
+        ),
+        lambda r: interval(r),
+    ),
+    Shown(
+        Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
+        lambda r: ms(latency(r).p90_ns),
+    ),
+    Shown(Column("load ms", 3), lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2])),
+)
+INSTRUCTIONS: tuple[Shown, ...] = (
+    Shown(
+        Column("million instructions", legend="of one inference; no time"),
+        of_cost(lambda c: f"{counted(c).median / MILLION:.1f}"),
+    ),
+    Shown(
+        Column(
+            "least possible",
+            4,
+            legend="no fp32 file can do with fewer million instructions: its multiplications by"
+            " the widest instruction that the core has for them",
+        ),
+        of_cost(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
+    ),
+    Shown(
+        Column(
+            "FMA / SIMD / load, store / other %",
+            5,
+            legend="kinds of instructions: multiply and add; other vector; memory; all else",
+        ),
+        of_cost(lambda c: shares(c)),
+    ),
+)
+MEMORY: tuple[Shown, ...] = (
+    Shown(
+        Column("peak MiB", 1, block="memory", legend="the most that the process held"),
+        of_memory(lambda m: mib(m.peak_bytes)),
+    ),
+    Shown(
+        Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
+        of_memory(lambda m: mib(m.baseline_peak_bytes)),
+    ),
+    Shown(
+        Column("model adds MiB", 1, block="memory", legend="the difference of the two"),
+        of_memory(lambda m: mib(m.model_bytes)),
+    ),
+    Shown(
+        Column(
+            "anonymous + file MiB",
+            15,
+            block="memory",
+            legend="held after the run: the process's own, and pages of files, which the system"
+            " can drop and read again",
+        ),
+        lambda r: kinds(r),
+    ),
+    Shown(
+        Column(
+            "planned MiB (weights + packed + activations)",
+            4,
+            block="memory",
+            legend="what the file itself asks for: weights as stored, weights as the runtime"
+            " packs them anew, and intermediate results",
+        ),
+        lambda r: planned(r),
+    ),
+)
+AGREEMENT: tuple[Shown, ...] = (Shown(Column("logits dB", 1), lambda r: agrees(r)),)
+GRAPH: tuple[Shown, ...] = (
+    Shown(
+        Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
+        lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions),
+    ),
+    Shown(Column("file MB", 20), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
+)
+
+
+def columns_of(records: list[Record]) -> tuple[Shown, ...]:
     """Choose the columns that these records can fill."""
     timed = any(r.latency_ns for r in records)
     costed = any(r.cost for r in records)
@@ -54,33 +132,21 @@ def columns_of(records: list[Record]) -> tuple[Column, ...]:
         *IDENTITY,
         *(TIME if timed else ()),
         *(INSTRUCTIONS if costed else ()),
-        *MEMORY,
         *(AGREEMENT if compared else ()),
+        *MEMORY,
         *GRAPH,
     )
 
 
-def bench_table(records: list[Record]) -> Table:
-    """One row a record; marks are explained in the footer."""
-    columns = columns_of(records)
-    made = table(*(name for name, _ in columns), "")
-    for column in made.columns[: len(IDENTITY)]:
-        column.no_wrap = True
-    marks = mark_numbers(records)
+def bench_sheet(records: list[Record], notes: Notes) -> Sheet:
+    """One row a record; what must be known of it is in the notes."""
+    shown = columns_of(records)
+    marked = (NOTES,) if any(record.warnings for record in records) else ()
+    sheet = Sheet((*(one.column for one in shown), *marked))
     for record in records:
-        cells = [of(record) for _, of in columns]
-        numbers = " ".join(f"[{marks[w]}]" for w in record.warnings).replace("[", "\\[")
-        made.add_row(*cells, numbers)
-    return made
-
-
-def mark_numbers(records: list[Record]) -> dict[str, int]:
-    """Number the distinct warnings in the order in which they appear."""
-    found: dict[str, int] = {}
-    for record in records:
-        for warning in record.warnings:
-            found.setdefault(warning, len(found) + 1)
-    return found
+        marks = [notes.mark(record.warnings)] if marked else []
+        sheet.add(*(one.of(record) for one in shown), *marks)
+    return sheet
 
 
 def footer(records: list[Record]) -> list[str]:
@@ -88,29 +154,29 @@ def footer(records: list[Record]) -> list[str]:
     first = records[0]
     target, plan = first.target, first.plan
     lines = [
-        f"{target.cpu_model}, {target.cores} cores, {target.machine}, {target.kernel};"
-        f" {plan.threads} threads, batch {plan.batch}" + ("" if target.emulated else timing(first))
+        f"{target.cpu_model}, {plural(target.cores, 'core')}, {target.machine}, {target.kernel};"
+        f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
+        + ("" if target.emulated else timing(first))
     ]
     if target.emulated:
         counted = (
-            f" Instructions of one inference are counted at 1 thread, {plan.processes} processes;"
+            " Instructions of one inference are counted at 1 thread,"
+            f" {plural(plan.processes, 'process', 'processes')};"
             if any(r.cost for r in records)
             else ""
         )
         lines.append(
             f"EMULATED by {target.emulator}: nothing here is a time.{counted}"
-            f"{' memory' if counted else ' Memory'} and dB are at {plan.threads} threads."
+            f"{' memory' if counted else ' Memory'} and dB are at {plural(plan.threads, 'thread')}."
         )
     if any(r.agreement for r in records):
         found = {r.agreement.against for r in records if r.agreement}
-        lines.append(f"dB: signal to noise of the logits against {', '.join(sorted(found))}.")
+        lines.append(
+            f"logits dB: signal to noise against {', '.join(sorted(found))}; 'same' is bit for bit."
+        )
     if any(r.memory for r in records):
         methods = {r.memory.method for r in records if r.memory}
-        lines.append(
-            f"Peak memory by {', '.join(sorted(methods))}; anonymous and file-backed after the run;"
-            " planned: weights + packed + activations, from the file itself."
-        )
-    lines += [f"\\[{number}] {text}" for text, number in mark_numbers(records).items()]
+        lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
     return lines
 
 
@@ -118,37 +184,42 @@ def timing(record: Record) -> str:
     """Say how samples were taken."""
     plan = record.plan
     return (
-        f"; {plan.processes} processes x {plan.iterations} samples after {plan.warmups} warm-ups,"
-        " models interleaved; interval of the median at 90 %."
+        f"; {plural(plan.processes, 'process', 'processes')} x"
+        f" {plural(plan.iterations, 'sample')} after {plural(plan.warmups, 'warm-up')},"
+        " models interleaved."
     )
 
 
-def hot_table(record: Record, most: int) -> Table:
+HOT = (
+    Column("place", kind="name", key=True),
+    Column("million instructions"),
+    Column("share of all"),
+    Column("of it FMA", 1, legend="multiply and add, which is the work itself"),
+    Column("its most executed code", 2, kind="text"),
+)
+
+
+def hot_sheet(record: Record, most: int) -> Sheet:
     """Show where the instructions of one inference were."""
-    made = table(f"{record.artefact.file} on {record.runtime.name}", "M instr.", "share", "FMA", "")
+    sheet = Sheet(HOT, title=f"{record.artefact.file} on {record.runtime.name}")
     assert record.cost is not None
     total = sum(record.cost.classes.values())
     for hot in record.cost.hot[:most]:
-        made.add_row(
+        sheet.add(
             hot.place,
             f"{hot.instructions / MILLION:.2f}",
             f"{hot.instructions / total:.1%}",
             f"{hot.classes.get('fma', 0) / hot.instructions:.0%}",
             ", ".join(hot.code),
         )
-    return made
-
-
-def cost(record: Record, of: Callable[[Cost], str]) -> str:
-    """Write something of a record's cost, or nothing where it has none."""
-    return of(record.cost) if record.cost else ""
+    return sheet
 
 
 def shares(found: Cost) -> str:
     """Write the shares of the classes of instructions, in per cent."""
     total = sum(found.classes.values())
     names = ("fma", "simd", "load_store", "other")
-    return "/".join(f"{100 * found.classes[name] / total:.0f}" for name in names)
+    return " / ".join(f"{100 * found.classes[name] / total:.0f}" for name in names)
 
 
 def kinds(record: Record) -> str:
@@ -156,7 +227,7 @@ def kinds(record: Record) -> str:
     after = record.memory.after if record.memory else None
     if after is None or after.anonymous_bytes is None:
         return ""
-    return f"{mib(after.anonymous_bytes)}+{mib(after.file_bytes)}"
+    return f"{mib(after.anonymous_bytes)} + {mib(after.file_bytes)}"
 
 
 def interval(record: Record) -> str:
@@ -180,7 +251,7 @@ def planned(record: Record) -> str:
     if found is None:
         return ""
     parts = (found.weights_bytes, found.packed_bytes, found.arena_bytes)
-    return "+".join(mib(part) for part in parts)
+    return " + ".join(mib(part) for part in parts)
 
 
 def ms(ns: float) -> str:

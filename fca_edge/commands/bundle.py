@@ -7,20 +7,31 @@ from pathlib import Path
 import click
 
 from fca_edge.bundle.write import write_bundle
-from fca_edge.commands.shared import ERR, FILE, FOLDER, OUT, force_option, table
+from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import print_notes
+from fca_edge.commands.shared import FILE, FOLDER, force_option, warn
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say
 from fca_edge.export.facts import read_facts
+from fca_edge.fields import EXIF
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefact", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder to make.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Of the runner; runtime.json keeps it and can be edited.  [1]",
+    help="Threads of the runner; runtime.json keeps the number and can be edited.  [1]",
+)
+@click.option(
+    "--exif",
+    type=click.Choice(EXIF),
+    default="apply",
+    show_default=True,
+    help="Whether the runner turns pictures upright by their EXIF orientation.",
 )
 @force_option
-def command(artefact: Path, out: Path, threads: int | None, force: bool) -> None:
+def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bool) -> None:
     """Put an artefact into a folder that classifies images on the board, without torch.
 
     It holds the model, its manifest, labels, preprocessing, runtime settings, a short
@@ -32,10 +43,16 @@ def command(artefact: Path, out: Path, threads: int | None, force: bool) -> None
       fca-edge bundle l1-int8.onnx --out l1-board --threads 4
     """
     facts = read_facts(artefact)
-    made = table("file", "bytes")
-    for path in write_bundle(facts, out, threads, force):
-        made.add_row(path.name, str(path.stat().st_size))
-    OUT.print(made)
-    OUT.print(f"in {out}; there: python run.py image.jpg", style="dim")
+    sheet = Sheet((Column("file", kind="name"), Column("bytes")))
+    for path in write_bundle(facts, out, threads, force, exif):
+        sheet.add(path.name, str(path.stat().st_size))
+    print_sheets([sheet])
+    say(f"in {out}; there: python run.py image.jpg")
+    source, notes = facts.told["source"], []
+    if not facts.labels:
+        notes.append("the classes have no names; export with --labels FILE to have them printed.")
+    if unsaid := [name for name in source.get("unsaid", ()) if name != "labels"]:
+        notes.append(f"preprocessing was assumed at export, not stated: {', '.join(unsaid)}.")
+    print_notes(notes)
     if not facts.told["trained"]:
-        ERR.print("[yellow]warning:[/] random weights: the classes it prints mean nothing.")
+        warn("random weights: the classes it prints mean nothing.")

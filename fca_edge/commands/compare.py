@@ -9,12 +9,15 @@ import click
 
 from fca_edge.commands.compare_table import (
     compare_footer,
-    compare_tables,
-    moved_tables,
+    compare_sheets,
+    moved_sheets,
     published_footer,
-    published_table,
+    published_sheet,
 )
+from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    ERR,
     FILE,
     OUT,
     Variant,
@@ -23,31 +26,49 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
 )
+from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
 from fca_edge.compare.comparison import Comparison, compare
-from fca_edge.compare.gate import failures, read_thresholds
-from fca_edge.compare.published import beside_published
+from fca_edge.compare.gate import failures, read_thresholds, summary
+from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
 from fca_edge.compare.update import baseline_text, deterministic
-from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError
+from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.store import write_text
 
+HEEDED = (
+    Heeded(("reference",), lambda values: values["published"], "--published"),
+    Heeded(
+        ("force",),
+        lambda values: values["json_file"] is not None or values["update_baseline"],
+        "--json FILE and --update-baseline",
+    ),
+)
 
-@click.command()
+
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE")
-@click.option("--gate", type=FILE, help="Fail with exit code 4 beyond these thresholds (TOML).")
+@click.option(
+    "--gate",
+    type=FILE,
+    help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+)
 @click.option(
     "--update-baseline",
     is_flag=True,
-    help="Write what is deterministic of CANDIDATE over BASELINE.",
+    help="Replace BASELINE by the figures of CANDIDATE that repeat exactly.",
 )
-@click.option("--published", is_flag=True, help="Set one file beside the published A17 table.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Show the ratios of one file beside those of the published Cortex-A17 table.",
+)
 @click.option(
     "--reference",
     type=Variant(),
-    default="convnext_tiny",
-    show_default=True,
-    help="With --published: the network that ratios are over.",
+    help=f"With --published: the network that ratios are over.  [{REFERENCE}, or where it was not"
+    " measured the first that was]",
 )
+@wide_option
 @force_option
 @json_option
 def command(
@@ -55,30 +76,34 @@ def command(
     gate: Path | None,
     update_baseline: bool,
     published: bool,
-    reference: str,
+    reference: str | None,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
-    """Compare two files of records, artefact by artefact and metric by metric.
+    """Compare two files of records that `fca-edge bench --json` wrote, metric by metric.
 
-    Records pair by what the artefact is, not by its checksum. Exit code 5 where a pair is
-    of different machines, runtimes or plans: files and planned memory are compared even so.
+    Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
+    something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
+    (files and planned memory are compared even so), or where there is nothing to compare.
 
     \b
     Examples:
       fca-edge compare baseline.json new.json
-      fca-edge compare bench/baselines/aarch64.json new.json --gate bench/baselines/thresholds.toml
+      fca-edge compare bench/baselines/aarch64.json new.json \\
+          --gate bench/baselines/thresholds.toml
       fca-edge compare --update-baseline bench/baselines/aarch64.json new.json
       fca-edge compare --published new.json --reference l1
     """
     check(files, gate, update_baseline, published)
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
     if published:
-        show_published(files[0], reference, json_file, force)
+        show_published(files[0], reference, wide, json_file, force)
     elif update_baseline:
-        update(files[0], files[1], json_file, force)
+        update(files[0], files[1], wide, json_file, force)
     else:
-        show_comparison(files[0], files[1], gate, json_file, force)
+        show_comparison(files[0], files[1], gate, wide, json_file, force)
 
 
 def check(
@@ -93,11 +118,16 @@ def check(
         raise UsageError("--gate, --update-baseline and --published exclude each other; give one.")
     wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
     if len(files) != len(wanted):
-        raise UsageError(f"got {len(files)} files; give {' and '.join(wanted)}.")
+        raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
 
 
 def show_comparison(
-    baseline: Path, candidate: Path, gate: Path | None, json_file: Path | None, force: bool
+    baseline: Path,
+    candidate: Path,
+    gate: Path | None,
+    wide: bool,
+    json_file: Path | None,
+    force: bool,
 ) -> None:
     """Print a comparison and judge it.
 
@@ -107,20 +137,34 @@ def show_comparison(
     """
     thresholds = {} if gate is None else read_thresholds(gate)
     found = compare(read_records(baseline), read_records(candidate), thresholds)
+    worse = failures(found, thresholds)
     if not put_json(found.to_dict(), json_file, force):
-        for part in compare_tables(found):
-            OUT.print(part)
-        for line in compare_footer(found):
-            OUT.print(line, style="dim")
-    failed = [] if gate is None or not found.pairs else failures(found, thresholds)
-    if failed:
-        more = f"; {found.incomparable}" if found.incomparable else "."
-        raise RegressionError("; ".join(failed) + more)
+        print_comparison(found, worse, wide)
+    if gate is not None and (worse or (found.missing and not found.is_empty)):
+        raise RegressionError(summary(worse, found.missing))
     if found.incomparable:
-        raise IncomparableError(found.incomparable)
+        nothing = "nothing to compare: " if found.pairs and found.is_empty else ""
+        raise IncomparableError(nothing + found.incomparable)
 
 
-def update(baseline: Path, candidate: Path, json_file: Path | None, force: bool) -> None:
+def print_comparison(found: Comparison, worse: list[str], wide: bool) -> None:
+    """Print the pairs, what has no partner, what fails the gate, and what to measure."""
+    notes = Notes()
+    if found.pairs:
+        print_sheets(compare_sheets(found, notes), wide)
+    for line in (*notes.lines(), *compare_footer(found)):
+        say(line)
+    for line in worse:
+        OUT.print(f"worse: {line}")
+    if found.remedy:
+        say("To measure what the baseline has and the candidate lacks, from the same files:")
+        for line in found.remedy:
+            say_command(line)
+
+
+def update(
+    baseline: Path, candidate: Path, wide: bool, json_file: Path | None, force: bool
+) -> None:
     """Make the candidate the new baseline and print what moved.
 
     Raises:
@@ -136,29 +180,35 @@ def update(baseline: Path, candidate: Path, json_file: Path | None, force: bool)
         )
     write_text(baseline, baseline_text(new), force=True)
     if not put_json(found.to_dict(), json_file, force):
-        show_moved(baseline, found, len(new))
+        show_moved(baseline, found, len(new), wide)
 
 
-def show_moved(baseline: Path, found: Comparison, rows: int) -> None:
+def show_moved(baseline: Path, found: Comparison, rows: int, wide: bool) -> None:
     """Print what an update changed."""
-    moved = moved_tables(found)
-    for part in moved:
-        OUT.print(part)
-    for pair in found.pairs:
-        for text in pair.unlike:
-            OUT.print(f"{pair.label}: {text}", style="dim")
-    for text in found.new:
-        OUT.print(f"new: {text}", style="dim")
-    for text in found.missing:
-        OUT.print(f"dropped: {text}", style="dim")
-    OUT.print(f"{baseline}: {rows} rows" + ("" if moved else ", no figure moved"))
+    notes = Notes()
+    moved = moved_sheets(found, notes)
+    if moved:
+        print_sheets(moved, wide)
+    lines = [f"{pair.label}: {text}" for pair in found.pairs for text in pair.unlike]
+    lines += [f"new: {text}" for text in found.new]
+    lines += [f"dropped: {text}" for text in found.missing]
+    for line in (*notes.lines(), *lines):
+        say(line)
+    OUT.print(f"{baseline}: {plural(rows, 'row')}" + ("" if moved else ", no figure moved"))
 
 
-def show_published(records: Path, reference: str, json_file: Path | None, force: bool) -> None:
+def show_published(
+    records: Path, reference: str | None, wide: bool, json_file: Path | None, force: bool
+) -> None:
     """Print records beside the published table."""
     groups, left_out = beside_published(read_records(records), reference)
+    others = sorted({group.reference for group in groups} - {reference, REFERENCE})
+    if others:
+        ERR.print(
+            f"ratios are over {' and '.join(others)}: {REFERENCE} was not measured there."
+            " --reference chooses another."
+        )
     if not put_json([asdict(group) for group in groups], json_file, force):
-        for group in groups:
-            OUT.print(published_table(group, reference))
-        for line in published_footer(groups, reference, left_out):
-            OUT.print(line, style="dim")
+        print_sheets([published_sheet(group) for group in groups], wide)
+        for line in published_footer(groups, left_out):
+            say(line)

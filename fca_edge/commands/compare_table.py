@@ -2,73 +2,61 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Sequence
 
-from fca_edge.commands.shared import table
+from fca_edge.commands.shared import styled
+from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
 from fca_edge.compare.comparison import Compared, Comparison
 from fca_edge.compare.judge import Row
-from fca_edge.compare.noise import Ratio
 from fca_edge.compare.published import Group
 from fca_edge.zoo.specs import PUBLISHED_CAVEATS
 
 MIB, NS_PER_MS, MEGA = 1 << 20, 1e6, 1e6
-# Columns of a comparison and their least widths.
-WIDTHS = {
-    "metric": 17,
-    "baseline": 11,
-    "candidate": 11,
-    "ratio": 7,
-    "interval": 13,
-    "verdict": 12,
-    "why": 30,
-}
+COLUMNS = (
+    Column("metric", kind="label"),
+    Column("baseline"),
+    Column("candidate"),
+    Column("ratio", 1, legend="candidate over baseline"),
+    Column(
+        "interval",
+        2,
+        legend="of the ratio, at 90 %, at 99 % for separate runs; empty for what is counted,"
+        " and where too few processes were timed",
+    ),
+    Column("verdict", kind="label"),
+    NOTES,
+)
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "incomparable": "magenta"}
 
 
-def compare_tables(found: Comparison) -> list[RenderableType]:
-    """One table a pair, one row a metric."""
-    return sections([(pair, list(pair.rows)) for pair in found.pairs])
+def compare_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
+    """One sheet a pair, one row a metric."""
+    return [section(pair, pair.rows, notes) for pair in found.pairs]
 
 
-def moved_tables(found: Comparison) -> list[RenderableType]:
+def moved_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
     """The rows of a comparison whose figures differ."""
     moved = [
         (pair, [row for row in pair.rows if not row.measured and row.baseline != row.candidate])
         for pair in found.pairs
     ]
-    return sections([(pair, rows) for pair, rows in moved if rows])
+    return [section(pair, rows, notes) for pair, rows in moved if rows]
 
 
-def sections(pairs: list[tuple[Compared, list[Row]]]) -> list[RenderableType]:
-    """Name each pair above its table; all tables are of the same widths, the first has heads."""
-    made: list[RenderableType] = []
-    for number, (pair, rows) in enumerate(pairs):
-        made.append(f"[bold]{escape(pair.label)}")
-        made.append(section(rows, heads=number == 0))
-    return made
-
-
-def section(rows: list[Row], heads: bool) -> Table:
-    """Fill the table of one pair."""
-    made = table(*WIDTHS)
-    made.show_header = heads
-    for column, width in zip(made.columns, WIDTHS.values()):
-        column.min_width = width
-    made.columns[-1].justify = "left"
+def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
+    """Fill the sheet of one pair."""
+    sheet = Sheet(COLUMNS, title=pair.label)
     for row in rows:
-        colour = COLOURS.get(row.verdict)
-        made.add_row(
+        sheet.add(
             row.metric,
             figure(row.metric, row.baseline),
             figure(row.metric, row.candidate),
             "" if row.ratio is None else f"{row.ratio:.4f}",
             interval(row),
-            row.verdict if colour is None else f"[{colour}]{row.verdict}",
-            escape(row.why),
+            styled(row.verdict, COLOURS.get(row.verdict)),
+            notes.mark([row.why]),
         )
-    return made
+    return sheet
 
 
 def figure(metric: str, value: float | None) -> str:
@@ -88,50 +76,47 @@ def interval(row: Row) -> str:
 
 
 def compare_footer(found: Comparison) -> list[str]:
-    """Say what found no partner, and how far the intervals go."""
+    """Say what found no partner, and what the intervals do not hold."""
     lines = [f"missing: {text}" for text in found.missing]
     lines += [f"new: {text}" for text in found.new]
     measured = [pair for pair in found.pairs if any(row.low is not None for row in pair.rows)]
-    if measured:
-        lines.append(
-            "Ratios are candidate over baseline; intervals at 90 %, at 99 % for separate runs."
-        )
     if not all(pair.together for pair in measured):
         lines.append(
             "Measured in separate runs: what changed on the machine between them is in no"
             " interval. Measure both files in one `fca-edge bench` to be sure."
         )
-    return [escape(line) for line in lines]
+    return lines
 
 
-def published_table(group: Group, reference: str) -> Table:
+PUBLISHED = (
+    Column("network", kind="label", key=True),
+    Column("published latency"),
+    Column("our latency"),
+    Column("interval of ours", 2, legend="at 90 %, at 99 % for separate runs"),
+    Column("our instructions", 1),
+    Column("published memory", 1),
+    Column("our model memory", 1, legend="what the model adds to the empty runtime's peak"),
+    Column("our planned memory", 3, legend="weights and activations, by the graph"),
+)
+
+
+def published_sheet(group: Group) -> Sheet:
     """Ratios of one group, published and ours side by side."""
-    made = table(
-        "over the reference",
-        "published latency",
-        "our latency",
-        "interval",
-        "our instructions",
-        "published memory",
-        "our model RSS",
-        "our planned",
-    )
-    made.title, made.title_justify = escape(group.label), "left"
+    sheet = Sheet(PUBLISHED, title=f"{group.label}, over {group.reference}")
     for row in group.rows:
-        latency = row.latency or Ratio(0, None, None)
-        made.add_row(
+        ours, itself = row.latency, row.variant == group.reference
+        known = ours is not None and ours.low is not None and not itself
+        sheet.add(
             row.variant,
             f"{row.published_latency:.2f}",
-            number(row.latency.value if row.latency else None),
-            ""
-            if latency.low is None or latency.high is None or row.variant == reference
-            else f"{latency.low:.2f}–{latency.high:.2f}",
+            number(ours.value if ours else None),
+            f"{ours.low:.2f}–{ours.high:.2f}" if ours and known else "",
             number(row.instructions),
             f"{row.published_memory:.2f}",
             number(row.memory),
             number(row.planned),
         )
-    return made
+    return sheet
 
 
 def number(value: float | None) -> str:
@@ -139,12 +124,11 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def published_footer(groups: list[Group], reference: str, left_out: int) -> list[str]:
+def published_footer(groups: list[Group], left_out: int) -> list[str]:
     """Say what the ratios are, and what they are not."""
     lines = [
-        f"Each figure is a network over {reference} within its own column. The columns were not"
+        "Each figure is a network over the named one within its own column. The columns were not"
         " measured under equal conditions: other processor, runtime and files.",
-        "Model RSS is over the empty runtime; planned is weights and activations by the graph.",
         *PUBLISHED_CAVEATS,
     ]
     if any(group.emulated for group in groups):
@@ -152,6 +136,6 @@ def published_footer(groups: list[Group], reference: str, left_out: int) -> list
     if left_out:
         lines.append(
             f"Records left out: {left_out}, not of a published network at 224 px and batch 1,"
-            f" or without {reference} beside them."
+            " or without the named network beside them."
         )
-    return [escape(line) for line in lines]
+    return lines

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from fca_edge.terminal import to_output
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -20,4 +22,5 @@ def command(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "fca-edge", "_FCA_EDGE_COMPLETE").source())
+    with to_output():
+        click.echo(kind(main, {}, "fca-edge", "_FCA_EDGE_COMPLETE").source())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    CHECKPOINT,
+    DESCRIPTION,
     ERR,
     FILE,
     FOLDER,
-    OUT,
     claim_json,
     force_option,
     json_option,
     put_json,
-    table,
+    warn,
+    weights_option,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError
 from fca_edge.harness.runtimes import RUNTIMES
 
@@ -40,20 +47,36 @@ if TYPE_CHECKING:
 SHOWN = 3
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder a class.")
+@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
 @click.option(
     "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
 )
-@click.option("--checkpoint", type=FILE, help="Compare with the checkpoint, in torch float32.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option(
+    "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
+)
+@weights_option
 @click.option("--against", type=FILE, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Instead of each file's own.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    help="Runtime for all files, instead of each file's own.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
+@reading_options("as the file was exported", "as the file was exported")
+@wide_option
 @force_option
 @json_option
 def command(
@@ -68,12 +91,15 @@ def command(
     runtime: str | None,
     threads: int,
     skip_corrupt: bool,
+    exif: str | None,
+    background: str | None,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
     """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
 
-    DATA has one folder a class, named as the labels in the artefact, or by number. Each
+    DATA has one folder per class, named as the labels in the artefact, or by number. Each
     artefact is loaded once on its own runtime, and all see the same images; memory does not
     grow with their number. With --checkpoint or --against: how often both say the same.
 
@@ -81,30 +107,34 @@ def command(
     Examples:
       fca-edge eval models/out/digits-fp32.tflite --data digits/test
       fca-edge eval a.onnx b.tflite --data val/ --labels names.txt --limit 5000
-      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json accuracy.json
+      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
-    from fca_edge.export.facts import read_facts
+    from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.pictures import notes_of
 
+    refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")
-    all_facts = [read_facts(path) for path in artefacts]
+    reading = fields_of({"exif": exif, "background": background})
+    all_facts = [read_as(read_facts(path), reading) for path in artefacts]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_facts(against)
+    other = None if against is None else read_as(read_facts(against), reading)
     reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
+    if reference is not None:
+        reference.how = replace(reference.how, **reading)
     asked = Asked(data, labels, limit, seed, skip_corrupt)
     with images_bar() as begin:
         report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
     if not put_json(report, json_file, force):
-        show(report)
+        show(report, wide)
+    print_notes(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
-        ERR.print(f"[yellow]warning:[/] {text}")
+        warn(text)
     if skipped := report["data"]["corrupt"]:
-        ERR.print(
-            f"[yellow]warning:[/] {len(skipped)} corrupt images left out, {skipped[0]} first."
-        )
+        warn(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
 
 
 def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
@@ -113,8 +143,9 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
     from fca_edge.accuracy.torch_run import runner_of
 
     runner = runner_of(facts.told, checkpoint, weights)
+    ERR.print(f"weights: {checkpoint.name}: {runner.source.chosen}", style="dim", markup=False)
     if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
-        ERR.print(f"[yellow]warning:[/] {checkpoint} is not what {facts.path.name} was made from.")
+        warn(f"{checkpoint} is not what {facts.path.name} was made from.")
     return runner
 
 
@@ -122,14 +153,14 @@ def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
 def images_bar() -> Iterator[Begin]:
     """Show how many images are done, and the time that is left."""
     columns = (
-        TextColumn("{task.description}"),
+        DESCRIPTION,
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
 
         def begin(total: int) -> Advance:
             task = progress.add_task("images", total=total)
@@ -138,28 +169,42 @@ def images_bar() -> Iterator[Begin]:
         yield begin
 
 
-def show(report: dict[str, Any]) -> None:
+COLUMNS = (
+    Column("file", kind="name", key=True),
+    Column("runtime", 1, kind="text"),
+    Column("images", 4),
+    Column(
+        "top-1 %", legend="the class is right; behind each figure its interval at 95 % (Wilson)"
+    ),
+    Column("top-5 %", 3, legend="the class is among the first five"),
+)
+COMPARED = (
+    Column("same class %", 2, legend="as the first row says, right or wrong"),
+    Column("drop points", legend="top-1 of the first row less that of this one"),
+    Column("lost, gained", 5, legend="images that this file alone takes wrong, and right"),
+)
+
+
+def show(report: dict[str, Any], wide: bool) -> None:
     """Print one row a file, the reference first."""
-    compared = report["reference"] is not None
-    extra = ("same class %", "drop points", "lost, gained") if compared else ()
-    made = table("file", "runtime", "images", "top-1 %", "top-5 %", *extra)
+    reference = report["reference"]
+    sheet = Sheet((*COLUMNS, *(COMPARED if reference is not None else ())))
     images = str(report["data"]["images"])
-    if compared:
-        told = report["reference"]
-        made.add_row(told["name"], "", images, spanned(told["top1"]), spanned(told["top5"]))
+    if reference is not None:
+        top = (spanned(reference["top1"]), spanned(reference["top5"]))
+        sheet.add(reference["name"], "", images, *top, "", "", "")
     for row in report["results"]:
         cells = [row["file"], f"{row['runtime']} {row['version']}", str(row["images"])]
         cells += [spanned(row["top1"]), spanned(row["top5"])]
-        if compared:
+        if reference is not None:
             cells += [spanned(row["agreement"]), f"{row['drop_points']:.2f}"]
             cells += [f"{row['lost']}, {row['gained']}"]
-        made.add_row(*cells)
-    OUT.print(made)
-    OUT.print("Behind each figure its interval at 95 % (Wilson).", style="dim")
+        sheet.add(*cells)
+    print_sheets([sheet], wide)
     for row in report["results"]:
         found = [f"{c['true']} as {c['predicted']} ({c['count']})" for c in row["confusions"]]
         if found:
-            OUT.print(f"{row['file']} took {', '.join(found[:SHOWN])}", style="dim", markup=False)
+            say(f"{row['file']} took {', '.join(found[:SHOWN])}")
 
 
 def spanned(share: dict[str, Any] | None) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
+from fca_edge.commands.export_table import print_hints, sheet_of
+from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     ERR,
     FILE,
     FOLDER,
-    OUT,
+    NAMES,
     Listed,
     Variant,
     claim_json,
@@ -20,31 +25,67 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
+    warn,
+    weights_option,
 )
-from fca_edge.errors import UsageError
+from fca_edge.commands.tables import print_sheets, say, wide_option
+from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
+from fca_edge.export.plan import Request, check_early, notes_of
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
+from fca_edge.export.wanted import Wanted
 from fca_edge.harness.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.pipeline import Exported, Report
-    from fca_edge.export.plan import Request
+    from fca_edge.export.pipeline import Exported, RefusedError, Report
 
 DEFAULT_OUT = Path("models/out")
-
-
-@click.command()
-@click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
-@click.option("--checkpoint", type=FILE, help="Trained weights: .pth, .pt or .safetensors.")
-@click.option(
-    "--weights",
-    type=click.Choice(["model", "model_ema"]),
-    help="Which weights, where the file holds both.",
+SECTIONS = {
+    "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
+    "The files": (
+        *("out", "formats", "precisions", "profiles", "input_layout", "dynamic_batch", "optimize"),
+        *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
+    ),
+    "Pictures and classes": (
+        *("mean", "std", "resize", "crop", "interpolation", "layout", "background", "exif"),
+        *("preprocessing", "labels"),
+    ),
+    "Smaller precisions": (*("calibration", "calibration_images", "keep_float", "mixed"),),
+    "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
+}
+HEEDED = (
+    WEIGHTS,
+    Heeded(("max_drop",), given("data"), "--data"),
+    Heeded(("calibration_images",), given("calibration"), "--calibration"),
+    Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
+    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
+    Heeded(
+        ("mixed",), lambda v: any("int8" in p for p in v["precisions"]), "files of --precision int8"
+    ),
+    Heeded(
+        ("weight_cache",),
+        lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
+        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
+    ),
 )
+
+
+@click.command(cls=Command, sections=SECTIONS)
+@click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
 @click.option(
-    "--format", "formats", type=Listed("onnx", "tflite"), default="onnx,tflite", show_default=True
+    "--checkpoint",
+    type=CHECKPOINT,
+    help="Trained weights: a torch file, safetensors, or a shard of them.",
+)
+@weights_option
+@click.option(
+    "--format",
+    "formats",
+    type=Listed("onnx", "tflite"),
+    default="onnx,tflite",
+    show_default=True,
+    help="Which files to write, separated by commas.",
 )
 @click.option(
     "--precision",
@@ -52,21 +93,27 @@ DEFAULT_OUT = Path("models/out")
     type=Listed(*PRECISIONS),
     default="fp32",
     show_default=True,
-    help="fp16 halves the file, int8 quarters it; int8-static (TFLite) needs --calibration.",
+    help="Precisions to write: fp16 halves the file, int8 quarters it; int8-static (TFLite) needs"
+    " --calibration.",
 )
-@click.option("--calibration", type=FOLDER, help="Images for int8-static, flat or by class.")
+@click.option(
+    "--calibration",
+    type=FOLDER,
+    help="Images for int8-static, in one folder or one folder per class.",
+)
 @click.option(
     "--calibration-images",
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="How many of them, drawn by --seed.",
+    help="How many images of --calibration are drawn, by --seed.",
 )
 @click.option(
     "--keep-float",
+    type=NAMES,
     multiple=True,
-    metavar="LAYER",
-    help="Layer that int8 leaves alone, such as linear_3; repeatable.",
+    metavar="LAYERS",
+    help="Layers that int8 leaves alone, such as linear_3,linear_7; `sensitivity` prints them.",
 )
 @click.option(
     "--profile",
@@ -74,36 +121,55 @@ DEFAULT_OUT = Path("models/out")
     type=Listed(*PROFILES, *ONNX_PROFILES),
     default="modern",
     show_default=True,
-    help="Runtimes to write for: LiteRT 2.x; the last TFLite for 32-bit boards; Debian's ONNX"
-    " Runtime with XNNPACK, the quickest there.",
+    help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"
+    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in half),"
+    " onnxruntime-xnnpack (Debian's on 32-bit boards). Every ONNX file runs on ONNX Runtime.",
 )
 @click.option(
     "--exact",
     is_flag=True,
-    help="Take only forms that are exact in real arithmetic (erf GELU on 2.14).",
+    help="Use exact forms alone: for tflite-2.14 erf GELU, which is slower there, not tanh.",
 )
-@click.option("--no-fold", is_flag=True, help="Export the network as it is, for comparison.")
-@click.option("--img-size", type=click.IntRange(min=1), help="Side of the input in pixels.")
-@click.option("--num-classes", type=click.IntRange(min=1), help="Width of the logits.")
+@click.option(
+    "--no-fold",
+    is_flag=True,
+    help="Export the network as it was trained, unfolded, for comparison.",
+)
+@click.option(
+    "--img-size",
+    type=click.IntRange(min=1),
+    help="Side of the input in pixels; usually the checkpoint tells.",
+)
+@click.option(
+    "--num-classes",
+    type=click.IntRange(min=1),
+    help="Number of classes; usually the checkpoint tells.",
+)
+@preprocessing_options
+@click.option(
+    "--labels",
+    type=FILE,
+    help="Names of the classes: a JSON list, or a text file with one per line.",
+)
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(
     "--input-layout",
     type=click.Choice(["nhwc", "nchw"]),
     default="nhwc",
     show_default=True,
-    help="Of TFLite files.",
+    help="Order of a TFLite file's input: channels last, or first.",
 )
 @click.option(
     "--images",
     type=FOLDER,
-    help="Real images to verify on, instead of noise; else those of --calibration.",
+    help="Real images to verify on, instead of noise or those of --calibration.",
 )
 @click.option(
     "--checks",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Inputs to verify on.",
+    help="Number of inputs to verify on.",
 )
 @click.option(
     "--drop-tolerance",
@@ -113,7 +179,11 @@ DEFAULT_OUT = Path("models/out")
     help="Relative error below which a scale factor is dropped altogether.",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of random weights and of noise."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of random weights, noise and samples.",
 )
 @click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
 @click.option(
@@ -122,28 +192,36 @@ DEFAULT_OUT = Path("models/out")
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Of top-1 on --data that a file may lose against the checkpoint.",
+    help="Points of top-1 on --data that a file may lose against the checkpoint.",
 )
 @click.option(
     "--mixed",
     is_flag=True,
     help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many of --data.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Take a sample of so many images of --data."
+)
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option(
     "--optimize",
     type=click.Choice(list(OPTIMIZE)),
     default=USUAL,
     show_default=True,
-    help="What to save where memory costs time; docs/memory.md has the figures.",
+    help="What counts more where less memory costs time; docs/memory.md has figures.",
 )
 @click.option(
     "--weight-cache",
     is_flag=True,
-    help="Pack the weights for this machine's processor and runtimes: see `fca-edge lean`.",
+    help="Keep weights as this machine's runtimes pack them; see `fca-edge lean`.",
 )
-@click.option("--out", type=FOLDER, default=DEFAULT_OUT, show_default=True)
+@click.option(
+    "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
+)
+@click.option(
+    "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
+)
+@wide_option
 @force_option
 @json_option
 def command(json_file: Path | None, force: bool, **options: Any) -> None:
@@ -157,42 +235,66 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
       fca-edge export --variant l1
       fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
-      fca-edge export --checkpoint models/digits/digits.safetensors --images photos/
+      fca-edge export --checkpoint best.pth --variant l1 --images photos/
       fca-edge export --variant l1 --precision fp32,fp16,int8
       fca-edge export --variant l1 --precision int8-static --calibration photos/
-      fca-edge export --checkpoint best.pth --variant l1 --data val/ --max-drop 0.5
-      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 --data val/ --mixed
+      fca-edge export --checkpoint best.pth --variant l1 --data val/ \\
+          --max-drop 0.5
+      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 \\
+          --data val/ --mixed
+      fca-edge export --checkpoint l1.pth --variant l1 --mean 0.5 --std 0.5 \\
+          --labels names.txt
     """
+    refuse_unheeded(HEEDED)
     claim_json(json_file, force)
+    options["given"] = fields_of(options)  # a wrong one fails before torch is imported
+    request = request_of(options, force)
+    check_gate(options)
+    check_early(request)
     with steps() as report:
         report("importing torch")
-        from fca_edge.export.pipeline import run_export
-        from fca_edge.export.plan import notes_of
+        from fca_edge.export.pipeline import RefusedError, run_export
 
-        request = request_of(options, force)
         gate = gate_of(options, request, report)
+        print_notes(gate.notes if gate else ())
         choose = gate.choose if gate and options["mixed"] else None
-        exported = run_export(request, report, gate, choose)
+        refusal = None
+        try:
+            exported = run_export(request, report, gate, choose)
+        except RefusedError as error:
+            exported, refusal = error.exported, error
     for text in notes_of(request):
         ERR.print(f"note: {text}")
     for text in (gate.warnings if gate else []) + warnings_of(exported):
-        ERR.print(f"[yellow]warning:[/] {text}")
-    if not put_json([item.manifest for item in exported], json_file, force):
-        OUT.print(table_of(exported))
+        warn(text)
+    entries = [item.manifest for item in exported]
+    entries += [item.to_dict() for item in refusal.refusals] if refusal else []
+    taken = put_json(entries, json_file, force)
+    if exported:
+        show(exported, taken, options["wide"])
+        print_notes(notes_of_export([item.manifest for item in exported], gate))
+    if refusal is not None:
+        raise told_refusal(refusal, request.out)
+
+
+def show(exported: list[Exported], taken: bool, wide: bool) -> None:
+    """Print what was written, and what is to be known of it."""
+    if not taken:
+        print_sheets([sheet_of(exported)], wide)
         print_hints(exported)
-        OUT.print(f"in {exported[0].path.parent}, each with its manifest", style="dim")
+        say(f"in {exported[0].path.parent}, each with its manifest")
     told = exported[0].manifest
     if not told["trained"]:
-        ERR.print(
-            "[yellow]warning:[/] random weights: good for timing, meaningless on pictures;"
-            " give --checkpoint."
-        )
+        warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
-        ERR.print(f"weights: {told['source']['chosen']} of {told['source']['checkpoint']}")
+        weights = f"{told['source']['checkpoint']}: {told['source']['chosen']}"
+        ERR.print(f"weights: {weights}", markup=False, highlight=False)
+        for text in told["source"]["assumed"]:
+            ERR.print(f"assumed: {text}", markup=False, highlight=False)
     for item in exported:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
-            ERR.print(f"[yellow]warning:[/] {item.path.name} was not checked on {name}: {how}.")
+            warn(f"{item.path.name} was not checked on {name}: {how}.")
 
 
 def warnings_of(exported: list[Exported]) -> list[str]:
@@ -209,19 +311,33 @@ def warnings_of(exported: list[Exported]) -> list[str]:
     return texts
 
 
-def print_hints(exported: list[Exported]) -> None:
-    """Say what each precision is good for."""
-    for item in exported:
-        made = item.manifest["quantization"]
-        if made is not None:
-            OUT.print(f"{item.path.name}: {made['hint']}.", style="dim")
+def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
+    """Say what was assumed of pictures and labels, and what pictures had about them."""
+    from fca_edge.pictures import notes_of
+
+    told = manifests[0]
+    notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
+    if pictures := told["verification"]["pictures"]:
+        notes += notes_of(pictures, "verified on " + Path(told["verification"]["images"]).name)
+    for quantization in [told["quantization"] for told in manifests]:
+        if shown := (quantization or {}).get("calibration"):
+            notes += notes_of(shown["pictures"], "calibrated on " + Path(shown["folder"]).name)
+    return list(dict.fromkeys(notes))
+
+
+def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
+    """Print all refusals but the first; returns that as the command's error."""
+    first, *others = refusal.refusals
+    for item in others:
+        ERR.print(f"not written: {item.error}")
+    files = [item.path.name for item in refusal.exported]
+    rest = f"written: {', '.join(files)}" if files else "nothing was written"
+    older = " (the older file stays)" if (out / first.output.file).exists() else ""
+    return NotEquivalentError(f"{str(first.error).rstrip('.')}{older}; {rest}.")
 
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
     """Build the export's request from the command line."""
-    from fca_edge.export.plan import Request
-    from fca_edge.export.source import Wanted
-
     wanted = Wanted(
         options["variant"],
         options["checkpoint"],
@@ -229,6 +345,8 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["img_size"],
         options["num_classes"],
         options["seed"],
+        options["given"],
+        options["labels"],
     )
     return Request(
         wanted,
@@ -246,14 +364,15 @@ def request_of(options: dict[str, Any], force: bool) -> Request:
         options["precisions"],
         options["calibration"],
         options["calibration_images"],
-        tuple(options["keep_float"]),
+        tuple(dict.fromkeys(chain(*options["keep_float"]))),
         options["optimize"],
         options["weight_cache"],
+        options["all_or_nothing"],
     )
 
 
-def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
-    """Make the accuracy gate of an export, where there are labelled images for it.
+def check_gate(options: dict[str, Any]) -> None:
+    """Refuse options of the accuracy gate that do not fit together.
 
     Raises:
         UsageError: random weights, or options of the gate without images.
@@ -261,45 +380,16 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     if options["data"] is None:
         if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
             raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
-        return None
-    if request.wanted.checkpoint is None:
+    elif options["checkpoint"] is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+
+
+def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
+    """Make the accuracy gate of an export, where there are labelled images for it."""
+    if options["data"] is None:
+        return None
     from fca_edge.accuracy.assess import Asked
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.plan import check
 
-    check(request)  # what is refused anyway is refused before the checkpoint is run
     asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
     return AccuracyGate(asked, request.wanted, options["max_drop"], report)
-
-
-def table_of(exported: list[Exported]) -> Table:
-    """One row a file and runtime."""
-    judged = ("top-1 %", "drop") if "accuracy" in exported[0].manifest else ()
-    columns = ("operators", "runtime", "SNR dB", "max abs", "top-1 same", "partitions")
-    made = table("file", "MB", *columns, *judged)
-    for item in exported:
-        size = f"{item.manifest['bytes'] / 1e6:.1f}"
-        operators = str(sum(item.manifest["operators"].values()))
-        head = [item.path.name, size, operators]
-        for found in item.manifest["verification"]["runtimes"]:
-            partitions = "" if found["partitions"] is None else str(found["partitions"])
-            made.add_row(
-                *head,
-                f"{found['runtime']} {found['version']}",
-                f"{found['snr_db']:.1f}",
-                f"{found['max_abs']:.2g}",
-                f"{100 * found['top1_agreement']:.0f} %",
-                partitions,
-                *accuracy_cells(item, f"{found['runtime']} {found['version']}"),
-            )
-            head = ["", "", ""]
-    return made
-
-
-def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
-    """Top-1 and drop of a file on a runtime, where its export had labelled images."""
-    for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
-        if found["runtime"] == runtime:
-            return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
-    return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fca_edge.harness.runtime_profile import LEAN
+from fca_edge.terminal import to_output
 
 
 @click.command()
@@ -17,6 +18,7 @@ def command() -> None:
     \b
     Examples:
       fca-edge lean > lean.py
-      python lean.py fcaformer_l1-fp32.tflite   makes that folder, and nothing else
+      python lean.py l1-fp32.tflite    makes that folder, and nothing else
     """
-    click.echo(LEAN.read_text(), nl=False)
+    with to_output():
+        click.echo(LEAN.read_text(), nl=False)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
+from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
     FILE,
     FOLDER,
@@ -17,34 +19,52 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
 )
-from fca_edge.errors import UsageError
+from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
+from fca_edge.errors import UsageError, plural
+from fca_edge.export.facts import read_as, read_facts
+from fca_edge.pictures import notes_of
 
 SHOWN = 15
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefact", type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder a class.")
-@click.option("--precision", type=click.Choice(["int8"]), default="int8", show_default=True)
+@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8"]),
+    default="int8",
+    show_default=True,
+    help="What the layers are quantised to.",
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Of top-1 that may be lost against ARTEFACT.",
+    help="Points of top-1 that may be lost against ARTEFACT.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Of --data that each layer is judged on.",
+    help="Images of --data that each layer is judged on.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Of --data that the search looks at.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of both samples.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Images of --data that the search looks at."
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the samples that --images and --limit take.",
+)
+@wide_option
+@reading_options("as the file was exported", "as the file was exported")
 @force_option
 @json_option
 def command(
@@ -55,6 +75,9 @@ def command(
     images: int,
     limit: int | None,
     seed: int,
+    exif: str | None,
+    background: str | None,
+    wide: bool,
     force: bool,
     json_file: Path | None,
 ) -> None:
@@ -67,52 +90,61 @@ def command(
     \b
     Examples:
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
-      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2 --json mix.json
+      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
     """
+    refuse_unheeded((FORCE,))
     claim_json(json_file, force)
+    reading = fields_of({"exif": exif, "background": background})
+    facts = read_as(read_facts(artefact), reading)
+    if facts.told["precision"] != "fp32":
+        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
-        from fca_edge.export.facts import read_facts
 
-        facts = read_facts(artefact)
-        if facts.told["precision"] != "fp32":
-            raise UsageError(
-                f"{artefact}: is {facts.told['precision']} already; give the fp32 file."
-            )
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+    print_notes(notes_of(found["pictures"], data))
     if not put_json(found, json_file, force):
-        show(found)
+        show(found, wide)
 
 
-def show(found: dict[str, Any]) -> None:
+COLUMNS = (
+    Column("layer", kind="name"),
+    Column("SNR dB", legend="of the logits with this layer alone in int8"),
+    Column("same class %", 1, legend="as the float file says"),
+    Column("drop points", legend="of top-1 that this layer alone costs"),
+    Column("stays float", kind="label"),
+)
+
+
+def show(found: dict[str, Any], wide: bool) -> None:
     """Print the most harmful layers and the choice."""
-    made = table("layer", "SNR dB", "same class %", "drop points", "stays float")
+    sheet = Sheet(COLUMNS)
     for row in found["layers"][:SHOWN]:
         ratio = "exact" if row["snr_db"] is None else f"{row['snr_db']:.1f}"
         same, drop = f"{row['agreement_percent']:.1f}", f"{row['drop_points']:.2f}"
-        made.add_row(
-            row["layer"], ratio, same, drop, "yes" if row["layer"] in found["keep"] else ""
-        )
-    OUT.print(made)
+        sheet.add(row["layer"], ratio, same, drop, "yes" if row["layer"] in found["keep"] else "")
+    print_sheets([sheet], wide)
     if more := len(found["layers"]) - SHOWN:
-        OUT.print(f"and {more} layers that matter less", style="dim") if more > 0 else None
-    OUT.print(trials_table(found))
+        say(f"and {plural(more, 'layer')} that matter less") if more > 0 else None
+    OUT.print()
+    print_sheets([trials_sheet(found)], wide)
     kept = len(found["keep"])
     drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
     OUT.print(
-        f"{kept} of {len(found['layers'])} layers in float: top-1 falls by {drop:.2f} points on"
-        f" {found['images']} images"
+        f"{kept} of {plural(len(found['layers']), 'layer')} in float: top-1 falls by"
+        f" {drop:.2f} points on {plural(found['images'], 'image')}"
         + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
     )
     if kept:
-        OUT.print(" ".join(f"--keep-float {name}" for name in found["keep"]), markup=False)
+        OUT.print(f"--keep-float {','.join(found['keep'])}", soft_wrap=True)
 
 
-def trials_table(report: dict[str, Any]) -> Table:
+def trials_sheet(report: dict[str, Any]) -> Sheet:
     """Points of top-1 that are lost by the number of layers in float, on each runtime."""
-    lines = table("layers in float", *(f"drop on {name}" for name in report["runtimes"]))
+    drops = [Column(f"drop on {name}") for name in report["runtimes"]]
+    sheet = Sheet([Column("layers in float"), *drops])
     for trial in sorted(report["trials"], key=lambda one: one["kept"]):
-        drops = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
-        lines.add_row(str(trial["kept"]), *drops)
-    return lines
+        cells = (f"{trial['runtimes'][name]:.2f}" for name in report["runtimes"])
+        sheet.add(str(trial["kept"]), *cells)
+    return sheet

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,17 +19,22 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
+from fca_edge.commands.console import ERR as ERR
+from fca_edge.commands.console import OUT as OUT
+from fca_edge.commands.console import styled as styled
+from fca_edge.commands.console import warn as warn
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.places import is_standard_output
+from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
+from fca_edge.terminal import CLOSED, to_output, visible
 from fca_edge.zoo.specs import ZOO
 
-# Tables go to standard output, everything that moves or warns to standard error.
-# In a pipe or a log there is no terminal's width to keep to.
-WIDE = 180
-OUT = Console(width=None if sys.stdout.isatty() else WIDE)
-ERR = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE)
+DESCRIPTION = TextColumn("{task.description}", markup=False)
 
 # Newer versions of click declare the class generic; 8.1 cannot subscript it.
 if TYPE_CHECKING:
@@ -94,6 +97,23 @@ class Listed(ParamType):
         return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
 
 
+class Names(ParamType):
+    """A comma-separated list of any names."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r}: expected names, separated by commas.", param, ctx)
+        return names
+
+
+NAMES = Names()
+
+
 class Cpus(ParamType):
     """Cores: big, little, or a list such as 0-3,5."""
 
@@ -108,6 +128,21 @@ class Cpus(ParamType):
 CPUS = Cpus()
 
 
+class WeightsPath(ParamType):
+    """A place in a checkpoint file; the usual ones are completed."""
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in USUAL_ENTRIES if name.startswith(incomplete)]
+
+
+# Under these names training scripts store raw and averaged weights.
+USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
+
+
 def table(*columns: str) -> Table:
     """Start a table with the tool's look; long names fold instead of being cut."""
     made = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
@@ -117,6 +152,8 @@ def table(*columns: str) -> Table:
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+# A folder is told apart by what is in it.
+CHECKPOINT = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -130,6 +167,12 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --weights PATH."""
+    text = "Which weights, where a file holds several: their path as the error lists it."
+    return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
+
+
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --force."""
     text = "Overwrite files that are there."
@@ -137,9 +180,26 @@ def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def claim_json(file: Path | None, force: bool) -> None:
-    """Refuse, before any work, a --json file that is there and must not be overwritten."""
-    if file is not None and str(file) != "-":
+    """Refuse, before any work, a --json file that is there and must not be overwritten.
+
+    Raises:
+        FcaEdgeError: it is there, or standard output is asked for and closed.
+        UsageError: a folder.
+    """
+    if file is None:
+        return
+    if takes_output(file):
+        if 1 in CLOSED:
+            raise FcaEdgeError(f"--json {file}: standard output is closed.")
+    elif file.is_dir():
+        raise UsageError(f"--json {file}: is a folder; name a file in it.")
+    else:
         refuse_existing([file], force)
+
+
+def takes_output(file: Path) -> bool:
+    """Tell whether a --json file is standard output, by whichever name."""
+    return str(file) == "-" or is_standard_output(file)
 
 
 def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
@@ -147,8 +207,9 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
     if file is None:
         return False
     text = json.dumps(content, indent=2) + "\n"
-    if str(file) == "-":
-        click.echo(text, nl=False)
+    if takes_output(file):
+        with to_output():
+            click.echo(text, nl=False)
         return True
     write_text(file, text, force)
     return False
@@ -157,28 +218,36 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda text: progress.update(task, description=text)
+
+        def step(text: str) -> None:
+            raise_if_stopped()
+            progress.update(task, description=visible(text))
+
+        yield step
 
 
 @contextmanager
 def counted(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
     columns = (
-        TextColumn("{task.description}"),
+        DESCRIPTION,
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=total)
         begun = False
 
         def step(text: str) -> None:
             nonlocal begun
-            progress.update(task, description=text, advance=1 if begun else 0)
+            raise_if_stopped()
+            progress.update(task, description=visible(text), advance=1 if begun else 0)
             begun = True
 
         yield step

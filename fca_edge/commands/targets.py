@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.shared import (
     OUT,
     claim_json,
@@ -14,10 +15,18 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    table,
 )
+from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
+from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.targets.resolve import meant
 from fca_edge.harness.targets.setup import known_targets, look, refuse_unready, setup, states
+
+COLUMNS = (
+    Column("target", kind="label"),
+    Column("runtime", kind="label"),
+    Column("ready", kind="label"),
+    Column("where", 1, kind="name"),
+)
 
 
 @click.group()
@@ -35,24 +44,29 @@ def command() -> None:
 
 
 @command.command("list")
+@wide_option
 @json_option
 @force_option
-def list_targets(json_file: Path | None, force: bool) -> None:
+def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
+    refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     rows = [state for target in known_targets() for state in states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):
         return
-    made = table("target", "runtime", "ready", "where")
+    sheet = Sheet(COLUMNS)
     for row in rows:
-        made.add_row(row.target, row.runtime, "yes" if row.ready else "no", row.place)
-    OUT.print(made)
+        sheet.add(row.target, row.runtime, "yes" if row.ready else "no", row.place)
+    print_sheets([sheet], wide)
 
 
 @command.command("check")
 @click.argument("target", default="local")
 def check_target(target: str) -> None:
-    """Fail with exit code 6 unless every runtime of a target is ready; of a board, tell all."""
+    """Check that a target is ready; exit code 6 if not.
+
+    Of a board it prints processor, memory, temperature and what else is known.
+    """
     target = meant(target)
     found, about = look(target)
     for name, value in about:
@@ -63,17 +77,26 @@ def check_target(target: str) -> None:
 
 @command.command("setup")
 @click.argument("target", default="local")
-def setup_target(target: str) -> None:
-    """Make what a target needs; what is there already is left alone.
+@click.option("--optional", is_flag=True, help="Warn of what cannot be had, and succeed.")
+def setup_target(target: str, optional: bool) -> None:
+    """Set a target up; what is there already is left alone.
 
     For `local` this is a second environment in the user's cache with tflite-runtime
-    2.14, the last runtime for 32-bit boards. For `qemu:...` it is the emulator, an ARM
-    userland and the runtimes, from the registries of Debian and PyPI that this machine is
-    configured with; nothing needs root. What was downloaded is kept if it is broken off.
+    2.14, the last runtime for 32-bit boards. It needs Python 3.9 to 3.11: this one, another
+    one of this machine, or else Debian's, which is unpacked and not installed.
+    For `qemu:...` it is the emulator, an ARM userland and the runtimes, from the registries
+    of Debian and PyPI that this machine is configured with; nothing needs root. What was
+    downloaded is kept if it is broken off.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
     target = meant(target)
-    with steps() as report:
-        lines = setup(target, report)
+    try:
+        with steps() as report:
+            lines = setup(target, report)
+    except TargetUnavailableError as error:
+        if not optional:
+            raise
+        click.echo(f"fca-edge: warning: going on without: {error}", err=True)
+        return
     for line in lines:
         OUT.print(f"{target}: {line}")

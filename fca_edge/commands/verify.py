@@ -6,26 +6,53 @@ from pathlib import Path
 
 import click
 
+from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
+from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    CHECKPOINT,
     FILE,
     FOLDER,
-    OUT,
     claim_json,
     force_option,
     json_option,
     put_json,
     steps,
-    table,
+    weights_option,
 )
-from fca_edge.errors import NotEquivalentError
+from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
+from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.manifest import manifest_path
+from fca_edge.export.wanted import wanted_of
+from fca_edge.harness.embedded import facts_of
+
+COLUMNS = (
+    Column("file", kind="name"),
+    Column("runtime", 1, kind="text"),
+    Column(
+        "SNR dB", legend="how far the error is below the logits; 20 more are a tenth of the error"
+    ),
+    Column("largest error", 2, legend="of any logit against the float64 network"),
+    Column("same class", 3, legend="of the inputs, as the float64 network says"),
+    Column("verdict", kind="label"),
+)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--checkpoint", type=FILE, help="The checkpoint that the artefact was made from.")
-@click.option("--weights", type=click.Choice(["model", "model_ema"]))
+@click.option(
+    "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
+)
+@weights_option
 @click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
+@wide_option
 @json_option
 @force_option
 def command(
@@ -34,6 +61,7 @@ def command(
     weights: str | None,
     images: Path | None,
     threads: int,
+    wide: bool,
     json_file: Path | None,
     force: bool,
 ) -> None:
@@ -45,9 +73,14 @@ def command(
     \b
     Examples:
       fca-edge verify models/out/fcaformer_l1-fp32.tflite
-      fca-edge verify models/out/digits-fp32.onnx --checkpoint models/digits/digits.safetensors
+      fca-edge verify models/out/digits-fp32.onnx \\
+          --checkpoint models/digits/digits.safetensors
     """
+    refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
+    for path in artefacts:
+        refuse_without_manifest(path)
+        wanted_of(read_facts(path).told, path, checkpoint, weights)
     rows, failures = [], []
     with steps() as report:
         report("importing torch")
@@ -59,16 +92,38 @@ def command(
                 rows.append({"file": path.name, **parity.to_dict(), "equal": short is None})
                 failures += [f"{path.name}: {short}"] if short else []
     if not put_json(rows, json_file, force):
-        made = table("file", "runtime", "SNR dB", "max abs", "top-1 same", "verdict")
+        sheet = Sheet(COLUMNS)
         for row in rows:
-            made.add_row(
+            sheet.add(
                 row["file"],
-                f"{row['runtime']} {row['version']}",
-                f"{row['snr_db']:.1f}",
-                f"{row['max_abs']:.2g}",
+                f"{row['runtime']} {row['version']}"
+                + (f", batch of {row['batch']}" if row["batch"] > 1 else ""),
+                number(row["snr_db"], ".1f"),
+                number(row["max_abs"], ".2g"),
                 f"{100 * row['top1_agreement']:.0f} %",
                 "equal" if row["equal"] else "NOT EQUAL",
             )
-        OUT.print(made)
+        print_sheets([sheet], wide)
     if failures:
         raise NotEquivalentError("; ".join(failures))
+
+
+def refuse_without_manifest(path: Path) -> None:
+    """Say what verification needs of an artefact that was copied alone.
+
+    Raises:
+        FcaEdgeError: there is no manifest beside it.
+    """
+    manifest = manifest_path(path)
+    if path.is_file() and not manifest.is_file():
+        told = facts_of(path)
+        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+        raise FcaEdgeError(
+            f"{path}: no manifest {manifest.name} beside it; copy that along. Verifying needs its"
+            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        )
+
+
+def number(value: float | None, form: str) -> str:
+    """Write a figure, which logits that are not finite do not have."""
+    return "not finite" if value is None else format(value, form)

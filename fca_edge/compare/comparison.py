@@ -11,7 +11,12 @@ from fca_edge.compare.judge import Row, judge
 from fca_edge.compare.metrics import METRICS
 from fca_edge.compare.noise import interleaved
 from fca_edge.compare.pairs import label, pair, why_unpaired
+from fca_edge.compare.remedy import commands
+from fca_edge.errors import plural
 from fca_edge.records import Record
+
+# So many reasons stand in a line of error; the tables have them all.
+SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,18 @@ class Comparison:
     Attributes:
         missing: of the baseline, with what they lack in the candidate.
         new: of the candidate.
+        remedy: commands that measure what has no like in the candidate.
     """
 
     pairs: tuple[Compared, ...]
     missing: tuple[str, ...]
     new: tuple[str, ...]
+    remedy: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no pair is of alike records."""
+        return all(pair.unlike for pair in self.pairs)
 
     @property
     def incomparable(self) -> str:
@@ -54,11 +66,14 @@ class Comparison:
         if not self.pairs:
             return f"nothing pairs: {self.missing[0]}."
         refused = [pair.incomparable for pair in self.pairs if pair.incomparable]
-        reasons = dict.fromkeys(reason for pair in refused for reason in pair)
+        if not refused:
+            return ""
+        reasons = list(dict.fromkeys(reason for pair in refused for reason in pair))
+        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         return (
-            f"{len(refused)} of {len(self.pairs)} pairs are incomparable: {'; '.join(reasons)}."
-            if refused
-            else ""
+            f"{len(refused)} of {plural(len(self.pairs), 'pair')}"
+            f" {'is' if len(refused) == 1 else 'are'} incomparable:"
+            f" {'; '.join(reasons[:SHOWN])}{more}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,10 +91,13 @@ def compare(
     """
     found = pair(baseline, candidate)
     limits = limits or {}
+    pairs = [compared(a, b, limits) for a, b in found.found]
+    unlike = [a for (a, _), both in zip(found.found, pairs) if both.unlike]
     return Comparison(
-        tuple(compared(a, b, limits) for a, b in found.found),
+        tuple(pairs),
         tuple(why_unpaired(record, found.new) for record in found.missing),
         tuple(label(record) for record in found.new),
+        commands([*unlike, *found.missing]),
     )
 
 

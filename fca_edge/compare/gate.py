@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,28 @@ def is_percent(value: float) -> bool:
 
 
 def failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
-    """Say what fails the gate: gated metrics that got worse, and rows that are gone."""
-    worse = [
+    """Name the gated metrics that got worse."""
+    return [
         f"{pair.label}: {row.metric} {change(row.ratio)} (limit {row.limit_percent:g} %)"
         for pair in comparison.pairs
         for row in pair.rows
         if row.verdict == "worse" and row.metric in thresholds
     ]
-    return worse + [f"missing from the candidate: {text}" for text in comparison.missing]
+
+
+def summary(worse: Sequence[str], missing: Sequence[str]) -> str:
+    """Say in one line why the gate is shut; the lines before it have the details."""
+    parts = []
+    if worse:
+        parts.append(first_of(worse, "metrics got worse"))
+    if missing:
+        parts.append(f"missing from the candidate: {first_of(missing, 'rows')}")
+    return "; ".join(parts) + "."
+
+
+def first_of(texts: Sequence[str], what: str) -> str:
+    """Write one text as it is, of more their number and the first."""
+    return texts[0] if len(texts) == 1 else f"{len(texts)} {what}, first {texts[0]}"
 
 
 def change(ratio: float | None) -> str:

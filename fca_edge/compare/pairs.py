@@ -7,10 +7,13 @@ from itertools import product
 from pathlib import Path
 
 from fca_edge.compare.differences import differences
+from fca_edge.errors import plural
 from fca_edge.records import Record
 
 # Identities that differ in no more than this are likely meant to be the same.
 NEAR = 2
+# What fields are called where their names are no words.
+NAMES = {"img_size": "image size", "num_classes": "classes"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,7 @@ def label(record: Record) -> str:
     """Name a record for a reader: artefact, runtime, target, threads."""
     unfolded = "" if record.artefact.folded else " (not folded)"
     target, threads = record.target, record.plan.threads
-    threads_text = f"{threads} thread{'s' if threads > 1 else ''}"
-    return f"{identity(record)}{unfolded}, {target.name}, {threads_text}"
+    return f"{identity(record)}{unfolded}, {target.name}, {plural(threads, 'thread')}"
 
 
 def pair(baseline: list[Record], candidate: list[Record]) -> Pairs:
@@ -101,7 +103,7 @@ def why_unpaired(missing: Record, new: list[Record]) -> str:
 
     def unlike(record: Record) -> list[str]:
         both = zip(fields(Identity), astuple(mine), astuple(identity(record)))
-        return [f"{f.name} {x} against {y}" for f, x, y in both if x != y]
+        return [f"{NAMES.get(f.name, f.name)} {x} against {y}" for f, x, y in both if x != y]
 
     near = sorted((found for found in map(unlike, new) if len(found) <= NEAR), key=len)
     return f"{label(missing)} ({', '.join(near[0])})" if near else label(missing)

@@ -10,11 +10,13 @@ from importlib.resources import files
 from fca_edge.compare.metrics import METRICS
 from fca_edge.compare.noise import Ratio, ratio_of
 from fca_edge.compare.pairs import identity
-from fca_edge.errors import IncomparableError, UsageError, nearest
+from fca_edge.errors import IncomparableError, UsageError, nearest, plural
 from fca_edge.records import Record
 from fca_edge.zoo.specs import ZOO
 
 IMG_SIZE, BATCH = 224, 1
+# The network that ratios are over where nothing else is asked for.
+REFERENCE = "convnext_tiny"
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Beside:
 
 @dataclass(frozen=True)
 class Group:
-    """Records that were measured alike, beside the published table."""
+    """Records that were measured alike, beside the published table; ratios over `reference`."""
 
     label: str
+    reference: str
     emulated: bool
     rows: tuple[Beside, ...]
 
@@ -67,35 +70,63 @@ def networks() -> dict[str, Network]:
     }
 
 
-def beside_published(records: list[Record], reference: str) -> tuple[list[Group], int]:
+def beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
     """Set records beside the published table; returns groups, and how many records fit in none.
+
+    Args:
+        reference: the network that ratios are over; None takes `REFERENCE`, or in groups
+            without it the first network of the table.
 
     Raises:
         UsageError: the published table has no such network.
-        IncomparableError: no record of the reference network.
+        IncomparableError: no record of the reference network, or no two networks measured alike.
     """
     table = networks()
-    if reference not in table:
+    if reference is not None and reference not in table:
         raise UsageError(
             f"the published table has no '{reference}'.{nearest(reference, table)}"
             f" Known: {', '.join(table)}."
         )
-    fitting = [r for r in records if fits(r, table)]
-    groups: dict[tuple[object, ...], dict[str, Record]] = {}
-    for record in fitting:
-        groups.setdefault(alike(record), {})[record.artefact.variant] = record
-    found = [
-        Group(title(group[reference]), group[reference].target.emulated, rows(group, reference))
-        for group in groups.values()
-        if reference in group
-    ]
-    if not found:
-        raise IncomparableError(
+    alike_records: dict[tuple[object, ...], dict[str, Record]] = {}
+    for record in (r for r in records if fits(r, table)):
+        alike_records.setdefault(alike(record), {})[record.artefact.variant] = record
+    groups = []
+    for group in alike_records.values():
+        over_what = reference or reference_of(group)
+        if over_what in group:
+            groups.append(group_of(group, over_what))
+    if not groups:
+        raise IncomparableError(why_empty(alike_records, reference))
+    shown = sum(len(group.rows) for group in groups)
+    return groups, len(records) - shown
+
+
+def reference_of(group: dict[str, Record]) -> str | None:
+    """Choose what the ratios of a group are over; None where it has one network alone."""
+    if REFERENCE in group:
+        return REFERENCE
+    return next(name for name in networks() if name in group) if len(group) > 1 else None
+
+
+def group_of(group: dict[str, Record], reference: str) -> Group:
+    """Build a group of the table."""
+    emulated = group[reference].target.emulated
+    return Group(title(group[reference]), reference, emulated, rows(group, reference))
+
+
+def why_empty(groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None) -> str:
+    """Say why no ratio can be had, and what to do."""
+    known = sorted({variant for group in groups.values() for variant in group})
+    if reference is not None and known:
+        return (
             f"no record of {reference} at {IMG_SIZE} px and batch {BATCH} to compare with;"
-            " choose another --reference, or measure it too."
+            f" choose another --reference ({', '.join(known)}), or measure it too."
         )
-    shown = sum(len(group.rows) for group in found)
-    return found, len(records) - shown
+    alone = f" ({', '.join(known)} alone)" if known else ""
+    return (
+        f"no two networks of the published table at {IMG_SIZE} px and batch {BATCH} were measured"
+        f" alike{alone}; `fca-edge bench --suite quick` measures three."
+    )
 
 
 def fits(record: Record, table: Iterable[str]) -> bool:
@@ -122,7 +153,7 @@ def title(record: Record) -> str:
     return (
         f"{record.runtime.name} {record.runtime.version}, {artefact.precision} {artefact.profile}"
         f"{'' if artefact.folded else ' (not folded)'}, {target.name} ({kind}, {target.machine}),"
-        f" {threads} thread{'s' if threads > 1 else ''}"
+        f" {plural(threads, 'thread')}"
     )
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import FcaEdgeError
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.plan import Request, onnx_runtimes
 from fca_edge.export.prepare import check_images
 from fca_edge.export.profiles import PROFILES
-from fca_edge.export.source import Wanted, load_source
+from fca_edge.export.source import load_source
+from fca_edge.export.wanted import wanted_of
 from fca_edge.harness.runtimes import RUNTIMES, available, interpreter
 from fca_edge.passes.run import logits
 from fca_edge.store import sha256_of
@@ -46,26 +47,6 @@ def verify_again(
         parity, _ = measure(artefact, name, inputs, reference, threads)
         found.append((parity, shortfall(parity, floor)))
     return found
-
-
-def wanted_of(
-    told: dict[str, Any], artefact: Path, checkpoint: Path | None, weights: str | None
-) -> Wanted:
-    """Ask for the weights that a manifest names."""
-    source = told["source"]
-    if told["trained"]:
-        if checkpoint is None:
-            raise UsageError(
-                f"{artefact}: made from {source['checkpoint']}; name it with --checkpoint."
-            )
-        if sha256_of(checkpoint) != source["checkpoint_sha256"]:
-            raise FcaEdgeError(
-                f"{checkpoint}: not the checkpoint that {artefact.name} was made from."
-            )
-        chosen = weights or source["weights"]
-        return Wanted(source["variant"], checkpoint, chosen, source["img_size"], None)
-    classes, seed = source["num_classes"], source["seed"]
-    return Wanted(source["variant"], None, None, source["img_size"], classes, seed)
 
 
 def runtimes_of(told: dict[str, Any]) -> list[str]:

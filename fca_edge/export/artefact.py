@@ -12,13 +12,19 @@ import torch
 from torch.export import ExportedProgram
 
 from fca_edge import __version__
-from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
-from fca_edge.export.diagnose import first_diverging_layer
+from fca_edge.export.diagnose import (
+    first_beyond,
+    first_diverging_layer,
+    first_infinite_layer,
+    placed,
+)
 from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
+from fca_edge.export.quantize.half import LARGEST_HALF
 from fca_edge.export.tflite import emit
 from fca_edge.harness.call import Event
 from fca_edge.harness.runtimes import RUNTIMES, available
@@ -37,6 +43,7 @@ def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
         "trained": json.dumps(source.trained),
         "checkpoint_sha256": source.checkpoint_sha256 or "",
         "preprocessing": json.dumps(source.preprocessing),
+        "img_size": str(source.img_size),
         "num_classes": str(source.num_classes),
         "labels": json.dumps(source.labels),
         "input_layout": output.layout,
@@ -80,8 +87,9 @@ def prove(
     Raises:
         NotEquivalentError: below the profile's floor; names the first diverging layer.
         TargetUnavailableError: the file's own runtime is not set up.
-        FcaEdgeError: not delegated as promised.
+        NotEquivalentError: not delegated as promised.
     """
+    refuse_overflow(program, output, prepared)
     inputs = in_layout(prepared.images, output.layout)
     parities = []
     for name in output.runtimes:
@@ -93,7 +101,7 @@ def prove(
             if short:
                 raise NotEquivalentError(
                     f"{output.file} is refused: {short};"
-                    f" {blame(program, output, path, prepared, name)}."
+                    f" {blame(program, output, path, prepared, parity)}."
                 )
             parities.append(parity)
         if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
@@ -102,10 +110,32 @@ def prove(
     return parities
 
 
+def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared) -> None:
+    """Refuse a file whose board computes in half what does not fit there; this machine does not.
+
+    Raises:
+        NotEquivalentError: names the first such layer.
+    """
+    if output.profile is None or not output.profile.half_arithmetic:
+        return
+    beyond = first_beyond(program, prepared.images, LARGEST_HALF)
+    if beyond is not None:
+        layer, peak = beyond
+        raise NotEquivalentError(
+            f"{output.file} is refused: overflow in fp16, first in {placed(program, layer)}, which"
+            f" reaches {peak:.3g} where halves end at {LARGEST_HALF:.0f};"
+            f" leave --profile {output.profile_name} out."
+        )
+
+
 def blame(
-    program: ExportedProgram, output: Output, path: Path, prepared: Prepared, runtime: str
+    program: ExportedProgram, output: Output, path: Path, prepared: Prepared, parity: Parity
 ) -> str:
     """Say where a refused file goes wrong: in smaller precisions every layer is a little off."""
+    runtime = parity.runtime
+    if not parity.finite:
+        layer = first_infinite_layer(program, output, path, prepared.images[:1], runtime)
+        return f"overflow in {output.precision}, first in {layer}"
     if output.precision != "fp32":
         return "keep layers in float (--keep-float) or leave this precision out"
     image = prepared.images[:1]
@@ -117,11 +147,11 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     """Refuse a file that its own runtime's delegate does not take whole, where that is promised.
 
     Raises:
-        FcaEdgeError: several partitions, or operators outside the only one.
+        NotEquivalentError: several partitions, or operators outside the only one.
     """
     promised = output.profile is not None and output.profile.whole and runtime == output.runtimes[0]
     if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
-        raise FcaEdgeError(
+        raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
             f" partitions with {loaded['undelegated']} operators between, not whole."
         )
@@ -181,6 +211,7 @@ def manifest(
         "planned": asdict(found.planned),
         "verification": {
             "images": str(request.pictures.resolve()) if request.pictures else None,
+            "pictures": prepared.pictures,
             "seed": request.wanted.seed,
             "checks": request.checks,
             "fold_max_abs_error": prepared.fold_error,

@@ -15,7 +15,9 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.plan import Output
 from fca_edge.export.tflite.context import module_of
-from fca_edge.verify import Array, first_diverging, in_layout, run_artefact
+from fca_edge.verify import Array, first_diverging, first_not_finite, in_layout, run_artefact
+
+CALL = "call_function"
 
 
 def first_diverging_layer(
@@ -31,6 +33,56 @@ def first_diverging_layer(
     name = first_diverging(expected, got, output.floor_db)
     module = modules.get(name.split(" ")[0])
     return f"{name} in {module}" if module else name
+
+
+def first_infinite_layer(
+    program: ExportedProgram, output: Output, path: Path, image: Array, runtime: str
+) -> str:
+    """Name the first layer of an artefact whose result on an image is not finite."""
+    order = [node.name for node in program.graph.nodes]
+    try:
+        got = inner_tensors(output, path, in_layout(image, output.layout), runtime)
+    except FcaEdgeError as error:
+        return f"unknown ({error})"
+    name = first_not_finite(order, got)
+    return "none of those that can be seen" if name is None else placed(program, name)
+
+
+def placed(program: ExportedProgram, layer: str) -> str:
+    """Write a layer with the module of the network that it is in."""
+    modules = {node.name: module_of(node) for node in program.graph.nodes if node.op == CALL}
+    return f"{layer} in {modules[layer]}" if modules.get(layer) else layer
+
+
+def first_beyond(program: ExportedProgram, images: Array, limit: float) -> tuple[str, float] | None:
+    """Name the first layer whose float64 result exceeds a limit, with its largest magnitude.
+
+    Args:
+        images: (n, 3, H, W).
+    """
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    peaks = Peaks(module.to(torch.float64))
+    with torch.no_grad():
+        for image in np.ascontiguousarray(images)[:, None]:  # (1, 3, H, W)
+            peaks.run(torch.from_numpy(image).double())
+    return next(((name, peak) for name, peak in peaks.seen.items() if peak > limit), None)
+
+
+class Peaks(fx.Interpreter):
+    """Runs a graph and keeps the largest finite magnitude of each node, in order."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[str, float] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op == CALL and isinstance(result, Tensor) and result.is_floating_point():
+            finite = torch.nan_to_num(result, 0.0, 0.0, 0.0)
+            peak = float(finite.abs().max()) if finite.numel() else 0.0
+            self.seen[n.name] = max(self.seen.get(n.name, 0.0), peak)
+        return result
 
 
 def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
@@ -53,7 +105,7 @@ class Recorder(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if n.op == "call_function" and isinstance(result, Tensor):
+        if n.op == CALL and isinstance(result, Tensor):
             self.seen[n.name] = result.detach().numpy().astype(np.float64)
             self.modules[n.name] = module_of(n)
         return result

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.manifest import manifest_path, read_manifest
+from fca_edge.fields import FieldError
+from fca_edge.labels import check_labels
 from fca_edge.preprocess import Preprocessing
 from fca_edge.store import sha256_of
 
@@ -66,13 +69,22 @@ def facts_of(path: Path, told: dict[str, Any]) -> Facts:
             Preprocessing.from_dict(source["preprocessing"]),
             told["input_layout"],
             int(source["num_classes"]),
-            None if labels is None else tuple(str(label) for label in labels),
+            None if labels is None else check_labels(labels, str(manifest_path(path))),
             tuple(dict.fromkeys(found["runtime"] for found in verified)),
         )
+    except FieldError as error:
+        raise FcaEdgeError(
+            f"{manifest_path(path)}: its preprocessing: {error}; export the artefact again."
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise FcaEdgeError(
             f"{manifest_path(path)}: lacks {error}; export the artefact again."
         ) from None
+
+
+def read_as(facts: Facts, reading: Mapping[str, Any]) -> Facts:
+    """Return the facts with other ways of reading pictures: fields of `Preprocessing`."""
+    return replace(facts, how=replace(facts.how, **reading)) if reading else facts
 
 
 def moved(facts: Facts, path: Path) -> Facts:

@@ -18,9 +18,12 @@ class Source:
 
     Attributes:
         trained: False for random weights, which every output then says.
-        weights: the entry that was asked for, where the file holds several.
+        weights: the place in the file that was taken, as `--weights` takes it.
         seed: of random weights.
         chosen: the entry of the checkpoint that was taken, in words.
+        assumed: what neither the user nor the file said, in words.
+        unsaid: fields of preprocessing that were assumed, and "labels" where there are none.
+        notes: what the user should hear of preprocessing and labels, in sentences.
     """
 
     variant: str
@@ -35,6 +38,9 @@ class Source:
     chosen: str | None
     labels: tuple[str, ...] | None
     preprocessing: dict[str, Any]
+    assumed: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def manifest_path(artefact: Path) -> Path:

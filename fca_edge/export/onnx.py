@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from fca_edge.export.onnx_stream import save
 
 OPSET = 20  # LayerNormalization (17) and Gelu (20) are single operators
 LARGE_BYTES = 8192
+BATCH = "batch"
 
 
 def to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
@@ -38,6 +40,7 @@ def to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
         FcaEdgeError: torch.onnx or the simplifier failed.
     """
     model = translated(program)
+    name_batch(model)
     return simplified(model) if simplify else model
 
 
@@ -64,6 +67,19 @@ def translated(program: ExportedProgram) -> ir.Model:
         raise FcaEdgeError(f"torch.onnx cannot export the network: {error}") from None
     finally:
         logger.setLevel(level)
+
+
+def name_batch(model: ir.Model) -> None:
+    """Call the dynamic axis, where there is one, by its name: torch numbers its symbols."""
+    shape = model.graph.inputs[0].shape
+    symbol = None if shape is None else getattr(shape[0], "value", None)
+    if not isinstance(symbol, str):
+        return
+    values = (*model.graph.inputs, *(value for node in model.graph for value in node.outputs))
+    for shape in (value.shape for value in values if value.shape is not None):
+        for axis, size in enumerate(shape):
+            if isinstance(size, ir.SymbolicDim) and size.value is not None:
+                shape[axis] = re.sub(rf"\b{symbol}\b", BATCH, size.value)
 
 
 def simplified(model: ir.Model) -> ir.Model:

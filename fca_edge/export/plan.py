@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fca_edge.errors import UsageError
-from fca_edge.export.manifest import Source
+from fca_edge.export.manifest import Source, manifest_path
 from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
     EXACT_SNR_DB,
@@ -19,10 +19,11 @@ from fca_edge.export.profiles import (
     profile,
 )
 from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
-from fca_edge.export.quantize.recipe import Recipe
-from fca_edge.export.quantize.table import STATIC
-from fca_edge.export.source import Wanted
+from fca_edge.export.quantize.recipe import STATIC, Recipe
+from fca_edge.export.wanted import Wanted, check_wanted, known_name
+from fca_edge.harness.runtime_profile import kept_path, profile_path
 from fca_edge.preprocess import find_images
+from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Request:
         keep_float: layers that no precision quantises.
         optimize: a row of `optimize.OPTIMIZE`.
         weight_cache: make what `lean.py` keeps, for this machine.
+        all_or_nothing: write no file where one is refused.
     """
 
     wanted: Wanted
@@ -59,6 +61,7 @@ class Request:
     keep_float: tuple[str, ...] = ()
     optimize: str = USUAL
     weight_cache: bool = False
+    all_or_nothing: bool = False
 
     @property
     def pictures(self) -> Path | None:
@@ -124,6 +127,36 @@ def check(request: Request) -> None:
     check_precisions(request)
 
 
+def check_early(request: Request) -> None:
+    """Refuse before torch is imported what can be refused without it.
+
+    Raises:
+        UsageError: options that do not fit together, or an unknown variant.
+        FcaEdgeError: a checkpoint that is not there, a folder that cannot be written, or files
+            that must not be overwritten.
+    """
+    check(request)
+    check_wanted(request.wanted)
+    name = known_name(request.wanted)
+    outputs = [] if name is None else outputs_named(request, name)
+    refuse_existing(places_of(request, outputs), request.force)
+    with staging(request.out):
+        pass
+
+
+def places_of(request: Request, outputs: list[Output]) -> list[Path]:
+    """List every file and folder that outputs will be.
+
+    Raises:
+        FcaEdgeError: a folder stands where a file will be.
+    """
+    files = [request.out / output.file for output in outputs]
+    beside = [place(file) for file in files for place in (manifest_path, profile_path)]
+    refuse_folders([*files, *beside])
+    kept = [kept_path(file) for file in files]
+    return [*files, *beside, *(path for path in kept if path.exists())]
+
+
 def check_calibration(request: Request) -> None:
     """Refuse static quantisation without images, and images that nothing would look at.
 
@@ -172,18 +205,23 @@ def recipe_of(request: Request, output: Output) -> Recipe:
 
 def planned(request: Request, source: Source) -> list[Output]:
     """List the files of a request, those of one traced network side by side."""
+    return outputs_named(request, source.name)
+
+
+def outputs_named(request: Request, name: str) -> list[Output]:
+    """List the files of a request, whose names begin with that of the network."""
     outputs = [
         output
         for precision in request.precisions
-        for output in planned_in(request, source, precision)
+        for output in outputs_in(request, name, precision)
     ]
     order = list(dict.fromkeys(output.forms for output in outputs))
     return sorted(outputs, key=lambda output: order.index(output.forms))
 
 
-def planned_in(request: Request, source: Source, precision: Precision) -> list[Output]:
+def outputs_in(request: Request, prefix: str, precision: Precision) -> list[Output]:
     """List the files of one precision."""
-    stem = f"{source.name}-{precision}" + ("" if request.fold else "-plain")
+    stem = f"{prefix}-{precision}" + ("" if request.fold else "-plain")
     outputs = []
     if "onnx" in request.formats and precision != STATIC:
         names = [name for name in request.profiles if name in ONNX_PROFILES]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.manifest import Source, manifest_path
+from fca_edge.export.manifest import Source
 from fca_edge.export.memory import release
-from fca_edge.export.plan import Output, Request, planned
+from fca_edge.export.plan import Output, Request, places_of, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
 from fca_edge.export.source import load_source
-from fca_edge.harness.runtime_profile import kept_path, profile_path
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
@@ -26,7 +26,8 @@ from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.passes.uncentred_norm import UncentreNorms
-from fca_edge.preprocess import Preprocessing, find_images, load
+from fca_edge.pictures import Seen
+from fca_edge.preprocess import Preprocessing, list_images, load_marked
 from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
 
@@ -43,6 +44,7 @@ class Prepared:
         reports: what the passes did to each.
         images: (n, 3, H, W) float32.
         reference: float64 logits (n, classes) of the network as it was loaded.
+        pictures: what the real images had about them; None for noise.
         fold_error: largest absolute difference of the folded network's float64 logits.
     """
 
@@ -52,6 +54,7 @@ class Prepared:
     images: Array
     reference: Array
     fold_error: float
+    pictures: dict[str, Any] | None = None
 
 
 def prepare(request: Request) -> tuple[Prepared, list[Output]]:
@@ -63,10 +66,8 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     """
     network, source = load_source(request.wanted)
     outputs = planned(request, source)
-    files = [request.out / output.file for output in outputs]
-    beside = [place(file) for file in files for place in (manifest_path, profile_path, kept_path)]
-    refuse_existing([*files, *beside], request.force)
-    images = check_images(request, source)
+    refuse_existing(places_of(request, outputs), request.force)
+    images, pictures = check_pictures(request, source)
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
@@ -96,7 +97,8 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
             networks[forms], report = approximate_gelu(networks[forms], *calibration, wanted)
             by_forms[forms] += (report,)
     pixels = images.float().numpy()
-    return Prepared(source, networks, by_forms, pixels, reference.numpy(), error), outputs
+    prepared = Prepared(source, networks, by_forms, pixels, reference.numpy(), error, pictures)
+    return prepared, outputs
 
 
 def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
@@ -166,12 +168,23 @@ def check_images(request: Request, source: Source, first: int = 0) -> Tensor:
 
     Real ones are taken at even distances, from the `first` on.
     """
+    return check_pictures(request, source, first)[0]
+
+
+def check_pictures(
+    request: Request, source: Source, first: int = 0
+) -> tuple[Tensor, dict[str, Any] | None]:
+    """Return what `check_images` does, and what the pictures had about them; None for noise."""
     if request.pictures is None:
         generator = torch.Generator().manual_seed(request.wanted.seed)
         shape = (request.checks, 3, source.img_size, source.img_size)
-        return torch.randn(shape, generator=generator).double()
+        return torch.randn(shape, generator=generator).double(), None
     how = Preprocessing.from_dict(source.preprocessing)
-    found = find_images(request.pictures)
-    step = max(1, len(found) // request.checks)
-    arrays = [load(path, how) for path in found[first % len(found) :: step][: request.checks]]
-    return torch.from_numpy(np.stack(arrays)).double()
+    listing, seen, arrays = list_images(request.pictures), Seen(), []
+    count = len(listing.paths)
+    step = max(1, count // request.checks)
+    for path in listing.paths[first % count :: step][: request.checks]:
+        pixels, marks = load_marked(path, how)
+        seen.add(path, marks)
+        arrays.append(pixels)
+    return torch.from_numpy(np.stack(arrays)).double(), seen.describe(how, listing)

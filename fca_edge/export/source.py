@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from fca_edge.checkpoint.fit import fitted
-from fca_edge.checkpoint.read import Checkpoint, load_checkpoint, metadata_json
+from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
+from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
-from fca_edge.preprocess import IMAGENET, Preprocessing
+from fca_edge.export.stated import complete, stated_of
+from fca_edge.export.wanted import Wanted as Wanted
+from fca_edge.export.wanted import check_wanted, sized_name
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user asked for; None means: take it from the file, or the variant's own."""
-
-    variant: str | None
-    checkpoint: Path | None
-    weights: str | None
-    img_size: int | None
-    num_classes: int | None
-    seed: int = 0
 
 
 def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
@@ -40,19 +28,16 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         return random_source(wanted)
     if wanted.variant is not None:
         short_name(wanted.variant)  # a wrong name fails before a large file is read
-    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights)
-    variant = wanted.variant or checkpoint.metadata.get("variant")
-    if variant is None:
-        raise UsageError(f"{checkpoint.path}: does not say its variant; add --variant.")
-    variant, stated = short_name(variant), stated_size(checkpoint)
-    if wanted.img_size is not None and stated not in (None, wanted.img_size):
+    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights, wanted.variant)
+    variant, stated_px = checkpoint.variant, stated_size(checkpoint)
+    if wanted.img_size is not None and stated_px not in (None, wanted.img_size):
         raise UsageError(
-            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated} px;"
-            f" leave the option out or use {stated}."
+            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated_px} px;"
+            f" leave the option out or use {stated_px}."
         )
-    size = wanted.img_size or stated
-    network, size, classes = fitted(variant, checkpoint, size, wanted.num_classes)
-    labels = metadata_json(checkpoint, "labels")
+    known = wanted.img_size or stated_px
+    network, size, classes = fitted(variant, checkpoint, known, wanted.num_classes)
+    stated = stated_of(checkpoint, wanted.given, wanted.labels, size, classes)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size, checkpoint),
@@ -61,21 +46,36 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         trained=True,
         checkpoint=checkpoint.path.name,
         checkpoint_sha256=checkpoint.sha256,
-        weights=wanted.weights,
+        weights=checkpoint.weights,
         seed=None,
         chosen=checkpoint.chosen,
-        labels=None if labels is None else tuple(labels),
-        preprocessing=preprocessing_of(checkpoint, size).to_dict(),
+        assumed=assumptions(wanted, checkpoint, known, size),
+        labels=stated.labels,
+        preprocessing=stated.preprocessing.to_dict(),
+        unsaid=stated.unsaid,
+        notes=stated.notes,
     )
     return network, source
+
+
+def assumptions(
+    wanted: Wanted, checkpoint: Checkpoint, known: int | None, size: int
+) -> tuple[str, ...]:
+    """Say what neither the user nor the file said, and how to say it."""
+    notes = []
+    if wanted.variant is None and "variant" not in checkpoint.metadata:
+        notes.append(f"the weights are those of {checkpoint.variant}")
+    if known is None:
+        others = sizes_that_fit(checkpoint.variant, size)
+        notes.append(f"image size {size} px ({others}; --img-size chooses)")
+    return tuple(notes)
 
 
 def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:
     """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
     if checkpoint is not None and "variant" in checkpoint.metadata:
         return checkpoint.path.stem
-    spec = spec_of(variant)
-    return spec.name if size == spec.img_size else f"{spec.name}-{size}px"
+    return sized_name(variant, size)
 
 
 def stated_size(checkpoint: Checkpoint) -> int | None:
@@ -86,31 +86,17 @@ def stated_size(checkpoint: Checkpoint) -> int | None:
     return int(text) if text else None
 
 
-def preprocessing_of(checkpoint: Checkpoint, size: int) -> Preprocessing:
-    """Return what the file states, else ImageNet's, for the size."""
-    stated = metadata_json(checkpoint, "preprocessing")
-    try:
-        return Preprocessing.from_dict(stated) if stated else IMAGENET.for_size(size)
-    except (KeyError, TypeError, ValueError):
-        raise FcaEdgeError(
-            f"{checkpoint.path}: its header's preprocessing lacks a field."
-        ) from None
-
-
 def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
-    if wanted.variant is None:
-        raise UsageError(
-            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
-        )
-    if wanted.weights is not None:
-        raise UsageError("--weights needs a --checkpoint.")
+    check_wanted(wanted)
+    assert wanted.variant is not None
     variant = short_name(wanted.variant)
     network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     spec = spec_of(variant)
     size = wanted.img_size or spec.img_size
+    how, _ = complete(dict(wanted.given), size, "preprocessing", wanted.given)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size),
@@ -123,6 +109,6 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
-        preprocessing=IMAGENET.for_size(size).to_dict(),
+        preprocessing=how.to_dict(),
     )
     return network.to(torch.float64), source

@@ -1,18 +1,15 @@
 """Runs one artefact on the machine that is measured. Stand-alone: NumPy and one runtime.
 
-    python agent.py < plan.json
+Reads a JSON plan, one line, from standard input (python agent.py < plan.json), writes JSON lines
+to standard output. It must run under any interpreter that a target has: it imports nothing of ours.
 
-Reads a JSON plan, one line, from standard input, writes JSON lines to standard output.
-It must run under any interpreter that a target has, so it imports nothing of ours.
-
-Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and
-for mode "latency", "memory" or "cost": warmup, iterations, seed; for mode "outputs": inputs
-(.npy, first axis over the inputs), outputs (.npz to write), all_tensors, together (one batch);
-mode "stream" is "outputs" again and again: each further line of JSON has those fields.
-In mode "cost" each inference stands between two marks that a counting emulator sees. `guest`
-asks for the memory of the guest alone, where the process is a user-mode emulator's.
-On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds, start_below_celsius, sysfs.
-With `lean`, the place of lean.py, its runtimes are used, as `settings` say.
+Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and for mode "latency", "memory"
+or "cost": warmup, iterations, seed; for mode "outputs": inputs (.npy, first axis over the inputs),
+outputs (.npz to write), all_tensors, together (one batch); mode "stream" is "outputs" again and
+again: each further line of JSON has those fields. In mode "cost" each inference stands between two
+marks that a counting emulator sees. `guest` asks for the memory of the guest alone, where the
+process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds,
+start_below_celsius, sysfs. With `lean`, the place of lean.py, its runtimes load as `settings` say.
 """
 
 import contextlib
@@ -21,28 +18,33 @@ import json
 import os
 import platform
 import runpy
+import signal
 import sys
 import threading
 import time
 
 # Closing descriptors that nobody has: system calls without effect, which tcg_cost.c waits for.
 MARK_BEGIN, MARK_END = 0x0FCA0001, 0x0FCA0002
-SAMPLING_SECONDS = 0.05
-COOLING_SECONDS = 600
+SAMPLING_SECONDS, COOLING_SECONDS, PR_SET_PDEATHSIG = 0.05, 600, 1
 # Raspberry Pi's firmware: frequency capped, throttled, soft temperature limit.
 HELD_BACK = 0xE
-STATUS_FIELDS = {
-    "VmHWM": "peak_rss_bytes",
-    "VmRSS": "rss_bytes",
-    "RssAnon": "anonymous_bytes",
-    "RssFile": "file_bytes",
-}
+STATUS_FIELDS = {"VmHWM": "peak_rss_bytes", "VmRSS": "rss_bytes"}
+STATUS_FIELDS.update(RssAnon="anonymous_bytes", RssFile="file_bytes")
 
 
 def say(event, **fields):
     """Write one JSON line."""
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stdout.flush()
+
+
+def end_with_parent():
+    """Have Linux kill this process when the one that started it ends, in whichever way."""
+    parent = os.getppid()
+    with contextlib.suppress(Exception):
+        __import__("ctypes").CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the process that asked for this has ended")
 
 
 def mark(which):
@@ -85,7 +87,7 @@ class Board:
         else:
             chosen = numbers(wanted)
             if not chosen <= allowed:
-                sys.exit(f"cores {wanted} were asked for, and there are {sorted(allowed)}")
+                sys.exit(f"--cpus {wanted}: not all there; this machine has {sorted(allowed)}")
         os.sched_setaffinity(0, chosen)
         return ",".join(map(str, sorted(chosen)))
 
@@ -297,10 +299,7 @@ class TfLite:
 
 
 def undelegated(operators, delegated):
-    """Count operators that run in built-in kernels and whose result a delegate reads.
-
-    A delegate's inputs that some operator makes are the visible border of those.
-    """
+    """Count operators of built-in kernels that make an input of the delegate, its border."""
     made = {int(t) for n in operators for t in n["outputs"]}
     return len({int(t) for n in delegated for t in n["inputs"]} & made)
 
@@ -363,6 +362,7 @@ def count(runtime, iterations):
 
 
 def main():
+    end_with_parent()
     plan = json.loads(sys.stdin.readline())
     # Before the runtime is imported: its threads inherit the cores.
     board = Board(plan)

@@ -43,8 +43,10 @@ def agreement(
         there = logits_of(job, target, place, inputs, threads, timeout_seconds)
     if not (np.isfinite(here).all() and np.isfinite(there).all()):
         where = "here" if not np.isfinite(here).all() else "there"
+        halves = "fp16" in job.artefact.profile
+        hint = "; overflow in fp16, take another profile" if where == "there" and halves else ""
         raise AgentError(
-            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}."
+            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}{hint}."
         )
     found = snr_db(here, there)
     against = f"{runtime.name} {version} on {platform.machine()}"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge import __version__
+from fca_edge.errors import plural
 from fca_edge.harness.call import Event
-from fca_edge.harness.plan import Job
+from fca_edge.harness.plan import Job, manifest_path
 from fca_edge.harness.stats import drifts
 from fca_edge.records import (
     Agreement,
@@ -29,6 +30,7 @@ from fca_edge.records import (
 HERE = Path(__file__).parent
 # A vector register of NEON holds this many fp32 numbers.
 FP32_LANES = 4
+NO_MANIFEST = "no manifest beside it: what is told of it is the file's own word, or unknown"
 # Frequencies also move a little by themselves.
 SLOWER = 0.9
 
@@ -44,9 +46,21 @@ class Runs:
     memory: Events = field(default_factory=dict)
     agreement: Agreement | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether a process has finished that a record can be made of."""
+        return bool(self.latency or self.cost or self.memory)
+
 
 def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
-    """Put together what the processes of one job said; emulated times are left out."""
+    """Put together what the processes of one job said; emulated times are left out.
+
+    Where a run was broken off, the plan is of the processes that there were.
+    """
+    asked, took = plan.processes, max(len(runs.latency), len(runs.cost))
+    repeated = bool(runs.latency or runs.cost)
+    plan = replace(plan, processes=took) if repeated else plan
+    cut = (f"interrupted after {took} of {asked} processes",) if repeated and took < asked else ()
     first = [*runs.latency, *runs.cost, runs.memory][0]
     ready, loaded = first["ready"], first["loaded"]
     timed = [] if info.emulated else runs.latency
@@ -70,7 +84,7 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
         git_commit=git_commit(),
-        warnings=(*warnings_of(job, plan, info, samples, loaded), *board_warnings(timed)),
+        warnings=(*cut, *warnings_of(job, plan, info, samples, loaded), *board_warnings(timed)),
         cost=cost_of(job, runs.cost),
         conditions=conditions_of(timed),
         agreement=runs.agreement,
@@ -158,8 +172,10 @@ def warnings_of(
     """List what a reader of the figures must know."""
     found = []
     if plan.threads > info.cores:
-        found.append(f"{plan.threads} threads on {info.cores} cores")
-    if not job.artefact.trained:
+        found.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
+    if not manifest_path(job.path).is_file():
+        found.append(NO_MANIFEST)
+    if job.artefact.trained is False:
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
         found.append("latency rises within processes: throttling?")

@@ -2,7 +2,7 @@
 
     from lean import open_model
     model = open_model("fcaformer_l1-fp32.tflite")
-    logits = model(image)  # float32, in the layout of the file
+    logits = model(image)  # float32, in the shape and layout of the file; else a ValueError
 
 What the runtime makes of the weights is made once for a machine, kept in a folder beside the
 artefact, and mapped from there afterwards. The first load makes it and needs more memory;
@@ -14,9 +14,13 @@ placed in one piece of about this size (ONNX Runtime); spinning: threads wait fo
 release: "model" gives back, once the model is loaded, the clean pages of files that loading
 brought in; "all" those of the runtime's libraries that were there before too, "none" nothing.
 What is needed comes back from its file when it is read. cold: make the cache anew.
+
+What the runtime says while it loads is held back unless loading fails; FCA_EDGE_VERBOSE=1 shows it.
 """
 
+import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import platform
@@ -24,7 +28,6 @@ import re
 import shutil
 import sys
 import tempfile
-import traceback
 import zlib
 
 ARENA_BYTES = 16 << 20
@@ -35,6 +38,10 @@ LEAST_EXTERNAL_BYTES = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 # The highest bits of a page's entry: present, and the page of a file.
 CLEAN = 0xA0
+# Orders of axes that turn channels first into channels last, and back.
+ORDERS = ((0, 2, 3, 1), (0, 3, 1, 2))
+# Lines of LiteRT and ONNX Runtime that are no errors, and what continues them.
+NOISE = re.compile(rb"(INFO|WARNING|VERBOSE)\b|\xe2\x94\x94|.*\[[IWV]:onnxruntime|\s*$")
 # XNNPACK's flags as this version of LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one
 # more: tables of a convolution's addresses are made in the arena, when it runs, instead of kept.
 XNNPACK_FLAGS, FLAGS_OF = 0x01 | 0x02 | 0x08 | 0x20, "2.3."
@@ -56,6 +63,75 @@ def stored(artefact):
             return json.load(file)["settings"]
     except FileNotFoundError:
         return {}
+
+
+def check_input(array, shape):
+    """Return an array that the runtime may read: float32, of this shape, in one piece.
+
+    None stands for any size. Nothing is converted: LiteRT would take the bytes as they come.
+    """
+    import numpy
+
+    kind, got = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
+    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(got, shape):
+        return numpy.ascontiguousarray(array)
+    axes = " x ".join("any" if size is None else str(size) for size in shape)
+    hint = "Resize, crop and normalise the picture as the file's preprocessing says."
+    if fits([1, *got], shape):
+        hint = "Add the batch axis: array[None]."
+    elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
+        hint = "Its channels are on another axis: transpose it."
+    elif fits(got, shape):
+        hint = "Normalise the picture, then use array.astype(numpy.float32)."
+    given = " x ".join(map(str, got)) or "no shape"
+    text = "the model takes float32 {}, got {} {}. {}"
+    raise ValueError(text.format(axes, kind, given, hint))
+
+
+def fits(got, shape):
+    """Tell whether an array's shape is the model's."""
+    return len(got) == len(shape) and all(n in (None, m) for n, m in zip(shape, got))
+
+
+def verbose():
+    """Tell whether everything that libraries say is to be shown."""
+    return os.environ.get("FCA_EDGE_VERBOSE", "0") not in ("", "0")
+
+
+def leave_quietly():
+    """Close standard error when the process ends, after Python, before libraries tidy up."""
+    system = ctypes.CDLL(None)
+    if not verbose() and hasattr(system, "__cxa_atexit"):
+        system.__cxa_atexit(system.close, ctypes.c_void_p(2), None)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hold back what libraries write to standard error; show it where something fails."""
+    if verbose():
+        yield
+        return
+    try:
+        sys.stderr.flush()
+        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
+    except (AttributeError, OSError):
+        yield  # no standard error, or nowhere to hold anything
+        return
+    others, failed = faulthandler.is_enabled(), True
+    os.dup2(held.fileno(), 2)
+    faulthandler.enable(shown)  # what ends the whole process is said all the same
+    try:
+        yield
+        failed = False
+    finally:
+        faulthandler.enable() if others else faulthandler.disable()
+        os.dup2(shown, 2)
+        held.seek(0)
+        lines = held.read().splitlines(True)
+        for line in lines if failed else [line for line in lines if not NOISE.match(line)]:
+            os.write(shown, line)
+        os.close(shown)
+        held.close()
 
 
 def place_of(artefact, settings, version):
@@ -140,8 +216,9 @@ def apart(work):
         try:
             work()
             failed = 0
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            line = "".join(str(error).strip().splitlines()[:1])
+            print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
         finally:
             os._exit(failed)
     if os.waitpid(child, 0)[1]:
@@ -155,7 +232,8 @@ class Lean:
         """Load what a plan names; release what loading alone needed, as its settings say."""
         plan = {**plan, "settings": plan.get("settings") or {}}
         self.settle = self.settling(plan["settings"].get("release", "model"))
-        facts = self.open(plan)
+        with quiet():
+            facts = self.open(plan)
         self.settle()
         return facts
 
@@ -176,7 +254,8 @@ class LeanOnnxRuntime(Lean):
     """ONNX Runtime on a graph that it has optimised before, packed weights mapped."""
 
     def __init__(self):
-        import onnxruntime
+        with quiet():
+            import onnxruntime
 
         self.module, self.version = onnxruntime, onnxruntime.__version__
         onnxruntime.set_default_logger_severity(3)
@@ -206,7 +285,8 @@ class LeanOnnxRuntime(Lean):
         model = os.path.join(place, "model.onnx")
         self.session = self.module.InferenceSession(model, options, ["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0]
-        self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
+        self.wanted = [n if isinstance(n, int) else None for n in self.input.shape]
+        self.shape = [n or 1 for n in self.wanted]
         meta = self.session.get_modelmeta().custom_metadata_map
         provider = self.session.get_providers()[0]
         return {"delegate": provider, "partitions": None, "metadata": meta, "warm": warm}
@@ -238,7 +318,7 @@ class LeanOnnxRuntime(Lean):
         module.create_and_register_allocator(info, module.OrtArenaCfg(facts))
 
     def set(self, array):
-        self.feed = {self.input.name: array}
+        self.feed = {self.input.name: check_input(array, self.wanted)}
 
     def invoke(self):
         self.out = self.session.run(None, self.feed)
@@ -250,9 +330,12 @@ class LeanOnnxRuntime(Lean):
 class LeanLiteRt(Lean):
     """LiteRT with XNNPACK, whose packed weights are mapped from its weight cache."""
 
+    environment = None
+
     def __init__(self):
-        import ai_edge_litert
-        from ai_edge_litert import compiled_model
+        with quiet():
+            import ai_edge_litert
+            from ai_edge_litert import compiled_model
 
         if not hasattr(compiled_model, "Environment"):
             raise ImportError("ai-edge-litert 2.1.6 or newer has what lean.py needs")
@@ -260,6 +343,8 @@ class LeanLiteRt(Lean):
         self.module, self.version = compiled_model, ai_edge_litert.__version__
 
     def open(self, plan):
+        import numpy
+
         settings, module = plan["settings"], self.module
         folder, name = place_of(plan["artefact"], settings, "litert-" + self.version)
         place = os.path.join(folder, name + ".xnnpack")
@@ -267,8 +352,11 @@ class LeanLiteRt(Lean):
         if settings.get("cold") and os.path.exists(place):
             os.remove(place)
         warm = os.path.exists(place)
-        # An environment opens every accelerator's library that it finds.
-        environment = module.Environment.create()
+        if self.environment is None:
+            # It opens every accelerator's library that it finds, and says when it ends: one will
+            # do for all models, and stays.
+            LeanLiteRt.environment = module.Environment.create()
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.environment))
         self.settle()
         cpu = module.CpuOptions(num_threads=plan["threads"], xnnpack_weight_cache_path=place)
         if self.version.startswith(FLAGS_OF):
@@ -276,7 +364,7 @@ class LeanLiteRt(Lean):
         kind = module.HardwareAccelerator.CPU
         options = module.Options(hardware_accelerators=kind, cpu_options=cpu)
         self.model = module.CompiledModel.from_file(
-            plan["artefact"], environment=environment, options=options
+            plan["artefact"], environment=self.environment, options=options
         )
         key, names = next(iter(self.model.get_signature_list().items()))
         given = self.model.get_input_tensor_details(key)[names["inputs"][0]]
@@ -284,12 +372,15 @@ class LeanLiteRt(Lean):
         self.shape, self.out = [int(n) for n in given["shape"]], [int(n) for n in made["shape"]]
         self.given = self.model.create_input_buffers(0)
         self.made = self.model.create_output_buffers(0)
+        # The first write makes one more environment, which says so now and when it ends.
+        self.given[0].write(numpy.zeros(self.shape, numpy.float32))
+        leave_quietly()
         whole = self.model.is_fully_accelerated()
         facts = {"delegate": "XNNPACK", "partitions": 1} if whole else {"delegate": "none"}
         return {"partitions": None, "undelegated": int(not whole), "warm": warm, **facts}
 
     def set(self, array):
-        self.given[0].write(array)
+        self.given[0].write(check_input(array, self.shape))
 
     def invoke(self):
         self.model.run_by_index(0, self.given, self.made)
@@ -297,10 +388,8 @@ class LeanLiteRt(Lean):
     def output(self):
         import numpy
 
-        size = 1
-        for n in self.out:
-            size *= n
-        return numpy.array(self.made[0].read(size, numpy.float32)).reshape(self.out)
+        logits = self.made[0].read(int(numpy.prod(self.out)), numpy.float32)
+        return numpy.array(logits).reshape(self.out)
 
 
 RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}

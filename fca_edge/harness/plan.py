@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.harness.embedded import facts_of
 from fca_edge.harness.runtime_profile import read_settings
 from fca_edge.harness.runtimes import RUNTIMES, Runtime
 from fca_edge.records import Artefact, Planned
@@ -106,19 +107,27 @@ def lean_jobs(job: Job) -> list[Job]:
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 
 
+def manifest_path(path: Path) -> Path:
+    """Return the place of an artefact's manifest."""
+    return path.with_name(path.name + ".json")
+
+
 def described(path: Path) -> Artefact:
-    """Describe a file from its manifest, or as unknown where it has none.
+    """Describe a file from its manifest, else from what it says itself, else as unknown.
 
     Raises:
         FcaEdgeError: the manifest is of another file.
     """
     digest = sha256_of(path)
-    beside = path.with_name(path.name + ".json")
+    beside = manifest_path(path)
     facts: dict[str, Any] = read_json(beside) if beside.is_file() else {}
     if not isinstance(facts, dict) or not isinstance(facts.get("source", {}), dict):
         raise FcaEdgeError(f"{beside}: not a manifest; export {path.name} again.")
     if facts and facts.get("sha256") != digest:
         raise FcaEdgeError(f"{path}: its checksum is not that of {beside.name}; export it again.")
+    if not beside.is_file():
+        facts = facts_of(path)
+    trained = facts.get("trained")
     return Artefact(
         file=path.name,
         sha256=digest,
@@ -129,7 +138,7 @@ def described(path: Path) -> Artefact:
         img_size=facts.get("source", {}).get("img_size"),
         num_classes=facts.get("source", {}).get("num_classes"),
         input_layout=facts.get("input_layout", "unknown"),
-        trained=bool(facts.get("trained", False)),
+        trained=None if trained is None else bool(trained),
         folded=bool(facts.get("folded", False)),
         macs=facts.get("macs"),
         operators=sum(facts["operators"].values()) if "operators" in facts else None,

@@ -17,6 +17,7 @@ from fca_edge.harness.plan import AS_IT_IS, Handling, Job
 from fca_edge.harness.runtime_profile import LEAN
 from fca_edge.harness.targets.base import Target
 from fca_edge.records import Plan, Record, TargetInfo
+from fca_edge.stopping import Stopped
 
 Progress = Callable[[str], None]
 
@@ -37,12 +38,13 @@ PREPARE = "first load"
 class Outcome:
     """Records of the jobs that could be measured, and why the others could not.
 
-    `lost` is set where the target went away, with which the run ended.
+    `lost` is set where the target went away, `stopped` where a signal came; both end the run.
     """
 
     records: list[Record] = field(default_factory=list)
     failures: list[tuple[Job, FcaEdgeError]] = field(default_factory=list)
     lost: FcaEdgeError | None = None
+    stopped: Stopped | None = None
 
 
 def tasks_of(
@@ -95,12 +97,13 @@ def run_jobs(
     runs = [Runs() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
     lost: FcaEdgeError | None = None
+    stopped: Stopped | None = None
     for number, what in tasks_of(jobs, plan, target, info, seed):
         job = jobs[number]
-        progress(f"{job.artefact.file} on {job.runtime.name}, {what}")
-        if number in failed:
-            continue
         try:
+            progress(f"{job.artefact.file} on {job.runtime.name}, {what}")
+            if number in failed:
+                continue
             wanted = agent_plan(what, job, places[job.path], plan, info)
             wanted |= lean_plan(job, places)
             wanted |= handled(handling, what, first=not any(r.latency for r in runs))
@@ -113,13 +116,18 @@ def run_jobs(
             failed |= {n: error for n in range(len(jobs)) if n not in whole and n not in failed}
             lost = error
             break
+        except Stopped as error:
+            # What processes have finished is kept, though fewer than were planned.
+            stopped = error
+            break
     run = uuid.uuid4().hex
     records = [
         replace(record_of(job, plan, info, runs[number]), run=run)
         for number, job in enumerate(jobs)
-        if number not in failed
+        if number not in failed and (stopped is None or runs[number].begun)
     ]
-    return Outcome(records, [(jobs[number], error) for number, error in failed.items()], lost)
+    failures = [(jobs[number], error) for number, error in failed.items()]
+    return Outcome(records, failures, lost, stopped)
 
 
 def whole_jobs(runs: list[Runs], plan: Plan) -> set[int]:

@@ -6,8 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import venv
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +16,6 @@ OLD_TFLITE = "2.14.0"
 # Python releases after which it has no wheels.
 LAST_OF_OLD_TFLITE = (3, 11)
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
-# Marks an environment that setup made and may therefore make again.
-OURS = ".fca-edge"
 
 
 @dataclass(frozen=True)
@@ -122,52 +118,6 @@ def available(runtime: Runtime) -> bool:
     except TargetUnavailableError:
         return False
     return True
-
-
-def setup_old_tflite(report: Callable[[str], None]) -> Path:
-    """Make the second environment unless it is there; returns its interpreter.
-
-    Raises:
-        TargetUnavailableError: this Python has no such wheel, or the install failed.
-    """
-    python = old_tflite_python()
-    if available(RUNTIMES["tflite-2.14"]):
-        python = interpreter(RUNTIMES["tflite-2.14"])
-        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
-        return python
-    if sys.version_info[:2] > LAST_OF_OLD_TFLITE:
-        raise TargetUnavailableError(
-            f"tflite-runtime {OLD_TFLITE} has wheels up to Python 3.11; make an environment with"
-            f" `python3.11 -m venv`, install tflite-runtime=={OLD_TFLITE} and 'numpy<2' in it, and"
-            f" name its interpreter in {OLD_TFLITE_VARIABLE}."
-        )
-    folder = python.parent.parent
-    if folder.exists() and any(folder.iterdir()) and not (folder / OURS).is_file():
-        raise TargetUnavailableError(
-            f"{folder}: holds something that fca-edge did not make; install tflite-runtime=="
-            f"{OLD_TFLITE} and 'numpy<2' there yourself, or unset {OLD_TFLITE_VARIABLE}."
-        )
-    report(f"making {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    venv.create(folder, with_pip=True, clear=True)
-    (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")
-    report(f"installing tflite-runtime {OLD_TFLITE}")
-    command = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        f"tflite-runtime=={OLD_TFLITE}",
-        "numpy<2",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    imports.cache_clear()
-    if done.returncode or not imports(python, "tflite_runtime"):
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise TargetUnavailableError(f"installing tflite-runtime {OLD_TFLITE} failed: {reason}")
-    report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
-    return python
 
 
 @cache

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from fca_edge.records import Cost, Record
 
 # Least that an interval of so few process medians can promise: with five, their
 # smallest and largest enclose the true median in 1 - 2 / 2**5 of all cases.
 CONFIDENCE = 0.90
+LEAST_PROCESSES = 5
 DRIFT = 0.10
 
 
@@ -40,6 +40,8 @@ def latency(record: Record) -> Latency:
 
 def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     """Confidence interval of a median from order statistics; (None, None) where none exists."""
+    from scipy import stats  # a second to import, which errors of the command line do not wait for
+
     found = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
     if not (np.isfinite(found.low) and np.isfinite(found.high)):
         return None, None
@@ -82,5 +84,7 @@ def drifts(samples: tuple[int, ...]) -> bool:
     """Tell whether one process's samples rise steadily, which means throttling."""
     if len(samples) < 10:
         return False
+    from scipy import stats
+
     slope = stats.theilslopes(samples).slope
     return bool(slope * len(samples) > DRIFT * np.median(samples))

@@ -1,7 +1,8 @@
 """The global mean before the last Linear of the last block: mean(W h + b) = W mean(h) + b.
 
 One row goes through that Linear instead of one a token; the residual is averaged
-beside it. Nothing may lie between the block and the mean that is not linear.
+beside it. Nothing may lie between the block and the mean that is not linear. Where one
+token alone is read, as in DeiT, the last block computes no other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fca_edge.zoo.layers import PoolingBlock
 
 
 class PoolFirst(FoldPass):
-    """Let the last block of a network hand on its mean."""
+    """Let the last block of a network hand on its mean, or the one token that is read."""
 
     name = "pool_first"
 

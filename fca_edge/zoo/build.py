@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fca_edge.errors import UsageError, nearest
+from fca_edge.errors import UsageError
 from fca_edge.zoo.convnext import ConvNeXt
+from fca_edge.zoo.counts import Cost
+from fca_edge.zoo.deit import DeiT
 from fca_edge.zoo.fcaformer import FcaFormer
-from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import short_name as short_name
+from fca_edge.zoo.specs import spec_of as spec_of
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters and multiply-accumulates of one image."""
-
-    params: int
-    macs: int
-
-
-def spec_of(variant: str) -> FcaFormerSpec | ConvNeXtSpec | SwinSpec:
-    """Look a variant up, by its short name or its full one (`fcaformer_l1`).
-
-    Raises:
-        UsageError: no such variant; names the nearest.
-    """
-    return ZOO[short_name(variant)]
-
-
-def short_name(variant: str) -> str:
-    """Return the name under which the zoo has a variant.
-
-    Raises:
-        UsageError: no such variant; names the nearest.
-    """
-    by_full_name = {spec.name: short for short, spec in ZOO.items()}
-    short = by_full_name.get(variant, variant)
-    if short not in ZOO:
-        raise UsageError(
-            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
-        )
-    return short
 
 
 def build(
@@ -78,12 +49,14 @@ def build(
             network = FcaFormer(spec, size, classes)
         elif isinstance(spec, ConvNeXtSpec):
             network = ConvNeXt(spec, size, classes)
+        elif isinstance(spec, DeiTSpec):
+            network = DeiT(spec, size, classes)
         else:
             network = Swin(spec, size, classes)
     return network.to(dtype).eval()
 
 
-def check_size(variant: str, spec: FcaFormerSpec | ConvNeXtSpec | SwinSpec, size: int) -> None:
+def check_size(variant: str, spec: AnySpec, size: int) -> None:
     """Refuse an image size that the variant's stages cannot divide."""
     if size < SMALLEST_SIDE:
         raise UsageError(f"--img-size {size} is too small; use {SMALLEST_SIDE} or more.")
@@ -97,6 +70,11 @@ def check_size(variant: str, spec: FcaFormerSpec | ConvNeXtSpec | SwinSpec, size
                 f"--img-size {size} does not fit {variant}: its windows are {spec.window} tokens"
                 " wide at strides 4 to 32; use a multiple of 224."
             )
+    if isinstance(spec, DeiTSpec) and size % spec.patch:
+        raise UsageError(
+            f"--img-size {size} does not fit {variant}: its patches are {spec.patch} pixels wide;"
+            f" use a multiple of {spec.patch}."
+        )
 
 
 def cost(variant: str, img_size: int | None = None, num_classes: int | None = None) -> Cost:

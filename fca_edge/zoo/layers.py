@@ -7,7 +7,8 @@ the passes read; names are attribute paths relative to the block:
 - `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)
 - `NORM_KEEPS`: (LayerNorm, why its affine must stay)
 - `NORM_CENTRED`: (LayerNorm, why it must keep its centring)
-- `POOLED`: (blocks of which the last one is averaged over all positions, by what)
+- `POOLED`: (blocks of which the last one is averaged over all positions, or read at the class
+  token alone, by what)
 - `POOLED_LATE`: (the same, why something lies between)
 - `QUERY_SCALES`: (scale attribute, the qkv Linear whose first third makes q)
 """
@@ -50,9 +51,9 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class PoolingBlock(nn.Module):
-    """A block that may hand on the mean over all positions instead of every one.
+    """A block that may hand on what is read of it, a mean or one token, instead of every position.
 
-    A pass sets `pools` in the last block; the mean is then taken before its last Linear.
+    A pass sets `pools` in the last block; a mean is then taken before its last Linear.
     """
 
     pools = False

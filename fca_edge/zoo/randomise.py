@@ -10,7 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-TABLES = ("attention_biases", "s_token_bias", "relative_position_bias_table")
+TABLES = (
+    "attention_biases",
+    "s_token_bias",
+    "relative_position_bias_table",
+    "pos_embed",
+    "cls_token",
+)
 
 
 def randomise(network: nn.Module, seed: int = 0, hard: bool = False) -> nn.Module:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fca_edge.errors import UsageError, nearest
+
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px."""
+    """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px.
+
+    None where a network was published without that figure.
+    """
 
     params_millions: float
-    gmacs: float
-    latency_ms: float
-    memory_mb: float
+    gmacs: float | None
+    latency_ms: float | None
+    memory_mb: float | None
     top1_percent: float
 
 
@@ -53,6 +58,17 @@ class SwinSpec(Spec):
         return self.dims[0]
 
 
+@dataclass(frozen=True)
+class DeiTSpec(Spec):
+    """DeiT without distillation: one width, one depth; `patch` is the side of a token in pixels."""
+
+    heads: int = 0
+    patch: int = 16
+
+
+AnySpec = FcaFormerSpec | ConvNeXtSpec | SwinSpec | DeiTSpec
+
+
 def _fca(
     name: str,
     dims: tuple[int, ...],
@@ -75,7 +91,7 @@ def _swin(
 _L3_DEPTHS, _DEEP = (3, 6, 12, 3), (3, 3, 27, 3)
 
 # One visible place: what the command line calls it, and what it is.
-ZOO: dict[str, FcaFormerSpec | ConvNeXtSpec | SwinSpec] = {
+ZOO: dict[str, AnySpec] = {
     "l1": _fca(
         "l1", (64, 128, 192, 320), (2, 2, 6, 2), (6, 10), Published(6.2, 1.4, 312, 42, 80.3)
     ),
@@ -115,6 +131,9 @@ ZOO: dict[str, FcaFormerSpec | ConvNeXtSpec | SwinSpec] = {
     "swin_tiny": _swin("tiny", 96, 6, (3, 6, 12, 24), Published(29, 4.5, 588, 139, 81.3)),
     "swin_small": _swin("small", 96, 18, (3, 6, 12, 24), Published(50, 8.7, 1576, 222, 83.0)),
     "swin_base": _swin("base", 128, 18, (4, 8, 16, 32), Published(88, 15.4, 2624, 378, 83.5)),
+    "deit_tiny": DeiTSpec(
+        "deit_tiny", (192,), (12,), published=Published(5.5, None, None, None, 72.2), heads=3
+    ),
 }
 
 PUBLISHED_CAVEATS = (
@@ -122,3 +141,27 @@ PUBLISHED_CAVEATS = (
     " 'memory' counts is stated (it fits MNN's session memory, not process RSS).",
     "Swin-Tiny's 588 ms is 7.65 GMAC/s where every other row lies at 4.5 to 6.1: suspect.",
 )
+
+
+def spec_of(variant: str) -> AnySpec:
+    """Look a variant up, by its short name or its full one (`fcaformer_l1`).
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    return ZOO[short_name(variant)]
+
+
+def short_name(variant: str) -> str:
+    """Return the name under which the zoo has a variant.
+
+    Raises:
+        UsageError: no such variant; names the nearest.
+    """
+    by_full_name = {spec.name: short for short, spec in ZOO.items()}
+    short = by_full_name.get(variant, variant)
+    if short not in ZOO:
+        raise UsageError(
+            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
+        )
+    return short

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fca_edge.accuracy.classes import class_indices, read_labels
+from fca_edge.accuracy.classes import class_indices
 from fca_edge.errors import FcaEdgeError
+from fca_edge.labels import read_labels
 
 HERE = Path("val")
 ANIMALS = ("cat", "dog", "eel")

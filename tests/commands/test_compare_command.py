@@ -1,20 +1,22 @@
 """`fca-edge compare`: exit codes, files, and what is printed."""
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands.test_cli import fca_edge, refused
+from commandline import Done, fca_edge
+from commands.test_cli import refused
 from compare.rows import BOARD, artefact, counted, memory, row, times, written
 from conftest import ROOT
 
 THRESHOLDS = ROOT / "bench" / "baselines" / "thresholds.toml"
 
 
-def run(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return fca_edge("compare", *words, cwd=tmp_path)
+def run(tmp_path: Path, *words: object) -> Done:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        return fca_edge("compare", *words)
 
 
 def test_alike_files_pass(tmp_path: Path) -> None:
@@ -51,7 +53,7 @@ def test_unlike_machines_are_exit_5(tmp_path: Path) -> None:
     reason = "cpu model Cortex-A76 against Cortex-A53"
     for words in ((), ("--gate", THRESHOLDS)):
         done = run(tmp_path, "a.json", "b.json", *words)
-        refused(done, 5, "1 of 1 pairs are incomparable", reason)
+        refused(done, 5, "1 of 1 pair is incomparable", reason)
         assert "file_bytes" in done.stdout
         assert reason in done.stdout
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from commands.test_cli import fca_edge, refused
+from commandline import fca_edge
+from commands.test_cli import refused
 from conftest import DIGITS
 from PIL import Image
 
@@ -25,6 +26,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
+@pytest.mark.old_tflite
 def test_all_runtimes_beside_the_checkpoint(
     exported: list[Exported], images: Path, tmp_path: Path
 ) -> None:

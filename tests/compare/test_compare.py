@@ -99,7 +99,7 @@ def test_unlike_targets_are_refused_with_a_reason(target: Any, reason: str) -> N
 )
 def test_unlike_plans_and_runtimes_are_refused(changes: dict[str, Any], reason: str) -> None:
     found = compare([row()], [row(**changes)])
-    assert found.incomparable == f"1 of 1 pairs are incomparable: {reason}."
+    assert found.incomparable == f"1 of 1 pair is incomparable: {reason}."
 
 
 def test_partitions_need_the_runtime_and_machine_alone() -> None:

@@ -7,7 +7,7 @@ from compare.rows import artefact, counted, row, times
 from conftest import ROOT
 
 from fca_edge.compare.comparison import compare
-from fca_edge.compare.gate import failures, read_thresholds
+from fca_edge.compare.gate import failures, read_thresholds, summary
 from fca_edge.compare.metrics import METRICS
 from fca_edge.errors import FcaEdgeError, UsageError
 
@@ -80,6 +80,9 @@ def test_noise_does_not_fail_the_gate() -> None:
 def test_a_missing_row_fails_and_a_new_one_does_not() -> None:
     limits = read_thresholds(GIVEN)
     other = row(artefact=artefact(variant="l2"))
-    (failure,) = failures(compare([row(), other], [row()], limits), limits)
-    assert failure.startswith("missing from the candidate: l2 fp32 modern tflite")
+    found = compare([row(), other], [row()], limits)
+    assert failures(found, limits) == []
+    assert not found.is_empty
+    line = summary([], found.missing)
+    assert line.startswith("missing from the candidate: l2 fp32 modern tflite")
     assert failures(compare([row()], [row(), other], limits), limits) == []

@@ -21,7 +21,11 @@ TINY = row(
 
 
 def test_the_table_is_that_of_the_zoo() -> None:
-    published = {variant: spec.published for variant, spec in ZOO.items() if spec.published}
+    published = {
+        variant: spec.published
+        for variant, spec in ZOO.items()
+        if spec.published and spec.published.latency_ms
+    }
     found = networks()
     assert {v: (n.latency_ms, n.memory_mb) for v, n in found.items()} == {
         v: (p.latency_ms, p.memory_mb) for v, p in published.items()

@@ -27,6 +27,7 @@ def quiet(text: str) -> None:
     """Take a progress line and say nothing."""
 
 
+@pytest.mark.old_tflite
 def test_three_artefacts_are_proven(exported: list[Exported]) -> None:
     names = [item.path.name for item in exported]
     assert names == ["digits-fp32.onnx", "digits-fp32.tflite", "digits-fp32-tflite-2.14.tflite"]
@@ -40,6 +41,7 @@ def test_three_artefacts_are_proven(exported: list[Exported]) -> None:
             assert found["top1_agreement"] == 1.0
 
 
+@pytest.mark.old_tflite
 def test_the_modern_file_is_one_partition_and_right_on_the_old_runtime(
     exported: list[Exported],
 ) -> None:
@@ -178,6 +180,7 @@ def test_no_fold_describes_itself(tmp_path: Path) -> None:
     assert done.manifest["verification"]["floor_db"] == 110
 
 
+@pytest.mark.old_tflite
 def test_partial_delegation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replace(PROFILES["tflite-2.14"], whole=True)
     monkeypatch.setitem(PROFILES, "tflite-2.14", whole)

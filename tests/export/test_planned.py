@@ -178,6 +178,7 @@ def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
     assert (model.ir_version, model.opset_import) == (whole.ir_version, whole.opset_import)
 
 
+@pytest.mark.old_tflite
 def test_manifests_hold_what_records_take(exported: list[Exported]) -> None:
     for item in exported:
         told, facts = item.manifest, described(item.path)

@@ -1,14 +1,19 @@
 """The agent in fresh processes: samples, memory, failures."""
 
+from __future__ import annotations
+
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AGENT, AgentError, call_agent, reason
 from fca_edge.harness.runtimes import RUNTIMES, interpreter
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 MIB = 1 << 20
 
@@ -80,6 +85,7 @@ def test_it_imports_nothing_of_ours() -> None:
         "os",
         "platform",
         "runpy",
+        "signal",
         "sys",
         "threading",
         "time",

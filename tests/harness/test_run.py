@@ -1,13 +1,14 @@
 """A bench run: interleaving, warnings, records."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.plan import Handling, Job, job_for
 from fca_edge.harness.run import process_count, run_jobs
@@ -15,6 +16,9 @@ from fca_edge.harness.runtimes import Runtime
 from fca_edge.harness.targets.local import LocalTarget
 from fca_edge.harness.targets.resolve import resolve
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
 
@@ -51,10 +55,12 @@ def jobs(exported: list[Exported]) -> list[Job]:
     return [job_for(item.path) for item in exported]
 
 
+@pytest.mark.old_tflite
 def test_each_file_gets_its_own_runtime(jobs: list[Job]) -> None:
     assert [job.runtime.name for job in jobs] == ["onnxruntime", "litert", "tflite-2.14"]
 
 
+@pytest.mark.old_tflite
 def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     said: list[str] = []
     outcome = run_jobs(jobs, PLAN, LocalTarget(), said.append)
@@ -71,6 +77,7 @@ def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     assert from_document(to_document(records)) == records
 
 
+@pytest.mark.old_tflite
 def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
     target = Scripted()
     run_jobs(jobs, replace(PLAN, processes=4), target, lambda text: None)
@@ -94,6 +101,7 @@ def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected
     assert record.warnings == (expected,)
 
 
+@pytest.mark.old_tflite
 def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     class Failing(Scripted):
         def run(
@@ -110,6 +118,7 @@ def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     assert "SIGKILL" in str(error)
 
 
+@pytest.mark.old_tflite
 def test_a_lost_target_keeps_what_is_whole(jobs: list[Job]) -> None:
     class Lost(Scripted):
         def run(

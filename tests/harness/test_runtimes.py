@@ -8,13 +8,13 @@ import pytest
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness import runtimes
 from fca_edge.harness.plan import job_for
+from fca_edge.harness.provision.old_tflite import setup_old_tflite
 from fca_edge.harness.runtimes import (
     OLD_TFLITE_VARIABLE,
     RUNTIMES,
     available,
     imports,
     interpreter,
-    setup_old_tflite,
 )
 from fca_edge.harness.targets.local import EMULATOR, LocalTarget, emulator_here
 

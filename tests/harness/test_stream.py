@@ -1,17 +1,22 @@
 """One loaded session answers block after block, and says how it died."""
 
+from __future__ import annotations
+
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.harness.call import AgentError
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.harness.stream import Stream
 from fca_edge.verify import in_layout, run_artefact
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_what_is_skipped_has_a_reason(micro: nn.Module, images: Tensor) -> None:
     assert "no cross tokens" in skipped["layer_3.blocks.0"]
 
 
-@pytest.mark.parametrize("variant", ["l1", "convnext_tiny", "swin_tiny"])
+@pytest.mark.parametrize("variant", ["l1", "convnext_tiny", "swin_tiny", "deit_tiny"])
 def test_real_networks_fold_exactly(variant: str) -> None:
     network, image = golden_data.network(variant, golden_data.HARD), golden_data.image(variant, 3)
     folded, _ = fold(network, image, bound=1e-11)

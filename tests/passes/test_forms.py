@@ -32,7 +32,7 @@ def error(a: nn.Module, b: nn.Module, images: Tensor) -> float:
     return float((logits(b, images) - before).abs().max() / before.abs().max())
 
 
-@pytest.mark.parametrize("variant", ["micro", "convnext_tiny", "swin_tiny"])
+@pytest.mark.parametrize("variant", ["micro", "convnext_tiny", "swin_tiny", "deit_tiny"])
 def test_uncentred_norms_are_exact(variant: str) -> None:
     folded, images = folded_network(variant)
     rewritten, rewrites = UncentreNorms().call(folded)

@@ -10,7 +10,8 @@ from fca_edge.zoo.randomise import randomise
 
 
 @pytest.mark.parametrize(
-    ("variant", "size"), [("micro", 64), ("micro", 100), ("l1", 96), ("convnext_tiny", 64)]
+    ("variant", "size"),
+    [("micro", 64), ("micro", 100), ("l1", 96), ("convnext_tiny", 64), ("deit_tiny", 48)],
 )
 def test_size_and_classes_are_parameters(variant: str, size: int) -> None:
     network = randomise(build(variant, size, 5))
@@ -24,7 +25,7 @@ def test_swin_runs_where_its_windows_divide() -> None:
         assert network(torch.randn(1, 3, 448, 448)).shape == (1, 3)
 
 
-@pytest.mark.parametrize("variant", ["micro", "swin_tiny"])
+@pytest.mark.parametrize("variant", ["micro", "swin_tiny", "deit_tiny"])
 def test_images_of_a_batch_do_not_mix(variant: str) -> None:
     network = randomise(build(variant)).double()
     size = 96 if variant == "micro" else 224
@@ -37,6 +38,11 @@ def test_images_of_a_batch_do_not_mix(variant: str) -> None:
 def test_swin_refuses_other_sizes() -> None:
     with pytest.raises(UsageError, match="multiple of 224"):
         build("swin_tiny", 256)
+
+
+def test_deit_refuses_what_its_patches_do_not_divide() -> None:
+    with pytest.raises(UsageError, match="multiple of 16"):
+        build("deit_tiny", 100)
 
 
 def test_unknown_variant_names_the_nearest() -> None:

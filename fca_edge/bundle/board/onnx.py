@@ -3,16 +3,21 @@
 import os
 import sys
 
+from checks import check_input, quiet
+
 
 def load(folder, settings):
     """Load the model; returns a function from an input to logits (1, classes)."""
     try:
-        import onnxruntime
+        with quiet():
+            import onnxruntime
     except ImportError as error:
         sys.exit("%s; pip install %s" % (error, settings["packages"][0]))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings["threads"]
     path = os.path.join(folder, settings["model"])
-    session = onnxruntime.InferenceSession(path, options, providers=settings["providers"])
-    name = session.get_inputs()[0].name
-    return lambda array: session.run(None, {name: array})[0]
+    with quiet():
+        session = onnxruntime.InferenceSession(path, options, providers=settings["providers"])
+    given = session.get_inputs()[0]
+    shape = [size if isinstance(size, int) else None for size in given.shape]
+    return lambda array: session.run(None, {given.name: check_input(array, shape)})[0]

@@ -4,17 +4,21 @@ import importlib
 import os
 import sys
 
+from checks import check_input, quiet
+
 
 def load(folder, settings):
     """Load the model; returns a function from an input to logits (1, classes)."""
     path = os.path.join(folder, settings["model"])
-    interpreter = found(settings).Interpreter(path, num_threads=settings["threads"])
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]["index"]
+    with quiet():
+        interpreter = found(settings).Interpreter(path, num_threads=settings["threads"])
+        interpreter.allocate_tensors()
+    given = interpreter.get_input_details()[0]
+    shape = [int(size) for size in given["shape"]]
     got = interpreter.get_output_details()[0]["index"]
 
     def logits_of(array):
-        interpreter.set_tensor(given, array)
+        interpreter.set_tensor(given["index"], check_input(array, shape))
         interpreter.invoke()
         return interpreter.get_tensor(got)
 

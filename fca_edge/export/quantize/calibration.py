@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fca_edge.export.quantize.recipe import Array, Inputs
-from fca_edge.preprocess import Preprocessing, find_images, load
+from fca_edge.pictures import Seen
+from fca_edge.preprocess import Preprocessing, find_images, list_images, load_marked
 from fca_edge.verify import in_layout
 
 
@@ -47,7 +48,11 @@ def sample(folder: Path, number: int, seed: int) -> list[Path]:
 
 
 def stream(
-    paths: list[Path], how: Preprocessing, layout: str, of_one_colour: set[Path] | None = None
+    paths: list[Path],
+    how: Preprocessing,
+    layout: str,
+    of_one_colour: set[Path] | None = None,
+    seen: Seen | None = None,
 ) -> Inputs:
     """Return what gives the inputs anew at each call; only one image is held at a time.
 
@@ -55,11 +60,14 @@ def stream(
 
     Args:
         of_one_colour: is given the images that show nothing.
+        seen: is told what images have about them.
     """
 
     def inputs() -> Iterator[Array]:
         for path in paths:
-            image = load(path, how)  # (3, H, W)
+            image, marks = load_marked(path, how)  # (3, H, W)
+            if seen is not None:
+                seen.add(path, marks)
             if of_one_colour is not None and not np.ptp(image, axis=(1, 2)).any():
                 of_one_colour.add(path)
             yield np.ascontiguousarray(in_layout(image[None], layout))
@@ -80,6 +88,8 @@ class Calibration:
     paths: list[Path]
     inputs: Inputs
     of_one_colour: set[Path]
+    how: Preprocessing
+    seen: Seen
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest says of it."""
@@ -87,6 +97,7 @@ class Calibration:
             "folder": str(self.folder.resolve()),
             "images": len(self.paths),
             "of_one_colour": len(self.of_one_colour),
+            "pictures": self.seen.describe(self.how, list_images(self.folder)),
             "seed": self.seed,
         }
 
@@ -97,6 +108,6 @@ def of(asked: Asked, preprocessing: dict[str, Any], output: Made) -> Calibration
         return None
     seed = asked.wanted.seed
     paths = sample(asked.calibration, asked.calibration_images, seed)
-    how, flat = Preprocessing.from_dict(preprocessing), set[Path]()
-    inputs = stream(paths, how, output.layout, flat)
-    return Calibration(asked.calibration, seed, paths, inputs, flat)
+    how, flat, seen = Preprocessing.from_dict(preprocessing), set[Path](), Seen()
+    inputs = stream(paths, how, output.layout, flat, seen)
+    return Calibration(asked.calibration, seed, paths, inputs, flat, how, seen)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fca_edge.export.quantize.half import to_half
 from fca_edge.export.quantize.recipe import (
     BIAS_STEP,
     SMALL_BYTES,
@@ -81,6 +82,13 @@ def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
     return chosen, kept
 
 
+def user_of(model: Any, name: str) -> str:
+    """Name the first layer that reads an initialiser."""
+    layers = {weight.name: layer for layer, _, weight in weighty(model)}
+    readers = (node.output[0] for node in model.graph.node if name in node.input)
+    return layers.get(name) or next(readers, name)
+
+
 def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool = True) -> Any:
     """Keep large float initialisers small, expanded by an operator; returns {kind: number}.
 
@@ -110,7 +118,7 @@ def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool =
 def in_half(model: Any, tensor: Any, array: Array) -> tuple[Any, str]:
     """Replace an initialiser by a half and a Cast, which ONNX Runtime runs once, at load."""
     name = tensor.name
-    tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}/stored"))
+    tensor.CopyFrom(numpy_helper.from_array(to_half(array, user_of(model, name)), f"{name}/stored"))
     node = helper.make_node("Cast", [f"{name}/stored"], [name], f"{name}/expand", to=1)
     return node, "constants in fp16"
 

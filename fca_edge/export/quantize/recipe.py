@@ -14,6 +14,7 @@ Array = NDArray[Any]
 # Gives calibration inputs (1, ...) in the artefact's layout, one at a time, from the start at
 # each call.
 Inputs = Callable[[], Iterator[Array]]
+STATIC = "int8-static"
 
 # Layers with fewer weights are not worth a quantisation of their input.
 FEWEST_WEIGHTS = 1000

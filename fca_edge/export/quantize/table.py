@@ -16,6 +16,7 @@ from fca_edge.export.quantize import (
     tflite_layers,
     tflite_static,
 )
+from fca_edge.export.quantize.recipe import STATIC as STATIC
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 
 Method = Callable[[Path, Path, Recipe, Inputs | None], Outcome]
@@ -27,7 +28,6 @@ METHODS: dict[tuple[Precision, str], Method] = {
     ("fp16", ".onnx"): onnx_half.quantize,
     ("int8", ".onnx"): onnx_dynamic.quantize,
 }
-STATIC = "int8-static"
 
 
 def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = None) -> Outcome:

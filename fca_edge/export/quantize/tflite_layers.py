@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fca_edge.export.quantize.half import to_half
 from fca_edge.export.quantize.recipe import BIAS_STEP, SMALL_BYTES, Recipe, reason_to_keep
 from fca_edge.export.quantize.tflite_file import Array, Operator, TfliteFile
 
@@ -19,6 +20,11 @@ LARGEST_INT8 = 127
 def layer(file: TfliteFile, operator: Any) -> str:
     """Name of the program's node that an operator came from."""
     return file.name(operator.outputs[0]).partition("/")[0]
+
+
+def user_of(file: TfliteFile, tensor: int) -> str:
+    """Name the first layer that reads a tensor."""
+    return next(layer(file, one) for one in file.graph.operators if tensor in list(one.inputs))
 
 
 def weighty(file: TfliteFile) -> list[tuple[str, Any, Array]]:
@@ -65,7 +71,7 @@ def store_in_half(file: TfliteFile, tensors: list[int]) -> int:
     for tensor in dict.fromkeys(tensors):
         array = file.constant(tensor)
         assert array is not None
-        file.store_small(tensor, array.astype(np.float16))
+        file.store_small(tensor, to_half(array, user_of(file, tensor)))
     return len(dict.fromkeys(tensors))
 
 
@@ -94,6 +100,6 @@ def store_biases(file: TfliteFile) -> dict[str, int]:
             file.store_small(tensor, narrow, np.asarray([step]))
             stored["int8"] += 1
         else:
-            file.store_small(tensor, array.astype(np.float16))
+            file.store_small(tensor, to_half(array, user_of(file, tensor)))
             stored["fp16"] += 1
     return {f"attention biases in {kind}": number for kind, number in stored.items() if number}

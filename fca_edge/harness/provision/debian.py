@@ -107,12 +107,12 @@ def unpack(tree: Tree, report: Report) -> Path:
         return tree.folder
     state = cache_folder() / "apt" / f"{tree.suite}-{tree.architecture}-{tree.name}"
     files = fetch(tree, state, report)
-    staged = stage(tree.folder)
-    for number, file in enumerate(files, 1):
-        report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
-        checked(["dpkg-deb", "--extract", str(file), str(staged)])
-    relink(staged)
-    KEPT.finish(staged, tree.folder, wanted_of(tree), files)
+    with stage(tree.folder) as staged:
+        for number, file in enumerate(files, 1):
+            report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
+            checked(["dpkg-deb", "--extract", str(file), str(staged)])
+        relink(staged)
+        KEPT.finish(staged, tree.folder, wanted_of(tree), files)
     shutil.rmtree(state, ignore_errors=True)
     return tree.folder
 
@@ -181,11 +181,17 @@ def apt(words: list[str], report: Report) -> None:
     complaints: list[str] = []
     reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
     reader.start()
-    for line in process.stdout:
-        status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
-        if status:
-            report(f"downloading, {float(status[1]):.0f} %")
-    reader.join()
+    try:
+        for line in process.stdout:
+            status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
+            if status:
+                report(f"downloading, {float(status[1]):.0f} %")
+    except BaseException:
+        process.terminate()  # broken off; what it has downloaded is kept
+        process.wait()
+        raise
+    finally:
+        reader.join()
     if process.wait():
         errors = [line.strip() for line in complaints if line.startswith("E:")] or complaints
         reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"

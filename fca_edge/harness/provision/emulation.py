@@ -79,17 +79,17 @@ def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     there = made / "proc" / "cpuinfo"
     if there.is_file() and there.read_text() == identity and is_linked(made, tree.folder):
         return made
-    staged = stage(made)
-    (staged / "proc").mkdir()
-    (staged / "proc" / "cpuinfo").write_text(identity)
-    cores = staged / "sys" / "devices" / "system" / "cpu"
-    cores.mkdir(parents=True)
-    for name in CPU_LISTS:
-        (cores / name).write_text(f"0-{CORES - 1}\n")
-    for entry in tree.folder.iterdir():
-        if entry.name not in ("proc", "sys"):
-            (staged / entry.name).symlink_to(entry)
-    settle(staged, made)
+    with stage(made) as staged:
+        (staged / "proc").mkdir()
+        (staged / "proc" / "cpuinfo").write_text(identity)
+        cores = staged / "sys" / "devices" / "system" / "cpu"
+        cores.mkdir(parents=True)
+        for name in CPU_LISTS:
+            (cores / name).write_text(f"0-{CORES - 1}\n")
+        for entry in tree.folder.iterdir():
+            if entry.name not in ("proc", "sys"):
+                (staged / entry.name).symlink_to(entry)
+        settle(staged, made)
     return made
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from fca_edge.store import sha256_of
 
@@ -58,12 +61,25 @@ class Stamp:
         return content
 
 
-def stage(place: Path) -> Path:
-    """Make an empty folder beside a place; each process has its own."""
+@contextmanager
+def stage(place: Path) -> Iterator[Path]:
+    """Give an empty folder beside a place; each process has its own, and leaves none behind."""
+    sweep(place)
     staged = place.with_name(f"{place.name}.{os.getpid()}.new")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    return staged
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def sweep(place: Path) -> None:
+    """Remove what processes left beside a place that were killed."""
+    for left in place.parent.glob(f"{place.name}.*.new"):
+        number = left.suffixes[-2].removeprefix(".")
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def settle(staged: Path, place: Path) -> None:

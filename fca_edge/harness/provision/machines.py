@@ -69,9 +69,14 @@ V7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae 
 # The emulator itself, with the libraries that it needs: what this machine has does not matter.
 HOST = Tree(f"qemu-{host_architecture()}", host_architecture(), SUITE, ("qemu-user",))
 
-DEBIAN_64 = Tree(
-    "aarch64", "arm64", SUITE, ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
-)
+
+def python_tree(name: str, architecture: str) -> Tree:
+    """Describe a tree with Python 3.11 and what wheels need beside it."""
+    packages = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
+    return Tree(name, architecture, SUITE, packages)
+
+
+DEBIAN_64 = python_tree("aarch64", "arm64")
 DEBIAN_32 = Tree("armv7", "armhf", SUITE, ("python3.11", "python3-numpy", "libstdc++6"))
 NEWER_32 = Tree("armv7-newer", "armhf", NEWER_SUITE, ("python3-minimal", "python3-onnxruntime"))
 

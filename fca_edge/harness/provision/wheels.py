@@ -68,12 +68,12 @@ def unpack(wheels: Wheels, report: Report) -> Path:
     for requirement in wheels.requirements:
         report(f"{wheels.name}: fetching {requirement}")
         files.append(download(requirement, wheels))
-    staged = stage(wheels.folder)
-    for file in files:
-        report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
-        with zipfile.ZipFile(file) as archive:
-            archive.extractall(staged)
-    KEPT.finish(staged, wheels.folder, wanted_of(wheels), files)
+    with stage(wheels.folder) as staged:
+        for file in files:
+            report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(staged)
+        KEPT.finish(staged, wheels.folder, wanted_of(wheels), files)
     return wheels.folder
 
 
@@ -87,21 +87,21 @@ def download(requirement: str, wheels: Wheels) -> Path:
     there = list(place.glob("*.whl"))
     if there:
         return there[0]
-    staged = stage(place)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-    command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
-    command += ["--python-version", wheels.python, *platforms(wheels), requirement]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = [
-            line for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line
-        ]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
-        raise TargetUnavailableError(
-            f"{requirement} for {wheels.machine}, Python {wheels.python},"
-            f" glibc 2.{wheels.glibc_minor}: {reason.rstrip('.')}."
-        )
-    settle(staged, place)
+    with stage(place) as staged:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+        command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
+        command += ["--python-version", wheels.python, *platforms(wheels), requirement]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            lines = [
+                line for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line
+            ]
+            reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
+            raise TargetUnavailableError(
+                f"{requirement} for {wheels.machine}, Python {wheels.python},"
+                f" glibc 2.{wheels.glibc_minor}: {reason.rstrip('.')}."
+            )
+        settle(staged, place)
     return next(place.glob("*.whl"))
 
 

@@ -87,7 +87,10 @@ def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
         if not wanted:
             yield []
             return
-        old = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        # The command line has a handler of its own.
+        old = signal.getsignal(signal.SIGTERM)
+        if old == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
             problem = set_governor(wanted, Path(plan.get("sysfs") or "/sys"), saved)
             yield [problem] if problem else []

@@ -41,6 +41,13 @@ def board() -> str | None:
     return os.environ.get(BOARD_VARIABLE) or settings().get("board")
 
 
+def ssh_config_setting() -> str:
+    """Say where the SSH configuration is set."""
+    if os.environ.get(SSH_CONFIG_VARIABLE):
+        return f"set by {SSH_CONFIG_VARIABLE}"
+    return f"set by ssh_config in {config_file()}"
+
+
 def ssh_config() -> Path | None:
     """SSH configuration to use instead of ~/.ssh/config."""
     named = os.environ.get(SSH_CONFIG_VARIABLE) or settings().get("ssh_config")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.harness.provision import emulation
 from fca_edge.harness.provision.machines import MACHINES, Machine
+from fca_edge.harness.provision.old_tflite import setup_old_tflite
 from fca_edge.harness.runtimes import (
     RUNTIMES,
     available,
     interpreter,
     possible_here,
     remedy,
-    setup_old_tflite,
 )
 from fca_edge.harness.targets.qemu import KIND as QEMU
 from fca_edge.harness.targets.qemu import parsed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import TargetUnavailableError
+from fca_edge.errors import TargetUnavailableError, plural
 from fca_edge.harness.runtimes import LAST_OF_OLD_TFLITE, RUNTIMES
 from fca_edge.harness.targets.ssh.connection import Connection
 from fca_edge.harness.targets.ssh.files import last_line
@@ -128,5 +128,5 @@ def cores_text(board: Board) -> str:
         )
         kinds[kind] = kinds.get(kind, 0) + 1
     if len(kinds) == 1:
-        return f"{len(board.cores)} cores"
+        return plural(len(board.cores), "core")
     return ", ".join(f"{count} of {kind}" for kind, count in kinds.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -153,7 +154,7 @@ class Connection:
                 self._connection = await self._connect()
             except (OSError, EOFError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 if not is_transient(error) or time.monotonic() + pause > until:
-                    raise explain(error, self.address, tries) from error
+                    raise explain(error, self.address, tries, self.config) from error
                 if tries == 1:
                     self.report(f"{self.address}: no connection yet, trying for {patience:.0f} s")
             else:
@@ -170,8 +171,8 @@ class Connection:
         if self.address.port:
             options["port"] = self.address.port
         if self.config:
-            if not self.config.is_file():
-                raise FileNotFoundError(2, f"{self.config}: no such SSH configuration")
+            if not self.config.exists():
+                raise FileNotFoundError(errno.ENOENT, "no such SSH configuration", self.config)
             options["config"] = [str(self.config)]
         return await asyncssh.connect(
             self.address.host,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import asyncssh
 
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.harness.targets.ssh import local_files
 from fca_edge.harness.targets.ssh.address import Address
 
 
@@ -18,7 +20,13 @@ class CutError(Exception):
 # What passes by itself: a board that boots, a network that comes and goes.
 TRANSIENT = (asyncssh.ConnectionLost, asyncio.TimeoutError, TimeoutError, OSError, EOFError)
 # OSErrors of which a second attempt would say the same.
-FOR_EVER = (socket.gaierror, FileNotFoundError, PermissionError, IsADirectoryError)
+FOR_EVER = (
+    socket.gaierror,
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -32,13 +40,20 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, TRANSIENT)
 
 
-def explain(error: BaseException, address: Address, tries: int) -> TargetUnavailableError:
+def explain(
+    error: BaseException, address: Address, tries: int, config: Path | None = None
+) -> TargetUnavailableError:
     """Say in one line why there is no connection, and what to do."""
-    return TargetUnavailableError(f"{address}: {reason(error, address, tries)}")
+    return TargetUnavailableError(f"{address}: {reason(error, address, tries, config)}")
 
 
-def reason(error: BaseException, address: Address, tries: int) -> str:
+def reason(error: BaseException, address: Address, tries: int, config: Path | None) -> str:
     """Say why, without the address."""
+    # A socket's error names no file.
+    if isinstance(error, OSError) and error.filename and not isinstance(error, socket.gaierror):
+        return local_files.tell(error, config)
+    if isinstance(error, UnicodeError):
+        return f"the SSH configuration or known_hosts is no text: {error}."
     port = f"-p {address.port} " if address.port else ""
     login = f"ssh {port}" + (f"{address.user}@" if address.user else "") + address.host
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
@@ -47,6 +62,12 @@ def reason(error: BaseException, address: Address, tries: int) -> str:
             f" Compare the fingerprint on the board, then run `{login}` once to store it."
         )
     if isinstance(error, asyncssh.PermissionDenied):
+        missing = local_files.missing_keys(config)
+        if missing:
+            return (
+                f"it refuses every key that was offered; not there are {', '.join(missing)}:"
+                " correct the setting or put the key there."
+            )
         return (
             "it refuses every key that was offered; put yours there with"
             f" `{login.replace('ssh ', 'ssh-copy-id ', 1)}`, or load it into ssh-agent."

@@ -95,7 +95,7 @@ def test_dense_prediction_form(tmp_path: Path, raw: State) -> None:
     state = {f"backbone.{k}": v for k, v in raw.items()} | {"decode_head.weight": torch.ones(3)}
     found = load_checkpoint(saved(tmp_path, {"state_dict": state, "meta": {}}))
     assert same(found.state, raw)
-    assert "1 keys outside 'backbone.' ignored" in found.chosen
+    assert "1 key outside 'backbone.' ignored" in found.chosen
 
 
 def test_derived_buffers_are_ignored(tmp_path: Path) -> None:

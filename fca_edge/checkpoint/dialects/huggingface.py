@@ -1,0 +1,120 @@
+"""Names of Hugging Face's transformers (checked on 4.57.6 and 5.24.0).
+
+Its Swin and ViT have two generations of names: up to 5.6 or so, and later. Newer versions
+still save the older names with `save_pretrained`, while `state_dict()` has the newer. The
+plain DeiT is a ViT there; what is called DeiT is the distilled one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fca_edge.checkpoint.dialects.names import Depths, Dialect, Entry, joined, layer, reader, same
+
+VIT_ROOTS = ("vit", "deit")
+# Measured on random weights, logits of order 1: 1.9e-6 (ConvNeXt-T) and 1.3e-6 (DeiT-T).
+EPSILON = "epsilon of {} 1e-12 there and 1e-6 here (logits differ by about 2e-6)"
+
+
+def convnext(depths: Depths) -> Iterator[Entry]:
+    """ConvNeXt; the first stage has no downsampling layer."""
+    root, stages = "convnext", "convnext.encoder.stages"
+    yield from layer("downsample_layers.0.0", f"{root}.embeddings.patch_embeddings")
+    yield from layer("downsample_layers.0.1", f"{root}.embeddings.layernorm")
+    for i, depth in enumerate(depths):
+        if i:
+            for k in (0, 1):
+                theirs = f"{stages}.{i}.downsampling_layer.{k}"
+                yield from layer(f"downsample_layers.{i}.{k}", theirs)
+        for j in range(depth):
+            ours, theirs = f"stages.{i}.{j}", f"{stages}.{i}.layers.{j}"
+            yield same(f"{ours}.gamma", f"{theirs}.layer_scale_parameter", rank=1)
+            yield from layer(f"{ours}.norm", f"{theirs}.layernorm")
+            for name in ("dwconv", "pwconv1", "pwconv2"):
+                yield from layer(f"{ours}.{name}", f"{theirs}.{name}")
+    yield from layer("norm", f"{root}.layernorm")
+    yield from layer("head", "classifier")
+
+
+def swin(depths: Depths) -> Iterator[Entry]:
+    """Swin, both generations."""
+    yield from layer("patch_embed.proj", "swin.embeddings.patch_embeddings.projection")
+    yield from layer("patch_embed.norm", "swin.embeddings.norm")
+    for i, depth in enumerate(depths):
+        stage = f"swin.encoder.layers.{i}"
+        if i + 1 < len(depths):
+            ours, theirs = f"layers.{i}.downsample", f"{stage}.downsample"
+            yield from layer(f"{ours}.norm", f"{theirs}.norm")
+            yield same(f"{ours}.reduction.weight", f"{theirs}.reduction.weight")
+        for j in range(depth):
+            ours, theirs = f"layers.{i}.blocks.{j}", f"{stage}.blocks.{j}"
+            table = "relative_position_bias_table"
+            yield same(
+                f"{ours}.attn.{table}",
+                f"{theirs}.attention.self.{table}",
+                f"{theirs}.attention.relative_position_bias.{table}",
+            )
+            yield from transformer_block(ours, (theirs,), "attention.self")
+    yield from layer("norm", "swin.layernorm")
+    yield from layer("head", "classifier")
+
+
+def deit(depths: Depths) -> Iterator[Entry]:
+    """ViT, both generations; under the root `deit` so that the distilled one is recognised."""
+
+    def rooted(name: str) -> list[str]:
+        return [f"{root}.{name}" for root in VIT_ROOTS]
+
+    yield same("cls_token", *rooted("embeddings.cls_token"))
+    yield same("pos_embed", *rooted("embeddings.position_embeddings"))
+    yield from layer("patch_embed.proj", *rooted("embeddings.patch_embeddings.projection"))
+    for i in range(depths[0]):
+        theirs = (*rooted(f"encoder.layer.{i}"), *rooted(f"layers.{i}"))
+        yield from transformer_block(f"blocks.{i}", theirs, "attention.attention")
+    yield from layer("norm", *rooted("layernorm"))
+    yield from layer("head", "classifier", "cls_classifier")
+
+
+def transformer_block(ours: str, theirs: tuple[str, ...], older: str) -> Iterator[Entry]:
+    """Norms, attention and MLP of one block of Swin or ViT.
+
+    Args:
+        theirs: the block's path, as it was in the library's versions.
+        older: where query, key and value lay in the first generation.
+    """
+
+    def names(*ends: str) -> tuple[str, ...]:
+        return tuple(f"{block}.{end}" for block in theirs for end in ends)
+
+    yield from layer(f"{ours}.norm1", *names("layernorm_before"))
+    yield from joined(
+        f"{ours}.attn.qkv",
+        names(f"{older}.query", "attention.q_proj"),
+        names(f"{older}.key", "attention.k_proj"),
+        names(f"{older}.value", "attention.v_proj"),
+    )
+    yield from layer(f"{ours}.attn.proj", *names("attention.output.dense", "attention.o_proj"))
+    yield from layer(f"{ours}.norm2", *names("layernorm_after"))
+    yield from layer(f"{ours}.mlp.fc1", *names("intermediate.dense", "mlp.fc1"))
+    yield from layer(f"{ours}.mlp.fc2", *names("output.dense", "mlp.fc2"))
+
+
+HUGGING_FACE = (
+    Dialect(
+        "transformers",
+        "convnext",
+        reader(r"convnext\.encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight", convnext),
+        EPSILON.format("its last LayerNorm"),
+    ),
+    Dialect(
+        "transformers",
+        "swin",
+        reader(r"swin\.encoder\.layers\.(\d+)\.blocks\.(\d+)\.layernorm_before\.weight", swin),
+    ),
+    Dialect(
+        "transformers",
+        "deit",
+        reader(r"(?:vit|deit)\.(?:encoder\.layer|layers)\.(\d+)\.layernorm_before\.weight", deit),
+        EPSILON.format("its LayerNorms"),
+    ),
+)

@@ -1,0 +1,124 @@
+"""Why no network fits a file: the nearest one where it is near, else what the keys look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fca_edge.checkpoint.archive import SCRIPT
+from fca_edge.checkpoint.search import State, groups, other_keys, shapes_in
+from fca_edge.checkpoint.shapes import (
+    Shapes,
+    all_variants,
+    classes_in,
+    differences,
+    listed_differences,
+    shapes_of,
+    size_in,
+)
+from fca_edge.checkpoint.translate import find_all, find_translations
+from fca_edge.checkpoint.tree import STEP, describe_entries
+from fca_edge.checkpoint.values import clean
+
+# Beyond so many differences a network is not near: naming it would mislead.
+NEAR = 10
+MOST_PLACES, SHOWN = 5, 4
+SAVE = "save the state dict where it was made: torch.save(model.state_dict(), ...)"
+
+
+@dataclass(frozen=True)
+class Near:
+    """How a place of a file differs from a variant."""
+
+    variant: str
+    prefix: str
+    wrong: list[str]
+
+    def same_keys(self) -> bool:
+        """Tell whether only shapes differ."""
+        return not any(text.startswith(("missing ", "unexpected ")) for text in self.wrong)
+
+
+def explain(path: Path, content: Any, leaves: State, asked: str | None, note: str | None) -> str:
+    """Say in one line why nothing fits, and what would.
+
+    Args:
+        asked: the variant that was to fit; None for any.
+        note: about the file's format.
+    """
+    if not leaves and note == SCRIPT:
+        return f"{path}: a {note} without named weights (frozen?); {SAVE}."
+    if not leaves:
+        return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
+    variants = all_variants()
+    if asked is not None and (text := fits_another(path, leaves, asked)):
+        return text
+    places = compare_places(leaves, variants)
+    for found in find_translations(leaves):
+        words = f"{found.prefix} with {found.dialect.library}'s names".strip()
+        places += [replace(place, prefix=words) for place in compare_places(found.state, variants)]
+    nearest = min(places, key=lambda place: len(place.wrong), default=None)
+    if nearest is None or len(nearest.wrong) > NEAR:
+        wider = [place for place in places if place.same_keys()]
+        return describe_widths(path, wider[0]) if wider else describe_keys(path, content, leaves)
+    where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
+    told = listed_differences(nearest.wrong)
+    return (
+        f"{path} is not {asked or 'a network of the zoo'}: {told}."
+        f" No variant fits; the nearest is {nearest.variant}{where} with"
+        f" {len(nearest.wrong)} difference{'s' if len(nearest.wrong) > 1 else ''}."
+    )
+
+
+def fits_another(path: Path, leaves: State, asked: str) -> str | None:
+    """Say which other variant the file fits; None where it fits none."""
+    others = tuple(v for v in all_variants() if v != asked)
+    candidates = find_all(leaves, others)
+    if not candidates:
+        return None
+    names = list(dict.fromkeys(candidate.variant for candidate in candidates))
+    wrong = compare_shapes(asked, shapes_in(candidates[0].state))
+    return (
+        f"{path} is not {asked}: {listed_differences(wrong)}."
+        f" The file fits --variant {' or --variant '.join(names)}."
+    )
+
+
+def compare_shapes(variant: str, shapes: Shapes) -> list[str]:
+    """List how shapes differ from a variant of the nearest size and classes."""
+    return differences(shapes_of(variant, size_in(variant, shapes), classes_in(shapes)), shapes)
+
+
+def compare_places(leaves: State, variants: tuple[str, ...]) -> list[Near]:
+    """Compare the places that have most keys of some network with every variant."""
+    places = sorted(groups(leaves, variants).items(), key=lambda item: -len(item[1]))
+    near: list[Near] = []
+    for prefix, state in places[:MOST_PLACES]:
+        for variant in variants:
+            own = {key: t for key, t in state.items() if key in shapes_of(variant)}
+            others = [key for key in other_keys(prefix, own, leaves) if STEP not in key]
+            shapes = shapes_in(own) | dict.fromkeys(others, ())
+            near.append(Near(variant, prefix, compare_shapes(variant, shapes)))
+    return near
+
+
+def describe_widths(path: Path, place: Near) -> str:
+    """Say that the keys are a variant's and only the shapes are others'."""
+    return (
+        f"{path}: has the keys of {place.variant}, but in other shapes:"
+        f" {listed_differences(place.wrong)}; no network of the zoo has these."
+    )
+
+
+def describe_keys(path: Path, content: Any, leaves: State) -> str:
+    """Say what the keys of a file look like."""
+    tensors = f"{len(leaves)} tensor{'s' if len(leaves) > 1 else ''}"
+    keys = ", ".join(f"'{clean(key)}'" for key in list(leaves)[:SHOWN])
+    more = f" and {len(leaves) - SHOWN} more" if len(leaves) > SHOWN else ""
+    flat = all(STEP not in key for key in leaves)
+    entries = "" if flat else f" {describe_entries(content)};"
+    return (
+        f"{path}: {tensors}, but not with the keys of any network of the zoo: {keys}{more};"
+        f"{entries} `fca-edge models` lists what fits."
+    )

@@ -1,0 +1,175 @@
+"""Where in a file the weights of a network are: one search over all of it.
+
+A network is found by its own keys. What stands before them, be it the path of a mapping or
+the prefix of a wrapper, is the place; nothing is known of it beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fca_edge.checkpoint.shapes import (
+    DERIVED,
+    Shapes,
+    classes_in,
+    fitting_size,
+    last_word,
+    pattern,
+    patterns_of,
+    required_keys,
+    shapes_of,
+)
+from fca_edge.checkpoint.tree import STEP
+from fca_edge.checkpoint.values import StoredTensor
+
+State = dict[str, StoredTensor]
+MOST_WORDS = 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place in a file where all of a network's weights are.
+
+    Attributes:
+        prefix: what stands before each key, `state_dict_ema/module.`.
+        state: the network's own tensors by official name.
+        dialect: whose names were translated, or None.
+        foreign: keys behind the prefix, where they were translated, that no network has.
+        note: how that library computes otherwise, or None.
+    """
+
+    prefix: str
+    variant: str
+    state: State
+    dialect: str | None = None
+    foreign: tuple[str, ...] = ()
+    note: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The place as it is listed and typed; "." is the file itself."""
+        return self.prefix.rstrip(f".{STEP}") or "."
+
+
+def shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:
+    """Return the shapes of a state."""
+    return {key: tensor.shape for key, tensor in state.items()}
+
+
+def find_candidates(leaves: State, variants: Iterable[str]) -> list[Candidate]:
+    """Find every place where the keys and shapes are those of a network."""
+    variants = tuple(variants)
+    candidates = []
+    for prefix, state in groups(leaves, variants).items():
+        for variant in variants:
+            candidate = candidate_at(prefix, state, variant, leaves)
+            if candidate is not None:
+                candidates.append(candidate)
+    return candidates
+
+
+@lru_cache(maxsize=64)
+def keys_of(variants: tuple[str, ...]) -> frozenset[str]:
+    """Return all keys of some variants."""
+    return frozenset(key for variant in variants for key in shapes_of(variant))
+
+
+def groups(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
+    """Group tensors by what stands before a key that some network has."""
+    known = keys_of(variants)
+    found: dict[str, State] = {}
+    for path, tensor in leaves.items():
+        for cut in word_starts(path):
+            key = path[cut:].replace(STEP, ".")
+            if key in known:
+                found.setdefault(path[:cut], {})[key] = tensor
+    return found
+
+
+def word_starts(path: str) -> Iterator[int]:
+    """Yield where a key may begin: at the start and behind the last dots and steps."""
+    cut = len(path)
+    for _ in range(MOST_WORDS):
+        cut = max(path.rfind(".", 0, cut), path.rfind(STEP, 0, cut))
+        yield cut + 1
+        if cut < 0:
+            return
+
+
+def candidate_at(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
+    """Return the candidate for one variant at one place, if its keys and shapes are there."""
+    own = {key: state[key] for key in shapes_of(variant) if key in state}
+    if not required_keys(variant) <= own.keys():
+        return None
+    others = other_keys(prefix, own, leaves)
+    if any(pattern(key) in patterns_of(variant) for key in others):
+        return None  # more blocks than this variant has
+    shapes = shapes_in(own)
+    if fitting_size(variant, shapes, classes_in(shapes)) is None:
+        return None
+    return Candidate(prefix, variant, own)
+
+
+def other_keys(prefix: str, own: Mapping[str, object], leaves: State) -> list[str]:
+    """List keys behind a prefix that are not the network's own nor derived from its size."""
+    keys = (path[len(prefix) :].replace(STEP, ".") for path in leaves if path.startswith(prefix))
+    return [key for key in keys if key not in own and last_word(key) not in DERIVED]
+
+
+def split_prefix(prefix: str) -> tuple[str, str]:
+    """Split a prefix into the path of a mapping, with its last step, and the start of its keys."""
+    cut = prefix.rfind(STEP) + 1
+    return prefix[:cut], prefix[cut:]
+
+
+def count_ignored(candidate: Candidate, leaves: State) -> tuple[list[str], int]:
+    """Return the foreign keys behind a candidate's prefix, and how many stand outside of it.
+
+    Only the mapping that holds the candidate counts: what other entries of the file hold
+    (an optimiser) does not look like weights that were lost.
+    """
+    container, start = split_prefix(candidate.prefix)
+    beside = [p[len(container) :] for p in leaves if p.startswith(container)]
+    beside = [key for key in beside if STEP not in key and last_word(key) not in DERIVED]
+    inside = {key[len(start) :] for key in beside if key.startswith(start)}
+    foreign = sorted(inside - shapes_of(candidate.variant).keys())
+    if candidate.dialect:
+        foreign = list(candidate.foreign)
+    return foreign, sum(not key.startswith(start) for key in beside)
+
+
+def matches(candidate: Candidate, asked: str, exactly: bool) -> bool:
+    """Tell whether a typed path means a candidate: all of it, or some of its steps."""
+    path, wanted = (normal(text) for text in (candidate.path, asked))
+    if exactly:
+        return path == wanted
+    return bool(wanted) and f".{wanted}." in f".{path}."
+
+
+def normal(text: str) -> str:
+    """Write a path with dots only: `ema/module.` and `ema.module` mean the same."""
+    return text.replace(STEP, ".").strip(".")
+
+
+def choose(candidates: list[Candidate], asked: str) -> list[Candidate]:
+    """Return the candidates that a typed path means; the exact ones where there are some."""
+    exact = [c for c in candidates if matches(c, asked, True)]
+    return exact or [c for c in candidates if matches(c, asked, False)]
+
+
+def same_weights(candidates: list[Candidate]) -> bool:
+    """Tell whether all places hold the same tensors, stored once."""
+    first, *others = candidates
+    return all(
+        other.variant == first.variant
+        and other.state.keys() == first.state.keys()
+        and all(same_tensor(first.state[key], other.state[key]) for key in first.state)
+        for other in others
+    )
+
+
+def same_tensor(left: StoredTensor, right: StoredTensor) -> bool:
+    """Tell whether two names stand for one stored tensor."""
+    return left is right or (left.place is not None and left.place == right.place)

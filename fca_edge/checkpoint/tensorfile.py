@@ -1,0 +1,94 @@
+"""Safetensors files: a header in JSON and dense tensors, no code at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fca_edge.checkpoint.values import Damaged, StoredTensor, clean
+
+LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+}
+
+
+def header_length(head: bytes) -> int | None:
+    """Return the length of a safetensors header; None where the bytes begin otherwise."""
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    begins = head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
+    return length if begins and 1 < length <= LONGEST_HEADER else None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Describe the tensors of a file, and return its header's own entries.
+
+    Raises:
+        Damaged: cut off, or a header that is none.
+    """
+    check_length(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            names = list(file.keys())
+            state = {name: described(path, name, file.get_slice(name)) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Damaged(f"damaged: its safetensors header is wrong ({clean(error)})") from None
+    return state, metadata
+
+
+def check_length(path: Path) -> None:
+    """Compare the length of a file with what its header says.
+
+    Raises:
+        Damaged: truncated, with the bytes that are missing.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = header_length(file.read(LENGTH_BYTES + 1))
+        if length is None:
+            raise Damaged("damaged: it has no safetensors header")
+        if LENGTH_BYTES + length > size:
+            raise Damaged(f"truncated: its header alone has {length} bytes, the file has {size}")
+        file.seek(LENGTH_BYTES)
+        try:
+            header = json.loads(file.read(length).decode())
+            ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise Damaged("damaged: its safetensors header is no table of tensors") from None
+    wanted = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
+    if wanted > size:
+        raise Damaged(f"truncated: its header names {wanted} bytes, the file has {size}")
+
+
+def described(path: Path, name: str, piece: Any) -> StoredTensor:
+    """Describe one tensor, to be read when it is wanted."""
+    shape, dtype = tuple(piece.get_shape()), DTYPES.get(piece.get_dtype())
+    kind = "dense" if dtype else str(piece.get_dtype()).lower()
+    count = 1
+    for side in shape:
+        count *= side
+
+    def read() -> Tensor:
+        with safe_open(path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+    return StoredTensor(shape, dtype, kind, (str(path), name), count, read)

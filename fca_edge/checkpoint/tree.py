@@ -1,0 +1,90 @@
+"""A loaded file as one flat table: the path of every tensor, at any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fca_edge.checkpoint.tensors import as_stored
+from fca_edge.checkpoint.values import StandIn, StoredTensor, clean
+
+# Between the steps of a path; inside of keys there are dots.
+STEP = "/"
+DEEPEST, MOST_VISITS = 100, 200_000
+# The parts of a pickled torch module that make its state dict.
+MODULE = ("_parameters", "_buffers", "_modules")
+# TorchScript's classes.
+SCRIPT = "__torch__."
+SHOWN = 6
+
+
+def flatten(content: Any) -> dict[str, StoredTensor]:
+    """Return every tensor by its path, `state_dict_ema/layer.0.weight`.
+
+    Mappings, lists and attributes are steps; a pickled module is the mapping that its
+    state dict would be. Cycles end, and a value that many places share is visited at each
+    only as long as the whole stays small.
+    """
+    leaves: dict[str, StoredTensor] = {}
+    seen: set[int] = set()
+    visits = 0
+    pending: list[tuple[str, Any, tuple[int, ...], bool]] = [("", content, (), False)]
+    while pending:
+        path, value, above, inside = pending.pop()
+        visits += 1
+        tensor = as_stored(value)
+        if tensor is not None:
+            leaves[path] = tensor
+            continue
+        again = id(value) in seen and (isinstance(value, StandIn) or visits > MOST_VISITS)
+        if not isinstance(value, dict | list | tuple | StandIn) or again:
+            continue
+        if id(value) in above or len(above) > DEEPEST:
+            continue
+        seen.add(id(value))
+        module = is_module(value)
+        joint = "." if module and inside else STEP
+        steps = [(f"{path}{joint}{k}" if path else str(k), v) for k, v in children(value)]
+        around = (*above, id(value))
+        pending += [(step, v, around, module) for step, v in reversed(steps)]
+    return leaves
+
+
+def children(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield what lies directly in a container, by key, index or attribute."""
+    if isinstance(value, StandIn):
+        if has_module_parts(value):
+            for part in MODULE:
+                yield from value.state[part].items()
+            return
+        yield from value.state.items()
+        value = value.parts
+    yield from ((k, v) for k, v in (value.items() if isinstance(value, dict) else enumerate(value)))
+
+
+def has_module_parts(value: StandIn) -> bool:
+    """Tell whether an object is a pickled torch module."""
+    return all(isinstance(value.state.get(part), dict) for part in MODULE)
+
+
+def is_module(value: Any) -> bool:
+    """Tell whether an object is a module: its parts are joined by dots, as in a state dict."""
+    script = isinstance(value, StandIn) and value.name.startswith(SCRIPT)
+    return script or (isinstance(value, StandIn) and has_module_parts(value))
+
+
+def describe_entries(content: Any) -> str:
+    """Name the top-level entries of a file."""
+    entries = list(children(content)) if isinstance(content, dict | StandIn | list | tuple) else []
+    if not entries:
+        return f"it holds a {kind_of(content)} with nothing in it"
+    texts = [f"{clean(key, 40)} ({kind_of(value)})" for key, value in entries[:SHOWN]]
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return f"it holds a {kind_of(content)} of {', '.join(texts)}{more}"
+
+
+def kind_of(value: Any) -> str:
+    """Name the kind of a value that a file holds."""
+    if isinstance(value, StandIn):
+        return clean(value.name, 40)
+    return "tensor" if isinstance(value, StoredTensor) else type(value).__name__

@@ -1,0 +1,54 @@
+"""Consoles on which text is text: never markup, never an emoji's name, never a control code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fca_edge.terminal import is_terminal, to_output, visible
+
+# In a pipe or a log there is no terminal's width to keep to.
+WIDE = 180
+
+
+class PlainConsole(Console):
+    """Prints strings as they are, each as one line; a style is an argument or a `Text`.
+
+    File names, labels and errors of users come through here, and may hold anything.
+    """
+
+    def __init__(self, stderr: bool = False) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        width = None if is_terminal(stream) else WIDE
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a string; tables and titles come through here, too."""
+        return super().render_str(visible(text), **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a note that nobody can read any more must not end the work."""
+        with contextlib.suppress(OSError) if self.stderr else to_output():
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave a reader that went away to the command line; Rich would exit here."""
+        raise
+
+
+# Tables go to standard output, everything that moves or warns to standard error.
+OUT, ERR = PlainConsole(), PlainConsole(stderr=True)
+
+
+def styled(text: str, style: str | None) -> Text:
+    """Return text in a style, for a cell of a table or a line of its own."""
+    return Text(visible(text), style or "")
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    ERR.print(styled("warning:", "yellow"), text)

@@ -1,0 +1,301 @@
+"""From a picture file to pixels to the network's input: the one decoder, here and on a board.
+
+Stand-alone: NumPy, Pillow 9 or newer, Python 3.7 or newer. Every bundle holds a copy of it.
+Nothing is lost without a word: what had to be changed is named in `Picture.marks`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Formats of pictures. Pillow knows others, which are documents, data, or run another program.
+FORMATS = frozenset(
+    {"AVIF", "BMP", "CUR", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000"}
+    | {"MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP"}
+    | {"XBM", "XPM"}
+)
+# Formats that Pillow was built with, or not.
+BUILT_WITH = {"JPEG": "jpg", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+# Formats whose further frames are other views of the picture, not a film.
+STILL = ("ICNS", "ICO", "MPO", "PSD")
+ORIENTATION, BITS, PHOTOMETRIC, WHITE_IS_ZERO = 0x0112, 258, 262, 0
+# Tags of TIFF that hold the least and the greatest value.
+RANGES = ((340, 341), (280, 281))
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+# A picture that is so many times as long as wide is cropped before it is resized, to this much.
+MOST_PARTS, PART = 32, 8
+# No filter of Pillow reaches further, in pixels of the larger scale.
+REACH = 4
+
+
+class PictureError(Exception):
+    """Why a file cannot be read as a picture, in a few words."""
+
+
+class Picture(NamedTuple):
+    """A picture in 8-bit RGB, and what was done to it.
+
+    Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits a channel),
+    "frames" (only the first of several is there).
+    """
+
+    image: Image.Image
+    marks: frozenset[str]
+
+
+def read(path: str, how: dict[str, Any]) -> tuple[NDArray[np.float32], frozenset[str]]:
+    """Read a picture as the network's input (crop, crop, 3); returns it with the picture's marks.
+
+    Args:
+        how: fields of preprocessing, as a manifest or preprocessing.json holds them.
+
+    Raises:
+        PictureError: not a picture, or one whose pixels cannot be told.
+    """
+    picture = decode(path, how.get("exif", "ignore"), how.get("background", "white"))
+    return normalise(fit(picture.image, how), how), picture.marks
+
+
+def decode(path: str, exif: str = "ignore", background: Any = "white") -> Picture:
+    """Read a picture as 8-bit RGB.
+
+    Args:
+        exif: "apply" turns it as its EXIF orientation says; "ignore" does not. The orientation
+            of a TIFF file is the format's own, which Pillow always heeds.
+        background: what lies behind transparent pixels: "white", "black", (R, G, B), or "none",
+            which drops transparency.
+
+    Raises:
+        PictureError: not a picture, or one whose pixels cannot be told.
+    """
+    try:
+        with warnings.catch_warnings():
+            # What Pillow warns about is either counted in the marks or harmless.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=formats()) as image:
+                return flatten(image, exif, background)
+    except PictureError:
+        raise
+    except Exception as error:  # a damaged file can raise anything at all
+        raise PictureError(reason(path, error)) from None
+
+
+def reason(path: str, error: Exception) -> str:
+    """Say in a few words why a file could not be read."""
+    if isinstance(error, OSError) and error.strerror:
+        return "it is a folder" if os.path.isdir(path) else error.strerror.lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more pixels than Pillow decodes ({2 * (Image.MAX_IMAGE_PIXELS or 0)})"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture in a format that Pillow reads here"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def flatten(image: Image.Image, exif: str, background: Any) -> Picture:
+    """Turn an opened image into 8-bit RGB without transparency, upright if wanted."""
+    marks = set()
+    stored = stored_as(image)
+    if getattr(image, "is_animated", False) and image.format not in STILL:
+        marks.add("frames")
+    image.load()
+    turn = orientation(image)
+    if image.mode[:1] in ("I", "F") or ";16" in stored:
+        marks.add("deep")
+    rgb, alpha = split(image, stored)
+    if alpha is not None and alpha.getextrema()[0] != 255:
+        marks.add("transparent")
+        if background != "none":
+            canvas = Image.new("RGB", rgb.size, COLOURS.get(str(background)) or tuple(background))
+            canvas.paste(rgb, mask=alpha)
+            rgb = canvas
+    if turn in TURNS and image.format != "TIFF":  # Pillow has turned that one
+        marks.add("exif")
+        if exif == "apply":
+            rgb = rgb.transpose(constant("Transpose", TURNS[turn]))
+    return Picture(rgb, frozenset(marks))
+
+
+def stored_as(image: Image.Image) -> str:
+    """Return how the file stores its pixels, in Pillow's words; empty where that says nothing."""
+    if image.format not in ("PNG", "TIFF", "SGI"):
+        return ""
+    for tile in getattr(image, "tile", ()):
+        words = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        return next((word for word in words if isinstance(word, str)), "")
+    return ""
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none or it cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def split(image: Image.Image, stored: str) -> tuple[Image.Image, Image.Image | None]:
+    """Return the colours as 8-bit RGB, and the transparency where there is any."""
+    key = image.info.get("transparency")
+    if image.mode[:1] in ("I", "F"):
+        values = np.asarray(image)  # (H, W)
+        alpha = Image.fromarray(np.uint8(255) * (values != key)) if isinstance(key, int) else None
+        return Image.fromarray(eight_bits(image, values)).convert("RGB"), alpha
+    if image.mode == "LAB":
+        raise PictureError("its colours are CIE Lab, which is not read here; save it as RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or key is not None:
+        if isinstance(key, tuple) and ";16" in stored:
+            image.info["transparency"] = tuple(value >> 8 for value in key)
+        if isinstance(key, int) and stored in ("L;2", "L;4"):
+            image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[stored]
+        whole = image.convert("RGBA")
+        return whole.convert("RGB"), whole.getchannel("A")
+    return image.convert("RGB"), None
+
+
+def eight_bits(image: Image.Image, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale the values (H, W) of a deep grey picture to 0...255, without clipping any.
+
+    Raises:
+        PictureError: nothing says which value is white.
+    """
+    tags = getattr(image, "tag_v2", {})
+    low, high = value_range(image, tags)
+    values = values.astype(np.float64)
+    if not (np.isfinite(values).all() and values.min() >= low and values.max() <= high):
+        raise PictureError("its pixels lie outside the range that it states")
+    scaled = np.floor((values - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    if tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO:
+        scaled = 255 - scaled
+    return scaled
+
+
+def value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
+    """Return the values that stand for black and white."""
+    bits = next(iter(tags.get(BITS, (16,))))
+    if image.mode.startswith("I;16"):
+        return 0.0, float(2 ** min(bits, 16) - 1)
+    if image.mode == "I" and image.format in ("PNG", "PPM"):
+        return 0.0, 65535.0  # older versions of Pillow hold 16 bits in 32
+    for least, greatest in RANGES:
+        if least in tags and greatest in tags:
+            low, high = (float(np.ravel(tags[tag])[0]) for tag in (least, greatest))
+            if math.isfinite(high - low) and low < high:
+                return low, high
+    kind = "floating point" if image.mode == "F" else "signed or 32-bit integers"
+    raise PictureError(
+        f"its pixels are {kind} and nothing says which is white; save it with 8 or 16 bits"
+    )
+
+
+def fit(image: Image.Image, how: dict[str, Any]) -> Image.Image:
+    """Resize, then cut out the centre, (crop, crop), in memory that the resized side bounds."""
+    crop, method = how["crop"], constant("Resampling", how.get("interpolation", "bicubic").upper())
+    size = resized(image.size, how["resize"], crop)
+    left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
+    if isinstance(how["resize"], int) and max(size) > MOST_PARTS * min(size):
+        image, (left, top) = resize_part(image, size, (left, top), crop, method)
+    elif size != image.size:
+        image = image.resize(size, method)
+    return image.crop((left, top, left + crop, top + crop))
+
+
+def resized(size: tuple[int, int], resize: Any, crop: int) -> tuple[int, int]:
+    """Return the size (width, height) of a whole picture when it is resized.
+
+    Args:
+        resize: of the short side; or height and width, whatever the picture's shape.
+    """
+    if not isinstance(resize, int):
+        return int(resize[1]), int(resize[0])
+    scale = resize / min(size)
+    return max(crop, round(size[0] * scale)), max(crop, round(size[1] * scale))
+
+
+def resize_part(
+    image: Image.Image, size: tuple[int, int], place: tuple[int, int], crop: int, method: Any
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Resize what is needed of a very long picture to the pixels that the whole would have.
+
+    Args:
+        size: of the whole, resized.
+        place: where the crop begins in that.
+
+    Returns:
+        the resized part, and where the crop begins in it.
+    """
+    long = int(size[1] > size[0])
+    side, whole, begin = image.size[long], size[long], place[long]
+    # A part that is itself long, as versions of Pillow choose by shape which way they go first.
+    spare = (PART * min(size) - crop) // 2
+    # Where a resized pixel begins at a whole one, numbers are rounded as in the whole picture.
+    step = whole // math.gcd(side, whole)
+    if step > PART * min(size):
+        step = 1
+    low = max(0, begin - spare) // step * step
+    high = min(whole, -(-(begin + crop + spare) // step) * step)
+    near, far = low * side / whole, high * side / whole
+    margin = math.ceil(REACH * max(1.0, side / whole)) + 1
+    first, last = max(0, math.floor(near) - margin), min(side, math.ceil(far) + margin)
+    near, far = near - first, min(far - first, last - first)
+    if long == 0:
+        part = image.crop((first, 0, last, image.height))
+        part = part.resize((high - low, size[1]), method, box=(near, 0, far, image.height))
+        return part, (begin - low, place[1])
+    part = image.crop((0, first, image.width, last))
+    part = part.resize((size[0], high - low), method, box=(0, near, image.width, far))
+    return part, (place[0], begin - low)
+
+
+def normalise(image: Image.Image, how: dict[str, Any]) -> NDArray[np.float32]:
+    """Return (x / 255 - mean) / std as (H, W, 3), the channels in the wanted order."""
+    pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
+    if how.get("layout", "RGB") == "BGR":
+        pixels = pixels[..., ::-1]
+    mean, std = np.asarray(how["mean"], np.float32), np.asarray(how["std"], np.float32)
+    return np.ascontiguousarray((pixels - mean) / std, np.float32)
+
+
+def constant(group: str, name: str) -> Any:
+    """Return a constant of Pillow, wherever its version keeps it."""
+    return getattr(getattr(Image, group, Image), name)
+
+
+def formats() -> list[str]:
+    """List the formats that can be read here."""
+    Image.init()
+    return [
+        name
+        for name in Image.OPEN  # in Pillow's order, the common ones first
+        if name in FORMATS and (name not in BUILT_WITH or features.check(BUILT_WITH[name]))
+    ]
+
+
+def suffixes() -> frozenset[str]:
+    """Return the file-name endings of these formats, in lower case."""
+    readable = {*formats(), "MPO"}
+    known = Image.registered_extensions()
+    return frozenset(end for end, name in known.items() if name in readable)

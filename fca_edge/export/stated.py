@@ -1,0 +1,152 @@
+"""What the weights do not say: preprocessing and labels from options, the header, or assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fca_edge.checkpoint.read import Checkpoint, metadata_json
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.fields import FieldError, check_fields
+from fca_edge.labels import check_count, check_labels, read_labels, repeated
+from fca_edge.preprocess import IMAGENET, Preprocessing
+
+# How pictures are read where nothing is said follows from no training, so it is not assumed of it.
+OF_READING = ("background", "exif")
+Labels = Path | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Preprocessing and labels of a network, and where they came from.
+
+    Attributes:
+        labels: None where nothing names the classes.
+        unsaid: fields that neither the user nor the checkpoint gave; "labels" is one of them.
+        notes: what the user should hear, in sentences.
+    """
+
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None
+    unsaid: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def stated_of(
+    checkpoint: Checkpoint, given: Mapping[str, Any], labels: Labels, size: int, classes: int
+) -> Stated:
+    """Gather what is known of a trained network's pictures and classes.
+
+    Args:
+        given: fields of preprocessing that the user gave.
+        labels: names of the classes that the user gave, or a file of them.
+
+    Raises:
+        FcaEdgeError: wrong fields or labels, or such that do not fit the network.
+        UsageError: options that do not fit the network.
+    """
+    name = checkpoint.path.name
+    header = header_fields(checkpoint)
+    how, assumed = complete({**header, **given}, size, f"{checkpoint.path}", given)
+    notes = overridden(name, header, given)
+    if assumed:
+        notes.append(f"{name} does not say {assumption(how, assumed)}")
+    names, spoken = named(checkpoint, labels, classes)
+    if names is None:
+        assumed += ("labels",)
+    return Stated(how, names, assumed, (*notes, *spoken))
+
+
+def complete(
+    fields: dict[str, Any], size: int, where: str, given: Mapping[str, Any]
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Fill in ImageNet's preprocessing; returns it with the names of the fields filled in.
+
+    Raises:
+        FcaEdgeError: fields that do not fit each other, or the network's input.
+    """
+    usual = IMAGENET.for_size(size).to_dict()
+    assumed = [name for name in usual if name not in fields and name not in OF_READING]
+    if "crop" not in fields:
+        assumed.remove("crop")  # it is the network's input
+    crop = fields.get("crop", size)
+    if crop != size:
+        kind, source = (UsageError, "--crop") if "crop" in given else (FcaEdgeError, where)
+        raise kind(
+            f"{source}: crop {crop}, but the network's input is {size} px; they must be the same"
+            f" (--img-size {crop} where the network was trained so, else --crop {size})."
+        )
+    try:
+        return Preprocessing.from_dict({**usual, **fields}), tuple(assumed)
+    except FieldError as error:
+        raise FcaEdgeError(f"{where}: {error}.") from None
+
+
+def header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the fields of preprocessing that a checkpoint states.
+
+    Raises:
+        FcaEdgeError: they are not fields of preprocessing.
+    """
+    stated = metadata_json(checkpoint, "preprocessing")
+    try:
+        return {} if stated is None else check_fields(stated)
+    except FieldError as error:
+        raise FcaEdgeError(
+            f"{checkpoint.path}: its header's preprocessing: {error}; write the header anew."
+        ) from None
+
+
+def overridden(name: str, header: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Say which stated fields the user's own replace."""
+    return [
+        f"{field} {shown(value)} as you gave it; {name} states {shown(header[field])}."
+        for field, value in given.items()
+        if field in header and header[field] != value
+    ]
+
+
+def assumption(how: Preprocessing, assumed: tuple[str, ...]) -> str:
+    """Say what was assumed, and which options say otherwise."""
+    fields = how.to_dict()
+    values = ", ".join(f"{name} {shown(fields[name])}" for name in assumed)
+    options = ", ".join(f"--{name}" for name in assumed)
+    return (
+        f"how its pictures were prepared: assumed as for ImageNet {values}; where it was trained"
+        f" otherwise, give {options} or --preprocessing FILE."
+    )
+
+
+def shown(value: Any) -> str:
+    """Write a field as it is given on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(f"{number:g}" for number in value)
+    return str(value)
+
+
+def named(
+    checkpoint: Checkpoint, labels: Labels, classes: int
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Return the classes' names, the user's before the checkpoint's, and what to say of them.
+
+    Raises:
+        FcaEdgeError: not labels, or not as many as there are classes.
+    """
+    name, notes = checkpoint.path.name, []
+    stated, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
+    if labels is None and stated is None:
+        return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
+    if labels is None:
+        names = check_labels(stated, where)
+    elif not isinstance(labels, Path):
+        names = check_labels(labels, where)
+    else:
+        names, where = read_labels(labels), str(labels)
+        if stated not in (None, list(names)):
+            notes.append(f"labels are those of {labels}, as you gave it; {name} states others.")
+    check_count(names, classes, where)
+    if twice := repeated(names):
+        notes.append(f"{where}: the label '{twice[0]}' stands for several classes.")
+    return names, notes

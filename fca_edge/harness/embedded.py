@@ -1,0 +1,131 @@
+"""What an artefact says of itself, where no manifest is beside it. Needs no library."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
+BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
+ENTRY = b"fca_edge"
+# Of an ONNX file: ModelProto.metadata_props, StringStringEntryProto.key, .value.
+PROPERTIES, KEY, VALUE = 14, 1, 2
+VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
+
+
+def read_embedded(path: Path) -> dict[str, str]:
+    """Return the metadata that an export wrote into a file; empty for a file of another tool."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = tflite(data) if path.suffix == ".tflite" else onnx(data)
+    except (OSError, ValueError, IndexError, struct.error):
+        return {}
+    return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """Return embedded metadata in the form of a manifest's fields; empty where there is none."""
+    told = read_embedded(path)
+    try:
+        return {
+            "source": {
+                "variant": told["variant"],
+                "num_classes": int(told["num_classes"]),
+                "img_size": int(told["img_size"]) if "img_size" in told else None,
+            },
+            "precision": told["precision"],
+            "profile": told["profile"],
+            "input_layout": told["input_layout"],
+            "trained": json.loads(told["trained"]),
+            "folded": bool(json.loads(told["passes"])),
+        }
+    except (KeyError, ValueError):
+        return {}
+
+
+def onnx(data: mmap.mmap) -> dict[str, str]:
+    """Read the properties of an ONNX model, passing its graph by."""
+    entries = (
+        dict(fields(data, *span)) for n, span in fields(data, 0, len(data)) if n == PROPERTIES
+    )
+    return {text(data, entry[KEY]): text(data, entry[VALUE]) for entry in entries}
+
+
+def fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield (number, span) of a protobuf message's fields that hold bytes."""
+    while place < end:
+        tag, place = varint(data, place)
+        kind = tag & 7
+        if kind == BYTES:
+            size, place = varint(data, place)
+            yield tag >> 3, (place, place + size)
+            place += size
+        elif kind == VARINT:
+            _, place = varint(data, place)
+        elif kind in (FIXED_64, FIXED_32):
+            place += 8 if kind == FIXED_64 else 4
+        else:
+            raise ValueError(f"no protobuf: a field of kind {kind}")
+
+
+def varint(data: mmap.mmap, place: int) -> tuple[int, int]:
+    """Read a number of variable length; returns it and the place behind it."""
+    value = shift = 0
+    while True:
+        byte = data[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return value, place
+
+
+def text(data: mmap.mmap, span: tuple[int, int]) -> str:
+    """Decode a span."""
+    return data[span[0] : span[1]].decode()
+
+
+def tflite(data: mmap.mmap) -> dict[str, str]:
+    """Read our entry of a TFLite model's metadata."""
+    model = number(data, 0)
+    metadata = follow(data, model, METADATA)
+    for index in range(number(data, metadata) if metadata else 0):
+        entry = metadata + 4 + 4 * index
+        entry += number(data, entry)
+        if content(data, follow(data, entry, NAME)) == ENTRY:
+            slot = field(data, entry, BUFFER)
+            buffer = follow(data, model, BUFFERS) + 4 + 4 * (number(data, slot) if slot else 0)
+            buffer += number(data, buffer)
+            found: dict[str, str] = json.loads(content(data, follow(data, buffer, DATA)))
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def number(data: mmap.mmap, place: int) -> int:
+    """Read an unsigned number of 32 bits."""
+    value: int = struct.unpack_from("<I", data, place)[0]
+    return value
+
+
+def field(data: mmap.mmap, table: int, index: int) -> int:
+    """Return the place of a flatbuffer table's field, 0 where it has none."""
+    names = table - struct.unpack_from("<i", data, table)[0]
+    place = 4 + 2 * index
+    if place >= struct.unpack_from("<H", data, names)[0]:
+        return 0
+    offset: int = struct.unpack_from("<H", data, names + place)[0]
+    return table + offset if offset else 0
+
+
+def follow(data: mmap.mmap, table: int, index: int) -> int:
+    """Return the place that a table's field points to, 0 where it has none."""
+    place = field(data, table, index)
+    return place + number(data, place) if place else 0
+
+
+def content(data: mmap.mmap, vector: int) -> bytes:
+    """Read a flatbuffer's vector of bytes, or string."""
+    return data[vector + 4 : vector + 4 + number(data, vector)] if vector else b""

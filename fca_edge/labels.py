@@ -1,0 +1,75 @@
+"""Names of the classes: read from a file, checked against the network's head."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import FcaEdgeError
+
+EXPECTED = "a JSON list of texts, or a text file with one per line"
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read labels from a JSON list, or from a text file with one per line.
+
+    Raises:
+        FcaEdgeError: no such file, or no list of texts.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        listed = json.loads(text) if path.suffix.lower() == ".json" else lines_of(text)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FcaEdgeError(f"{path}: cannot be read as labels ({reason}).") from None
+    return check_labels(listed, str(path))
+
+
+def lines_of(text: str) -> list[str]:
+    """Split a text into its lines, without empty ones at the end."""
+    return text.rstrip().splitlines()
+
+
+def check_labels(labels: Any, where: str) -> tuple[str, ...]:
+    """Return labels as they are printed.
+
+    Raises:
+        FcaEdgeError: not a list of texts, or a text that cannot be printed.
+    """
+    if not isinstance(labels, list | tuple) or not labels:
+        kind = f"{type(labels).__name__} " if labels else "an empty list "
+        raise FcaEdgeError(f"{where}: not labels; {kind}was given, expected {EXPECTED}.")
+    checked = []
+    for number, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise FcaEdgeError(
+                f"{where}: not labels; number {number} is of type {type(label).__name__}, expected"
+                f" {EXPECTED}."
+            )
+        label = label.strip()
+        if not label or any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in label):
+            what = "is empty" if not label else "holds a control character"
+            raise FcaEdgeError(f"{where}: label number {number} (counted from 0) {what}.")
+        checked.append(label)
+    return tuple(checked)
+
+
+def check_count(labels: Sequence[str], num_classes: int, where: str) -> None:
+    """Refuse labels that are not as many as there are classes.
+
+    Raises:
+        FcaEdgeError: names both counts.
+    """
+    if len(labels) != num_classes:
+        raise FcaEdgeError(
+            f"{where}: {len(labels)} labels were given for {num_classes} classes; give as many"
+            " with --labels FILE."
+        )
+
+
+def repeated(labels: Sequence[str]) -> list[str]:
+    """List labels that stand for several classes."""
+    return [label for label, count in Counter(labels).items() if count > 1]

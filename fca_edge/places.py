@@ -1,0 +1,225 @@
+"""Where a finished file goes: over a file, through a link, into a device; one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fca_edge.errors import FcaEdgeError
+
+# An open file of a process, which /dev/stdout and /dev/fd/N are links to.
+OPEN_FILE = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd/(\d+)")
+MOST_LINKS = 40
+LOCK_NAME, LOCK_SECONDS, LOCK_PAUSE_SECONDS = ".fca-edge.lock", 60.0, 0.1
+
+
+def open_file(path: Path) -> str | None:
+    """Return the place under /proc of the open file that a path is a link to, or None."""
+    place = os.path.abspath(path)
+    for _ in range(MOST_LINKS):
+        folder, name = os.path.split(place)
+        place = os.path.join(os.path.realpath(folder), name)
+        if OPEN_FILE.fullmatch(place):
+            return place
+        if not os.path.islink(place):
+            break
+        place = os.path.join(os.path.dirname(place), os.readlink(place))
+    return None
+
+
+def is_standard_output(path: Path) -> bool:
+    """Tell whether a path is another name of this process's standard output."""
+    return open_file(path) == f"/proc/{os.getpid()}/fd/1"
+
+
+def is_replaceable(path: Path) -> bool:
+    """Tell whether a path is a file, or will be one; no device, pipe, socket or open file."""
+    if open_file(path) is not None:
+        return False
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def put(staged: Path, path: Path, force: bool = True) -> None:
+    """Move a staged file to its place, in one step where the file system can.
+
+    A link stays and its target is replaced; an old file's mode stays; a device, a pipe or an
+    open file is written to.
+
+    Raises:
+        FcaEdgeError: a file came to be there meanwhile, and `force` is not given.
+        OSError: it cannot be written.
+    """
+    if not is_replaceable(path):
+        write_through(path, staged.read_bytes())
+        return
+    target = Path(os.path.realpath(path))
+    with contextlib.suppress(FileNotFoundError):
+        os.chmod(staged, stat.S_IMODE(os.stat(target).st_mode))
+    if not force and create(staged, target):
+        return
+    try:
+        os.replace(staged, target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            put_across(staged, target)
+        elif error.errno == errno.EBUSY:
+            write_through(target, staged.read_bytes(), empty=True)  # the file is a mount point
+        else:
+            raise
+
+
+def create(staged: Path, target: Path) -> bool:
+    """Move a file to where none may be; False where the file system has no hard links.
+
+    Raises:
+        FcaEdgeError: a file is there.
+    """
+    try:
+        os.link(staged, target)
+    except FileExistsError:
+        raise FcaEdgeError(
+            f"{target}: exists already; overwrite with --force or choose another place."
+        ) from None
+    except OSError:
+        return False
+    staged.unlink()
+    return True
+
+
+def put_across(staged: Path, target: Path) -> None:
+    """Move a file to another file system, where it appears whole."""
+    folder = Path(tempfile.mkdtemp(prefix=".fca-edge-", dir=target.parent))
+    try:
+        os.replace(shutil.copy(staged, folder / target.name), target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_through(path: Path, content: bytes, empty: bool = False) -> None:
+    """Write to a device, a pipe or an open file, which stays what it is.
+
+    Args:
+        empty: remove first what a file holds.
+
+    Raises:
+        FcaEdgeError: it cannot be written.
+    """
+    place = open_file(path)
+    own = place is not None and place.startswith(f"/proc/{os.getpid()}/fd/")
+    try:
+        if place is not None and own:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            handle = os.dup(int(place.rpartition("/")[2]))
+        else:
+            handle = os.open(path, os.O_WRONLY | (os.O_APPEND if place else 0))
+        with open(handle, "wb") as file:
+            if empty:
+                file.truncate()
+            file.write(content)
+    except OSError as error:
+        raise FcaEdgeError(f"{path}: cannot be written ({error.strerror}).") from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder alone for a moment; other processes of ours wait. It ends with the process.
+
+    Raises:
+        FcaEdgeError: another process has it for too long, on a file system without locks.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            by_file = False
+        except OSError:
+            by_file = True  # some network file systems lock no folder
+        with lock_file(folder / LOCK_NAME) if by_file else contextlib.nullcontext():
+            yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Show others, where the file system has locks, that a folder is still in use."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_unclaimed(folder: Path) -> bool:
+    """Tell whether nobody holds a folder's lock; False where there are no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def lock_file(file: Path) -> Iterator[None]:
+    """Hold a lock that is a file with our process's number; one of a dead process is removed.
+
+    Raises:
+        FcaEdgeError: another process holds it for too long.
+    """
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            break
+        except FileExistsError:
+            if is_stale(file):
+                file.unlink(missing_ok=True)
+            elif time.monotonic() > until:
+                raise FcaEdgeError(
+                    f"{file}: another export holds this folder; remove the file if none runs."
+                ) from None
+            else:
+                time.sleep(LOCK_PAUSE_SECONDS)
+    try:
+        with open(handle, "w") as content:
+            content.write(f"{os.uname().nodename} {os.getpid()}\n")
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def is_stale(file: Path) -> bool:
+    """Tell whether a lock file is of a process of this machine that is gone."""
+    try:
+        node, number = file.read_text().split()
+    except (OSError, ValueError):
+        return False
+    if node != os.uname().nodename:
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False

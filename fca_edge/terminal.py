@@ -1,0 +1,124 @@
+"""Text on its way to a terminal, a pipe or a closed stream. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# What moves the cursor, breaks the line or turns the direction of writing, and what is no
+# character at all: bytes of a file name that are not UTF-8.
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+# What our own texts hold besides ASCII, for terminals that know no more.
+PLAIN = {"–": "-", "×": "x", "°": "deg ", "…": "...", "━": "-", "╸": "-", "╺": "-"}
+BRAILLE = range(0x2800, 0x2900)
+ERRORS = "fca-edge-readable"
+
+
+def visible(text: str) -> str:
+    """Write control characters and bytes that are no text as escapes: one harmless line."""
+    return UNSAFE.sub(lambda match: escaped(match[0]), text)
+
+
+def escaped(character: str) -> str:
+    """Write one character as an escape of Python's."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        number -= 0xDC00  # a byte that the file system's encoding could not decode
+    width = 2 if number < 0x100 else 4
+    return SHORT.get(character) or f"\\{'x' if width == 2 else 'u'}{number:0{width}x}"
+
+
+def readable(error: UnicodeError) -> tuple[str, int]:
+    """Replace what a stream cannot encode; an error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    piece = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c) or simple(c) for c in piece), error.end
+
+
+def simple(character: str) -> str:
+    """Write a character in ASCII: a spinner's dots as a star, others as an escape."""
+    if ord(character) in BRAILLE:
+        return "*"
+    return escaped(character) if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+
+
+def make_encodable() -> None:
+    """Let no character that the terminal lacks end a command."""
+    codecs.register_error(ERRORS, readable)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors=ERRORS)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a stream, which may be closed, is a terminal."""
+    return stream is not None and not stream.closed and bool(stream.isatty())
+
+
+class OutputError(Exception):
+    """Standard output takes no more; the cause is its OSError."""
+
+
+@contextmanager
+def to_output() -> Iterator[None]:
+    """Tell a failure of standard output apart from that of any other file.
+
+    Raises:
+        OutputError: the reader went away, or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.strerror or str(error)) from error
+
+
+# Standard streams, by number, that were closed when the command began.
+CLOSED: set[int] = set()
+
+
+def prepare_streams() -> None:
+    """Open what was closed (`>&-`) on the null device, and let every character be written.
+
+    A file that is opened later would get the number of a closed stream otherwise, and
+    receive what libraries print.
+    """
+    CLOSED.clear()
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            CLOSED.add(number)
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
+    make_encodable()
+
+
+def silence_broken() -> None:
+    """Send what cannot be written any more to the null device.
+
+    Without that, Python would complain at its own end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()

@@ -1,0 +1,22 @@
+"""Count the zoo's networks anew: python -m fca_edge.zoo.count."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from fca_edge.zoo.build import cost
+from fca_edge.zoo.counts import FILE, spec
+from fca_edge.zoo.specs import ZOO
+
+
+def main() -> None:
+    """Write counts.json, and print what it holds."""
+    rows = {variant: {**asdict(cost(variant)), "spec": spec(variant)} for variant in ZOO}
+    FILE.write_text(json.dumps(rows, indent=1) + "\n")
+    for variant, row in rows.items():
+        print(f"{variant}: {row['params']} parameters, {row['macs']} multiply-accumulates")
+
+
+if __name__ == "__main__":
+    main()

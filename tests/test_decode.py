@@ -1,0 +1,150 @@
+"""Every kind of picture comes out as it is, or is refused; long ones in bounded memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import picture_kinds
+import pytest
+from PIL import Image
+
+from fca_edge import decode
+
+GREY = picture_kinds.grey()
+DEEP = {"16.png", "16.tif", "16.jp2", "16big.tif", "16inverse.tif", "rgb16.png", "16.pgm"}
+DEEP |= {"12.pgm", "plain.pgm", "float.tif", "32.tif"}
+
+
+def pixels_of(path: Path, exif: str = "ignore", background: object = "white") -> np.ndarray:
+    return np.asarray(decode.decode(str(path), exif, background).image)
+
+
+def test_opaque_pictures(tmp_path: Path) -> None:
+    wanted = np.repeat(GREY[..., None], 3, -1)
+    for name, path in picture_kinds.save_opaque(tmp_path, GREY).items():
+        assert np.array_equal(pixels_of(path), wanted), name
+        marks = decode.decode(str(path)).marks
+        assert marks == ({"deep"} if name in DEEP else set()), name
+
+
+def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    for name, path in picture_kinds.save_refused(tmp_path, GREY).items():
+        with pytest.raises(decode.PictureError, match=r"its (pixels|colours)"):
+            print(name, pixels_of(path))
+
+
+@pytest.mark.parametrize(
+    ("background", "behind"), [("white", 255), ("black", 0), ((9, 9, 9), 9), ("none", None)]
+)
+def test_transparent_pictures(tmp_path: Path, background: object, behind: int | None) -> None:
+    alpha = picture_kinds.grey(seed=1)
+    alpha[:4] = 255
+    laid = GREY.astype(int)
+    if behind is not None:
+        laid = np.floor((laid * alpha + behind * (255 - alpha.astype(int))) / 255 + 0.5)
+    for name, path in picture_kinds.save_transparent(tmp_path, GREY, alpha).items():
+        got = pixels_of(path, background=background)
+        assert np.abs(got[..., 0] - laid).max() <= 1, name  # Pillow's rounding
+        assert np.array_equal(got[:4, :, 0], GREY[:4]), name
+        assert "transparent" in decode.decode(str(path)).marks, name
+
+
+def test_transparent_colours(tmp_path: Path) -> None:
+    files, opaque = picture_kinds.save_keyed(tmp_path, GREY)
+    wanted = np.where(opaque, GREY // 16 * 17, 9)
+    assert 0 < opaque.sum() < opaque.size
+    for name, path in files.items():
+        assert np.array_equal(pixels_of(path, background=(9, 9, 9))[..., 0], wanted), name
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations(tmp_path: Path, ending: str, orientation: int) -> None:
+    image = Image.fromarray(np.kron(GREY, np.ones((8, 8), np.uint8))).convert("RGB")
+    path = picture_kinds.save_turned(tmp_path / f"a.{ending}", image, orientation)
+    upright, stored = pixels_of(path, "apply"), pixels_of(path)
+    assert np.abs(upright - np.asarray(image, int)).mean() < (3 if ending == "jpg" else 1e-9)
+    told = orientation > 1 and ending != "tif"  # TIFF's own is always heeded
+    assert decode.decode(str(path)).marks == ({"exif"} if told else set())
+    assert np.array_equal(stored, upright) != told
+
+
+def test_a_broken_orientation_is_none(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    assert np.array_equal(pixels_of(tmp_path / "a.png", "apply")[..., 0], GREY)
+
+
+def test_films(tmp_path: Path) -> None:
+    image = Image.fromarray(GREY)
+    for name in ("a.gif", "a.tif", "a.png", "a.webp"):
+        image.save(tmp_path / name, save_all=True, append_images=[image.rotate(180)], lossless=True)
+        got = decode.decode(str(tmp_path / name))
+        assert got.marks == {"frames"}, name
+        assert np.array_equal(np.asarray(got.image)[..., 0], GREY), name
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    cut = (tmp_path / "cut.png", tmp_path / "whole.png")
+    Image.fromarray(GREY).save(cut[1])
+    cut[0].write_bytes(cut[1].read_bytes()[:200])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello " * 100)
+    (tmp_path / "script.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    picture_kinds.save_png(tmp_path / "bomb.png", GREY, 8, 0, stated=(60_000, 60_000))
+    reasons = {
+        "cut.png": "truncated",
+        "none.png": "no such file",
+        "empty.png": "empty",
+        "text.png": "format",
+        "script.png": "format",  # Pillow would run Ghostscript
+        "bomb.png": "more pixels",
+        ".": "folder",
+    }
+    for name, words in reasons.items():
+        with pytest.raises(decode.PictureError, match=words) as caught:
+            pixels_of(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def whole_then_crop(image: Image.Image, resize: int, crop: int, method: str) -> np.ndarray:
+    size = decode.resized(image.size, resize, crop)
+    left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
+    whole = image.resize(size, Image.Resampling[method])
+    return np.asarray(whole.crop((left, top, left + crop, top + crop)), int)
+
+
+@pytest.mark.parametrize("method", ["bilinear", "hamming", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 3), (50, 3001), (2500, 70), (7, 1501)])
+def test_long_pictures_are_those_of_the_whole(method: str, size: tuple[int, int]) -> None:
+    image = Image.fromarray(picture_kinds.grey(size[1], size[0])).convert("RGB")
+    for resize, crop in ((40, 32), (33, 32)):
+        how = {"resize": resize, "crop": crop, "interpolation": method}
+        whole = whole_then_crop(image, resize, crop, method.upper())
+        assert np.abs(whole - np.asarray(decode.fit(image, how), int)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(640, 480), (200, 511), (31, 500), (96, 96), (8, 8)])
+def test_other_pictures_are_bit_for_bit_those_of_the_whole(size: tuple[int, int]) -> None:
+    image = Image.fromarray(picture_kinds.grey(size[1], size[0])).convert("RGB")
+    for resize, crop in ((96, 96), (256, 224)):
+        got = np.asarray(decode.fit(image, {"resize": resize, "crop": crop}), int)
+        assert np.array_equal(got, whole_then_crop(image, resize, crop, "BICUBIC"))
+
+
+MEMORY = r"""
+import re, sys
+sys.path.insert(0, sys.argv[1])
+import decode
+decode.read(sys.argv[2], {"resize": 256, "crop": 224, "mean": (0, 0, 0), "std": (1, 1, 1)})
+print(int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (30_000, 1), (2, 90_000)])
+def test_long_pictures_need_little_memory(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size).save(tmp_path / "a.png")
+    words = [sys.executable, "-c", MEMORY, str(Path(decode.__file__).parent), tmp_path / "a.png"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 120  # MiB; 5,300 were taken

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
@@ -60,9 +60,7 @@ def first_beyond(program: ExportedProgram, images: Array, limit: float) -> tuple
     Args:
         images: (n, 3, H, W).
     """
-    module = program.module()
-    assert isinstance(module, fx.GraphModule)
-    peaks = Peaks(module.to(torch.float64))
+    peaks = Peaks(in_float64(program))
     with torch.no_grad():
         for image in np.ascontiguousarray(images)[:, None]:  # (1, 3, H, W)
             peaks.run(torch.from_numpy(image).double())
@@ -83,6 +81,25 @@ class Peaks(fx.Interpreter):
             peak = float(finite.abs().max()) if finite.numel() else 0.0
             self.seen[n.name] = max(self.seen.get(n.name, 0.0), peak)
         return result
+
+
+def in_float64(program: ExportedProgram) -> fx.GraphModule:
+    """Return a program's graph with weights of its own in float64.
+
+    `module.to` would convert the tensors themselves, which the program shares with the networks
+    that are still to be traced.
+    """
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                wide = parameter.detach().double()
+                part._parameters[name] = nn.Parameter(wide, requires_grad=False)
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                part._buffers[name] = buffer.double()
+    return module
 
 
 def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
@@ -115,9 +132,7 @@ def float64_tensors(
     program: ExportedProgram, image: Array
 ) -> tuple[dict[str, Array], dict[str, str]]:
     """Run a program in float64; returns its tensors by node name, and the module of each."""
-    module = program.module()
-    assert isinstance(module, fx.GraphModule)
-    recorder = Recorder(module.to(torch.float64))
+    recorder = Recorder(in_float64(program))
     with torch.no_grad():
         recorder.run(torch.from_numpy(np.ascontiguousarray(image)).double())
     return recorder.seen, recorder.modules

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fca_edge import __version__
-from fca_edge.errors import FcaEdgeError, nearest
+from fca_edge.errors import INSTALL_ALL, FcaEdgeError, nearest
 from fca_edge.stopping import Stopped, handlers
 from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_output, visible
 
@@ -128,10 +128,7 @@ def called() -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
             raise
-        return fail(
-            f"this needs '{error.name}', which the bare install leaves out;"
-            " run `pip install 'fca-edge[export]'`."
-        )
+        return fail(f"this needs '{error.name}', which the bare install leaves out; {INSTALL_ALL}.")
     return result if isinstance(result, int) else 0
 
 

@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+# There is no distribution on an index: it is installed from a clone.
+INSTALL_ALL = "run `pip install -c constraints.txt -e '.[export]'` in the clone of fca_edge"
+INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_edge"
+
 
 class FcaEdgeError(Exception):
     """What went wrong, where, and what to do about it, in one line."""

@@ -237,7 +237,7 @@ def test_commands_run_without_torch(words: list[str]) -> None:
 def test_export_without_torch_says_what_to_install(tmp_path: Path) -> None:
     done = without_torch("export", "--variant", "l1", "--out", str(tmp_path))
     assert done.returncode == 1
-    assert "pip install 'fca-edge[export]'" in done.stderr
+    assert "pip install -c constraints.txt -e '.[export]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

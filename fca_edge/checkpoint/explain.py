@@ -56,7 +56,7 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
         return text
     places = compare_places(leaves, variants)
     for found in find_translations(leaves):
-        words = f"{found.prefix} with {found.dialect.library}'s names".strip()
+        words = f"{found.prefix} with {found.dialect.its_names}".strip()
         places += [replace(place, prefix=words) for place in compare_places(found.state, variants)]
     nearest = min(places, key=lambda place: len(place.wrong), default=None)
     if nearest is None or len(nearest.wrong) > NEAR:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fca_edge.checkpoint.values import Damaged, StoredTensor, clean
+from fca_edge.errors import FcaEdgeError
 
 LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000
 DTYPES = {
@@ -42,8 +43,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
 
     Raises:
         Damaged: cut off, or a header that is none.
+        FcaEdgeError: a name that the library cannot open.
     """
     check_length(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise FcaEdgeError(
+            f"{path}: its name is not UTF-8, without which safetensors cannot open it; rename it."
+        ) from None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

@@ -84,7 +84,7 @@ def find_translated(leaves: State, variants: tuple[str, ...]) -> list[Candidate]
         for variant in variants:
             candidate = candidate_at("", found.state, variant, found.state)
             if candidate is not None:
-                words = f"{found.dialect.library}'s names of {found.dialect.family}"
+                words = f"{found.dialect.its_names} of {found.dialect.family}"
                 foreign = tuple(other_keys("", candidate.state, found.state))
                 own, note = candidate.state, found.dialect.note
                 candidates.append(Candidate(found.prefix, variant, own, words, foreign, note))

@@ -81,7 +81,7 @@ def artefact_name(variant: str, size: int, checkpoint: Checkpoint | None = None)
 def stated_size(checkpoint: Checkpoint) -> int | None:
     """Return the image size that a safetensors header states."""
     text = checkpoint.metadata.get("img_size")
-    if text is not None and not text.isdigit():
+    if text is not None and not (text.isascii() and text.isdigit()):
         raise FcaEdgeError(f"{checkpoint.path}: its header has img_size '{text}', not a number.")
     return int(text) if text else None
 

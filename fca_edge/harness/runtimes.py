@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fca_edge.errors import TargetUnavailableError
+from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
 
 OLD_TFLITE = "2.14.0"
 # Python releases after which it has no wheels.
@@ -97,7 +97,7 @@ def remedy(runtime: Runtime) -> str:
     if runtime.name == "tflite-2.14":
         return "run `fca-edge targets setup local`"
     if runtime.provider is None:
-        return "run `pip install fca-edge`"
+        return INSTALL_BARE
     return (
         f"wheels of ONNX Runtime have no {runtime.provider}, Debian's python3-onnxruntime has it"
         " from trixie on: use --target qemu:armv7"

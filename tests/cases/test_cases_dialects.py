@@ -80,7 +80,7 @@ def check(case: Case) -> None:
     """Compare with the library; print what stands in the table of the issue."""
     official, dialect = translated(case, case.state())
     difference = largest_difference(case, official)
-    names = f"{dialect.library}'s names" if dialect else "official names"
+    names = dialect.its_names if dialect else "official names"
     print(f"{case.library} | {case.label} | {names} | {difference:.1e}")
     if differs_by_design(case):
         assert dialect is not None and dialect.note is not None

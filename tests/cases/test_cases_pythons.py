@@ -1,6 +1,7 @@
 """Any Python from 3.10 to 3.14: what `make` and the set-up say and do (L6)."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -98,3 +99,20 @@ def test_l6_without_a_python_for_2_14_there_is_one_warning(
 
 def test_l6_ci_skips_nothing_for_want_of_2_14() -> None:
     assert "CI" not in os.environ or available(RUNTIMES["tflite-2.14"])
+
+
+def test_l7_what_the_pages_tell_to_install_is_this_clone() -> None:
+    """There is no distribution of that name: `pip install` of it would fetch a stranger's."""
+    code = sorted((ROOT / "fca_edge").rglob("*.py"))
+    pages = [
+        *code,
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    installs = [line for line in lines if re.search(r"pip install .*(fca|-e )", line)]
+    assert installs
+    for line in installs:
+        assert "fca-edge" not in line.partition("#")[0], line
+        assert re.search(r"-e '?\.", line), line

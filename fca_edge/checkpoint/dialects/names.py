@@ -42,6 +42,11 @@ class Dialect:
     translate: Callable[[State], dict[str, Tensor] | None]
     note: str | None = None
 
+    @property
+    def its_names(self) -> str:
+        """The library's names, in words."""
+        return self.library + ("' names" if self.library.endswith("s") else "'s names")
+
 
 @dataclass(frozen=True)
 class Entry:

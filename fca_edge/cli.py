@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import signal
 import sys
@@ -145,8 +144,11 @@ def fail(text: str, code: int = FcaEdgeError.exit_code) -> int:
 
 
 def show_usage(error: click.ClickException) -> None:
-    """Print what click says of a wrong command line, which quotes the user's words."""
-    text = io.StringIO()
-    error.show(file=text)
-    for line in text.getvalue().splitlines():
-        say(line)
+    """Print in one line what click says of a wrong command line, which quotes the user's words."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        for line in error.format_message().splitlines():
+            say(line)
+        return
+    context = getattr(error, "ctx", None)
+    words = " ".join(error.format_message().split()).rstrip(".")
+    fail(f"{words}; `{context.command_path if context else 'fca-edge'} --help` tells more.")

@@ -80,8 +80,8 @@ def fits_another(path: Path, leaves: State, asked: str) -> str | None:
     names = list(dict.fromkeys(candidate.variant for candidate in candidates))
     wrong = compare_shapes(asked, shapes_in(candidates[0].state))
     return (
-        f"{path} is not {asked}: {listed_differences(wrong)}."
-        f" The file fits --variant {' or --variant '.join(names)}."
+        f"{path} is not {asked}. The file fits --variant {' or --variant '.join(names)}."
+        f" Against {asked}: {listed_differences(wrong)}."
     )
 
 

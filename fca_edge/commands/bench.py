@@ -12,6 +12,7 @@ from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    AT_LEAST_0,
     CPUS,
     ERR,
     FILE,
@@ -112,11 +113,11 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 )
 @click.option(
     "--start-below",
-    type=float,
+    type=AT_LEAST_0,
     metavar="CELSIUS",
     help="Wait before each process until the board is cooler.",
 )
-@click.option("--cool-down", type=float, metavar="SECONDS", help="Pause before each process.")
+@click.option("--cool-down", type=AT_LEAST_0, metavar="SECONDS", help="Pause before each process.")
 @click.option(
     "--hot",
     type=click.IntRange(min=0),

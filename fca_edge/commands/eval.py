@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -130,11 +130,25 @@ def command(
         report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
     if not put_json(report, json_file, force):
         show(report, wide)
+    print_notes(assumptions(all_facts))
     print_notes(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
         warn(text)
     if skipped := report["data"]["corrupt"]:
         warn(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
+
+
+def assumptions(all_facts: Sequence[Facts]) -> list[str]:
+    """Say which files were exported with preprocessing that nobody had stated."""
+    notes = []
+    for facts in all_facts:
+        unsaid = [x for x in facts.told["source"].get("unsaid") or () if x != "labels"]
+        if unsaid and facts.told["trained"]:
+            notes.append(
+                f"{facts.path.name}: preprocessing was assumed at export, not stated:"
+                f" {', '.join(unsaid)}; accuracy is lower where that is wrong."
+            )
+    return notes
 
 
 def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:

@@ -13,6 +13,7 @@ from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
 from fca_edge.commands.shared import (
+    AT_LEAST_0,
     CHECKPOINT,
     ERR,
     FILE,
@@ -173,7 +174,7 @@ HEEDED = (
 )
 @click.option(
     "--drop-tolerance",
-    type=float,
+    type=AT_LEAST_0,
     default=1e-10,
     show_default=True,
     help="Relative error below which a scale factor is dropped altogether.",
@@ -188,7 +189,7 @@ HEEDED = (
 @click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=AT_LEAST_0,
     default=1.0,
     show_default=True,
     metavar="POINTS",
@@ -378,8 +379,12 @@ def check_gate(options: dict[str, Any]) -> None:
         UsageError: random weights, or options of the gate without images.
     """
     if options["data"] is None:
-        if options["limit"] is not None or options["skip_corrupt"] or options["mixed"]:
-            raise UsageError("--limit, --skip-corrupt, --mixed are for --data; give that too.")
+        given = [name for name in ("limit", "skip_corrupt", "mixed") if options[name]]
+        if given:
+            typed = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(
+                f"{typed} {'is' if len(given) == 1 else 'are'} for --data; give that too."
+            )
     elif options["checkpoint"] is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
 

@@ -11,6 +11,7 @@ from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    AT_LEAST_0,
     FILE,
     FOLDER,
     OUT,
@@ -40,7 +41,7 @@ SHOWN = 15
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=AT_LEAST_0,
     default=1.0,
     show_default=True,
     metavar="POINTS",

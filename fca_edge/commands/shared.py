@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,10 +152,30 @@ def table(*columns: str) -> Table:
     return made
 
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+class NamedPath(click.Path):
+    """A path that is not empty: an unset variable of the shell would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; is a variable of the shell unset?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and neither infinite nor NaN, which every range lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number that can be compared.", param, ctx)
+        return number
+
+
+FILE = NamedPath(path_type=Path, dir_okay=False)
 # A folder is told apart by what is in it.
-CHECKPOINT = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+CHECKPOINT = NamedPath(path_type=Path)
+FOLDER = NamedPath(path_type=Path, file_okay=False)
+AT_LEAST_0 = Finite(min=0)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.records import Record
@@ -17,7 +18,7 @@ def commands(records: Iterable[Record]) -> tuple[str, ...]:
     for record in records:
         files.setdefault((place(record), words(record)), []).append(record.artefact.file)
     return tuple(
-        f"fca-edge bench {' '.join(dict.fromkeys(names))} {how} --json new.json{where}"
+        f"fca-edge bench {' '.join(map(quote, dict.fromkeys(names)))} {how} --json new.json{where}"
         for (where, how), names in files.items()
     )
 

@@ -7,15 +7,11 @@
 What the runtime makes of the weights is made once for a machine, kept in a folder beside the
 artefact, and mapped from there afterwards. The first load makes it and needs more memory;
 `python lean.py ARTEFACT` does that and nothing else. The agent measures with this very file.
-
-Settings (beside an artefact: NAME.runtime.json, `settings`):
-threads; cache: the folder, beside the artefact by default; arena_bytes: activations are
-placed in one piece of about this size (ONNX Runtime); spinning: threads wait for work awake;
-release: "model" gives back, once the model is loaded, the clean pages of files that loading
-brought in; "all" those of the runtime's libraries that were there before too, "none" nothing.
-What is needed comes back from its file when it is read. cold: make the cache anew.
-
-What the runtime says while it loads is held back unless loading fails; FCA_EDGE_VERBOSE=1 shows it.
+Settings (NAME.runtime.json beside an artefact, `settings`): threads; cache: the folder, else beside
+the artefact; arena_bytes: activations lie in one piece of about this size (ONNX Runtime); spinning:
+threads wait awake; release: "model" gives back the clean pages of files that loading brought in,
+"all" those of the runtime's libraries from before, too, "none" nothing: what is needed is read
+again; cold: make the cache anew. FCA_EDGE_VERBOSE=1 shows what the runtime says while it loads.
 """
 
 import contextlib
@@ -38,8 +34,7 @@ LEAST_EXTERNAL_BYTES = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 # The highest bits of a page's entry: present, and the page of a file.
 CLEAN = 0xA0
-# Orders of axes that turn channels first into channels last, and back.
-ORDERS = ((0, 2, 3, 1), (0, 3, 1, 2))
+ORDERS = ((0, 2, 3, 1), (0, 3, 1, 2))  # of axes: channels last, and first again
 # Lines of LiteRT and ONNX Runtime that are no errors, and what continues them.
 NOISE = re.compile(rb"(INFO|WARNING|VERBOSE)\b|\xe2\x94\x94|.*\[[IWV]:onnxruntime|\s*$")
 # XNNPACK's flags as this version of LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one
@@ -396,5 +391,10 @@ RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or sys.argv[1][0] == "-":
+        sys.exit("usage: python lean.py MODEL.onnx or MODEL.tflite: packs its weights beside it")
     for path in sys.argv[1:]:
-        open_model(path)
+        try:
+            open_model(path)
+        except Exception as error:
+            sys.exit(path + ": " + (str(error) or type(error).__name__).splitlines()[0])

@@ -61,6 +61,14 @@ def python_of(runtime: str, folder: Path) -> tuple[str, dict[str, str]]:
     python = str(interpreter(RUNTIMES[runtime]))
     if python == sys.executable:
         return python, {}
+    release = subprocess.run(
+        [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    if release != "{}.{}".format(*sys.version_info[:2]):
+        pytest.skip(f"{runtime} runs on Python {release}, for which there is no Pillow here")
     pillow = Path(PIL.__file__).parent
     borrowed = folder / "borrowed"
     borrowed.mkdir()

@@ -57,10 +57,18 @@ def wait_for(there: Callable[[], Any], seconds: float = 240) -> None:
         time.sleep(0.02)
 
 
-def begin(*words: object, **options: Any) -> subprocess.Popen[str]:
-    """Start `fca-edge WORDS...` in a process of its own, as a shell would."""
+def heed() -> None:
+    """Let the usual signals end this process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+
+def begin(*words: object, **options: Any) -> subprocess.Popen[str]:
+    """Start `fca-edge WORDS...` in a process of its own, as a shell would.
+
+    What starts the suite may have set signals to be ignored, which children inherit.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed, **options}
     return subprocess.Popen([*COMMAND, *map(str, words)], text=True, **pipes)
 
 

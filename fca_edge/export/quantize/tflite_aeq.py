@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,16 +97,20 @@ def quantized(quantizer: Any, calibration: Any) -> bytes:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep its log and its prints away."""
-    before = logging.root.manager.disable
+    """Keep its log and its prints away, those of the runtime that it calibrates on as well."""
+    before, shown = logging.root.manager.disable, os.dup(2)
     logging.disable(logging.WARNING)
     try:
         with (
+            tempfile.TemporaryFile() as held,
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("ignore")
+            os.dup2(held.fileno(), 2)
             yield
     finally:
+        os.dup2(shown, 2)
+        os.close(shown)
         logging.disable(before)

@@ -189,3 +189,11 @@ def test_i4_an_output_that_takes_nothing(
     done = run_board(bundle, tmp_path / "a.png", tmp_path / "a.png", output=output)
     assert done.returncode == 1
     assert done.stderr == f"the answer cannot be printed: {said}\n"
+
+
+def test_i4_notes_are_never_among_the_answers(bundle: Path, tmp_path: Path) -> None:
+    """Not where standard error is closed either."""
+    Image.fromarray(GREY * 16).save(tmp_path / "a.png")
+    done = run_board(bundle, tmp_path / "a.png", output="2>&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 5 and ": note: " not in done.stdout

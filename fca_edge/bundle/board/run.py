@@ -136,6 +136,8 @@ def main(words):
 if __name__ == "__main__":
     if sys.stdout is None:
         sys.exit("the answer cannot be printed: standard output is closed")
+    if sys.stderr is None:  # then print would write notes among the answers
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

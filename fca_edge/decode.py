@@ -27,6 +27,8 @@ FORMATS = frozenset(
 BUILT_WITH = {"JPEG": "jpg", "JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
 # Formats whose further frames are other views of the picture, not a film.
 STILL = ("ICNS", "ICO", "MPO", "PSD")
+# A deep picture without any value above this, of 255, may hold fewer bits than its file says.
+DIM = 32
 ORIENTATION, BITS, PHOTOMETRIC, WHITE_IS_ZERO = 0x0112, 258, 262, 0
 # Tags of TIFF that hold the least and the greatest value.
 RANGES = ((340, 341), (280, 281))
@@ -54,7 +56,8 @@ class Picture(NamedTuple):
     """A picture in 8-bit RGB, and what was done to it.
 
     Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits a channel),
-    "frames" (only the first of several is there).
+    "dim" (deep, and all of it in the lowest eighth, as 10 or 12 bits stored in 16 are), "frames"
+    (only the first of several is there).
     """
 
     image: Image.Image
@@ -124,6 +127,8 @@ def flatten(image: Image.Image, exif: str, background: Any) -> Picture:
     if image.mode[:1] in ("I", "F") or ";16" in stored:
         marks.add("deep")
     rgb, alpha = split(image, stored)
+    if "deep" in marks and brightest(image, rgb) < DIM and not states_range(image):
+        marks.add("dim")
     if alpha is not None and alpha.getextrema()[0] != 255:
         marks.add("transparent")
         if background != "none":
@@ -135,6 +140,18 @@ def flatten(image: Image.Image, exif: str, background: Any) -> Picture:
         if exif == "apply":
             rgb = rgb.transpose(constant("Transpose", TURNS[turn]))
     return Picture(rgb, frozenset(marks))
+
+
+def brightest(image: Image.Image, rgb: Image.Image) -> int:
+    """Return the greatest value that is stored, on the scale of 0 to 255."""
+    lows, highs = zip(*rgb.getextrema())
+    tags = getattr(image, "tag_v2", {})
+    return int(255 - min(lows) if tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO else max(highs))
+
+
+def states_range(image: Image.Image) -> bool:
+    """Tell whether black and white are what the file's tags say, not what its bits can hold."""
+    return image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM"))
 
 
 def stored_as(image: Image.Image) -> str:

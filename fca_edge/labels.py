@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 from fca_edge.errors import FcaEdgeError
 
 EXPECTED = "a JSON list of texts, or a text file with one per line"
+# How JSON begins, whatever the file is called; "[unknown]" may be a label.
+JSON = re.compile(r"\s*([\[{]\s*[\[{\"'\]}]|[\[{]\s*$)", re.MULTILINE)
+# A row that begins with a class's number: "7,cat", "7 cat", "7: cat".
+ROW = re.compile(r"\s*\"?(\d{1,9})\"?\s*[,;:\t ]\s*\S")
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -21,11 +26,33 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        listed = json.loads(text) if path.suffix.lower() == ".json" else lines_of(text)
+        in_json = path.suffix.lower() == ".json" or JSON.match(text)
+        listed = json.loads(text) if in_json else lines_of(text)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, RecursionError):
+            reason = "nested too deeply"
         raise FcaEdgeError(f"{path}: cannot be read as labels ({reason}).") from None
+    if not in_json:
+        refuse_table(listed, str(path))
     return check_labels(listed, str(path))
+
+
+def refuse_table(lines: list[str], where: str) -> None:
+    """Refuse lines that are the rows of a table, each with its number before the name.
+
+    Raises:
+        FcaEdgeError: they are numbered from 0 on, perhaps after one line that names the columns.
+    """
+    rows = [ROW.match(line) for line in lines]
+    if len(rows) > 1 and rows[0] is None:
+        rows = rows[1:]
+    numbers = [int(row[1]) for row in rows if row is not None]
+    if len(rows) > 1 and numbers == list(range(len(rows))):
+        raise FcaEdgeError(
+            f"{where}: a table with numbers before the names ('{lines[-1].strip()[:40]}');"
+            f" leave the numbers out: expected {EXPECTED}."
+        )
 
 
 def lines_of(text: str) -> list[str]:

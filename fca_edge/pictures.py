@@ -9,7 +9,7 @@ from typing import Any
 
 from fca_edge.preprocess import Listing, Preprocessing
 
-MARKS = ("exif", "transparent", "deep", "frames")
+MARKS = ("exif", "transparent", "deep", "dim", "frames")
 
 
 @dataclass
@@ -57,6 +57,11 @@ def notes_of(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:
         )
     if number := pictures["deep"]:
         notes.append(f"{folder}: {counted(number)} more than 8 bits per channel; scaled to 8.")
+    if number := pictures["dim"]:
+        notes.append(
+            f"{folder}: {counted(number)} no value above 1/8 of full scale: 10 or 12 bits stored in"
+            " 16? Such pictures come out nearly black; scale their values to 16 bits."
+        )
     if number := pictures["frames"]:
         notes.append(f"{folder}: {counted(number)} several frames; only the first was read.")
     if pictures["other_files"]:

@@ -148,18 +148,38 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n", force=True)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, unique: bool = False) -> Any:
+    """Read JSON, with or without a byte order mark.
+
+    Args:
+        unique: refuse a mapping that holds a key twice; otherwise its last value counts.
 
     Raises:
         FcaEdgeError: missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=unique_keys if unique else None)
     except FileNotFoundError:
         raise FcaEdgeError(f"{path}: no such file.") from None
+    except RecursionError:
+        raise FcaEdgeError(f"{path}: not readable as JSON (nested too deeply).") from None
     except (OSError, ValueError) as error:
         raise FcaEdgeError(f"{path}: not readable as JSON ({error}).") from None
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a mapping of JSON.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"'{key}' is there twice; leave one out")
+        mapping[key] = value
+    return mapping
 
 
 def sha256_of(path: Path) -> str:
@@ -188,5 +208,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FcaEdgeError(f"{path}: no such file.") from None
+    except RecursionError:
+        raise FcaEdgeError(f"{path}: not readable as TOML (nested too deeply).") from None
     except (OSError, ValueError) as error:
         raise FcaEdgeError(f"{path}: not readable as TOML ({error}).") from None

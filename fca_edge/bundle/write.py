@@ -121,7 +121,7 @@ def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     threads = threads or beside.threads or 1
     shutil.copyfile(facts.path, folder / facts.path.name)
     shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
-    for path in (BOARD / "run.py", BOARD / "checks.py", *SHARED):
+    for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
     # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.

@@ -71,7 +71,7 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     """
     path: Path | None = options.get("preprocessing")
     try:
-        fields = {} if path is None else check_fields(read_json(path))
+        fields = {} if path is None else check_fields(read_json(path, unique=True))
     except FieldError as error:
         raise UsageError(f"{path}: {error}.") from None
     given = {

@@ -8,7 +8,6 @@ weights beside the model), or model.py plainly. No torch. Exit code 1 where an i
 """
 
 import argparse
-import json
 import os
 import sys
 
@@ -16,28 +15,18 @@ try:
     import decode
     import fields
     import numpy as np
+    from files import HERE, check_model, told
 except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 SETTINGS = ("model", "modules", "packages", "providers", "threads")
 SAID = {
+    "deep": "it has more than 8 bits per channel; scaled to 8",
+    "dim": "no value is above 1/8 of full scale: 10 or 12 bits stored in 16? It is nearly black;"
+    " scale its values to 16 bits",
     "transparent": "it is transparent in places; behind them lies %s (--background)",
     "frames": "it has several frames; this is the first",
 }
-
-
-def told(name, kind):
-    """Read a JSON file of the bundle, which must hold a dict or a list."""
-    try:
-        with open(os.path.join(HERE, name), encoding="utf-8") as file:
-            content = json.load(file)
-        if isinstance(content, kind):
-            return content
-        reason = "it holds no %s" % kind.__name__
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-    sys.exit("%s: cannot be used (%s); copy the bundle again" % (name, reason))
 
 
 def preprocessing(exif=None, background=None):
@@ -86,7 +75,7 @@ def first_line(error):
 
 
 def classify(path, how, layout, logits_of, labels):
-    """Print the likeliest classes of one image."""
+    """Return the likeliest classes of one image, a line for each."""
     given, marks = prepare(path, how, layout)
     for mark in sorted(set(marks) & set(SAID)):
         text = SAID[mark] % (how["background"],) if mark == "transparent" else SAID[mark]
@@ -97,9 +86,9 @@ def classify(path, how, layout, logits_of, labels):
     if not np.isfinite(logits).all():
         raise ValueError("the model's answer is not finite")
     shares = np.exp(logits - logits.max())
-    for place in np.argsort(-logits, kind="stable")[:5]:
-        percent = 100 * shares[place] / shares.sum()
-        print("%s: %5.1f %%  %s" % (path, percent, labels[place]))
+    shares *= 100 / shares.sum()
+    best = np.argsort(-logits, kind="stable")[:5]
+    return ["%s: %5.1f %%  %s" % (path, shares[place], labels[place]) for place in best]
 
 
 def colour(text):
@@ -126,6 +115,7 @@ def main(words):
     for name in SETTINGS:
         if name not in settings:
             sys.exit("runtime.json: lacks '%s'; copy the bundle again" % name)
+    check_model(settings["model"])
     try:
         logits_of = opened(settings)
     except Exception as error:
@@ -134,23 +124,30 @@ def main(words):
     failed = 0
     for path in asked.image:
         try:
-            classify(path, how, layout, logits_of, labels)
-        except BrokenPipeError:
-            raise
+            lines = classify(path, how, layout, logits_of, labels)
         except Exception as error:
             failed += 1
             print("%s: not classified: %s" % (path, first_line(error)), file=sys.stderr)
+            continue
+        print("\n".join(lines), flush=True)
     return int(failed > 0)
 
 
 if __name__ == "__main__":
+    if sys.stdout is None:
+        sys.exit("the answer cannot be printed: standard output is closed")
+    if sys.stderr is None:  # then print would write notes among the answers
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has seen enough.
+    except OSError as error:  # of printing: main catches what pictures and files raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+        if not isinstance(error, BrokenPipeError):  # then whoever reads has seen enough
+            print("the answer cannot be printed: %s" % error.strerror, file=sys.stderr)
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -1,0 +1,58 @@
+"""The files of a bundle: read, and checked before a runtime trips over them."""
+
+import hashlib
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHUNK = 1 << 20
+
+
+def told(name, kind):
+    """Read a JSON file of the bundle, which must hold a dict or a list."""
+    try:
+        content = read(name)
+        if isinstance(content, kind):
+            return content
+        reason = "it holds no %s" % kind.__name__
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+    sys.exit("%s: cannot be used (%s); copy the bundle again" % (name, reason))
+
+
+def read(name):
+    """Read JSON, with or without the mark that Windows' editors put before UTF-8."""
+    with open(os.path.join(HERE, name), encoding="utf-8-sig") as file:
+        return json.load(file)
+
+
+def check_model(name):
+    """Refuse a model that was cut or damaged: a runtime can end the whole process over it."""
+    try:
+        manifest = read(name + ".json")
+        size, digest = int(manifest["bytes"]), str(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # whoever removed the manifest has the checksums still
+    try:
+        got = os.path.getsize(os.path.join(HERE, name))
+        if got != size:
+            reason = "it has %d bytes of %d" % (got, size)
+        elif sha256_of(name) != digest:
+            reason = "its checksum is not the manifest's"
+        else:
+            return
+    except OSError as error:
+        reason = error.strerror
+    sys.exit("%s: the model cannot be loaded (%s); copy the bundle again" % (name, reason))
+
+
+def sha256_of(name):
+    """Return the checksum of a file of the bundle, in little memory."""
+    digest = hashlib.sha256()
+    with open(os.path.join(HERE, name), "rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""What stands beside the weights, or inside their names, and is not passed over in silence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DIGITS
+from safetensors.torch import load_file
+from weights_data import State, prefixed, refusal, saved, source_of
+
+from fca_edge.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    """S: the trained micro, 96 px, 10 classes."""
+    return load_file(DIGITS)
+
+
+@pytest.fixture(scope="module")
+def raw(state: State) -> State:
+    """Other weights of the same network."""
+    return {k: v + 0.01 if v.is_floating_point() else v for k, v in state.items()}
+
+
+def parameters(state: State) -> State:
+    """P: an average as it is often kept, without the buffers."""
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    return {k: v for k, v in state.items() if not k.endswith(buffers)}
+
+
+def short(state: State) -> State:
+    return {k: v for k, v in state.items() if k != "head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("content", "whole", "part", "lacks"),
+    [
+        (lambda s, p: {"model": s, "model_ema": p}, "model", "model_ema", "36 keys"),
+        (lambda s, p: {"model": s, "ema": {"shadow": p}}, "model", "ema/shadow", "36 keys"),
+        (
+            lambda s, p: {"state_dict": s, "state_dict_ema": prefixed(p, "module.")},
+            "state_dict",
+            "state_dict_ema/module",
+            "36 keys",
+        ),
+        (lambda s, p: {"net": s, "ema": short(s)}, "net", "ema", "1 key, 'head.bias'"),
+        (lambda s, p: {**s, **prefixed(p, "averaged.")}, ".", "averaged", "36 keys"),
+    ],
+)
+def test_w1_an_average_that_is_not_whole_is_asked_about(
+    tmp_path: Path, state: State, content: Callable[..., Any], whole: str, part: str, lacks: str
+) -> None:
+    path = saved(tmp_path, content(state, parameters(state)))
+    line = refusal(path, UsageError)
+    assert f"{part} (lacks {lacks}" in line
+    assert f"choose with --weights {whole}." in line
+    source = source_of(path, whole)
+    assert source.weights == whole
+    assert source_of(path, source.weights).weights == whole
+    line = refusal(path, UsageError, weights=part)
+    assert f"not a whole network: {part} (lacks {lacks}" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (lambda s, p: {"model": s, "ema": {"shadow_params": list(p.values())}}, "ema"),
+        (lambda s, p: {**s, **{f"ema_{k.replace('.', '_')}": v for k, v in s.items()}}, "ema"),
+        (
+            lambda s, p: {
+                "state_dict": {
+                    **prefixed(s, "model."),
+                    **{f"model_ema.{k.replace('.', '')}": v for k, v in p.items()},
+                }
+            },
+            "state_dict/model_ema",
+        ),
+        (
+            lambda s, p: {"m": s, "optimizer_states": [{"ema": tuple(p.values())}]},
+            "optimizer_states/0/ema",
+        ),
+    ],
+)
+def test_w1_an_average_without_names_is_said(
+    tmp_path: Path, state: State, content: Callable[..., Any], place: str
+) -> None:
+    chosen = str(source_of(saved(tmp_path, content(state, parameters(state)))).chosen)
+    assert f"also there, but without the network's names: '{place}', not taken" in chosen
+
+
+def test_w1_an_optimiser_is_no_average(tmp_path: Path, state: State) -> None:
+    values = list(parameters(state).values())
+    steps = {i: {"exp_avg": v, "exp_avg_sq": v} for i, v in enumerate(values)}
+    for name, optimiser in (
+        ("optimizer", {"state": steps, "param_groups": []}),
+        ("ema_run", {"state": steps}),
+        ("optimizer", {"exp_avg": parameters(state)}),
+    ):
+        source = source_of(saved(tmp_path, {"model": state, name: optimiser}))
+        assert source.weights == "model"
+        assert "also there" not in str(source.chosen)
+
+
+def test_w1_a_place_can_be_typed_as_it_is_listed(tmp_path: Path, state: State, raw: State) -> None:
+    path = saved(tmp_path, {"a\x1b[31m": state, "b": raw})
+    assert "--weights 'a?[31m'" in refusal(path, UsageError)
+    assert source_of(path, "a?[31m").weights == "a\x1b[31m"

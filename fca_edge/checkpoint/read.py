@@ -31,7 +31,7 @@ from fca_edge.checkpoint.search import (
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
 from fca_edge.checkpoint.shards import digest_of_files
 from fca_edge.checkpoint.translate import find_all
-from fca_edge.checkpoint.tree import STEP, flatten
+from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
@@ -213,7 +213,12 @@ def ignored(candidate: Candidate, leaves: State) -> list[str]:
 
 
 def check_changes(path: Path, candidate: Candidate, leaves: State) -> None:
-    """Refuse a network with something more that its figures depend on."""
+    """Refuse a network with something more that its figures depend on, or a key twice."""
+    if doubled := twins(leaves, candidate.prefix):
+        raise FcaEdgeError(
+            f"{path}: two tensors are both '{clean(doubled[0])}';"
+            " save the state dict that is wanted alone."
+        )
     foreign, _ = count_ignored(candidate, leaves)
     if change := name_change(foreign, candidate.state):
         raise FcaEdgeError(f"{path}: {change}")

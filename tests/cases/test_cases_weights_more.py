@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import DIGITS
 from safetensors.torch import load_file
 from weights_data import State, prefixed, refusal, saved, source_of
@@ -107,3 +108,65 @@ def test_w1_a_place_can_be_typed_as_it_is_listed(tmp_path: Path, state: State, r
     path = saved(tmp_path, {"a\x1b[31m": state, "b": raw})
     assert "--weights 'a?[31m'" in refusal(path, UsageError)
     assert source_of(path, "a?[31m").weights == "a\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("content", "paths"),
+    [
+        (lambda s, r: {"folds": {0: s, "0": r}}, ("folds/0", "folds/0 (2)")),
+        (lambda s, r: {"ema": {"model": s}, "ema/model": r}, ("ema/model", "ema/model (2)")),
+    ],
+)
+def test_w1_two_entries_of_one_path_are_two(
+    tmp_path: Path, state: State, raw: State, content: Callable[..., Any], paths: tuple[str, str]
+) -> None:
+    path = saved(tmp_path, content(state, raw))
+    line = refusal(path, UsageError)
+    assert f"holds several weights: {paths[0]}, {paths[1]};" in line
+    assert source_of(path, paths[0]).weights == paths[0]
+    path = saved(tmp_path, content(raw, state))
+    assert source_of(path, paths[1]).weights == paths[1]
+
+
+def test_w1_two_tensors_of_one_path_are_refused(tmp_path: Path, state: State, raw: State) -> None:
+    path = saved(tmp_path, {"a": prefixed(state, "b/"), "a/b": raw})
+    assert "two tensors are both 'a/b/" in refusal(path)
+    logs = {0: torch.zeros(1), "0": torch.ones(1)}
+    assert source_of(saved(tmp_path, {"model": state, "log": logs})).weights == "model"
+
+
+def test_w6_a_key_in_two_shards_is_refused(tmp_path: Path, state: State) -> None:
+    keys = list(state)
+    first = {key: state[key] for key in keys[:150]}
+    second = {key: state[key] for key in keys[149:]}
+    path = saved(tmp_path, {**first, "epoch": 3}, "w-00001-of-00002.bin")
+    saved(tmp_path, {**second, "epoch": 3}, "w-00002-of-00002.bin")
+    assert f"'{keys[149]}' is in another shard, too" in refusal(path)
+    second.pop(keys[149])
+    saved(tmp_path, {**second, "epoch": 3}, "w-00002-of-00002.bin")
+    source_of(path)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "head.lora_A.default.weight",
+        "head.lora_B",
+        "head.weight_scale_inv",
+        "head.SCB",
+        "head.weight_mask",
+        "norm_head.weight_g",
+        "patch_embed.seq.0.c.weight_u",
+        "layer_1.downsample.conv1.c.weight_scale",
+        "temperature",
+    ],
+)
+def test_w8_what_changes_the_figures_is_no_leftover(tmp_path: Path, state: State, key: str) -> None:
+    content = prefixed({**state, key: torch.ones(1)}, "module.")
+    assert f"'{key}' belongs to a network with more in its" in refusal(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize("key", ["norm_head.total_ops", "aux_head.weight", "criterion.weight"])
+def test_w8_what_changes_no_figure_is_counted(tmp_path: Path, state: State, key: str) -> None:
+    chosen = source_of(saved(tmp_path, {**state, key: torch.ones(1)})).chosen
+    assert f"1 key that no network has ignored ('{key}')" in str(chosen)

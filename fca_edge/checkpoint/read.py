@@ -33,6 +33,7 @@ from fca_edge.checkpoint.shards import digest_of_files
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean
+from fca_edge.checkpoint.wrappers import unwrapped
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
 
@@ -79,6 +80,7 @@ def load_checkpoint(
     leaves = flatten(content.value)
     asked = short_name(variant) if variant else stated_variant(path, content.metadata)
     variants = all_variants() if asked is None else (asked,)
+    leaves, wrappers = unwrapped(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
         raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
@@ -86,7 +88,8 @@ def load_checkpoint(
     candidate = pick(path, candidates, partial, weights)
     check_changes(path, candidate, leaves)
     state, conversions = read_weights(path, candidate)
-    notes = [*ignored(candidate, leaves), *conversions]
+    notes = [f"'{word}' stripped from inside of names" for word in wrappers]
+    notes += [*ignored(candidate, leaves), *conversions]
     notes += [content.note] if content.note else []
     notes += averages_beside(candidate, candidates, partial, leaves)
     chosen = ", ".join([describe_place(candidate, candidates), *notes])

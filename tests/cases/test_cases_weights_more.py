@@ -1,5 +1,7 @@
 """What stands beside the weights, or inside their names, and is not passed over in silence."""
 
+import datetime
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,20 @@ def parameters(state: State) -> State:
     """P: an average as it is often kept, without the buffers."""
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     return {k: v for k, v in state.items() if not k.endswith(buffers)}
+
+
+class Zone:
+    """Is stored as `ZoneInfo("UTC")` is, on machines without time zones as well."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str, int]]:
+        return zoneinfo.ZoneInfo._unpickle, ("UTC", 1)  # type: ignore[attr-defined]
+
+
+class Zoned:
+    """Is stored as a `datetime` with a time zone is."""
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes, Zone]]:
+        return datetime.datetime, (b"\x07\xea\x0b\x1b\x0c\x11\x12\x07\xc7\xdf", Zone())
 
 
 def short(state: State) -> State:
@@ -170,3 +186,55 @@ def test_w8_what_changes_the_figures_is_no_leftover(tmp_path: Path, state: State
 def test_w8_what_changes_no_figure_is_counted(tmp_path: Path, state: State, key: str) -> None:
     chosen = source_of(saved(tmp_path, {**state, key: torch.ones(1)})).chosen
     assert f"1 key that no network has ignored ('{key}')" in str(chosen)
+
+
+@pytest.mark.parametrize(
+    "word", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"]
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_w2_wrappers_inside_of_names(tmp_path: Path, state: State, word: str, prefix: str) -> None:
+    def wrapped(key: str) -> str:
+        key = key.replace("layer_2.", f"layer_2.{word}.").replace(".bn.", f".bn.{word}.")
+        return prefix + key.replace("blocks.0.", f"blocks.0._checkpoint_wrapped_module.{word}.")
+
+    content = {wrapped(key): value for key, value in state.items()}
+    chosen = str(source_of(saved(tmp_path, content)).chosen)
+    assert f"'{word}' stripped from inside of names" in chosen
+    assert not prefix or f"prefix '{prefix}' stripped" in chosen
+    assert "ignored" not in chosen
+    adapter = {**content, wrapped("layer_2.blocks.0.lora_A"): torch.ones(1)}
+    assert "'layer_2.blocks.0.lora_A' belongs to" in refusal(saved(tmp_path, adapter))
+
+
+def test_w2_wrapped_and_bare_are_two(tmp_path: Path, state: State, raw: State) -> None:
+    inside = {k.replace("layer_2.", "layer_2._orig_mod."): v for k, v in state.items()}
+    path = saved(tmp_path, {"model": raw, "ema": inside})
+    assert "holds several weights: model, ema;" in refusal(path, UsageError)
+    assert source_of(path, "ema").weights == "ema"
+    assert "two tensors are both 'layer_2." in refusal(saved(tmp_path, {**raw, **inside}))
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_w5_a_time_zone_is_harmless(tmp_path: Path, state: State, protocol: int) -> None:
+    path = saved(tmp_path, {"model": state, "when": Zoned()}, pickle_protocol=protocol)
+    assert source_of(path).weights == "model"
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (zoneinfo.ZoneInfo, "from_file"),
+        (datetime.datetime, "_unpickle"),
+        (zoneinfo.ZoneInfo, "_unpickle", None),
+        ("zoneinfo.ZoneInfo", "_unpickle"),
+    ],
+)
+def test_w5_no_other_attribute_is_taken(
+    tmp_path: Path, state: State, pair: tuple[object, ...]
+) -> None:
+    class Getter:
+        def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+            return getattr, pair
+
+    line = refusal(saved(tmp_path, {"model": state, "when": Getter()}))
+    assert "wants to call 'builtins.getattr'" in line

@@ -48,6 +48,7 @@ INERT = {
 # Modules of torch whose classes and functions hyper-parameters and whole models name.
 # They are not imported, and none of them may be called.
 NAMED_ONLY = ("torch.nn.", "torch.optim.", "torch._C._nn.")
+ZONE = "zoneinfo.ZoneInfo._unpickle"
 STANDARD = {*sys.stdlib_module_names, "__builtin__", "torch", "numpy"}
 
 Call = Callable[[tuple[Any, ...]], Any]
@@ -192,6 +193,15 @@ def parameter(arguments: tuple[Any, ...]) -> Any:
     return arguments[0]
 
 
+def attribute(arguments: tuple[Any, ...]) -> Name:
+    """Name the one method that a pickle may take from a class: a time zone is stored so."""
+    kind = arguments[0] if arguments else None
+    zone = isinstance(kind, Name) and kind.text == "zoneinfo.ZoneInfo"
+    if not zone or arguments[1:] != ("_unpickle",):
+        raise Forbidden("builtins.getattr")
+    return Name(ZONE)
+
+
 CALLS: dict[str, Call] = {
     **{name: inert(name) for name in INERT},
     **REBUILDS,
@@ -207,6 +217,8 @@ CALLS: dict[str, Call] = {
     "torch._tensor._rebuild_from_type_v2": retyped,
     "collections.defaultdict": default_mapping,
     "_codecs.encode": encoded,
+    "builtins.getattr": attribute,
+    ZONE: inert("zoneinfo.ZoneInfo"),
     "copyreg._reconstructor": reconstructed,
     "copyreg.__newobj__": lambda arguments: new_object(arguments[0], arguments[1:]),
     "copyreg.__newobj_ex__": lambda arguments: new_object(arguments[0], tuple(arguments[1])),

@@ -100,6 +100,11 @@ def read_torch(path: Path, head: bytes) -> Content:
     return Content(value, (path,))
 
 
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is a number or a text, which can stand in every shard."""
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def read_shards(path: Path, files: tuple[Path, ...]) -> Content:
     """Read all files of a set, which lie beside the one that was given.
 
@@ -119,6 +124,12 @@ def read_shards(path: Path, files: tuple[Path, ...]) -> Content:
         content = read_one(file, read_head(file))
         if not isinstance(content.value, dict):
             raise FcaEdgeError(f"{file}: not a shard: it holds a {type(content.value).__name__}.")
+        twice = [key for key in content.value if key in state and not is_plain(state[key])]
+        if twice:
+            raise FcaEdgeError(
+                f"{file}: '{clean(twice[0])}' is in another shard, too; these are not the files"
+                " of one set, copy all of them again."
+            )
         state.update(content.value)
         metadata = {**content.metadata, **metadata}
     return Content(state, files, metadata, f"{len(shards)} files read")

@@ -7,7 +7,7 @@ told: which entry, which prefix was stripped, what was left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -19,6 +19,7 @@ from torch import Tensor
 from fca_edge.checkpoint.dialects import name_change
 from fca_edge.checkpoint.explain import explain
 from fca_edge.checkpoint.formats import read_content
+from fca_edge.checkpoint.partial import Partial, find_partial, find_unnamed
 from fca_edge.checkpoint.search import (
     Candidate,
     State,
@@ -30,8 +31,9 @@ from fca_edge.checkpoint.search import (
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
 from fca_edge.checkpoint.shards import digest_of_files
 from fca_edge.checkpoint.translate import find_all
-from fca_edge.checkpoint.tree import STEP, flatten
+from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean
+from fca_edge.checkpoint.wrappers import unwrapped
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
 
@@ -78,16 +80,21 @@ def load_checkpoint(
     leaves = flatten(content.value)
     asked = short_name(variant) if variant else stated_variant(path, content.metadata)
     variants = all_variants() if asked is None else (asked,)
+    leaves, wrappers = unwrapped(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
         raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
-    candidate = pick(path, candidates, weights)
+    partial = find_partial(candidates, leaves)
+    candidate = pick(path, candidates, partial, weights)
     check_changes(path, candidate, leaves)
     state, conversions = read_weights(path, candidate)
-    notes = [*ignored(candidate, leaves), *conversions]
+    notes = [f"'{word}' stripped from inside of names" for word in wrappers]
+    notes += [*ignored(candidate, leaves), *conversions]
     notes += [content.note] if content.note else []
+    notes += averages_beside(candidate, candidates, partial, leaves)
     chosen = ", ".join([describe_place(candidate, candidates), *notes])
-    place = candidate.path if candidate.prefix else None
+    alone = len(candidates) + len(partial) == 1
+    place = candidate.path if candidate.prefix or not alone else None
     digest = digest_of_files(content.files)
     return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
 
@@ -118,35 +125,67 @@ def stated_variant(path: Path, metadata: Mapping[str, str]) -> str | None:
         ) from None
 
 
-def pick(path: Path, candidates: list[Candidate], weights: str | None) -> Candidate:
+def pick(
+    path: Path, candidates: list[Candidate], partial: list[Partial], weights: str | None
+) -> Candidate:
     """Choose one place.
 
     Raises:
         UsageError: there are several and none was chosen, or not the one that was.
     """
-    chosen = candidates if weights is None else choose(candidates, weights)
+    places: list[Candidate | Partial] = [*candidates, *partial]
+    chosen = places if weights is None else choose(places, weights)
     if not chosen:
-        have = ", ".join(listed_paths(candidates))
-        if [c.path for c in candidates] == ["."]:
+        have = ", ".join(listed_paths(places))
+        if [place.path for place in places] == ["."]:
             have = "neither entry nor prefix of that name: leave the option out"
         raise UsageError(f"{path}: --weights {weights}, but the file has {have}.")
-    if len(chosen) == 1:
-        return chosen[0]
-    what = "the same weights in several places" if same_weights(chosen) else "several weights"
-    choices = " or ".join(f"--weights {quote(clean(c.path))}" for c in chosen[:MOST_LISTED])
+    whole = [place for place in chosen if isinstance(place, Candidate)]
+    if len(chosen) == 1 and whole:
+        return whole[0]
+    choices = choices_of(whole or candidates)
+    if not whole:
+        texts = ", ".join(listed_paths(chosen))
+        raise UsageError(f"{path}: not a whole network: {texts}; choose with {choices}.")
+    same = len(whole) == len(chosen) and same_weights(whole)
+    what = "the same weights in several places" if same else "several weights"
     raise UsageError(
         f"{path}: holds {what}: {', '.join(listed_paths(chosen))}; choose with {choices}."
     )
 
 
-def listed_paths(candidates: list[Candidate]) -> list[str]:
+def choices_of(candidates: list[Candidate]) -> str:
+    """Write the options that take a place."""
+    return " or ".join(f"--weights {quote(clean(c.path))}" for c in candidates[:MOST_LISTED])
+
+
+def listed_paths(places: Sequence[Candidate | Partial]) -> list[str]:
     """List places as they are typed, with their variants where these differ."""
-    differ = len({candidate.variant for candidate in candidates}) > 1
-    texts = [
-        clean(c.path) + (f" ({c.variant})" if differ else "") for c in candidates[:MOST_LISTED]
-    ]
-    more = len(candidates) - MOST_LISTED
+    variants = {place.variant for place in places if isinstance(place, Candidate)}
+    texts = []
+    for place in places[:MOST_LISTED]:
+        if isinstance(place, Partial):
+            texts.append(f"{clean(place.path)} (lacks {lacking(place)})")
+        else:
+            texts.append(clean(place.path) + (f" ({place.variant})" if len(variants) > 1 else ""))
+    more = len(places) - MOST_LISTED
     return [*texts, f"{more} more"] if more > 0 else texts
+
+
+def lacking(place: Partial) -> str:
+    """Count what a place lacks, and name the first."""
+    first = f"'{clean(place.lacks[0])}'"
+    return f"{keys(len(place.lacks))}, first {first}" if len(place.lacks) > 1 else f"1 key, {first}"
+
+
+def averages_beside(
+    candidate: Candidate, candidates: list[Candidate], partial: list[Partial], leaves: State
+) -> list[str]:
+    """Say which averages there are that have no names, and therefore cannot be taken."""
+    prefixes = [c.prefix for c in candidates] + [place.prefix for place in partial]
+    places = find_unnamed(candidate, prefixes, leaves)
+    texts = ", ".join(f"'{clean(place)}'" for place in places[:MOST_LISTED])
+    return [f"also there, but without the network's names: {texts}, not taken"] if places else []
 
 
 def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
@@ -177,7 +216,12 @@ def ignored(candidate: Candidate, leaves: State) -> list[str]:
 
 
 def check_changes(path: Path, candidate: Candidate, leaves: State) -> None:
-    """Refuse a network with something more that its figures depend on."""
+    """Refuse a network with something more that its figures depend on, or a key twice."""
+    if doubled := twins(leaves, candidate.prefix):
+        raise FcaEdgeError(
+            f"{path}: two tensors are both '{clean(doubled[0])}';"
+            " save the state dict that is wanted alone."
+        )
     foreign, _ = count_ignored(candidate, leaves)
     if change := name_change(foreign, candidate.state):
         raise FcaEdgeError(f"{path}: {change}")

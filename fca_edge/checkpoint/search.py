@@ -6,9 +6,10 @@ the prefix of a wrapper, is the place; nothing is known of it beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol, TypeVar
 
 from fca_edge.checkpoint.shapes import (
     DERIVED,
@@ -22,7 +23,7 @@ from fca_edge.checkpoint.shapes import (
     shapes_of,
 )
 from fca_edge.checkpoint.tree import STEP
-from fca_edge.checkpoint.values import StoredTensor
+from fca_edge.checkpoint.values import StoredTensor, clean
 
 State = dict[str, StoredTensor]
 MOST_WORDS = 12
@@ -140,12 +141,27 @@ def count_ignored(candidate: Candidate, leaves: State) -> tuple[list[str], int]:
     return foreign, sum(not key.startswith(start) for key in beside)
 
 
-def matches(candidate: Candidate, asked: str, exactly: bool) -> bool:
-    """Tell whether a typed path means a candidate: all of it, or some of its steps."""
-    path, wanted = (normal(text) for text in (candidate.path, asked))
+class Place(Protocol):
+    """What has a path that can be typed."""
+
+    @property
+    def path(self) -> str:
+        """The path as it is listed."""
+
+
+AnyPlace = TypeVar("AnyPlace", bound=Place)
+
+
+def matches(place: Place, asked: str, exactly: bool) -> bool:
+    """Tell whether a typed path means a place: all of it, or some of its steps.
+
+    It may be typed as it was listed, without what a terminal cannot show.
+    """
+    wanted = normal(asked)
+    paths = [normal(text) for text in (place.path, clean(place.path))]
     if exactly:
-        return path == wanted
-    return bool(wanted) and f".{wanted}." in f".{path}."
+        return wanted in paths
+    return bool(wanted) and any(f".{wanted}." in f".{path}." for path in paths)
 
 
 def normal(text: str) -> str:
@@ -153,10 +169,10 @@ def normal(text: str) -> str:
     return text.replace(STEP, ".").strip(".")
 
 
-def choose(candidates: list[Candidate], asked: str) -> list[Candidate]:
-    """Return the candidates that a typed path means; the exact ones where there are some."""
-    exact = [c for c in candidates if matches(c, asked, True)]
-    return exact or [c for c in candidates if matches(c, asked, False)]
+def choose(places: Sequence[AnyPlace], asked: str) -> list[AnyPlace]:
+    """Return the places that a typed path means; the exact ones where there are some."""
+    exact = [place for place in places if matches(place, asked, True)]
+    return exact or [place for place in places if matches(place, asked, False)]
 
 
 def same_weights(candidates: list[Candidate]) -> bool:

@@ -10,6 +10,7 @@ from fca_edge.checkpoint.values import StandIn, StoredTensor, clean
 
 # Between the steps of a path; inside of keys there are dots.
 STEP = "/"
+SECOND = " (2)"
 DEEPEST, MOST_VISITS = 100, 200_000
 # The parts of a pickled torch module that make its state dict.
 MODULE = ("_parameters", "_buffers", "_modules")
@@ -22,11 +23,13 @@ def flatten(content: Any) -> dict[str, StoredTensor]:
     """Return every tensor by its path, `state_dict_ema/layer.0.weight`.
 
     Mappings, lists and attributes are steps; a pickled module is the mapping that its
-    state dict would be. Cycles end, and a value that many places share is visited at each
-    only as long as the whole stays small.
+    state dict would be. Of two values with one path (keys 0 and "0") the second is "0 (2)".
+    Cycles end, and a value that many places share is visited at each only as long as the
+    whole stays small.
     """
     leaves: dict[str, StoredTensor] = {}
     seen: set[int] = set()
+    used: dict[str, int] = {}
     visits = 0
     pending: list[tuple[str, Any, tuple[int, ...], bool]] = [("", content, (), False)]
     while pending:
@@ -34,7 +37,7 @@ def flatten(content: Any) -> dict[str, StoredTensor]:
         visits += 1
         tensor = as_stored(value)
         if tensor is not None:
-            leaves[path] = tensor
+            leaves[distinct(path, used)] = tensor
             continue
         again = id(value) in seen and (isinstance(value, StandIn) or visits > MOST_VISITS)
         if not isinstance(value, dict | list | tuple | StandIn) or again:
@@ -42,12 +45,26 @@ def flatten(content: Any) -> dict[str, StoredTensor]:
         if id(value) in above or len(above) > DEEPEST:
             continue
         seen.add(id(value))
+        path = distinct(path, used)
         module = is_module(value)
         joint = "." if module and inside else STEP
         steps = [(f"{path}{joint}{k}" if path else str(k), v) for k, v in children(value)]
         around = (*above, id(value))
         pending += [(step, v, around, module) for step, v in reversed(steps)]
     return leaves
+
+
+def distinct(path: str, used: dict[str, int]) -> str:
+    """Return a path that no other value has, and count how often it was wanted."""
+    used[path] = used.get(path, 0) + 1
+    return path if used[path] == 1 else distinct(f"{path} ({used[path]})", used)
+
+
+def twins(leaves: dict[str, StoredTensor], prefix: str) -> list[str]:
+    """List the tensors behind a prefix whose path another tensor has, too."""
+    behind = (path for path in leaves if path.startswith(prefix) and path.endswith(SECOND))
+    firsts = (path.removesuffix(SECOND) for path in behind)
+    return [path for path in firsts if path in leaves and STEP not in path[len(prefix) :]]
 
 
 def children(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -21,6 +21,8 @@ HARMLESS = frozenset(
         "attn_mask",
         "bias_index",
         "attention_bias_idxs",
+        "mask_token",
+        "position_ids",
     )
 )
 DISTILLED = "a distilled DeiT, which has a second class token; take the weights of a plain one"
@@ -39,6 +41,9 @@ CHANGES: tuple[tuple[str, str], ...] = (
         f"a network with another head{LISTED}",
     ),
 )
+# Alone at the top of a state dict, these scale the logits.
+SCALES = ("temperature", "logit_scale", "logit_bias")
+BESIDE = f"a network with more in its modules, without which its logits are wrong{LISTED}"
 IN_BLOCKS = f"a network with more in its blocks, without which its logits are wrong{LISTED}"
 
 
@@ -49,16 +54,25 @@ def name_change(foreign: Iterable[str], own: Iterable[str]) -> str | None:
         foreign: keys that are not the network's.
         own: keys that are, in the same file's names.
     """
+    own = tuple(own)
     modules = {module for key in own for module in numbered_modules(key)}
+    holders = {key.rpartition(".")[0] for key in own} - {""}
     for key in foreign:
         if key.rsplit(".", 1)[-1] in HARMLESS:
             continue
         what = next((text for pattern, text in CHANGES if re.fullmatch(pattern, key)), None)
         if what is None and not modules.isdisjoint(numbered_modules(key)):
             what = IN_BLOCKS
+        if what is None and (key in SCALES or not holders.isdisjoint(modules_above(key))):
+            what = BESIDE
         if what is not None:
             return f"'{key}' belongs to {what}."
     return None
+
+
+def modules_above(key: str) -> set[str]:
+    """Return the paths above a key: `head` and `head.lora_A` of `head.lora_A.weight`."""
+    return {key[: match.start()] for match in re.finditer(r"\.", key)}
 
 
 def numbered_modules(key: str) -> set[str]:

@@ -1,0 +1,53 @@
+"""Names of wrappers inside a network's keys, `layer_2._orig_mod.blocks.0.…`: they are dropped.
+
+Before a network's keys a wrapper is a prefix like any other. Inside of them it stands where
+only a part was compiled, sharded or checkpointed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fca_edge.checkpoint.search import State, keys_of, word_starts
+from fca_edge.checkpoint.tree import SECOND, STEP
+
+WRAPPER = re.compile(r"(?<=[./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./]")
+
+
+def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str]]:
+    """Drop wrappers from inside the keys of some variants.
+
+    Returns:
+        The tensors under their new paths, and the words that were dropped.
+    """
+    wrapped = [path for path in leaves if WRAPPER.search(path)]
+    if not wrapped:
+        return leaves, []
+    known = keys_of(variants)
+    starts = {start for path in wrapped for start in wrapped_starts(path, known)}
+    renamed: State = {}
+    words: dict[str, None] = {}
+    for path, tensor in leaves.items():
+        short = drop(path, starts)
+        if short == path:
+            renamed[path] = tensor
+            continue
+        taken = short in leaves or short in renamed
+        renamed[short + SECOND if taken else short] = tensor
+        inside = (m for m in WRAPPER.finditer(path) if path[: m.end()] in starts)
+        words.update(dict.fromkeys(match[1] for match in inside))
+    return renamed, list(words)
+
+
+def wrapped_starts(path: str, known: frozenset[str]) -> list[str]:
+    """Return the starts of a path that end in a wrapper inside of a network's key."""
+    for cut in word_starts(path):
+        inside = [match for match in WRAPPER.finditer(path) if match.start() > cut]
+        if inside and WRAPPER.sub("", path[cut:]).replace(STEP, ".") in known:
+            return [path[: match.end()] for match in inside]
+    return []
+
+
+def drop(path: str, starts: set[str]) -> str:
+    """Return a path without the wrappers at the end of some of its starts."""
+    return WRAPPER.sub(lambda m: "" if path[: m.end()] in starts else m[0], path)

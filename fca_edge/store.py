@@ -81,9 +81,9 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
     """
     there = [p for p in paths if p.exists() and (p.is_dir() or is_replaceable(p))]
     if there and not force:
-        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        more = f" ({len(there) - 1} more are there, too)" if len(there) > 1 else ""
         raise FcaEdgeError(
-            f"{there[0]}: exists already{more}; overwrite with --force or choose another place."
+            f"{there[0]}: exists already; overwrite with --force or choose another place{more}."
         )
 
 

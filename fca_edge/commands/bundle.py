@@ -48,11 +48,12 @@ def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bo
         sheet.add(path.name, str(path.stat().st_size))
     print_sheets([sheet])
     say(f"in {out}; there: python run.py image.jpg")
-    source, notes = facts.told["source"], []
+    notes = []
     if not facts.labels:
         notes.append("the classes have no names; export with --labels FILE to have them printed.")
-    if unsaid := [name for name in source.get("unsaid", ()) if name != "labels"]:
-        notes.append(f"preprocessing was assumed at export, not stated: {', '.join(unsaid)}.")
+    if facts.assumed:
+        assumed = ", ".join(facts.assumed)
+        notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
     print_notes(notes)
     if not facts.told["trained"]:
         warn("random weights: the classes it prints mean nothing.")

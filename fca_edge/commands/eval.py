@@ -142,11 +142,10 @@ def assumptions(all_facts: Sequence[Facts]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     notes = []
     for facts in all_facts:
-        unsaid = [x for x in facts.told["source"].get("unsaid") or () if x != "labels"]
-        if unsaid and facts.told["trained"]:
+        if facts.assumed and facts.told["trained"]:
             notes.append(
                 f"{facts.path.name}: preprocessing was assumed at export, not stated:"
-                f" {', '.join(unsaid)}; accuracy is lower where that is wrong."
+                f" {', '.join(facts.assumed)}; accuracy is lower where that is wrong."
             )
     return notes
 

@@ -34,6 +34,12 @@ class Facts:
     labels: tuple[str, ...] | None
     proven: tuple[str, ...]
 
+    @property
+    def assumed(self) -> list[str]:
+        """Fields of preprocessing that nobody had stated when the file was exported."""
+        unsaid = self.told["source"].get("unsaid") or ()
+        return [name for name in unsaid if name != "labels"]
+
 
 def read_facts(path: Path) -> Facts:
     """Read the manifest beside an artefact.

@@ -8,11 +8,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
 from fca_edge.export.quantize import onnx_file, onnx_quiet
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
 
 HEAD = "the head, whose error is the logits' own"
 GEMM = "a Gemm, which onnxruntime.quantization renames and then leaves alone"
+
+
+def without_weight_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model without the recorded shapes of its weights.
+
+    Releases of ONNX Runtime up to 1.23 transpose a Gemm's weight in place, and then stop at the
+    shape that was recorded for it before.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    weights = {tensor.name for tensor in copy.graph.initializer}
+    shapes = [value for value in copy.graph.value_info if value.name not in weights]
+    del copy.graph.value_info[:]
+    copy.graph.value_info.extend(shapes)
+    return copy
 
 
 def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:
@@ -28,7 +45,7 @@ def quantize(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | Non
         return onnx_file.save_float(original, kept, path_out)
     with onnx_quiet.quiet():
         quantize_dynamic(
-            path_in,
+            without_weight_shapes(original),
             path_out,
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=list(chosen.values()),

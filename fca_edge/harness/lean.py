@@ -200,24 +200,32 @@ def release(before):
             system.madvise(place, ctypes.c_size_t(len(run[0]) * PAGE_BYTES), DONT_NEED)
 
 
-def apart(work):
-    """Do work in a process of its own where there is fork: what it needed goes with it."""
+def apart(work, trial=False):
+    """Do work in a process of its own where there is fork: what it needed goes with it.
+
+    A trial returns whether it went well, and is silent; else what fails is said and raised.
+    """
     if not hasattr(os, "fork"):
         work()
-        return
+        return True
     child = os.fork()
     if child == 0:
         failed = 1
         try:
+            if trial:
+                faulthandler.disable()
             work()
             failed = 0
         except BaseException as error:
-            line = "".join(str(error).strip().splitlines()[:1])
-            print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
+            if not trial:
+                line = "".join(str(error).strip().splitlines()[:1])
+                print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
         finally:
             os._exit(failed)
-    if os.waitpid(child, 0)[1]:
+    failed = os.waitpid(child, 0)[1]
+    if failed and not trial:
         raise OSError("the weights could not be packed; the reason stands above")
+    return not failed
 
 
 class Lean:
@@ -263,45 +271,66 @@ class LeanOnnxRuntime(Lean):
         return options
 
     def open(self, plan):
-        settings = plan["settings"]
-        folder, name = place_of(plan["artefact"], settings, "ort-" + self.version)
+        folder, name = place_of(plan["artefact"], plan["settings"], "ort-" + self.version)
         place = os.path.join(folder, name)
-        if settings.get("cold"):
+        if plan["settings"].get("cold"):
             shutil.rmtree(place, ignore_errors=True)
         warm = os.path.isdir(place)
         if not warm:
-            apart(lambda: self.keep(plan, folder, place))
+            self.keep(plan, folder, place)
+        self.start(plan, place)
+        meta = self.session.get_modelmeta().custom_metadata_map
+        provider = self.session.get_providers()[0]
+        return {"delegate": provider, "partitions": None, "metadata": meta, "warm": warm}
+
+    def start(self, plan, place):
+        """Open what is kept in a folder."""
         options = self.options(plan)
         options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
         # A plan of the first run would be a second arena beside that of the first run.
         options.enable_mem_pattern = False
-        self.use_arena(settings.get("arena_bytes", ARENA_BYTES))
+        self.use_arena(plan["settings"].get("arena_bytes", ARENA_BYTES))
         options.add_session_config_entry("session.use_env_allocators", "1")
         model = os.path.join(place, "model.onnx")
         self.session = self.module.InferenceSession(model, options, ["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0]
         self.wanted = [n if isinstance(n, int) else None for n in self.input.shape]
         self.shape = [n or 1 for n in self.wanted]
-        meta = self.session.get_modelmeta().custom_metadata_map
-        provider = self.session.get_providers()[0]
-        return {"delegate": provider, "partitions": None, "metadata": meta, "warm": warm}
 
     def keep(self, plan, folder, place):
-        """Let the runtime optimise the graph, pack the weights, and write both."""
+        """Write the optimised graph with packed weights; plain ones where packed ones do not run.
+
+        Releases 1.21 to 1.31 read what they packed themselves and then end the process.
+        """
         os.makedirs(folder, exist_ok=True)
-        made = tempfile.mkdtemp(dir=folder)
+        for packed in "10" if hasattr(os, "fork") else "0":
+            made = tempfile.mkdtemp(dir=folder)
+            try:
+                apart(lambda: self.pack(plan, made, packed))  # noqa: B023
+                if packed == "0" or apart(lambda: self.trial(plan, made), True):  # noqa: B023
+                    os.rename(made, place)
+                    return
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+
+    def pack(self, plan, made, packed):
+        """Let the runtime optimise the graph and write it, with its weights as it packs them."""
         options = self.options(plan)
         options.optimized_model_filepath = os.path.join(made, "model.onnx")
         prefix = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(prefix + "file_name", "model.data")
         options.add_session_config_entry(prefix + "min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
         key = "session.save_external_prepacked_constant_initializers"
-        options.add_session_config_entry(key, "1")
-        try:
-            self.module.InferenceSession(plan["artefact"], options, ["CPUExecutionProvider"])
-            os.rename(made, place)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        options.add_session_config_entry(key, packed)
+        self.module.InferenceSession(plan["artefact"], options, ["CPUExecutionProvider"])
+
+    def trial(self, plan, made):
+        """Run what was written once."""
+        import numpy
+
+        self.start(plan, made)
+        self.set(numpy.zeros(self.shape, numpy.float32))
+        self.invoke()
 
     def use_arena(self, size):
         """Let sessions share one arena that starts in one piece: pages not used cost nothing."""

@@ -6,6 +6,7 @@ import mmap
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,29 @@ def test_a_broken_file_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         run_artefact(broken, "onnxruntime", INPUT, settings={})
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "broken.onnx.cache").iterdir()) == []
+
+
+DYING = """
+import os, runpy, signal, sys
+import numpy
+lean = runpy.run_path(sys.argv[1])
+lean["LeanOnnxRuntime"].trial = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+model = lean["open_model"](sys.argv[2])
+numpy.save(sys.argv[3], model(numpy.ones(model.shape, numpy.float32)))
+"""
+
+
+def test_packed_weights_that_kill_are_never_used(artefacts: dict[str, Path]) -> None:
+    """Releases 1.21 to 1.31 of ONNX Runtime end the process on weights that they packed."""
+    path = artefacts["onnxruntime"]
+    cache, out = path.with_name(path.name + ".cache"), path.with_suffix(".npy")
+    words = [sys.executable, "-c", DYING, str(LEAN), str(path), str(out)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    (kept,) = cache.iterdir()
+    assert b"prepacked_0" not in (kept / "model.onnx").read_bytes()
+    plain, _ = run_artefact(path, "onnxruntime", np.ones_like(images(path)))
+    np.testing.assert_allclose(np.load(out), plain["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_snippet_of_the_docs(artefacts: dict[str, Path]) -> None:

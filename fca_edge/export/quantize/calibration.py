@@ -6,34 +6,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from fca_edge.export.quantize.recipe import Array, Inputs
+from fca_edge.export.quantize.recipe import Array, Draw, Inputs
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import Preprocessing, find_images, list_images, load_marked
 from fca_edge.verify import in_layout
-
-
-class Asked(Protocol):
-    """What a request says about calibration."""
-
-    @property
-    def calibration(self) -> Path | None: ...
-    @property
-    def calibration_images(self) -> int: ...
-    @property
-    def wanted(self) -> Any: ...
-
-
-class Made(Protocol):
-    """What an output says about its input."""
-
-    @property
-    def layout(self) -> str: ...
-    @property
-    def precision(self) -> Any: ...
 
 
 def sample(folder: Path, number: int, seed: int) -> list[Path]:
@@ -102,12 +82,9 @@ class Calibration:
         }
 
 
-def of(asked: Asked, preprocessing: dict[str, Any], output: Made) -> Calibration | None:
-    """Return the calibration of a static output, None for any other."""
-    if asked.calibration is None or output.precision != "int8-static":
-        return None
-    seed = asked.wanted.seed
-    paths = sample(asked.calibration, asked.calibration_images, seed)
+def draw_images(draw: Draw, preprocessing: dict[str, Any], layout: str) -> Calibration:
+    """Draw the images of a static output, to be read in the layout of its input."""
+    paths = sample(draw.folder, draw.number, draw.seed)
     how, flat, seen = Preprocessing.from_dict(preprocessing), set[Path](), Seen()
-    inputs = stream(paths, how, output.layout, flat, seen)
-    return Calibration(asked.calibration, seed, paths, inputs, flat, how, seen)
+    inputs = stream(paths, how, layout, flat, seen)
+    return Calibration(draw.folder, draw.seed, paths, inputs, flat, how, seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,6 +23,15 @@ FEWEST_WEIGHTS = 1000
 SMALL_BYTES = 4096
 # An attention bias may be wrong by this much, as it is a logit: it changes a weight by 2 %.
 BIAS_STEP = 0.04
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images of calibration: so many of a folder, the same for the same seed."""
+
+    folder: Path
+    number: int
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,276 @@
+"""What an export is asked for: which network, which files, which proof. Checked without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fca_edge.checkpoint.shards import digest_of
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.optimize import OPTIMIZE, USUAL
+from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES, Precision
+from fca_edge.export.quantize.recipe import STATIC
+from fca_edge.fields import FieldError, check_fields
+from fca_edge.options import check_choice, check_choices, check_number
+from fca_edge.preprocess import find_images
+from fca_edge.zoo.specs import short_name, spec_of
+
+DEFAULT_OUT = Path("models/out")
+FORMATS = ("onnx", "tflite")
+LAYOUTS = ("nhwc", "nchw")
+# A safetensors file begins with the length of its header, which is JSON.
+LENGTH_BYTES, MOST_HEADER_BYTES = 8, 100 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRequest:
+    """Which network with which weights; None means: take it from the file, or the variant's own.
+
+    Attributes:
+        variant: network of the zoo, such as "l1".
+        checkpoint: file of trained weights; random weights without one.
+        weights: place in a checkpoint that holds several sets of weights.
+        img_size: side of the input in pixels.
+        seed: of random weights, and of noise to verify on.
+        preprocessing: checked fields; the others come from the file, or are assumed.
+        labels: names of the classes, or a file of them.
+    """
+
+    variant: str | None = None
+    checkpoint: Path | None = None
+    weights: str | None = None
+    img_size: int | None = None
+    num_classes: int | None = None
+    seed: int = 0
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    labels: Path | Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An export: a network, the files to write, how they are proven.
+
+    Attributes:
+        network: whose weights.
+        out: folder to write to.
+        exact: take only forms that are exact in real arithmetic.
+        fold: bring the network into the forms that runtimes are fast at.
+        optimize: a row of `optimize.OPTIMIZE`.
+        weight_cache: make what `lean.py` keeps, for this machine.
+        keep_float: layers that no precision quantises.
+        calibration: folder of images for static quantisation, of which `calibration_images` are
+            drawn by the seed.
+        images: folder of real images to verify on; None takes seeded noise.
+        checks: number of inputs to verify on.
+        drop_tolerance: relative error below which a scale factor is dropped altogether.
+        force: overwrite files that are there.
+        all_or_nothing: write no file where one is refused.
+    """
+
+    network: NetworkRequest
+    out: Path = DEFAULT_OUT
+    formats: tuple[str, ...] = FORMATS
+    precisions: tuple[Precision, ...] = ("fp32",)
+    profiles: tuple[str, ...] = ("modern",)
+    exact: bool = False
+    fold: bool = True
+    dynamic_batch: bool = False
+    input_layout: str = "nhwc"
+    optimize: str = USUAL
+    weight_cache: bool = False
+    keep_float: tuple[str, ...] = ()
+    calibration: Path | None = None
+    calibration_images: int = 128
+    images: Path | None = None
+    checks: int = 4
+    drop_tolerance: float = 1e-10
+    force: bool = False
+    all_or_nothing: bool = False
+
+    @property
+    def pictures(self) -> Path | None:
+        """Folder of real images to verify on: noise is outside of what calibration has seen."""
+        return self.images or self.calibration
+
+
+def check_request(request: Request) -> None:
+    """Refuse combinations that make no sense before any work is done.
+
+    Raises:
+        UsageError: options that do not fit together, or an unknown profile.
+        FcaEdgeError: no images where some were promised.
+    """
+    check_values(request)
+    if request.dynamic_batch and "tflite" in request.formats:
+        raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
+    if "tflite" in request.formats and not any(name in PROFILES for name in request.profiles):
+        raise UsageError(
+            f"--profile {','.join(request.profiles)} writes no TFLite; add modern or --format onnx."
+        )
+    if "onnx" not in request.formats and any(name in ONNX_PROFILES for name in request.profiles):
+        raise UsageError(f"--profile {', '.join(ONNX_PROFILES)} is ONNX; add --format onnx,tflite.")
+    if request.images is not None:
+        find_images(request.images)
+    check_calibration(request)
+    check_precisions(request)
+    check_network(request.network)
+
+
+def check_values(request: Request) -> None:
+    """Refuse single values that are no values of their option.
+
+    Raises:
+        UsageError: names the option.
+    """
+    network = request.network
+    check_choices("format", request.formats, FORMATS)
+    check_choices("precision", request.precisions, PRECISIONS)
+    check_choices("profile", request.profiles, (*PROFILES, *ONNX_PROFILES))
+    check_choice("input-layout", request.input_layout, LAYOUTS)
+    check_choice("optimize", request.optimize, OPTIMIZE)
+    check_number("img-size", network.img_size, least=1)
+    check_number("num-classes", network.num_classes, least=1)
+    check_number("seed", network.seed)
+    check_number("checks", request.checks, least=1)
+    check_number("calibration-images", request.calibration_images, least=1)
+    check_number("drop-tolerance", request.drop_tolerance, least=0, whole=False)
+
+
+def check_calibration(request: Request) -> None:
+    """Refuse static quantisation without images, and images that nothing would look at.
+
+    Raises:
+        UsageError: one without the other, or a format that has no such file.
+        FcaEdgeError: no images where some were promised.
+    """
+    if request.calibration is None:
+        if STATIC in request.precisions:
+            raise UsageError(f"--precision {STATIC} needs images; add --calibration DIR.")
+        return
+    if STATIC not in request.precisions:
+        raise UsageError(f"--calibration is for --precision {STATIC}; add it, or leave this out.")
+    if "tflite" not in request.formats:
+        raise UsageError(f"--precision {STATIC} is TFLite only; take int8, or add --format tflite.")
+    find_images(request.calibration)
+
+
+def check_precisions(request: Request) -> None:
+    """Refuse what no file of a request would heed.
+
+    Raises:
+        UsageError: names the option.
+    """
+    small = [name for name in request.precisions if name != "fp32"]
+    if request.keep_float and not small:
+        raise UsageError("--keep-float is for smaller precisions; add --precision int8.")
+    if request.keep_float and len(request.formats) > 1:
+        raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
+    if request.optimize == "memory" and not request.fold:
+        raise UsageError("--optimize memory changes folded networks; leave out --no-fold.")
+
+
+def check_network(network: NetworkRequest) -> None:
+    """Refuse what names no network, no weights or no file, before anything is loaded.
+
+    Raises:
+        UsageError: no such variant, none at all, or a choice of weights without a checkpoint.
+        FcaEdgeError: no such checkpoint.
+    """
+    if network.variant is not None:
+        short_name(network.variant)
+    if network.checkpoint is not None:
+        if not network.checkpoint.exists():
+            raise FcaEdgeError(f"{network.checkpoint}: no such checkpoint file.")
+        return
+    if network.variant is None:
+        raise UsageError(
+            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
+        )
+    if network.labels is not None:
+        raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
+    if network.weights is not None:
+        raise UsageError("--weights needs a --checkpoint.")
+
+
+def notes_of(request: Request) -> list[str]:
+    """Say what a request asks for and will not get."""
+    if STATIC in request.precisions and "onnx" in request.formats:
+        return [f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."]
+    return []
+
+
+def known_name(network: NetworkRequest) -> str | None:
+    """Return the prefix of the files' names, None where only the weights will tell their size."""
+    if network.checkpoint is None:
+        assert network.variant is not None
+        return sized_name(network.variant, network.img_size)
+    if "variant" in header_entries(network.checkpoint):
+        return network.checkpoint.stem
+    if network.variant is None or network.img_size is None:
+        return None
+    return sized_name(network.variant, network.img_size)
+
+
+def sized_name(variant: str, img_size: int | None) -> str:
+    """Return a network's name, with its size where that is not the usual one."""
+    spec = spec_of(variant)
+    return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
+
+
+def header_entries(path: Path) -> dict[str, Any]:
+    """Return what a safetensors header says besides tensors; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            header = json.loads(file.read(length)) if length < MOST_HEADER_BYTES else {}
+        entries = header.get("__metadata__") or {}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}  # the reader of checkpoints says what is wrong with it
+    return entries if isinstance(entries, dict) else {}
+
+
+def wanted_of(
+    told: dict[str, Any], artefact: Path, checkpoint: Path | None, weights: str | None
+) -> NetworkRequest:
+    """Ask for the weights that a manifest names.
+
+    Raises:
+        UsageError: a trained artefact without its checkpoint.
+        FcaEdgeError: another checkpoint, or a manifest that lacks something.
+    """
+    try:
+        source, trained = told["source"], told["trained"]
+        variant, size = source["variant"], source["img_size"]
+        if not trained:
+            return NetworkRequest(
+                variant=variant,
+                img_size=size,
+                num_classes=source["num_classes"],
+                seed=source["seed"],
+            )
+        name, digest, chosen = source["checkpoint"], source["checkpoint_sha256"], source["weights"]
+        # Options of the export may have said what the checkpoint does not.
+        given, labels = check_fields(source["preprocessing"]), source["labels"]
+    except FieldError as error:
+        raise FcaEdgeError(
+            f"{artefact}: its manifest's preprocessing: {error}; export the artefact again."
+        ) from None
+    except (KeyError, TypeError) as error:
+        raise FcaEdgeError(
+            f"{artefact}: its manifest lacks {error}; export the artefact again."
+        ) from None
+    if checkpoint is None:
+        raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
+    if digest_of(checkpoint) != digest:
+        raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
+    return NetworkRequest(
+        variant=variant,
+        checkpoint=checkpoint,
+        weights=weights or chosen,
+        img_size=size,
+        preprocessing=given,
+        labels=labels,
+    )

@@ -18,8 +18,7 @@ from fca_edge.commands.bench_table import bench_sheet, footer
 from fca_edge.commands.shared import counted, put_json, table
 from fca_edge.commands.tables import Notes, print_sheets, say
 from fca_edge.export.pipeline import run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.measure.jobs import Job, job_for
 from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, Record, to_document
@@ -74,9 +73,9 @@ def name_of(variant: str) -> str:
 
 def jobs_of(variant: str) -> list[Job]:
     """Export the files of a network: plain ONNX, folded ONNX, TFLite modern, and the peer's."""
-    wanted = Wanted(variant, None, None, None, None)
-    files = [item.path for item in run_export(Request(wanted, OUT, force=True), print)]
-    plain = Request(wanted, OUT, ("onnx",), fold=False, force=True)
+    wanted = NetworkRequest(variant=variant)
+    files = [item.path for item in run_export(Request(network=wanted, out=OUT, force=True), print)]
+    plain = Request(network=wanted, out=OUT, formats=("onnx",), fold=False, force=True)
     files += [item.path for item in run_export(plain, print)]
     if PEER in os.environ and variant == "l1":
         files += peers_of(variant)

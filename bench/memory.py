@@ -22,8 +22,7 @@ import psutil
 from fca_edge.device import LEAN
 from fca_edge.export.optimize import OPTIMIZE
 from fca_edge.export.pipeline import run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.lean_settings import read_settings
 from fca_edge.measure.jobs import Job, job_for
 from fca_edge.runtimes import interpreter
@@ -82,8 +81,8 @@ def exported() -> list[Path]:
     """Export the networks of the table with random weights, in a folder for each choice."""
     requests = [
         Request(
-            Wanted(variant, None, None, None, None),
-            OUT / name,
+            network=NetworkRequest(variant=variant),
+            out=OUT / name,
             force=True,
             optimize=name,
             precisions=("fp32", "int8") if name == "memory" else ("fp32",),

@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import golden_data
 
+from fca_edge.artefacts import Artefact
 from fca_edge.commands.shared import table
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.profiles import PROFILES
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.export.tflite.emit import OPERATOR_NAMES
 from fca_edge.zoo.specs import ZOO
 
@@ -46,17 +46,24 @@ def main() -> None:
         sys.exit("; ".join(broken))
 
 
-def exported(variant: str) -> list[Exported]:
+def exported(variant: str) -> list[Artefact]:
     """Export a network with golden hard weights, as a checkpoint that a user would have."""
     OUT.mkdir(parents=True, exist_ok=True)
     checkpoint = OUT / f"{ZOO[variant].name}.safetensors"
     state = golden_data.state(variant, golden_data.HARD)
     save_file({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, checkpoint)
-    wanted = Wanted(variant, checkpoint, None, None, None)
-    done = run_export(Request(wanted, OUT, profiles=tuple(PROFILES), force=True), say)
+    wanted = NetworkRequest(variant=variant, checkpoint=checkpoint)
+    done = run_export(Request(network=wanted, out=OUT, profiles=tuple(PROFILES), force=True), say)
     if variant == "l1":
         profiles = ("tflite-2.14",)
-        request = Request(wanted, OUT / "exact", ("tflite",), profiles, exact=True, force=True)
+        request = Request(
+            network=wanted,
+            out=OUT / "exact",
+            formats=("tflite",),
+            profiles=profiles,
+            exact=True,
+            force=True,
+        )
         done += run_export(request, say)
     checkpoint.unlink()
     return done
@@ -66,7 +73,7 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def add_rows(made: Table, item: Exported) -> None:
+def add_rows(made: Table, item: Artefact) -> None:
     """One row a runtime."""
     counts: dict[str, int] = item.manifest["operators"]
     products = (
@@ -87,7 +94,7 @@ def add_rows(made: Table, item: Exported) -> None:
         head = [""] * len(head)
 
 
-def broken_promises(item: Exported) -> list[str]:
+def broken_promises(item: Artefact) -> list[str]:
     """Say what of the promised graph a file does not keep; parity has stopped the export itself."""
     counts, name = item.manifest["operators"], item.path.name
     source, passes = item.manifest["source"], item.manifest["passes"]

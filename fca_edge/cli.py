@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from fca_edge import __version__
-from fca_edge.errors import INSTALL_ALL, FcaEdgeError, nearest
+from fca_edge.errors import FcaEdgeError, export_extra, nearest
+from fca_edge.options import as_command_line
 from fca_edge.stopping import Stopped, handlers
 from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_output, visible
 
@@ -38,8 +39,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Measure them": ("bench", "compare"),
     "Look around": ("models", "targets", "completion"),
 }
-
-EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
 
 
 class LazyGroup(click.Group):
@@ -111,7 +110,8 @@ def exit_code() -> int:
 def called() -> int:
     """Run the command; returns its exit code."""
     try:
-        result = main(prog_name="fca-edge", standalone_mode=False)
+        with export_extra(), as_command_line():
+            result = main(prog_name="fca-edge", standalone_mode=False)
     except FcaEdgeError as error:
         return fail(str(error), error.exit_code)
     except Stopped as stopped:
@@ -124,10 +124,6 @@ def called() -> int:
         return fail("standard input ended before an answer came.")
     except UnicodeError as error:
         return fail(f"a name or a text is not UTF-8; rename it ({error}).")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
-            raise
-        return fail(f"this needs '{error.name}', which the bare install leaves out; {INSTALL_ALL}.")
     return result if isinstance(result, int) else 0
 
 

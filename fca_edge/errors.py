@@ -7,12 +7,21 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not equivalent, 4 regression,
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 # There is no distribution on an index: it is installed from a clone.
 INSTALL_ALL = "run `pip install -c constraints.txt -e '.[export]'` in the clone of fca_edge"
 INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_edge"
+
+
+# What the bare install leaves out.
+EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
+
+
+class FcaEdgeWarning(UserWarning):
+    """What was assumed, left out, or makes a result mean less than it seems to."""
 
 
 class FcaEdgeError(Exception):
@@ -49,6 +58,23 @@ class TargetUnavailableError(FcaEdgeError):
     """A target or a runtime is not there, or not set up."""
 
     exit_code: ClassVar[int] = 6
+
+
+@contextmanager
+def export_extra() -> Iterator[None]:
+    """Say what to install where a library of the export extra is missing.
+
+    Raises:
+        FcaEdgeError: names the library.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in EXPORT_EXTRA:
+            raise
+        raise FcaEdgeError(
+            f"this needs '{error.name}', which the bare install leaves out; {INSTALL_ALL}."
+        ) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -55,6 +55,11 @@ def in_python(text: str) -> str:
     return OPTION.sub(parameter, text)
 
 
+def spelled(text: str) -> str:
+    """Write the options in a text as whoever called knows them."""
+    return text if on_command_line() else in_python(text)
+
+
 def check_choices(option: str, values: Any, known: Iterable[str]) -> None:
     """Refuse anything but a sequence of known words, and an empty one.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,66 @@ class Parity:
     def finite(self) -> bool:
         """Tell whether all logits were finite numbers."""
         return bool(np.isfinite(self.max_abs))
+
+
+@dataclass(frozen=True)
+class Check:
+    """The parity of one file on one runtime.
+
+    Attributes:
+        file: its name.
+        shortfall: what is not good enough about it, in words; None where it is equal.
+    """
+
+    file: str
+    parity: Parity
+    shortfall: str | None
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether the file is as close to the float64 network as it must be."""
+        return self.shortfall is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a row of `fca-edge verify --json`."""
+        return {"file": self.file, **self.parity.to_dict(), "equal": self.equal}
+
+
+@dataclass(frozen=True)
+class Verification(Sequence[Check]):
+    """Parity of one or more files with the float64 network; a sequence of `Check`.
+
+    Attributes:
+        checks: one per file and runtime, and per batch size where the batch is dynamic.
+    """
+
+    checks: tuple[Check, ...]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.checks[index]
+
+    def __len__(self) -> int:
+        return len(self.checks)
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether every file is equal on every runtime."""
+        return all(check.equal for check in self.checks)
+
+    @property
+    def snr_db(self) -> dict[tuple[str, str], float]:
+        """Signal-to-noise ratio in dB by (file, runtime); 20 more are a tenth of the error."""
+        return {(c.file, c.parity.runtime): c.parity.snr_db for c in self.checks}
+
+    def raise_if_not_equal(self) -> None:
+        """Turn a failure into an error.
+
+        Raises:
+            NotEquivalentError: names every file that is not equal, and how far off it is.
+        """
+        failures = [f"{c.file}: {c.shortfall}" for c in self.checks if c.shortfall]
+        if failures:
+            raise NotEquivalentError("; ".join(failures))
 
 
 def in_layout(images: Array, layout: str) -> Array:

@@ -9,9 +9,9 @@ import torch
 from conftest import DIGITS
 from safetensors import safe_open
 
+from fca_edge.artefacts import Artefact
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
-from fca_edge.export.pipeline import Exported
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.verify import in_layout, run_artefact
 
@@ -48,7 +48,7 @@ def test_everything_moved_in_training() -> None:
 
 
 def test_all_forms_are_as_right(
-    exported: list[Exported], test_split: tuple[np.ndarray, np.ndarray]
+    exported: list[Artefact], test_split: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, labels = test_split
     assert len(labels) == 360

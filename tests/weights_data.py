@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.manifest import Source
-from fca_edge.export.source import Wanted, load_source
+from fca_edge.export.request import NetworkRequest
+from fca_edge.export.source import load_source
 
 State = dict[str, Tensor]
 SIZE_NOTE = "image size 96 px (81 to 96 px fit; --img-size chooses)"
@@ -25,7 +26,7 @@ def saved(folder: Path, content: Any, name: str = "best.pth", **options: Any) ->
 
 def source_of(path: Path, weights: str | None = None, variant: str | None = "micro") -> Source:
     """Load a checkpoint as `export` does, and expect the digits' weights."""
-    network, source = load_source(Wanted(variant, path, weights, None, None))
+    network, source = load_source(NetworkRequest(variant=variant, checkpoint=path, weights=weights))
     expected = {k: v for k, v in load_file(DIGITS).items() if "num_batches" not in k}
     own = network.state_dict()
     for key, value in expected.items():
@@ -37,7 +38,7 @@ def refusal(path: Path, kind: type[Exception] = FcaEdgeError, **wanted: Any) -> 
     """Expect one line of error; returns it."""
     variant, weights = wanted.get("variant", "micro"), wanted.get("weights")
     with pytest.raises(kind) as caught:
-        load_source(Wanted(variant, path, weights, None, None))
+        load_source(NetworkRequest(variant=variant, checkpoint=path, weights=weights))
     line = str(caught.value)
     assert "\n" not in line
     assert str(path.parent) in line

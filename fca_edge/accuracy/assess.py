@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Advance, Predictions, predict
-from fca_edge.accuracy.figures import figures
+from fca_edge.accuracy.figures import Figures, Share, figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
@@ -23,12 +24,12 @@ from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.accuracy/1"
 
-# Called with the number of images before they are run; returns what is told of each block.
-Begin = Callable[[int], Advance]
+# Called with the number of images that are done, and of all.
+ImageProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class DataRequest:
     """Which images are taken.
 
     Attributes:
@@ -50,16 +51,16 @@ class Asked:
 
 
 def described(
-    asked: Asked, data: Data, skipped: Sequence[Path], how: Preprocessing
+    request: DataRequest, data: Data, skipped: Sequence[Path], how: Preprocessing
 ) -> dict[str, Any]:
     """Return what a report says of the images, when they were read."""
     return {
-        "folder": str(asked.data.resolve()),
+        "folder": str(request.data.resolve()),
         "images": len(data.paths) - len(skipped),
         "found": data.found,
         "classes": len(np.unique(data.classes)),
-        "limit": asked.limit,
-        "seed": asked.seed,
+        "limit": request.limit,
+        "seed": request.seed,
         "corrupt": [str(path) for path in skipped],
         "pictures": data.seen.describe(how, data.listing),
     }
@@ -93,18 +94,100 @@ def same_classes(all_facts: Sequence[Facts]) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """How often one file is right on one runtime.
+
+    Attributes:
+        file: its name.
+        version: of the runtime.
+        preprocessing: what the pictures went through.
+        figures: top-1, top-5 and, beside a reference, agreement and drop.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    runtime: str
+    version: str
+    preprocessing: dict[str, Any]
+    figures: Figures
+
+    @property
+    def top1(self) -> Share:
+        """Images whose class has the largest logit: count, per cent, interval at 95 %."""
+        return self.figures.top1
+
+    @property
+    def top5(self) -> Share | None:
+        """Images whose class is among the first five; None with five classes or fewer."""
+        return self.figures.top5
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON, those of the figures among them."""
+        fields = {f.name: getattr(self, f.name) for f in dataclass_fields(self)}
+        return {**fields, **fields.pop("figures").to_dict()}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What agreement and drop are counted against."""
+
+    name: str
+    top1: Share
+    top5: Share | None
+
+
+@dataclass(frozen=True)
+class Evaluation(Sequence[Accuracy]):
+    """Accuracy of one or more files on the same labelled images; a sequence of `Accuracy`.
+
+    Attributes:
+        results: one per file.
+        data: the folder, and what was read of it.
+        reference: the checkpoint or artefact that the files are compared with; None without.
+        warnings: what makes the figures mean less than they seem to.
+        notes: what was assumed of the pictures.
+    """
+
+    results: tuple[Accuracy, ...]
+    data: dict[str, Any]
+    reference: Reference | None
+    threads: int
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report, as `fca-edge eval --json` writes it."""
+        return {
+            "schema": SCHEMA,
+            "data": self.data,
+            "reference": None if self.reference is None else asdict(self.reference),
+            "threads": self.threads,
+            "warnings": list(self.warnings),
+            "results": [result.to_dict() for result in self.results],
+        }
+
+
 def assess(
     all_facts: Sequence[Facts],
     runtimes: Sequence[str],
-    asked: Asked,
-    begin: Begin,
+    request: DataRequest,
+    progress: ImageProgress,
     threads: int = 1,
     reference: Runner | None = None,
     against: Facts | None = None,
-) -> dict[str, Any]:
-    """Evaluate each artefact on its runtime; returns the report.
+) -> Evaluation:
+    """Evaluate each artefact on its runtime.
 
     Args:
+        progress: called with the number of images that are done, and of all.
         reference: what agreement and drop are counted against, or None.
         against: the same, where it is an artefact.
 
@@ -114,7 +197,7 @@ def assess(
         UsageError: artefacts, or a reference, of other classes.
     """
     same_classes([*all_facts, *([against] if against else [])])
-    data = asked.read(all_facts[0].labels, all_facts[0].num_classes)
+    data = request.read(all_facts[0].labels, all_facts[0].num_classes)
     with ExitStack() as stack:
         runners = [
             stack.enter_context(ArtefactRunner(facts, runtime, threads))
@@ -125,35 +208,44 @@ def assess(
                 ArtefactRunner(against, runtime_of(against, None), threads)
             )
         both: list[Runner] = [*runners, *([reference] if reference else [])]
-        found, skipped = predict(both, data, begin(len(data.paths)), asked.skip_corrupt)
-    kept = found[-1] if reference else None
-    return {
-        "schema": SCHEMA,
-        "data": described(asked, data, skipped, all_facts[0].how),
-        "reference": told_reference(reference, data, kept),
-        "threads": threads,
-        "warnings": warnings_of(data),
-        "results": [
-            {
-                "file": runner.path.name,
-                "sha256": runner.facts.told["sha256"],
-                "precision": runner.facts.told["precision"],
-                "runtime": runner.runtime,
-                "version": runner.version,
-                "preprocessing": runner.how.to_dict(),
-                **figures(data, got, kept).to_dict(),
-            }
-            for runner, got in zip(runners, found)
-        ],
-    }
+        advance = counting(progress, len(data.paths))
+        predictions, skipped = predict(both, data, advance, request.skip_corrupt)
+    kept = predictions[-1] if reference else None
+    results = [
+        Accuracy(
+            file=runner.path.name,
+            sha256=runner.facts.told["sha256"],
+            precision=runner.facts.told["precision"],
+            runtime=runner.runtime,
+            version=runner.version,
+            preprocessing=runner.how.to_dict(),
+            figures=figures(data, got, kept),
+        )
+        for runner, got in zip(runners, predictions)
+    ]
+    return Evaluation(
+        results=tuple(results),
+        data=described(request, data, skipped, all_facts[0].how),
+        reference=reference_of(reference, data, kept) if reference and kept else None,
+        threads=threads,
+        warnings=tuple(warnings_of(data)),
+    )
 
 
-def told_reference(
-    runner: Runner | None, data: Data, got: Predictions | None
-) -> dict[str, Any] | None:
+def counting(progress: ImageProgress, total: int) -> Advance:
+    """Turn blocks of images into a number that grows."""
+    done = 0
+    progress(0, total)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return advance
+
+
+def reference_of(runner: Runner, data: Data, predictions: Predictions) -> Reference:
     """Return what a report says of the reference."""
-    if runner is None or got is None:
-        return None
-    found = figures(data, got)
-    top5 = None if found.top5 is None else asdict(found.top5)
-    return {"name": runner.name, "top1": asdict(found.top1), "top5": top5}
+    found = figures(data, predictions)
+    return Reference(runner.name, found.top1, found.top5)

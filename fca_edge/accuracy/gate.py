@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fca_edge.accuracy.assess import Asked, described, told_reference, warnings_of
+from fca_edge.accuracy.assess import DataRequest, described, reference_of, warnings_of
 from fca_edge.accuracy.data import sampled
 from fca_edge.accuracy.evaluate import Advance, predict
 from fca_edge.accuracy.figures import ROUNDING, Figures, figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts, facts_of
-from fca_edge.export.plan import Output
+from fca_edge.export.outputs import Output
 from fca_edge.export.quantize.recipe import Inputs, Recipe
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available
 
@@ -34,7 +35,9 @@ class AccuracyGate:
     quick in batches, and run only once.
     """
 
-    def __init__(self, asked: Asked, wanted: Wanted, max_drop: float, report: Report) -> None:
+    def __init__(
+        self, request: DataRequest, network: NetworkRequest, max_drop: float, report: Report
+    ) -> None:
         """Read the data and run the checkpoint on it.
 
         Args:
@@ -45,15 +48,15 @@ class AccuracyGate:
         """
         from fca_edge.accuracy.torch_run import TorchRunner
 
-        self.asked, self.max_drop, self.report = asked, max_drop, report
+        self.request, self.max_drop, self.report = request, max_drop, report
         report("loading the checkpoint for its accuracy")
-        runner = TorchRunner(wanted)
-        self.data = asked.read(runner.source.labels, runner.source.num_classes)
+        runner = TorchRunner(network)
+        self.data = request.read(runner.source.labels, runner.source.num_classes)
         advance = telling(report, f"accuracy of {runner.name}", len(self.data.paths))
-        (self.reference,), self.skipped = predict([runner], self.data, advance, asked.skip_corrupt)
+        (self.reference,), self.skipped = predict([runner], self.data, advance, request.skip_corrupt)
         self.how, self.notes = runner.how, list(runner.source.notes)
-        self.notes += notes_of(self.data.seen.describe(self.how, self.data.listing), asked.data)
-        self.told_reference = told_reference(runner, self.data, self.reference)
+        self.notes += notes_of(self.data.seen.describe(self.how, self.data.listing), request.data)
+        self.described_reference = reference_of(runner, self.data, self.reference)
 
     @property
     def warnings(self) -> list[str]:
@@ -78,9 +81,9 @@ class AccuracyGate:
         for runtime, figure in found:
             self.judge(facts, runtime, figure)
         return {
-            **described(self.asked, self.data, self.skipped, self.how),
+            **described(self.request, self.data, self.skipped, self.how),
             "max_drop_points": self.max_drop,
-            "reference": self.told_reference,
+            "reference": asdict(self.described_reference),
             "runtimes": [{"runtime": name, **figure.to_dict()} for name, figure in found],
         }
 
@@ -106,7 +109,7 @@ class AccuracyGate:
             # Judging each layer takes minutes, and none has to be kept.
             told = Mix(self.max_drop, (), (), (first,)).to_dict()
             return (), {**told, "images": len(data.paths), "images_for_layers": 0}
-        few = sampled(data.without(self.skipped), LAYER_IMAGES, self.asked.seed)
+        few = sampled(data.without(self.skipped), LAYER_IMAGES, self.request.seed)
         losses = sensitivities(wanted, few, self.report)
         mix = search(wanted, losses, data, self.reference, self.max_drop, self.report, first)
         told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
@@ -117,7 +120,7 @@ class AccuracyGate:
         with ExitStack() as stack:
             runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in facts.proven]
             advance = telling(self.report, f"accuracy of {facts.path.name}", len(self.data.paths))
-            found, _ = predict(runners, self.data, advance, self.asked.skip_corrupt)
+            found, _ = predict(runners, self.data, advance, self.request.skip_corrupt)
         names = [f"{runner.runtime} {runner.version}" for runner in runners]
         return [(n, figures(self.data, got, self.reference)) for n, got in zip(names, found)]
 

@@ -3,33 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fca_edge.accuracy.assess import runtime_of
 from fca_edge.accuracy.data import read_tree
 from fca_edge.accuracy.evaluate import predict
-from fca_edge.accuracy.mixed import search
+from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Recipe
+from fca_edge.options import spelled
+from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.sensitivity/1"
 
 
-def report_of(
+@dataclass(frozen=True)
+class Sensitivity:
+    """What each layer of a file loses when it alone is quantised, and which to keep in float.
+
+    Attributes:
+        data: the folder of labelled images.
+        images: on which the search looked; `images_for_layers` on which each layer was judged.
+        pictures: what the images had about them.
+        mix: the layers, the most harmful first, and the fewest that must stay in float.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    data: str
+    images: int
+    images_for_layers: int
+    pictures: dict[str, Any]
+    seed: int
+    runtimes: tuple[str, ...]
+    mix: Mix
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Layers that stay in float, as `export` takes them (`keep_float`)."""
+        return self.mix.keep
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report, as `fca-edge sensitivity --json` writes it."""
+        names = [f.name for f in fields(self) if f.name not in ("mix", "notes")]
+        own = {name: getattr(self, name) for name in names}
+        return {"schema": SCHEMA, **own, "runtimes": list(self.runtimes), **self.mix.to_dict()}
+
+
+def measure_layers(
     facts: Facts,
     folder: Path,
-    precision: Any,
+    *,
+    precision: Any = "int8",
     max_drop: float,
     images: int,
     limit: int | None,
     seed: int,
     report: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Sensitivity:
     """Judge the layers of an fp32 artefact on a sample, then search on more images.
 
     Raises:
@@ -50,19 +89,20 @@ def report_of(
     with ArtefactRunner(facts, own) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     mix = search(base, losses, data, reference, max_drop, report)
-    return {
-        "schema": SCHEMA,
-        "file": facts.path.name,
-        "sha256": facts.told["sha256"],
-        "precision": precision,
-        "data": str(folder.resolve()),
-        "images": len(data.paths),
-        "images_for_layers": len(few.paths),
-        "pictures": data.seen.describe(facts.how, data.listing),
-        "seed": seed,
-        "runtimes": list(runtimes),
-        **mix.to_dict(),
-    }
+    pictures = data.seen.describe(facts.how, data.listing)
+    return Sensitivity(
+        file=facts.path.name,
+        sha256=facts.told["sha256"],
+        precision=precision,
+        data=str(folder.resolve()),
+        images=len(data.paths),
+        images_for_layers=len(few.paths),
+        pictures=pictures,
+        seed=seed,
+        runtimes=runtimes,
+        mix=mix,
+        notes=tuple(spelled(note) for note in notes_of(pictures, folder)),
+    )
 
 
 def refuse_other_forms(facts: Facts) -> None:

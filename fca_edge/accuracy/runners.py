@@ -41,11 +41,17 @@ class ArtefactRunner:
         TargetUnavailableError: the runtime is not set up.
     """
 
-    def __init__(self, facts: Facts, runtime: str, threads: int = 1) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        runtime: str,
+        threads: int = 1,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self.facts, self.runtime, self.path = facts, runtime, Path(facts.path)
         self.how = facts.how
         try:
-            self.stream = Stream(facts.path, RUNTIMES[runtime], threads)
+            self.stream = Stream(facts.path, RUNTIMES[runtime], threads, settings)
         except AgentError as error:
             raise self.refusal(error) from None
         self.version = str(self.stream.ready["version"])

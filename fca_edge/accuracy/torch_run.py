@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fca_edge.checkpoint.shards import digest_of
-from fca_edge.export.source import Wanted, load_source
+from fca_edge.export.request import NetworkRequest
+from fca_edge.export.source import load_source
 from fca_edge.preprocess import Preprocessing
 
 
@@ -23,8 +24,8 @@ class TorchRunner:
         UsageError: sizes that disagree, or no variant.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
-        network, self.source = load_source(wanted)
+    def __init__(self, request: NetworkRequest) -> None:
+        network, self.source = load_source(request)
         self.network = network.float()
         self.how = Preprocessing.from_dict(self.source.preprocessing)
         self.name = f"{self.source.checkpoint or self.source.chosen} in torch"
@@ -45,12 +46,15 @@ def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> To
     """
     source = told["source"]
     how = Preprocessing.from_dict(source["preprocessing"])
-    wanted = Wanted(
-        source["variant"], checkpoint, weights or source["weights"], source["img_size"], None
+    request = NetworkRequest(
+        variant=source["variant"],
+        checkpoint=checkpoint,
+        weights=weights or source["weights"],
+        img_size=source["img_size"],
     )
     if digest_of(checkpoint) == source["checkpoint_sha256"]:
-        return TorchRunner(replace(wanted, given=how.to_dict(), labels=source["labels"]))
-    runner = TorchRunner(wanted)
+        return TorchRunner(replace(request, preprocessing=how.to_dict(), labels=source["labels"]))
+    runner = TorchRunner(request)
     unsaid = set(runner.source.unsaid) & set(vars(how))
     runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
     return runner

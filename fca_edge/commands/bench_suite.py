@@ -48,8 +48,7 @@ def export_missing(variants: list[str], out: Path) -> None:
         report("importing torch")
         try:
             from fca_edge.export.pipeline import run_export
-            from fca_edge.export.plan import Request
-            from fca_edge.export.source import Wanted
+            from fca_edge.export.request import NetworkRequest, Request
         except ModuleNotFoundError:
             raise UsageError(
                 f"{out} lacks artefacts of {', '.join(variants)}, and exporting needs torch:"
@@ -61,6 +60,6 @@ def export_missing(variants: list[str], out: Path) -> None:
             def tell(text: str, variant: str = variant) -> None:
                 report(f"{variant}: {text}")
 
-            wanted: Any = Wanted(variant, None, None, None, None)
-            run_export(Request(wanted, out, force=True), tell)
+            wanted: Any = NetworkRequest(variant=variant)
+            run_export(Request(network=wanted, out=out, force=True), tell)
     ERR.print(f"exported {', '.join(variants)} with random weights to {out}")

@@ -32,14 +32,15 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import print_sheets, say, wide_option
 from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.plan import Request, check_early, notes_of
+from fca_edge.export.outputs import check_early
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
-from fca_edge.export.wanted import Wanted
+from fca_edge.export.request import NetworkRequest, Request, notes_of
 from fca_edge.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.pipeline import Exported, RefusedError, Report
+    from fca_edge.artefacts import Artefact, RefusedError
+    from fca_edge.export.pipeline import Report
 
 DEFAULT_OUT = Path("models/out")
 SECTIONS = {
@@ -254,7 +255,8 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     check_early(request)
     with steps() as report:
         report("importing torch")
-        from fca_edge.export.pipeline import RefusedError, run_export
+        from fca_edge.artefacts import RefusedError
+        from fca_edge.export.pipeline import run_export
 
         gate = gate_of(options, request, report)
         print_notes(gate.notes if gate else ())
@@ -278,7 +280,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         raise told_refusal(refusal, request.out)
 
 
-def show(exported: list[Exported], taken: bool, wide: bool) -> None:
+def show(exported: list[Artefact], taken: bool, wide: bool) -> None:
     """Print what was written, and what is to be known of it."""
     if not taken:
         print_sheets([sheet_of(exported)], wide)
@@ -298,7 +300,7 @@ def show(exported: list[Exported], taken: bool, wide: bool) -> None:
             warn(f"{item.path.name} was not checked on {name}: {how}.")
 
 
-def warnings_of(exported: list[Exported]) -> list[str]:
+def warnings_of(exported: list[Artefact]) -> list[str]:
     """Name the files whose calibration has shown nothing."""
     texts = []
     for item in exported:
@@ -339,36 +341,36 @@ def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
 
 def request_of(options: dict[str, Any], force: bool) -> Request:
     """Build the export's request from the command line."""
-    wanted = Wanted(
-        options["variant"],
-        options["checkpoint"],
-        options["weights"],
-        options["img_size"],
-        options["num_classes"],
-        options["seed"],
-        options["given"],
-        options["labels"],
+    wanted = NetworkRequest(
+        variant=options["variant"],
+        checkpoint=options["checkpoint"],
+        weights=options["weights"],
+        img_size=options["img_size"],
+        num_classes=options["num_classes"],
+        seed=options["seed"],
+        preprocessing=options["given"],
+        labels=options["labels"],
     )
     return Request(
-        wanted,
-        options["out"],
-        options["formats"],
-        options["profiles"],
-        options["exact"],
-        not options["no_fold"],
-        options["dynamic_batch"],
-        options["input_layout"],
-        options["images"],
-        options["checks"],
-        options["drop_tolerance"],
-        force,
-        options["precisions"],
-        options["calibration"],
-        options["calibration_images"],
-        tuple(dict.fromkeys(chain(*options["keep_float"]))),
-        options["optimize"],
-        options["weight_cache"],
-        options["all_or_nothing"],
+        network=wanted,
+        out=options["out"],
+        formats=options["formats"],
+        profiles=options["profiles"],
+        exact=options["exact"],
+        fold=not options["no_fold"],
+        dynamic_batch=options["dynamic_batch"],
+        input_layout=options["input_layout"],
+        images=options["images"],
+        checks=options["checks"],
+        drop_tolerance=options["drop_tolerance"],
+        force=force,
+        precisions=options["precisions"],
+        calibration=options["calibration"],
+        calibration_images=options["calibration_images"],
+        keep_float=tuple(dict.fromkeys(chain(*options["keep_float"]))),
+        optimize=options["optimize"],
+        weight_cache=options["weight_cache"],
+        all_or_nothing=options["all_or_nothing"],
     )
 
 
@@ -397,4 +399,4 @@ def gate_of(options: dict[str, Any], request: Request, report: Report) -> Accura
     from fca_edge.accuracy.gate import AccuracyGate
 
     asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
-    return AccuracyGate(asked, request.wanted, options["max_drop"], report)
+    return AccuracyGate(asked, request.network, options["max_drop"], report)

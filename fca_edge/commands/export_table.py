@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fca_edge.commands.tables import Column, Sheet, say
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.artefacts import Artefact
 
 COLUMNS = (
     Column("file", kind="name"),
@@ -26,7 +26,7 @@ DETAILS = (
 )
 
 
-def sheet_of(exported: list[Exported]) -> Sheet:
+def sheet_of(exported: list[Artefact]) -> Sheet:
     """One row a file and runtime."""
     judged = "accuracy" in exported[0].manifest
     sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
@@ -52,7 +52,7 @@ def sheet_of(exported: list[Exported]) -> Sheet:
     return sheet
 
 
-def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
+def accuracy_cells(item: Artefact, runtime: str) -> tuple[str, ...]:
     """Top-1 and drop of a file on a runtime, where its export had labelled images."""
     for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
         if found["runtime"] == runtime:
@@ -60,7 +60,7 @@ def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
     return "", ""
 
 
-def print_hints(exported: list[Exported]) -> None:
+def print_hints(exported: list[Artefact]) -> None:
     """Say what each precision is good for."""
     for item in exported:
         made = item.manifest["quantization"]

@@ -23,7 +23,7 @@ from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.facts import read_facts
 from fca_edge.export.manifest import manifest_path
-from fca_edge.export.wanted import wanted_of
+from fca_edge.export.request import wanted_of
 from fca_edge.measure.embedded import facts_of
 
 COLUMNS = (

@@ -21,7 +21,7 @@ from fca_edge.export.diagnose import (
     placed,
 )
 from fca_edge.export.manifest import SCHEMA
-from fca_edge.export.plan import Output, Request
+from fca_edge.export.outputs import Output
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize.half import LARGEST_HALF
@@ -55,7 +55,7 @@ def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
 
 
 def write_artefact(
-    request: Request, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
+    program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
 ) -> dict[str, int]:
     """Write the file, metadata last, and read the metadata back; returns its operators by type.
 
@@ -63,7 +63,7 @@ def write_artefact(
         NotEquivalentError: the metadata did not survive.
     """
     if output.profile is None:
-        model = onnx_writer.to_onnx(program, simplify=request.fold)
+        model = onnx_writer.to_onnx(program, simplify=output.folded)
         return onnx_writer.write(model, metadata, path)
     text = json.dumps(metadata)
     emit.to_tflite(program, output.profile, text, path, output.layout)
@@ -73,7 +73,6 @@ def write_artefact(
 
 
 def prove(
-    request: Request,
     prepared: Prepared,
     program: ExportedProgram,
     output: Output,
@@ -95,7 +94,7 @@ def prove(
     for name in output.runtimes:
         if name != output.runtimes[0] and not available(RUNTIMES[name]):
             continue
-        for together in (False, True) if request.dynamic_batch else (False,):
+        for together in (False, True) if output.dynamic_batch else (False,):
             parity, events = measure(path, name, inputs, prepared.reference, together=together)
             short = shortfall(parity, output.floor_db)
             if short:
@@ -116,7 +115,7 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
     Raises:
         NotEquivalentError: names the first such layer.
     """
-    if output.profile is None or not output.profile.half_arithmetic:
+    if not output.half_arithmetic:
         return
     beyond = first_beyond(program, prepared.images, LARGEST_HALF)
     if beyond is not None:
@@ -173,7 +172,6 @@ def approximations(prepared: Prepared, output: Output) -> list[str]:
 
 
 def manifest(
-    request: Request,
     prepared: Prepared,
     output: Output,
     path: Path,
@@ -182,7 +180,7 @@ def manifest(
     quantization: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe an artefact: identity, source, forms, passes, cost by its graph, and proof."""
-    found = footprint(path)
+    found, inputs = footprint(path), prepared.inputs
     return {
         "schema": SCHEMA,
         "file": output.file,
@@ -200,20 +198,20 @@ def manifest(
             **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
             **asdict(output.forms),
         },
-        "optimize": request.optimize,
+        "optimize": output.optimize,
         "approximations": approximations(prepared, output),
         "input_layout": output.layout,
-        "dynamic_batch": request.dynamic_batch,
-        "folded": request.fold,
+        "dynamic_batch": output.dynamic_batch,
+        "folded": output.folded,
         "passes": [asdict(report) for report in prepared.reports[output.forms]],
         "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
         "macs": found.macs,
         "planned": asdict(found.planned),
         "verification": {
-            "images": str(request.pictures.resolve()) if request.pictures else None,
-            "pictures": prepared.pictures,
-            "seed": request.wanted.seed,
-            "checks": request.checks,
+            "images": str(inputs.folder.resolve()) if inputs.folder else None,
+            "pictures": inputs.pictures,
+            "seed": inputs.seed,
+            "checks": inputs.count,
             "fold_max_abs_error": prepared.fold_error,
             "floor_db": output.floor_db,
             "runtimes": [parity.to_dict() for parity in parities],

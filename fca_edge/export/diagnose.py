@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
-from fca_edge.export.plan import Output
+from fca_edge.export.outputs import Output
 from fca_edge.export.tflite.context import module_of
 from fca_edge.verify import Array, first_diverging, first_not_finite, in_layout, run_artefact
 

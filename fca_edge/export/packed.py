@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.plan import Output
+from fca_edge.export.outputs import Output
 from fca_edge.export.prepare import Prepared
 from fca_edge.lean_settings import profile_path, read_settings, settings_for, to_document
 from fca_edge.measure.jobs import LEAN_RUNTIMES

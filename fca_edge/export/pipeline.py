@@ -1,4 +1,4 @@
-"""Checkpoint to verified artefacts: load, fold, trace, write, verify, then move into place."""
+"""A request to verified artefacts: load, fold, trace, write, prove, then move into place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.artefacts import Artefact, Artefacts, Refusal, RefusedError
+from fca_edge.errors import NotEquivalentError
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.diagnose import placed
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
+from fca_edge.export.outputs import Output, list_outputs, list_places
 from fca_edge.export.packed import keep_packed, write_settings
-from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
 from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
+from fca_edge.export.request import Request, check_request
+from fca_edge.export.source import load_source
 from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
@@ -33,51 +36,10 @@ Report = Callable[[str], None]
 # the manifest keeps of it under `accuracy`.
 Judge = Callable[[Path, dict[str, Any]], dict[str, Any] | None]
 
-REFUSED_SCHEMA = "fca_edge.refused/1"
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An artefact in its folder, with its manifest."""
-
-    path: Path
-    manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file that was not written, and why."""
-
-    output: Output
-    error: FcaEdgeError
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what stands in the place of a manifest."""
-        return {
-            "schema": REFUSED_SCHEMA,
-            "file": self.output.file,
-            "precision": self.output.precision,
-            "profile": self.output.profile_name,
-            "refused": str(self.error),
-        }
-
-
-class RefusedError(NotEquivalentError):
-    """Files are not good enough; what is proven was written.
-
-    Attributes:
-        exported: what was written.
-        refusals: what was not.
-    """
-
-    def __init__(self, exported: list[Exported], refusals: list[Refusal]) -> None:
-        self.exported, self.refusals = exported, refusals
-        super().__init__(str(refusals[0].error))
-
 
 def run_export(
     request: Request, report: Report, judge: Judge | None = None, choose: Choose | None = None
-) -> list[Exported]:
+) -> Artefacts:
     """Export everything that a request names and that is proven; the rest is refused by name.
 
     Args:
@@ -92,115 +54,126 @@ def run_export(
         NotEquivalentError: a fold is not equal to the float64 network; nothing is written.
         FcaEdgeError: unusable input or output; nothing is written.
     """
-    check(request)
+    check_request(request)
     with quick_collections(), staging(request.out) as folder:
         report("loading and folding, each pass compared in float64")
-        prepared, outputs = prepare(request)
-        manifests, refusals = make_all(
-            request, prepared, outputs, folder, report, choose, judge or unjudged
-        )
-        if not (refusals and request.all_or_nothing):
-            move_all(request, [o for o in outputs if o.file in manifests], folder)
-        else:
-            manifests = {}
-    exported = [Exported(request.out / name, found) for name, found in manifests.items()]
+        network, source = load_source(request.network)
+        outputs = list_outputs(request, source.name)
+        refuse_existing(list_places(request.out, outputs), request.force)
+        prepared = prepare(network, source, outputs, request)
+        del network
+        writer = Writer(prepared, folder, report, judge, choose, request.weight_cache)
+        manifests, refusals = write_all(writer, outputs, request.all_or_nothing)
+        proven = [output for output in outputs if output.file in manifests]
+        if proven:
+            move_all(proven, folder, request.out, request.force)
+    artefacts = Artefacts(Artefact(request.out / name, m) for name, m in manifests.items())
     if refusals:
-        raise RefusedError(exported, refusals)
-    return exported
+        raise RefusedError(artefacts, refusals, request.out)
+    return artefacts
 
 
-def unjudged(path: Path, told: dict[str, Any]) -> None:
-    """Take every file that is proven."""
-
-
-def move_all(request: Request, outputs: list[Output], folder: Path) -> None:
+def move_all(outputs: list[Output], folder: Path, out: Path, force: bool) -> None:
     """Move proven files into place, looking once more for others: one export at a time.
 
     Raises:
         FcaEdgeError: another export was quicker, and nothing may be overwritten.
     """
-    with locked(request.out), uncut():
-        refuse_existing(places_of(request, outputs), request.force)
+    with locked(out), uncut():
+        refuse_existing(list_places(out, outputs), force)
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
-            manifest_path(request.out / output.file).unlink(missing_ok=True)
-            profile_path(request.out / output.file).unlink(missing_ok=True)
-            shutil.rmtree(kept_path(request.out / output.file), ignore_errors=True)
+            manifest_path(out / output.file).unlink(missing_ok=True)
+            profile_path(out / output.file).unlink(missing_ok=True)
+            shutil.rmtree(kept_path(out / output.file), ignore_errors=True)
             staged = folder / output.file
             beside = [path for path in (profile_path(staged), kept_path(staged)) if path.exists()]
-            move_into([staged, *beside, manifest_path(staged)], request.out)
+            move_into([staged, *beside, manifest_path(staged)], out)
 
 
-def make_all(
-    request: Request,
-    prepared: Prepared,
-    outputs: list[Output],
-    folder: Path,
-    report: Report,
-    choose: Choose | None,
-    judge: Judge,
+def write_all(
+    writer: Writer, outputs: list[Output], all_or_nothing: bool
 ) -> tuple[dict[str, dict[str, Any]], list[Refusal]]:
-    """Write and prove every output in the staging folder; returns manifests by file, refusals."""
+    """Write and prove every output in the staging folder; returns manifests by file, refusals.
+
+    Args:
+        all_or_nothing: stop at the first refusal, without any manifest.
+    """
     manifests, refusals = {}, []
     for forms, group in groupby(outputs, key=lambda output: output.forms):
-        report("tracing the network")
-        network = prepared.networks.pop(forms)
-        program = export_program(network, prepared.source.img_size, request.dynamic_batch)
+        same_network = list(group)
+        writer.report("tracing the network")
+        network = writer.prepared.networks.pop(forms)
+        size = writer.prepared.source.img_size
+        program = export_program(network, size, same_network[0].dynamic_batch)
         del network
         release()
-        for output in group:
+        for output in same_network:
             try:
-                manifests[output.file] = make_one(
-                    request, prepared, program, output, folder, report, choose, judge
-                )
+                manifests[output.file] = writer.write(output, program)
             except (NotEquivalentError, AgentError) as error:
-                refusals.append(Refusal(output, error))
-                if request.all_or_nothing:
+                refusals.append(Refusal(output.file, output.precision, output.profile_name, error))
+                if all_or_nothing:
                     return {}, refusals
     return manifests, refusals
 
 
-def make_one(
-    request: Request,
-    prepared: Prepared,
-    program: ExportedProgram,
-    output: Output,
-    folder: Path,
-    report: Report,
-    choose: Choose | None,
-    judge: Judge,
-) -> dict[str, Any]:
-    """Write and prove one output in the staging folder; returns its manifest.
+@dataclass(frozen=True)
+class Writer:
+    """Writes one output after the other into the staging folder, and proves it there.
 
-    Raises:
-        NotEquivalentError: it is not good enough.
-        AgentError: its runtime broke down over it.
+    Attributes:
+        weight_cache: pack the weights for this machine, too.
     """
-    path = folder / output.file
-    metadata = embedded(prepared, output)
-    report(f"writing {output.file}")
-    counts = write_artefact(request, program, output, metadata, path)
-    made = None
-    if output.precision != "fp32":
-        report(f"quantising {output.file}")
+
+    prepared: Prepared
+    folder: Path
+    report: Report
+    judge: Judge | None
+    choose: Choose | None
+    weight_cache: bool
+
+    def write(self, output: Output, program: ExportedProgram) -> dict[str, Any]:
+        """Write and prove one output, with what stands beside it; returns its manifest.
+
+        Raises:
+            NotEquivalentError: it is not good enough.
+            AgentError: its runtime broke down over it.
+        """
+        path, prepared = self.folder / output.file, self.prepared
+        metadata = embedded(prepared, output)
+        self.report(f"writing {output.file}")
+        counts, quantization = write_artefact(program, output, metadata, path), None
+        if output.precision != "fp32":
+            self.report(f"quantising {output.file}")
+            counts, quantization = self.quantise(output, program, path)
+        release()
+        self.report(f"verifying {output.file}")
+        parities = prove(prepared, program, output, metadata, path)
+        content = manifest(prepared, output, path, counts, parities, quantization)
+        write_settings(path, output, content)
+        if self.weight_cache:
+            self.report(f"packing {output.file} for this machine")
+            keep_packed(path, output, prepared)
+        accuracy = self.judge(path, content) if self.judge else None
+        if accuracy is not None:
+            content["accuracy"] = accuracy
+        write_json(manifest_path(path), content)
+        return content
+
+    def quantise(
+        self, output: Output, program: ExportedProgram, path: Path
+    ) -> tuple[dict[str, int], dict[str, Any]]:
+        """Replace a written fp32 file by its smaller one.
+
+        Raises:
+            NotEquivalentError: a constant is too large for half precision.
+        """
         try:
-            counts, made = convert(request, prepared, output, path, choose)
+            return convert(self.prepared, output, path, self.choose)
         except HalfOverflowError as error:
             raise NotEquivalentError(
                 f"{output.file} is refused: overflow in fp16, first in"
                 f" {placed(program, error.layer)}, where a constant reaches {error.largest:.3g} and"
                 f" halves end at {LARGEST_HALF:.0f}; leave this precision out."
             ) from None
-    release()
-    report(f"verifying {output.file}")
-    parities = prove(request, prepared, program, output, metadata, path)
-    told = manifest(request, prepared, output, path, counts, parities, made)
-    write_settings(path, output, told)
-    if request.weight_cache:
-        report(f"packing {output.file} for this machine")
-        keep_packed(path, output, prepared)
-    accuracy = judge(path, told)
-    if accuracy is not None:
-        told["accuracy"] = accuracy
-    write_json(manifest_path(path), told)
-    return told

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.plan import Output, Request, recipe_of
+from fca_edge.export.outputs import Output
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize import calibration, check, onnx_file, table
 from fca_edge.export.quantize.forms import EIGHT_BITS
@@ -22,7 +22,6 @@ Choose = Callable[[Path, Output, Recipe, Inputs | None], tuple[tuple[str, ...], 
 
 
 def convert(
-    request: Request,
     prepared: Prepared,
     output: Output,
     path: Path,
@@ -34,8 +33,10 @@ def convert(
         NotEquivalentError: the metadata did not survive.
         FcaEdgeError: the file cannot be quantised, or an image cannot be read.
     """
-    recipe = recipe_of(request, output)
-    sample = calibration.of(request, prepared.source.preprocessing, output)
+    recipe, sample = output.recipe, None
+    if output.calibration is not None:
+        how = prepared.source.preprocessing
+        sample = calibration.draw_images(output.calibration, how, output.layout)
     inputs = sample.inputs if sample else None
     base = path.with_name(f"fp32-of-{path.name}")
     path.rename(base)

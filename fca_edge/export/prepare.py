@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
+from fca_edge.export.check_inputs import CheckInputs, make_inputs
 from fca_edge.export.manifest import Source
 from fca_edge.export.memory import release
-from fca_edge.export.plan import Output, Request, places_of, planned
+from fca_edge.export.outputs import Output
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
-from fca_edge.export.source import load_source
+from fca_edge.export.request import Request
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
@@ -26,9 +25,6 @@ from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.passes.uncentred_norm import UncentreNorms
-from fca_edge.pictures import Seen
-from fca_edge.preprocess import Preprocessing, list_images, load_marked
-from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
 
 # Inputs on which approximated sites are chosen; none of them is an input of the proof.
@@ -42,32 +38,36 @@ class Prepared:
     Attributes:
         networks: a float32 network for each set of forms.
         reports: what the passes did to each.
-        images: (n, 3, H, W) float32.
+        inputs: of the proof.
         reference: float64 logits (n, classes) of the network as it was loaded.
-        pictures: what the real images had about them; None for noise.
         fold_error: largest absolute difference of the folded network's float64 logits.
     """
 
     source: Source
     networks: dict[Forms, nn.Module]
     reports: dict[Forms, tuple[PassReport, ...]]
-    images: Array
+    inputs: CheckInputs
     reference: Array
     fold_error: float
-    pictures: dict[str, Any] | None = None
+
+    @property
+    def images(self) -> Array:
+        """Inputs of the proof, (n, 3, H, W) float32."""
+        pixels: Array = self.inputs.tensor.float().numpy()
+        return pixels
 
 
-def prepare(request: Request) -> tuple[Prepared, list[Output]]:
-    """Load the network of a request and fold it for every output.
+def prepare(
+    network: nn.Module, source: Source, outputs: list[Output], request: Request
+) -> Prepared:
+    """Fold the network of a request for every output.
 
     Raises:
         NotEquivalentError: a pass, or all of them together, changed the logits.
-        FcaEdgeError: an unusable checkpoint, or a file that is already there.
+        FcaEdgeError: pictures to verify on that cannot be read.
     """
-    network, source = load_source(request.wanted)
-    outputs = planned(request, source)
-    refuse_existing(places_of(request, outputs), request.force)
-    images, pictures = check_pictures(request, source)
+    inputs = make_inputs(source, request.checks, request.network.seed, request.pictures)
+    images = inputs.tensor
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
@@ -93,12 +93,10 @@ def prepare(request: Request) -> tuple[Prepared, list[Output]]:
     networks = dict(zip(by_forms, variants))
     for forms in networks:
         if forms.gelu == "tanh":
-            wanted = APPROXIMATE_SNR_DB + APPROXIMATE_MARGIN_DB
-            networks[forms], report = approximate_gelu(networks[forms], *calibration, wanted)
+            floor = APPROXIMATE_SNR_DB + APPROXIMATE_MARGIN_DB
+            networks[forms], report = approximate_gelu(networks[forms], *calibration, floor)
             by_forms[forms] += (report,)
-    pixels = images.float().numpy()
-    prepared = Prepared(source, networks, by_forms, pixels, reference.numpy(), error, pictures)
-    return prepared, outputs
+    return Prepared(source, networks, by_forms, inputs, reference.numpy(), error)
 
 
 def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
@@ -152,39 +150,9 @@ def calibration_of(
     """
     if all(output.forms.gelu == "erf" for output in outputs):
         return torch.empty(0), torch.empty(0)
-    seeded = replace(request.wanted, seed=request.wanted.seed + CALIBRATION_SEED)
-    noise = check_images(
-        replace(request, wanted=seeded, images=None, calibration=None, checks=CALIBRATION), source
-    )
-    parts = [noise]
+    seed = request.network.seed + CALIBRATION_SEED
+    parts = [make_inputs(source, CALIBRATION, seed).tensor]
     if request.pictures is not None:
-        parts.append(check_images(replace(request, checks=CALIBRATION), source, first=1))
+        parts.append(make_inputs(source, CALIBRATION, seed, request.pictures, first=1).tensor)
     images = torch.cat(parts)
     return images.float(), logits(network, images)
-
-
-def check_images(request: Request, source: Source, first: int = 0) -> Tensor:
-    """Images (n, 3, H, W) in float64, representable in float32: real ones if given, else noise.
-
-    Real ones are taken at even distances, from the `first` on.
-    """
-    return check_pictures(request, source, first)[0]
-
-
-def check_pictures(
-    request: Request, source: Source, first: int = 0
-) -> tuple[Tensor, dict[str, Any] | None]:
-    """Return what `check_images` does, and what the pictures had about them; None for noise."""
-    if request.pictures is None:
-        generator = torch.Generator().manual_seed(request.wanted.seed)
-        shape = (request.checks, 3, source.img_size, source.img_size)
-        return torch.randn(shape, generator=generator).double(), None
-    how = Preprocessing.from_dict(source.preprocessing)
-    listing, seen, arrays = list_images(request.pictures), Seen(), []
-    count = len(listing.paths)
-    step = max(1, count // request.checks)
-    for path in listing.paths[first % count :: step][: request.checks]:
-        pixels, marks = load_marked(path, how)
-        seen.add(path, marks)
-        arrays.append(pixels)
-    return torch.from_numpy(np.stack(arrays)).double(), seen.describe(how, listing)

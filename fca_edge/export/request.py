@@ -50,6 +50,25 @@ class NetworkRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccuracyRequest:
+    """What files must not lose of a checkpoint's accuracy, where there are labelled images.
+
+    Attributes:
+        data: folder with one folder of images per class; None asks for no accuracy.
+        max_drop: points of top-1 that a file may lose.
+        mixed: keep the fewest layers of 8-bit files in float with which that is met.
+        limit: number of images of a seeded sample; None takes all.
+        skip_corrupt: leave images out that cannot be read.
+    """
+
+    data: Path | None = None
+    max_drop: float = 1.0
+    mixed: bool = False
+    limit: int | None = None
+    skip_corrupt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """An export: a network, the files to write, how they are proven.
 
@@ -66,6 +85,7 @@ class Request:
         images: folder of real images to verify on; None takes seeded noise.
         checks: number of inputs to verify on.
         drop_tolerance: relative error below which a scale factor is dropped altogether.
+        accuracy: what files must not lose of it.
         force: overwrite files that are there.
         all_or_nothing: write no file where one is refused.
     """
@@ -87,6 +107,7 @@ class Request:
     images: Path | None = None
     checks: int = 4
     drop_tolerance: float = 1e-10
+    accuracy: AccuracyRequest = AccuracyRequest()
     force: bool = False
     all_or_nothing: bool = False
 
@@ -117,6 +138,7 @@ def check_request(request: Request) -> None:
     check_calibration(request)
     check_precisions(request)
     check_network(request.network)
+    check_accuracy(request)
 
 
 def check_values(request: Request) -> None:
@@ -137,6 +159,8 @@ def check_values(request: Request) -> None:
     check_number("checks", request.checks, least=1)
     check_number("calibration-images", request.calibration_images, least=1)
     check_number("drop-tolerance", request.drop_tolerance, least=0, whole=False)
+    check_number("max-drop", request.accuracy.max_drop, least=0, whole=False)
+    check_number("limit", request.accuracy.limit, least=1)
 
 
 def check_calibration(request: Request) -> None:
@@ -170,6 +194,25 @@ def check_precisions(request: Request) -> None:
         raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
     if request.optimize == "memory" and not request.fold:
         raise UsageError("--optimize memory changes folded networks; leave out --no-fold.")
+
+
+def check_accuracy(request: Request) -> None:
+    """Refuse options of the accuracy check that do not fit together.
+
+    Raises:
+        UsageError: random weights, options without images, or no 8-bit file to mix.
+    """
+    accuracy = request.accuracy
+    if accuracy.data is None:
+        idle = [name for name in ("limit", "skip_corrupt", "mixed") if getattr(accuracy, name)]
+        if idle:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+            verb = "is" if len(idle) == 1 else "are"
+            raise UsageError(f"{options} {verb} for --data; give that too.")
+    elif request.network.checkpoint is None:
+        raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+    if accuracy.mixed and not any("int8" in name for name in request.precisions):
+        raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
 
 
 def check_network(network: NetworkRequest) -> None:
@@ -232,7 +275,7 @@ def header_entries(path: Path) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
-def wanted_of(
+def request_of(
     told: dict[str, Any], artefact: Path, checkpoint: Path | None, weights: str | None
 ) -> NetworkRequest:
     """Ask for the weights that a manifest names.

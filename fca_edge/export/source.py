@@ -10,34 +10,33 @@ from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import Source
+from fca_edge.export.request import NetworkRequest, check_network, sized_name
 from fca_edge.export.stated import complete, stated_of
-from fca_edge.export.wanted import Wanted as Wanted
-from fca_edge.export.wanted import check_wanted, sized_name
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
 
-def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
+def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     """Make the float64 network and describe where it came from.
 
     Raises:
         UsageError: no variant given and none in the file, or sizes that disagree.
         FcaEdgeError: an unusable checkpoint.
     """
-    if wanted.checkpoint is None:
-        return random_source(wanted)
-    if wanted.variant is not None:
-        short_name(wanted.variant)  # a wrong name fails before a large file is read
-    checkpoint = load_checkpoint(wanted.checkpoint, wanted.weights, wanted.variant)
+    if request.checkpoint is None:
+        return random_source(request)
+    if request.variant is not None:
+        short_name(request.variant)  # a wrong name fails before a large file is read
+    checkpoint = load_checkpoint(request.checkpoint, request.weights, request.variant)
     variant, stated_px = checkpoint.variant, stated_size(checkpoint)
-    if wanted.img_size is not None and stated_px not in (None, wanted.img_size):
+    if request.img_size is not None and stated_px not in (None, request.img_size):
         raise UsageError(
-            f"{checkpoint.path}: --img-size {wanted.img_size}, but its header says {stated_px} px;"
+            f"{checkpoint.path}: --img-size {request.img_size}, but its header says {stated_px} px;"
             f" leave the option out or use {stated_px}."
         )
-    known = wanted.img_size or stated_px
-    network, size, classes = fitted(variant, checkpoint, known, wanted.num_classes)
-    stated = stated_of(checkpoint, wanted.given, wanted.labels, size, classes)
+    known = request.img_size or stated_px
+    network, size, classes = fitted(variant, checkpoint, known, request.num_classes)
+    stated = stated_of(checkpoint, request.preprocessing, request.labels, size, classes)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size, checkpoint),
@@ -49,7 +48,7 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         weights=checkpoint.weights,
         seed=None,
         chosen=checkpoint.chosen,
-        assumed=assumptions(wanted, checkpoint, known, size),
+        assumed=assumptions(request, checkpoint, known, size),
         labels=stated.labels,
         preprocessing=stated.preprocessing.to_dict(),
         unsaid=stated.unsaid,
@@ -59,11 +58,11 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
 
 
 def assumptions(
-    wanted: Wanted, checkpoint: Checkpoint, known: int | None, size: int
+    request: NetworkRequest, checkpoint: Checkpoint, known: int | None, size: int
 ) -> tuple[str, ...]:
     """Say what neither the user nor the file said, and how to say it."""
     notes = []
-    if wanted.variant is None and "variant" not in checkpoint.metadata:
+    if request.variant is None and "variant" not in checkpoint.metadata:
         notes.append(f"the weights are those of {checkpoint.variant}")
     if known is None:
         others = sizes_that_fit(checkpoint.variant, size)
@@ -86,28 +85,28 @@ def stated_size(checkpoint: Checkpoint) -> int | None:
     return int(text) if text else None
 
 
-def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
+def random_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     """Make a network with random weights; good for timing, useless for pictures."""
-    check_wanted(wanted)
-    assert wanted.variant is not None
-    variant = short_name(wanted.variant)
-    network = randomise(build(wanted.variant, wanted.img_size, wanted.num_classes), wanted.seed)
+    check_network(request)
+    assert request.variant is not None
+    variant = short_name(request.variant)
+    network = randomise(build(request.variant, request.img_size, request.num_classes), request.seed)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     spec = spec_of(variant)
-    size = wanted.img_size or spec.img_size
-    how, _ = complete(dict(wanted.given), size, "preprocessing", wanted.given)
+    size = request.img_size or spec.img_size
+    how, _ = complete(dict(request.preprocessing), size, "preprocessing", request.preprocessing)
     source = Source(
         variant=variant,
         name=artefact_name(variant, size),
         img_size=size,
-        num_classes=wanted.num_classes or spec.num_classes,
+        num_classes=request.num_classes or spec.num_classes,
         trained=False,
         checkpoint=None,
         checkpoint_sha256=None,
         weights=None,
-        seed=wanted.seed,
-        chosen=f"random weights, seed {wanted.seed}",
+        seed=request.seed,
+        chosen=f"random weights, seed {request.seed}",
         labels=None,
         preprocessing=how.to_dict(),
     )

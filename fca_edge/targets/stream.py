@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.device import AGENT
+from fca_edge.device import AGENT, LEAN
 from fca_edge.runtimes import Runtime, interpreter
 from fca_edge.targets.call import AgentError, Event, described, environment_of, reason
 
@@ -28,8 +28,17 @@ class Stream:
         ready, loaded: what the agent said of its runtime and of the file.
     """
 
-    def __init__(self, artefact: Path, runtime: Runtime, threads: int = 1) -> None:
+    def __init__(
+        self,
+        artefact: Path,
+        runtime: Runtime,
+        threads: int = 1,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         """Start the process and load the file.
+
+        Args:
+            settings: of `lean.py`, to load with it.
 
         Raises:
             AgentError: it cannot be loaded.
@@ -44,6 +53,8 @@ class Stream:
             "threads": threads,
             "mode": "stream",
         }
+        if settings is not None:
+            plan |= {"lean": str(LEAN), "settings": settings}
         self.what = described(plan)
         with self.said.open("wb") as errors:
             self.process = subprocess.Popen(

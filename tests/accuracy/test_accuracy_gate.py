@@ -8,14 +8,14 @@ import onnx
 import pytest
 from conftest import DIGITS
 
-from fca_edge.accuracy.assess import Asked
+from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.export.pipeline import run_export
+from fca_edge.export.request import NetworkRequest, Request
 
-WANTED = Wanted(None, DIGITS, None, None, None)
+WANTED = NetworkRequest(checkpoint=DIGITS)
 
 
 def quiet(text: str) -> None:
@@ -24,10 +24,10 @@ def quiet(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def gate(digits: Path) -> AccuracyGate:
-    return AccuracyGate(Asked(digits), WANTED, 1.0, quiet)
+    return AccuracyGate(DataRequest(digits), WANTED, 1.0, quiet)
 
 
-def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Exported]) -> None:
+def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Artefact]) -> None:
     for item in exported:
         found = gate(item.path, item.manifest)
         proven = [
@@ -42,25 +42,27 @@ def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Ex
 
 
 def test_the_manifest_keeps_the_result(gate: AccuracyGate, tmp_path: Path) -> None:
-    (done,) = run_export(Request(WANTED, tmp_path, ("onnx",)), quiet, gate)
+    (done,) = run_export(Request(network=WANTED, out=tmp_path, formats=("onnx",)), quiet, gate)
     assert done.manifest["accuracy"]["max_drop_points"] == 1.0
     assert '"accuracy"' in (tmp_path / "digits-fp32.onnx.json").read_text()
 
 
 def test_swapped_classes_leave_no_file(gate: AccuracyGate, swapped: Path, tmp_path: Path) -> None:
     """The file equals the checkpoint it is made from, and is not what the gate was given."""
-    request = Request(replace(WANTED, checkpoint=swapped), tmp_path / "out", ("onnx",))
+    request = Request(
+        network=replace(WANTED, checkpoint=swapped), out=tmp_path / "out", formats=("onnx",)
+    )
     with pytest.raises(NotEquivalentError, match="points below the checkpoint's") as caught:
         run_export(request, quiet, gate)
     assert caught.value.exit_code == 3
     assert "--max-drop is 1 (12 of 60 images lost, 0 gained)" in str(caught.value)
     assert not (tmp_path / "out").exists()
-    lenient = AccuracyGate(gate.asked, WANTED, 25.0, quiet)
+    lenient = AccuracyGate(gate.request, WANTED, 25.0, quiet)
     assert run_export(request, quiet, lenient)
 
 
 def test_corrupted_weights_are_refused(
-    gate: AccuracyGate, exported: list[Exported], tmp_path: Path
+    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
 ) -> None:
     """Noise on one weight of each layer: a file that runs, and is wrong."""
     model = onnx.load(exported[0].path)
@@ -76,7 +78,7 @@ def test_corrupted_weights_are_refused(
 
 
 def test_logits_that_are_not_finite_are_no_accuracy(
-    gate: AccuracyGate, exported: list[Exported], tmp_path: Path
+    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
 ) -> None:
     model = onnx.load(exported[0].path)
     for tensor in model.graph.initializer:
@@ -89,13 +91,13 @@ def test_logits_that_are_not_finite_are_no_accuracy(
 
 
 def test_few_images_and_one_class_are_told(digits: Path, tmp_path: Path) -> None:
-    few = AccuracyGate(Asked(digits, limit=7), WANTED, 1.0, quiet)
+    few = AccuracyGate(DataRequest(digits, limit=7), WANTED, 1.0, quiet)
     assert few.warnings == [
         "7 images: one of them is 14.3 points, more than --max-drop 1; give more images."
     ]
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "4").symlink_to(digits / "4")
-    one = AccuracyGate(Asked(tmp_path / "one"), WANTED, 20.0, quiet)
+    one = AccuracyGate(DataRequest(tmp_path / "one"), WANTED, 20.0, quiet)
     assert one.warnings == ["all images are of class '4'; that tells little."]
 
 
@@ -103,4 +105,4 @@ def test_bad_data_fails_before_the_export(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "cat").symlink_to(digits / "4")
     with pytest.raises(FcaEdgeError, match="no class folder is a label: 'cat'"):
-        AccuracyGate(Asked(tmp_path / "val"), WANTED, 1.0, quiet)
+        AccuracyGate(DataRequest(tmp_path / "val"), WANTED, 1.0, quiet)

@@ -9,7 +9,7 @@ import pytest
 from conftest import DIGITS
 
 from fca_edge.accuracy import mixed, sensitivity
-from fca_edge.accuracy.assess import Asked
+from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
 from fca_edge.accuracy.gate import AccuracyGate
@@ -17,13 +17,13 @@ from fca_edge.accuracy.layerwise import report_of
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
+from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.quantize import Outcome, Recipe, layers, run
 from fca_edge.export.quantize.forms import FLOORS
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest, Request
 
 SPOILED = 2
 NOTHING = Predictions(np.zeros(1, np.int32), np.zeros(1, np.int32))
@@ -34,7 +34,7 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture
-def base(exported: list[Exported]) -> Base:
+def base(exported: list[Artefact]) -> Base:
     """Four layers of the digits network; the others are kept from the start."""
     facts = read_facts(exported[0].path)
     candidates = run(facts.path, facts.path.parent / "q.onnx", Recipe("int8")).quantised
@@ -130,9 +130,9 @@ def test_nothing_to_quantise(base: Base, few: Data) -> None:
 
 
 def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: Path) -> None:
-    wanted = Wanted(None, DIGITS, None, None, None)
-    gate = AccuracyGate(Asked(digits), wanted, 5.0, quiet)
-    request = Request(wanted, tmp_path, ("onnx",), precisions=("int8",))
+    wanted = NetworkRequest(checkpoint=DIGITS)
+    gate = AccuracyGate(DataRequest(digits), wanted, 5.0, quiet)
+    request = Request(network=wanted, out=tmp_path, formats=("onnx",), precisions=("int8",))
     (done,) = run_export(request, quiet, gate, gate.choose)
     mix = done.manifest["quantization"]["mix"]
     assert (mix["keep"], mix["images"]) == ((), 60)
@@ -141,7 +141,7 @@ def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: P
     assert done.manifest["quantization"]["quantised"]
 
 
-def test_layers_of_other_forms_are_not_judged(exported: list[Exported], digits: Path) -> None:
+def test_layers_of_other_forms_are_not_judged(exported: list[Artefact], digits: Path) -> None:
     """`linear_3` of a file that is never quantised is another layer than that of one that is."""
     facts = read_facts(exported[0].path)
     assert facts.told["forms"]["blocks"] == "channels_first"

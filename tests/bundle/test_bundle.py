@@ -14,12 +14,12 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from fca_edge.artefacts import Artefact
 from fca_edge.bundle.write import write_bundle
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.export.pipeline import run_export
+from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
@@ -48,11 +48,11 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nchw(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def nchw(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     """A TFLite file whose input is channels first."""
     out = tmp_path_factory.mktemp("nchw")
-    wanted = Wanted("micro", None, None, None, None)
-    request = Request(wanted, out, ("tflite",), input_layout="nchw")
+    wanted = NetworkRequest(variant="micro")
+    request = Request(network=wanted, out=out, formats=("tflite",), input_layout="nchw")
     return run_export(request, lambda text: None)[0]
 
 
@@ -78,7 +78,7 @@ def python_of(runtime: str, folder: Path) -> tuple[str, dict[str, str]]:
     return python, {"PYTHONPATH": str(borrowed)}
 
 
-def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None:
+def same_logits(item: Artefact, runtime: str, photo: Path, folder: Path) -> None:
     facts = read_facts(item.path)
     write_bundle(facts, folder / "bundle")
     settings = json.loads((folder / "bundle" / "runtime.json").read_text())
@@ -99,18 +99,18 @@ def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None
     [(0, "onnxruntime"), (1, "litert"), (1, "tflite-2.14"), (2, "tflite-2.14")],
 )
 def test_the_logits_are_ours(
-    exported: list[Exported], number: int, runtime: str, photo: Path, tmp_path: Path
+    exported: list[Artefact], number: int, runtime: str, photo: Path, tmp_path: Path
 ) -> None:
     same_logits(exported[number], runtime, photo, tmp_path)
 
 
-def test_the_logits_are_ours_channels_first(nchw: Exported, photo: Path, tmp_path: Path) -> None:
+def test_the_logits_are_ours_channels_first(nchw: Artefact, photo: Path, tmp_path: Path) -> None:
     assert read_facts(nchw.path).layout == "nchw"
     same_logits(nchw, "litert", photo, tmp_path)
 
 
 def test_it_runs_from_anywhere_and_prints_five_classes(
-    exported: list[Exported], tmp_path: Path
+    exported: list[Artefact], tmp_path: Path
 ) -> None:
     write_bundle(read_facts(exported[0].path), tmp_path / "b", threads=2)
     Image.new("L", (30, 20), 255).save(tmp_path / "grey.png")
@@ -128,7 +128,7 @@ def test_it_runs_from_anywhere_and_prints_five_classes(
     assert "python run.py image.jpg" in none.stderr
 
 
-def test_checksums_cover_every_file(exported: list[Exported], tmp_path: Path) -> None:
+def test_checksums_cover_every_file(exported: list[Artefact], tmp_path: Path) -> None:
     files = write_bundle(read_facts(exported[1].path), tmp_path / "b")
     lines = (tmp_path / "b" / "SHA256SUMS").read_text().splitlines()
     told = dict(line.split("  ")[::-1] for line in lines)
@@ -140,7 +140,7 @@ def test_checksums_cover_every_file(exported: list[Exported], tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_runner_loads_in_little_memory(
-    exported: list[Exported], number: int, tmp_path: Path, photo: Path
+    exported: list[Artefact], number: int, tmp_path: Path, photo: Path
 ) -> None:
     """With the settings that an export writes; without lean.py's runtime it loads plainly."""
     item = exported[number]
@@ -161,7 +161,7 @@ def test_the_runner_loads_in_little_memory(
     assert plain.stdout == lean.stdout
 
 
-def test_bad_input(exported: list[Exported], tmp_path: Path) -> None:
+def test_bad_input(exported: list[Artefact], tmp_path: Path) -> None:
     alone = tmp_path / "alone.tflite"
     alone.write_bytes(exported[1].path.read_bytes())
     with pytest.raises(FcaEdgeError, match=r"no manifest alone\.tflite\.json"):

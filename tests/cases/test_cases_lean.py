@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from fca_edge.artefacts import Artefact
 from fca_edge.bundle.write import write_bundle
 from fca_edge.device import LEAN
 from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported
 
 CHECKS = ROOT / "fca_edge" / "bundle" / "board" / "checks.py"
 IMAGE = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
@@ -36,7 +36,7 @@ def loaded(path: Path, name: str) -> ModuleType:
 @pytest.fixture(scope="module", params=["lean-onnx", "lean-tflite", "model-onnx", "model-tflite"])
 def call(
     request: pytest.FixtureRequest,
-    exported: list[Exported],
+    exported: list[Artefact],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Call, bool]:
     """A loaded model, and whether its channels come first."""
@@ -175,7 +175,7 @@ def test_u5_errors_are_seen_and_chatter_is_not(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("plain", [False, True], ids=["lean", "plain"])
 def test_u5_the_runner_is_quiet(
-    exported: list[Exported], number: int, plain: bool, tmp_path: Path
+    exported: list[Artefact], number: int, plain: bool, tmp_path: Path
 ) -> None:
     from PIL import Image
 

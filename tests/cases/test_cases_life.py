@@ -26,13 +26,14 @@ from targets.loopback import Loopback
 from torch import Tensor
 
 from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.artefacts import Artefact
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.pipeline import Exported, move_all, run_export
-from fca_edge.export.plan import Output, Request
+from fca_edge.export.outputs import Output
+from fca_edge.export.pipeline import move_all, run_export
 from fca_edge.export.profiles import Forms
 from fca_edge.export.quantize.forms import FLOORS
-from fca_edge.export.wanted import Wanted
+from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.measure.jobs import described
 from fca_edge.places import locked, put
 from fca_edge.store import move_into, staging
@@ -327,7 +328,7 @@ def is_running(number: int) -> bool:
     ],
 )
 def test_l3_u9_a_bench_that_is_stopped(
-    exported: list[Exported], tmp_path: Path, number: signal.Signals, code: int
+    exported: list[Artefact], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     records, marks = tmp_path / "r.json", tmp_path / "temporary"
     marks.mkdir()
@@ -359,7 +360,7 @@ def test_l3_u9_a_bench_that_is_stopped(
     assert [name for name in written(marks) if "fca-edge" in name] == []
 
 
-def test_u9_nothing_measured_yet(exported: list[Exported], tmp_path: Path) -> None:
+def test_u9_nothing_measured_yet(exported: list[Artefact], tmp_path: Path) -> None:
     process = begin(
         *("bench", exported[0].path, "--runs", 1_000_000, "--json", tmp_path / "r.json")
     )
@@ -371,7 +372,7 @@ def test_u9_nothing_measured_yet(exported: list[Exported], tmp_path: Path) -> No
     assert written(tmp_path) == []
 
 
-def test_l3_an_ignored_hangup_stays_ignored(exported: list[Exported]) -> None:
+def test_l3_an_ignored_hangup_stays_ignored(exported: list[Artefact]) -> None:
     """As under nohup."""
     process = begin(
         *("bench", exported[0].path, "--runs", 2, "--processes", 2, "--warmup", 0),
@@ -401,7 +402,7 @@ def test_l3_nothing_is_handled_on_import() -> None:
 def stage(folder: Path, mark: str) -> list[Output]:
     """Stage what two outputs leave in a folder, all of it with a mark."""
     folder.mkdir()
-    outputs = [Output(name, None, "nchw", Forms()) for name in ("a.onnx", "b.onnx")]
+    outputs = [Output(file=name, profile=None, layout="nchw", forms=Forms()) for name in ("a.onnx", "b.onnx")]
     for output in outputs:
         for suffix in ("", ".json", ".runtime.json"):
             (folder / f"{output.file}{suffix}").write_text(mark)
@@ -414,7 +415,6 @@ def test_l4_files_of_two_exports_never_mix(tmp_path: Path, force: bool) -> None:
     for number in range(20):
         out, errors = tmp_path / f"out-{number}", list[str]()
         out.mkdir()
-        request = Request(Wanted("micro", None, None, None, None), out, force=force)
         together = threading.Barrier(2)
 
         def one(mark: str, number: int = number) -> None:
@@ -422,7 +422,7 @@ def test_l4_files_of_two_exports_never_mix(tmp_path: Path, force: bool) -> None:
             outputs = stage(folder, mark)
             together.wait()  # noqa: B023
             try:
-                move_all(request, outputs, folder)  # noqa: B023
+                move_all(outputs, folder, out, force)  # noqa: B023
             except FcaEdgeError as error:
                 errors.append(str(error))  # noqa: B023
 
@@ -439,8 +439,8 @@ def test_l4_files_of_two_exports_never_mix(tmp_path: Path, force: bool) -> None:
 
 def test_l4_the_later_export_is_refused(tmp_path: Path) -> None:
     """Its files were not there when it began."""
-    wanted = Wanted("micro", None, None, None, None)
-    request = Request(wanted, tmp_path / "out", formats=("tflite",))
+    wanted = NetworkRequest(variant="micro")
+    request = Request(network=wanted, out=tmp_path / "out", formats=("tflite",))
 
     def other_is_quicker(path: Path, told: dict[str, Any]) -> None:
         (tmp_path / "out" / path.name).write_text("the other's")
@@ -631,7 +631,7 @@ def test_u7_the_accuracy_gate_judges_each_file(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_u6_without_a_manifest(exported: list[Exported], tmp_path: Path, number: int) -> None:
+def test_u6_without_a_manifest(exported: list[Artefact], tmp_path: Path, number: int) -> None:
     path = exported[number].path
     alone = Path(shutil.copy(path, tmp_path / path.name))
     words = ("--runs", 1, "--processes", 1, "--warmup", 0, "--json", tmp_path / "r.json")
@@ -657,7 +657,7 @@ def test_u6_files_of_others_are_unknown(tmp_path: Path, content: bytes, suffix: 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_u6_a_file_cut_anywhere_is_unknown_or_right(
-    exported: list[Exported], tmp_path: Path, number: int
+    exported: list[Artefact], tmp_path: Path, number: int
 ) -> None:
     whole = exported[number].path.read_bytes()
     for size in range(0, len(whole), len(whole) // 40):
@@ -685,7 +685,7 @@ def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path) -> None:
+def test_u8_usage_errors_need_no_torch(exported: list[Artefact], tmp_path: Path) -> None:
     out, new = exported[0].path.parent, tmp_path / "new"
     (tmp_path / "file").write_text("")
     (tmp_path / "there").mkdir()
@@ -716,7 +716,7 @@ def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path)
     assert not new.exists()
 
 
-def test_u8_verify_and_sensitivity_need_no_torch_to_refuse(exported: list[Exported]) -> None:
+def test_u8_verify_and_sensitivity_need_no_torch_to_refuse(exported: list[Artefact]) -> None:
     done = without_torch("verify", exported[1].path)
     assert (done.returncode, "name it with --checkpoint" in done.stderr) == (2, True), done.stderr
     done = without_torch("sensitivity", "none.tflite", "--data", "none")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.artefacts import Artefact
 from fca_edge.export.quantize import calibration
+from fca_edge.export.quantize.recipe import Draw
 
 ONNX = ("--format", "onnx")
 NAMES = [f"digit {number}" for number in range(10)]
@@ -68,7 +68,7 @@ def run_board(bundle: Path, *words: object, python: str = sys.executable) -> Don
 
 
 @pytest.fixture(scope="module")
-def trusted(exported: list[Exported], digits: Path) -> int:
+def trusted(exported: list[Artefact], digits: Path) -> int:
     """How many of the digits are right as 8-bit PNG."""
     count, data, _ = evaluate(exported[0].path, digits)
     assert (data["images"], data["pictures"]["deep"]) == (60, 0)
@@ -77,7 +77,7 @@ def trusted(exported: list[Exported], digits: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: list[Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(exported: list[Artefact], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "b"
     assert fca_edge("bundle", exported[0].path, "--out", out).returncode == 0
     return out
@@ -310,7 +310,7 @@ def test_p3_options_that_do_not_fit(
     refused(export(tmp_path / "out", DIGITS, option, given), code, *said)
 
 
-def test_p3_a_bundle_is_checked_again(exported: list[Exported], tmp_path: Path) -> None:
+def test_p3_a_bundle_is_checked_again(exported: list[Artefact], tmp_path: Path) -> None:
     for path in exported[0].path.parent.glob("digits-fp32.onnx*"):
         if path.is_file():
             shutil.copy(path, tmp_path)
@@ -372,7 +372,7 @@ DEEP: dict[str, Callable[[Path, np.ndarray], None]] = {
 
 
 def test_i1_deep_pictures_are_scaled(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     """16-bit PNG, grey and in colours, TIFF, PGM, and floats of a stated range, by turns."""
     kinds = list(DEEP.items())
@@ -398,7 +398,7 @@ def test_i1_deep_pictures_are_scaled(
     ],
 )
 def test_i1_what_cannot_be_scaled_is_refused(
-    kind: str, said: str, exported: list[Exported], digits: Path, tmp_path: Path
+    kind: str, said: str, exported: list[Artefact], digits: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "val" / "3").mkdir(parents=True)
     (tmp_path / "made").mkdir()
@@ -456,7 +456,7 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
 
 
 def test_i2_orientations_are_counted_and_applied(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     """All eight, in PNG and WebP; eval ignores them as training does, and says so."""
 
@@ -521,12 +521,8 @@ def test_i2_calibration_counts_them(tmp_path: Path) -> None:
     picture = Image.fromarray(picture_kinds.grey()).convert("RGB")
     for number in (1, 3, 6, 8):
         picture_kinds.save_turned(tmp_path / f"{number}.png", picture, number)
-    asked = SimpleNamespace(
-        calibration=tmp_path, calibration_images=9, wanted=SimpleNamespace(seed=0)
-    )
-    output: Any = SimpleNamespace(layout="nhwc", precision="int8-static")
-    sample = calibration.of(asked, {**stated(), "exif": "apply"}, output)
-    assert sample is not None
+    draw = Draw(tmp_path, number=9, seed=0)
+    sample = calibration.draw_images(draw, {**stated(), "exif": "apply"}, "nhwc")
     first, *others = list(sample.inputs())
     assert all(np.array_equal(first, other) for other in others)
     assert sample.describe()["pictures"]["exif"] == 3
@@ -565,7 +561,7 @@ def alpha_of(path: Path, image: Image.Image, number: int) -> None:
 
 
 def test_i3_transparency_lies_on_a_colour(
-    exported: list[Exported], bundle: Path, digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], bundle: Path, digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     remake(digits, tmp_path / "val", alpha_of)
     count, data, text = evaluate(exported[0].path, tmp_path / "val", "--background", "black")
@@ -615,7 +611,7 @@ def test_i4_a_bad_picture_costs_one_line(bundle: Path, digits: Path, tmp_path: P
 
 
 def test_i5_what_can_be_read_is_read_and_the_rest_counted(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     endings = ("gif", "JFIF", "ppm", "pgm", "jpe", "jp2", "TGA", "dib", "webp", "Jpg")
 

@@ -18,7 +18,8 @@ from torch import nn
 from weights_data import SIZE_NOTE, State, as_timm, prefixed, refusal, saved, source_of
 
 from fca_edge.errors import UsageError
-from fca_edge.export.source import Wanted, load_source
+from fca_edge.export.request import NetworkRequest
+from fca_edge.export.source import load_source
 from fca_edge.zoo.build import build
 from fca_edge.zoo.randomise import randomise
 
@@ -299,7 +300,7 @@ def test_w3_other_libraries_names_behind_a_prefix(tmp_path: Path) -> None:
     state = randomise(build("convnext_tiny", 64, 10), 1).state_dict()
     content = {"state_dict": {**prefixed(as_timm(state), "model."), "loss.weight": torch.ones(2)}}
     path = saved(tmp_path, {**content, "epoch": 3})
-    network, source = load_source(Wanted(None, path, None, 64, None))
+    network, source = load_source(NetworkRequest(checkpoint=path, img_size=64))
     assert source.variant == "convnext_tiny"
     assert source.weights == "state_dict/model"
     assert "timm's names of convnext translated, 1 key outside 'model.'" in str(source.chosen)
@@ -312,7 +313,7 @@ def test_w1_two_libraries_names_in_one_file(tmp_path: Path) -> None:
     path = saved(tmp_path, {"model": state, "ema": as_timm(state)})
     line = refusal(path, UsageError, variant="convnext_tiny")
     assert "--weights model or --weights ema" in line
-    _, source = load_source(Wanted(None, path, "ema", 64, None))
+    _, source = load_source(NetworkRequest(checkpoint=path, weights="ema", img_size=64))
     assert "timm" in str(source.chosen)
 
 

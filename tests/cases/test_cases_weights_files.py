@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from weights_data import SIZE_NOTE, State, as_timm, refusal, saved, source_of
 
 from fca_edge.errors import UsageError
-from fca_edge.export.source import Wanted, load_source
+from fca_edge.export.request import NetworkRequest
+from fca_edge.export.source import load_source
 from fca_edge.zoo.build import build
 
 
@@ -195,24 +196,24 @@ def test_w8_surplus_blocks_are_no_leftovers(tmp_path: Path, state: State) -> Non
 
 def test_w10_the_size_is_said(tmp_path: Path, state: State) -> None:
     path = saved(tmp_path, state)
-    _, source = load_source(Wanted("micro", path, None, None, None))
+    _, source = load_source(NetworkRequest(variant="micro", checkpoint=path))
     assert source.assumed == (SIZE_NOTE,)  # printed: test_w1_timm_saver
 
 
 def test_w10_a_size_that_was_said_is_not_assumed(tmp_path: Path, state: State) -> None:
     path = saved(tmp_path, state)
     for size in (81, 90, 96):
-        _, source = load_source(Wanted("micro", path, None, size, None))
+        _, source = load_source(NetworkRequest(variant="micro", checkpoint=path, img_size=size))
         assert (source.img_size, source.assumed) == (size, ())
     with pytest.raises(UsageError, match="are of 96 px"):
-        load_source(Wanted("micro", path, None, 80, None))
-    _, source = load_source(Wanted(None, DIGITS, None, None, None))
+        load_source(NetworkRequest(variant="micro", checkpoint=path, img_size=80))
+    _, source = load_source(NetworkRequest(checkpoint=DIGITS))
     assert source.assumed == ()
 
 
 def test_w10_networks_that_take_many_sizes(tmp_path: Path) -> None:
     path = saved(tmp_path, build("convnext_tiny", 224, 10).state_dict())
-    _, source = load_source(Wanted(None, path, None, None, None))
+    _, source = load_source(NetworkRequest(checkpoint=path))
     assert "the weights are those of convnext_tiny" in source.assumed
     assert "224 px (any size from 32 px fits" in source.assumed[1]
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from conftest import ROOT
 
+from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.onnx_stream import save, varint
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request
-from fca_edge.export.source import Wanted
+from fca_edge.export.pipeline import run_export
+from fca_edge.export.request import NetworkRequest, Request
 
 
-def test_streamed_file_is_what_onnx_would_write(exported: list[Exported], tmp_path: Path) -> None:
+def test_streamed_file_is_what_onnx_would_write(exported: list[Artefact], tmp_path: Path) -> None:
     model = onnx.load(exported[0].path)
     save(ir.from_proto(model), 1024, tmp_path / "streamed.onnx")
     again = onnx.load(tmp_path / "streamed.onnx")
@@ -38,7 +38,7 @@ def test_varint(number: int, encoded: bytes) -> None:
     assert varint(number) == encoded
 
 
-def test_metadata_and_operators(exported: list[Exported]) -> None:
+def test_metadata_and_operators(exported: list[Artefact]) -> None:
     model = onnx.load(exported[0].path)
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert told["variant"] == "micro"
@@ -52,7 +52,7 @@ def test_metadata_and_operators(exported: list[Exported]) -> None:
     assert model.opset_import[0].version >= 20
 
 
-def test_folded_graph_has_no_leftover_products(exported: list[Exported]) -> None:
+def test_folded_graph_has_no_leftover_products(exported: list[Artefact]) -> None:
     """What is left of Mul: cross tokens' taps, variance and normalisation, and norm2's none."""
     model = onnx.load(exported[0].path)
     weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
@@ -72,9 +72,10 @@ def test_folded_graph_has_no_leftover_products(exported: list[Exported]) -> None
 
 @pytest.mark.parametrize("variant", ["micro", pytest.param("swin_tiny", marks=pytest.mark.slow)])
 def test_dynamic_batch(variant: str, tmp_path: Path) -> None:
-    wanted = Wanted(variant, None, None, None, None)
+    wanted = NetworkRequest(variant=variant)
     (done,) = run_export(
-        Request(wanted, tmp_path, ("onnx",), dynamic_batch=True), lambda text: None
+        Request(network=wanted, out=tmp_path, formats=("onnx",), dynamic_batch=True),
+        lambda text: None,
     )
     assert [r["batch"] for r in done.manifest["verification"]["runtimes"]] == [1, 4]
     session = onnxruntime.InferenceSession(str(done.path))
@@ -89,14 +90,16 @@ def test_dynamic_batch(variant: str, tmp_path: Path) -> None:
 
 
 def test_no_fold_is_plain(tmp_path: Path) -> None:
-    wanted = Wanted("micro", None, None, None, None)
-    done = run_export(Request(wanted, tmp_path, fold=False), lambda text: None)
+    wanted = NetworkRequest(variant="micro")
+    done = run_export(Request(network=wanted, out=tmp_path, fold=False), lambda text: None)
     assert [item.path.name for item in done] == [
         "fcaformer_micro-fp32-plain.onnx",
         "fcaformer_micro-fp32-plain.tflite",
     ]
     assert all(item.manifest["passes"] == [] for item in done)
-    (folded,) = run_export(Request(wanted, tmp_path, ("tflite",)), lambda text: None)
+    (folded,) = run_export(
+        Request(network=wanted, out=tmp_path, formats=("tflite",)), lambda text: None
+    )
     plain, better = done[1].manifest["operators"], folded.manifest["operators"]
     assert plain["MUL"] > better["MUL"]
     assert sum(plain.values()) > sum(better.values())
@@ -112,11 +115,11 @@ def test_torch_weights_are_not_copied(micro: torch.nn.Module) -> None:
     assert len(shared) > len(ours) // 2 > 0
 
 
-def test_files_name_no_place_of_this_machine(exported: list[Exported]) -> None:
+def test_files_name_no_place_of_this_machine(exported: list[Artefact]) -> None:
     assert str(ROOT).encode() not in exported[0].path.read_bytes()
 
 
-def test_the_checker_refuses_a_broken_graph(exported: list[Exported], tmp_path: Path) -> None:
+def test_the_checker_refuses_a_broken_graph(exported: list[Artefact], tmp_path: Path) -> None:
     model = ir.from_proto(onnx.load(exported[0].path))
     next(node for node in model.graph if node.op_type == "Gelu").op_type = "NoSuchOperator"
     with pytest.raises(FcaEdgeError, match=r"onnx\.checker refuses the graph"):

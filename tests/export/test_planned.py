@@ -9,9 +9,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
 
+from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx_stream
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.planned import footprint
 from fca_edge.export.planned_graph import (
     Graph,
@@ -179,7 +179,7 @@ def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
 
 
 @pytest.mark.old_tflite
-def test_manifests_hold_what_records_take(exported: list[Exported]) -> None:
+def test_manifests_hold_what_records_take(exported: list[Artefact]) -> None:
     for item in exported:
         told, facts = item.manifest, described(item.path)
         assert facts.planned == Planned(**told["planned"]) == footprint(item.path).planned

@@ -11,20 +11,20 @@ from conftest import DIGITS, profiles_here
 from networks import export_once
 from PIL import Image
 
+from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export import precise, quantize
 from fca_edge.export.manifest import read_manifest
-from fca_edge.export.pipeline import Exported, run_export
-from fca_edge.export.plan import Request, notes_of
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.quantize import calibration, onnx_file, table
 from fca_edge.export.quantize.recipe import Array, Recipe
 from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
 from fca_edge.export.quantize.tflite_half import HALF_ARITHMETIC
-from fca_edge.export.source import Wanted
+from fca_edge.export.request import NetworkRequest, Request, notes_of
 from fca_edge.export.tflite import emit
 from fca_edge.preprocess import Preprocessing
 
-TRAINED = Wanted(None, DIGITS, None, None, None)
+TRAINED = NetworkRequest(checkpoint=DIGITS)
 SMALL = ("fp16", "int8")
 
 
@@ -33,24 +33,24 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artefact]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
     done = export_once(
         tmp_path_factory,
         "small",
-        lambda out: Request(TRAINED, out, profiles=profiles_here(), precisions=SMALL),
+        lambda out: Request(network=TRAINED, out=out, profiles=profiles_here(), precisions=SMALL),
     )
     return {item.path.name: item for item in done}
 
 
 @pytest.mark.old_tflite
-def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
+def test_every_precision_has_its_files(small: dict[str, Artefact]) -> None:
     ends = (".onnx", ".tflite", "-tflite-2.14.tflite")
     assert set(small) == {f"digits-{p}{end}" for p in SMALL for end in ends}
 
 
 @pytest.mark.old_tflite
-def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
+def test_each_is_proven_on_its_runtimes(small: dict[str, Artefact]) -> None:
     for item in small.values():
         check = read_manifest(item.path)["verification"]
         assert check["not_checked_on"] == []
@@ -59,13 +59,13 @@ def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
             assert found["top1_agreement"] == 1.0
 
 
-def test_litert_takes_them_whole(small: dict[str, Exported]) -> None:
+def test_litert_takes_them_whole(small: dict[str, Artefact]) -> None:
     for precision in SMALL:
         (first, *_) = small[f"digits-{precision}.tflite"].manifest["verification"]["runtimes"]
         assert (first["runtime"], first["partitions"]) == ("litert", 1)
 
 
-def test_the_manifest_says_what_was_done(small: dict[str, Exported]) -> None:
+def test_the_manifest_says_what_was_done(small: dict[str, Artefact]) -> None:
     told = small["digits-int8.tflite"].manifest
     assert told["precision"] == "int8"
     made = told["quantization"]
@@ -74,7 +74,7 @@ def test_the_manifest_says_what_was_done(small: dict[str, Exported]) -> None:
     assert "dot products" in made["hint"]
 
 
-def test_metadata_survives(small: dict[str, Exported]) -> None:
+def test_metadata_survives(small: dict[str, Artefact]) -> None:
     for item in small.values():
         found = precise.metadata(item.path)
         told = found if isinstance(found, dict) else json.loads(found)
@@ -94,7 +94,9 @@ def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(table, "run", forgetful)
     with pytest.raises(NotEquivalentError, match="metadata did not survive"):
-        run_export(Request(TRAINED, tmp_path, ("tflite",), precisions=("fp16",)), quiet)
+        run_export(
+            Request(network=TRAINED, out=tmp_path, formats=("tflite",), precisions=("fp16",)), quiet
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,11 +151,13 @@ def test_a_fault_in_one_layer_leaves_no_file(
 ) -> None:
     monkeypatch.setattr(table, "run", faulty(change))
     with pytest.raises(NotEquivalentError, match="is refused"):
-        run_export(Request(TRAINED, tmp_path, (kind,), precisions=("int8",)), quiet)
+        run_export(
+            Request(network=TRAINED, out=tmp_path, formats=(kind,), precisions=("int8",)), quiet
+        )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_layers_can_stay_in_float(exported: list[Exported], tmp_path: Path) -> None:
+def test_layers_can_stay_in_float(exported: list[Artefact], tmp_path: Path) -> None:
     for item in exported[:2]:
         names = quantize.layers(item.path)
         out = tmp_path / item.path.name
@@ -166,7 +170,9 @@ def test_layers_can_stay_in_float(exported: list[Exported], tmp_path: Path) -> N
 
 def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
     profiles = ("litert-fp16",)
-    request = Request(TRAINED, tmp_path, ("tflite",), profiles, precisions=("int8",))
+    request = Request(
+        network=TRAINED, out=tmp_path, formats=("tflite",), profiles=profiles, precisions=("int8",)
+    )
     (done,) = run_export(request, quiet)
     assert done.path.name == "digits-int8-litert-fp16.tflite"
     name, content = HALF_ARITHMETIC
@@ -175,10 +181,12 @@ def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
     assert bytes(file.model.buffers[entries[name]].data) == content
     assert emit.METADATA_NAME in entries
     with pytest.raises(UsageError, match="add --precision fp16 or int8"):
-        run_export(Request(TRAINED, tmp_path, ("tflite",), profiles), quiet)
+        run_export(
+            Request(network=TRAINED, out=tmp_path, formats=("tflite",), profiles=profiles), quiet
+        )
 
 
-def test_a_file_written_anew_is_the_same_network(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_file_written_anew_is_the_same_network(exported: list[Artefact], tmp_path: Path) -> None:
     """Reading and writing alone changes nothing but the order of the file."""
     path = tmp_path / "again.tflite"
     TfliteFile.read(exported[1].path).write(path)
@@ -231,7 +239,11 @@ def test_calibration_holds_one_image_at_a_time(
 def test_a_corrupt_image_is_named(photos: Path, tmp_path: Path) -> None:
     (photos / "class_0" / "broken.png").write_bytes(b"no image")
     request = Request(
-        TRAINED, tmp_path / "out", ("tflite",), precisions=("int8-static",), calibration=photos
+        network=TRAINED,
+        out=tmp_path / "out",
+        formats=("tflite",),
+        precisions=("int8-static",),
+        calibration=photos,
     )
     with pytest.raises(FcaEdgeError, match=r"broken.png: not a readable image"):
         run_export(request, quiet)
@@ -239,15 +251,15 @@ def test_a_corrupt_image_is_named(photos: Path, tmp_path: Path) -> None:
 
 
 def test_static_needs_images(tmp_path: Path) -> None:
-    request = Request(TRAINED, tmp_path, precisions=("int8-static",))
+    request = Request(network=TRAINED, out=tmp_path, precisions=("int8-static",))
     with pytest.raises(UsageError, match="add --calibration DIR"):
         run_export(request, quiet)
     empty = tmp_path / "empty"
     empty.mkdir()
-    request = Request(TRAINED, tmp_path, precisions=("int8-static",), calibration=empty)
+    request = Request(network=TRAINED, out=tmp_path, precisions=("int8-static",), calibration=empty)
     with pytest.raises(FcaEdgeError, match="no images in it"):
         run_export(request, quiet)
-    request = Request(TRAINED, tmp_path, precisions=("int8",), calibration=empty)
+    request = Request(network=TRAINED, out=tmp_path, precisions=("int8",), calibration=empty)
     with pytest.raises(UsageError, match="--calibration is for"):
         run_export(request, quiet)
     with pytest.raises(UsageError, match="add --calibration DIR"):
@@ -256,7 +268,9 @@ def test_static_needs_images(tmp_path: Path) -> None:
 
 def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
     """In ONNX it was never less work than int8; whoever asks for both formats is told."""
-    request = Request(TRAINED, tmp_path / "out", precisions=("int8-static",), calibration=photos)
+    request = Request(
+        network=TRAINED, out=tmp_path / "out", precisions=("int8-static",), calibration=photos
+    )
     (note,) = notes_of(request)
     assert "TFLite only" in note
     (done,) = run_export(request, quiet)
@@ -271,14 +285,18 @@ def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
 def test_eight_bits_are_not_for_xnnpacks_provider(tmp_path: Path) -> None:
     profiles = ("modern", "onnxruntime-xnnpack")
     with pytest.raises(UsageError, match="has no int8 form"):
-        run_export(Request(TRAINED, tmp_path, profiles=profiles, precisions=("int8",)), quiet)
+        run_export(
+            Request(network=TRAINED, out=tmp_path, profiles=profiles, precisions=("int8",)), quiet
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"])
 def test_real_networks(variant: str, tmp_path: Path) -> None:
-    wanted = Wanted(variant, None, None, None, None)
+    wanted = NetworkRequest(variant=variant)
     profiles = ("modern", "tflite-2.14", "litert-fp16")
-    done = run_export(Request(wanted, tmp_path, profiles=profiles, precisions=SMALL), quiet)
+    done = run_export(
+        Request(network=wanted, out=tmp_path, profiles=profiles, precisions=SMALL), quiet
+    )
     assert len(done) == 8
     assert all(item.manifest["verification"]["not_checked_on"] == [] for item in done)

@@ -1,0 +1,62 @@
+"""Inputs on which a file is proven: pictures of the user, or seeded noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fca_edge.export.manifest import Source
+from fca_edge.pictures import Seen
+from fca_edge.preprocess import Preprocessing, list_images, load_marked
+
+
+@dataclass(frozen=True)
+class CheckInputs:
+    """Inputs of a proof, and where they came from.
+
+    Attributes:
+        tensor: (n, 3, H, W) float64, representable in float32.
+        count: as many as were asked for; a folder may have fewer.
+        folder: of the pictures; None for noise.
+        seed: of the noise.
+        pictures: what the pictures had about them; None for noise.
+    """
+
+    tensor: Tensor
+    count: int
+    folder: Path | None
+    seed: int
+    pictures: dict[str, Any] | None = None
+
+
+def make_inputs(
+    source: Source, count: int, seed: int, folder: Path | None = None, first: int = 0
+) -> CheckInputs:
+    """Read pictures where a folder is given, else draw noise.
+
+    Args:
+        count: of inputs.
+        first: where in the folder to begin; pictures are taken at even distances from there.
+
+    Raises:
+        FcaEdgeError: no pictures in the folder, or one that cannot be read.
+    """
+    if folder is None:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, 3, source.img_size, source.img_size)
+        return CheckInputs(torch.randn(shape, generator=generator).double(), count, None, seed)
+    how = Preprocessing.from_dict(source.preprocessing)
+    listing, seen, arrays = list_images(folder), Seen(), []
+    total = len(listing.paths)
+    step = max(1, total // count)
+    for path in listing.paths[first % total :: step][:count]:
+        pixels, marks = load_marked(path, how)  # (3, H, W)
+        seen.add(path, marks)
+        arrays.append(pixels)
+    tensor = torch.from_numpy(np.stack(arrays)).double()
+    return CheckInputs(tensor, count, folder, seed, seen.describe(how, listing))

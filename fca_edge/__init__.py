@@ -1,8 +1,126 @@
-"""From a trained FcaFormer to verified ONNX and TFLite files, and honest measurements of them."""
+"""From a trained FcaFormer to verified ONNX and TFLite files, and honest measurements of them.
 
-from importlib.metadata import PackageNotFoundError, version
+    import fca_edge
 
-try:
-    __version__ = version("fca-edge")
-except PackageNotFoundError:
-    __version__ = "0.0.0"
+    files = fca_edge.export("best.pth", variant="l1", precision=("fp32", "int8"))
+    runs = fca_edge.bench(files, target="local", threads=4)
+    runs.table()
+
+Importing it takes no time: what a function needs is imported when it is called, torch by those
+that export or verify alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fca_edge.accuracy.assess import Evaluation as Evaluation
+    from fca_edge.accuracy.layerwise import Sensitivity as Sensitivity
+    from fca_edge.api.checks import evaluate as evaluate
+    from fca_edge.api.checks import sensitivity as sensitivity
+    from fca_edge.api.checks import verify as verify
+    from fca_edge.api.files import bundle as bundle
+    from fca_edge.api.files import export as export
+    from fca_edge.api.files import load as load
+    from fca_edge.api.measure import bench as bench
+    from fca_edge.api.measure import compare as compare
+    from fca_edge.artefacts import Artefact as Artefact
+    from fca_edge.artefacts import Artefacts as Artefacts
+    from fca_edge.artefacts import RefusedError as RefusedError
+    from fca_edge.bundle.write import Bundle as Bundle
+    from fca_edge.errors import FcaEdgeError as FcaEdgeError
+    from fca_edge.errors import FcaEdgeWarning as FcaEdgeWarning
+    from fca_edge.errors import IncomparableError as IncomparableError
+    from fca_edge.errors import NotEquivalentError as NotEquivalentError
+    from fca_edge.errors import RegressionError as RegressionError
+    from fca_edge.errors import TargetUnavailableError as TargetUnavailableError
+    from fca_edge.errors import UsageError as UsageError
+    from fca_edge.model import Model as Model
+    from fca_edge.verify import Verification as Verification
+
+    __version__: str
+
+# Name -> module that defines it; the imports above, for type checkers, are the same.
+_MODULES = {
+    "Artefact": "artefacts",
+    "Artefacts": "artefacts",
+    "Bundle": "bundle.write",
+    "Evaluation": "accuracy.assess",
+    "FcaEdgeError": "errors",
+    "FcaEdgeWarning": "errors",
+    "IncomparableError": "errors",
+    "Model": "model",
+    "NotEquivalentError": "errors",
+    "RefusedError": "artefacts",
+    "RegressionError": "errors",
+    "Sensitivity": "accuracy.layerwise",
+    "TargetUnavailableError": "errors",
+    "UsageError": "errors",
+    "Verification": "verify",
+    "bench": "api.measure",
+    "bundle": "api.files",
+    "compare": "api.measure",
+    "evaluate": "api.checks",
+    "export": "api.files",
+    "load": "api.files",
+    "sensitivity": "api.checks",
+    "verify": "api.checks",
+}
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562)."""
+    if name == "__version__":
+        return _version()
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """Return the installed version; a folder that was not installed has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fca-edge")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+class _Callable(ModuleType):
+    """A package whose name is a function's, too: `fca_edge.export` is both."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _function(self)(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Any:  # what an editor or a notebook shows
+        import inspect
+
+        return inspect.signature(_function(self))
+
+
+class _Package(ModuleType):
+    """This package: the import system's own attributes must not hide functions."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MODULES and isinstance(value, ModuleType):
+            value.__class__ = _Callable
+        super().__setattr__(name, value)
+
+
+def _function(package: ModuleType) -> Any:
+    """Return the function that has the name of a package."""
+    return __getattr__(package.__name__.rpartition(".")[2])
+
+
+sys.modules[__name__].__class__ = _Package

@@ -118,9 +118,7 @@ class Model:
             hint = "its channels are last: move them to the front with images.transpose"
         elif shape[1:] == self.shape:
             hint = "normalise the pictures, then use images.astype('float32')"
-        raise UsageError(
-            f"{self.path.name} takes float32 {wanted}, got {kind} of {given}; {hint}."
-        )
+        raise UsageError(f"{self.path.name} takes float32 {wanted}, got {kind} of {given}; {hint}.")
 
     def _fits(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
         """Tell whether a shape is that of images once its axes are moved."""

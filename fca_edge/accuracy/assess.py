@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import Figures, Share, figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts
+from fca_edge.export.facts import Facts, read_as, read_facts
 from fca_edge.labels import read_labels
 from fca_edge.measure.jobs import job_for
+from fca_edge.options import spelled
+from fca_edge.pictures import notes_of
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES, available
 
@@ -249,3 +251,58 @@ def reference_of(runner: Runner, data: Data, predictions: Predictions) -> Refere
     """Return what a report says of the reference."""
     found = figures(data, predictions)
     return Reference(runner.name, found.top1, found.top5)
+
+
+def evaluate_files(
+    paths: Sequence[Path],
+    request: DataRequest,
+    *,
+    reading: Mapping[str, Any],
+    checkpoint: Path | None,
+    weights: str | None,
+    against: Path | None,
+    runtime: str | None,
+    threads: int,
+    progress: ImageProgress,
+) -> Evaluation:
+    """Evaluate files beside their checkpoint or another file, and say what was assumed.
+
+    Args:
+        reading: fields of preprocessing that replace those of the export.
+
+    Raises:
+        UsageError: files, or a reference, of other classes.
+        FcaEdgeError: images, manifests or a checkpoint that cannot be used.
+        NotEquivalentError: a file that does not run, or without finite logits.
+    """
+    all_facts = [read_as(read_facts(path), reading) for path in paths]
+    runtimes = [runtime_of(facts, runtime) for facts in all_facts]
+    other = None if against is None else read_as(read_facts(against), reading)
+    notes, warnings, reference = assumptions(all_facts), list[str](), None
+    if checkpoint is not None:
+        from fca_edge.accuracy.torch_run import runner_of
+
+        reference = runner_of(all_facts[0].told, checkpoint, weights)
+        reference.how = replace(reference.how, **reading)
+        notes.append(f"weights: {checkpoint.name}: {reference.source.chosen}")
+        if reference.source.checkpoint_sha256 != all_facts[0].told["source"]["checkpoint_sha256"]:
+            warnings.append(f"{checkpoint} is not what {all_facts[0].path.name} was made from.")
+    result = assess(all_facts, runtimes, request, progress, threads, reference, other)
+    notes += notes_of(result.data["pictures"], request.data)
+    if skipped := result.data["corrupt"]:
+        warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
+    return replace(
+        result,
+        notes=tuple(map(spelled, notes)),
+        warnings=tuple(map(spelled, (*result.warnings, *warnings))),
+    )
+
+
+def assumptions(all_facts: Sequence[Facts]) -> list[str]:
+    """Say which files were exported with preprocessing that nobody had stated."""
+    return [
+        f"{facts.path.name}: preprocessing was assumed at export, not stated:"
+        f" {', '.join(facts.assumed)}; accuracy is lower where that is wrong."
+        for facts in all_facts
+        if facts.assumed and facts.told["trained"]
+    ]

@@ -53,7 +53,9 @@ class AccuracyGate:
         runner = TorchRunner(network)
         self.data = request.read(runner.source.labels, runner.source.num_classes)
         advance = telling(report, f"accuracy of {runner.name}", len(self.data.paths))
-        (self.reference,), self.skipped = predict([runner], self.data, advance, request.skip_corrupt)
+        (self.reference,), self.skipped = predict(
+            [runner], self.data, advance, request.skip_corrupt
+        )
         self.how, self.notes = runner.how, list(runner.source.notes)
         self.notes += notes_of(self.data.seen.describe(self.how, self.data.listing), request.data)
         self.described_reference = reference_of(runner, self.data, self.reference)
@@ -102,16 +104,16 @@ class AccuracyGate:
         runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
         data = self.data
         facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
-        wanted = Base(facts, runtimes, recipe, inputs)
+        base_file = Base(facts, runtimes, recipe, inputs)
         self.report(f"accuracy of {output.file} with no layer in float")
-        first = Trial.of(0, drops_of(wanted, (), data, self.reference))
+        first = Trial.of(0, drops_of(base_file, (), data, self.reference))
         if first.drop_points <= self.max_drop + ROUNDING:
             # Judging each layer takes minutes, and none has to be kept.
             told = Mix(self.max_drop, (), (), (first,)).to_dict()
             return (), {**told, "images": len(data.paths), "images_for_layers": 0}
         few = sampled(data.without(self.skipped), LAYER_IMAGES, self.request.seed)
-        losses = sensitivities(wanted, few, self.report)
-        mix = search(wanted, losses, data, self.reference, self.max_drop, self.report, first)
+        losses = sensitivities(base_file, few, self.report)
+        mix = search(base_file, losses, data, self.reference, self.max_drop, self.report, first)
         told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
         return mix.keep, told
 

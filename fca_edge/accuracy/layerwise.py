@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts
+from fca_edge.export.facts import Facts, read_as, read_facts
 from fca_edge.export.quantize import Recipe
 from fca_edge.options import spelled
 from fca_edge.pictures import notes_of
@@ -59,10 +59,11 @@ class Sensitivity:
 
 
 def measure_layers(
-    facts: Facts,
+    path: Path,
     folder: Path,
     *,
-    precision: Any = "int8",
+    reading: Mapping[str, Any],
+    precision: Any,
     max_drop: float,
     images: int,
     limit: int | None,
@@ -71,11 +72,17 @@ def measure_layers(
 ) -> Sensitivity:
     """Judge the layers of an fp32 artefact on a sample, then search on more images.
 
+    Args:
+        reading: fields of preprocessing that replace those of the export.
+
     Raises:
         UsageError: the file's layers are not those of a quantised file.
         FcaEdgeError: images that cannot be used, or nothing to quantise.
         NotEquivalentError: no choice of layers is accurate enough.
     """
+    facts = read_as(read_facts(path), reading)
+    if facts.told["precision"] != "fp32":
+        raise UsageError(f"{path}: is {facts.told['precision']} already; give the fp32 file.")
     refuse_other_forms(facts)
     own = runtime_of(facts, None)
     runtimes = tuple(

@@ -11,7 +11,7 @@ from typing import Any
 from fca_edge import decode, fields
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.facts import Facts
+from fca_edge.export.facts import Facts, read_facts
 from fca_edge.export.manifest import manifest_path
 from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
@@ -20,6 +20,7 @@ from fca_edge.lean_settings import (
     read_settings,
     to_document,
 )
+from fca_edge.options import check_choice, spelled
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
@@ -46,6 +47,41 @@ RUNTIMES: dict[str, Installed] = {
     "tflite-2.14": Installed("tflite-runtime==2.14.0 'numpy<2'", "tflite_runtime.interpreter"),
 }
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder that classifies images on a board.
+
+    Attributes:
+        files: all that is in it.
+        notes: what was assumed or is not there, in sentences; `warnings` weigh more.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bool) -> Bundle:
+    """Write the bundle of an artefact with a manifest, and say what is missing in it.
+
+    Raises:
+        FcaEdgeError: as `write_bundle`, or a manifest that cannot be used.
+    """
+    check_choice("exif", exif, fields.EXIF)
+    facts = read_facts(path)
+    files = write_bundle(facts, out, threads, force, exif)
+    notes, warnings = [], []
+    if not facts.labels:
+        notes.append("the classes have no names; export with --labels FILE to have them printed.")
+    if facts.assumed:
+        assumed = ", ".join(facts.assumed)
+        notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
+    if not facts.told["trained"]:
+        warnings.append("random weights: the classes it prints mean nothing.")
+    return Bundle(out, tuple(files), tuple(map(spelled, notes)), tuple(warnings))
 
 
 def write_bundle(

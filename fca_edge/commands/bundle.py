@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from fca_edge.bundle.write import write_bundle
+import fca_edge
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import print_notes
-from fca_edge.commands.shared import FILE, FOLDER, force_option, warn
+from fca_edge.commands.shared import FILE, FOLDER, force_option
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
-from fca_edge.export.facts import read_facts
 from fca_edge.fields import EXIF
 
 
@@ -42,18 +41,10 @@ def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bo
       fca-edge bundle models/out/digits-fp32.tflite --out digits-board
       fca-edge bundle l1-int8.onnx --out l1-board --threads 4
     """
-    facts = read_facts(artefact)
+    bundle = fca_edge.bundle(artefact, out, threads=threads, exif=exif, force=force)
     sheet = Sheet((Column("file", kind="name"), Column("bytes")))
-    for path in write_bundle(facts, out, threads, force, exif):
+    for path in bundle.files:
         sheet.add(path.name, str(path.stat().st_size))
     print_sheets([sheet])
     say(f"in {out}; there: python run.py image.jpg")
-    notes = []
-    if not facts.labels:
-        notes.append("the classes have no names; export with --labels FILE to have them printed.")
-    if facts.assumed:
-        assumed = ", ".join(facts.assumed)
-        notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
-    print_notes(notes)
-    if not facts.told["trained"]:
-        warn("random weights: the classes it prints mean nothing.")
+    print_notes(bundle)

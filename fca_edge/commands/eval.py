@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.progress import (
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
@@ -31,18 +31,10 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     put_json,
-    warn,
     weights_option,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
-from fca_edge.errors import UsageError
 from fca_edge.runtimes import RUNTIMES
-
-if TYPE_CHECKING:
-    from fca_edge.accuracy.assess import Begin
-    from fca_edge.accuracy.evaluate import Advance
-    from fca_edge.accuracy.torch_run import TorchRunner
-    from fca_edge.export.facts import Facts
 
 SHOWN = 3
 
@@ -110,60 +102,33 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
-    from fca_edge.accuracy.assess import Asked, assess, runtime_of
-    from fca_edge.export.facts import read_as, read_facts
-    from fca_edge.pictures import notes_of
-
     refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
-    if checkpoint is not None and against is not None:
-        raise UsageError("--checkpoint and --against: give one of them.")
     reading = fields_of({"exif": exif, "background": background})
-    all_facts = [read_as(read_facts(path), reading) for path in artefacts]
-    runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_as(read_facts(against), reading)
-    reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
-    if reference is not None:
-        reference.how = replace(reference.how, **reading)
-    asked = Asked(data, labels, limit, seed, skip_corrupt)
-    with images_bar() as begin:
-        report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
-    if not put_json(report, json_file, force):
-        show(report, wide)
-    print_notes(assumptions(all_facts))
-    print_notes(notes_of(report["data"]["pictures"], data))
-    for text in report["warnings"]:
-        warn(text)
-    if skipped := report["data"]["corrupt"]:
-        warn(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
-
-
-def assumptions(all_facts: Sequence[Facts]) -> list[str]:
-    """Say which files were exported with preprocessing that nobody had stated."""
-    notes = []
-    for facts in all_facts:
-        if facts.assumed and facts.told["trained"]:
-            notes.append(
-                f"{facts.path.name}: preprocessing was assumed at export, not stated:"
-                f" {', '.join(facts.assumed)}; accuracy is lower where that is wrong."
-            )
-    return notes
-
-
-def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
-    """Load a checkpoint; warns where it is not the one that the artefact was made from."""
-    ERR.print("importing torch", style="dim")
-    from fca_edge.accuracy.torch_run import runner_of
-
-    runner = runner_of(facts.told, checkpoint, weights)
-    ERR.print(f"weights: {checkpoint.name}: {runner.source.chosen}", style="dim", markup=False)
-    if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
-        warn(f"{checkpoint} is not what {facts.path.name} was made from.")
-    return runner
+    with images_bar() as progress:
+        result = fca_edge.evaluate(
+            artefacts,
+            data,
+            labels=labels,
+            checkpoint=checkpoint,
+            weights=weights,
+            against=against,
+            limit=limit,
+            seed=seed,
+            runtime=runtime,
+            threads=threads,
+            skip_corrupt=skip_corrupt,
+            **reading,
+            progress=progress,
+        )
+    content = result.to_dict()
+    if not put_json(content, json_file, force):
+        show(content, wide)
+    print_notes(result)
 
 
 @contextmanager
-def images_bar() -> Iterator[Begin]:
+def images_bar() -> Iterator[Callable[[int, int], None]]:
     """Show how many images are done, and the time that is left."""
     columns = (
         DESCRIPTION,
@@ -173,13 +138,13 @@ def images_bar() -> Iterator[Begin]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
+        task = bar.add_task("importing", total=None)
 
-        def begin(total: int) -> Advance:
-            task = progress.add_task("images", total=total)
-            return lambda count: progress.update(task, advance=count)
+        def progress(done: int, total: int) -> None:
+            bar.update(task, description="images", completed=done, total=total)
 
-        yield begin
+        yield progress
 
 
 COLUMNS = (

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import fca_edge
+from fca_edge.artefacts import RefusedError
 from fca_edge.commands.export_table import print_hints, sheet_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
-from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
+from fca_edge.commands.picture_options import (
+    PREPROCESSING,
+    fields_of,
+    preprocessing_options,
+    print_notes,
+)
 from fca_edge.commands.shared import (
     AT_LEAST_0,
     CHECKPOINT,
@@ -26,23 +33,13 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
-    warn,
     weights_option,
 )
 from fca_edge.commands.tables import print_sheets, say, wide_option
-from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.outputs import check_early
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
-from fca_edge.export.request import NetworkRequest, Request, notes_of
-from fca_edge.runtimes import RUNTIMES, remedy
+from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
 
-if TYPE_CHECKING:
-    from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.artefacts import Artefact, RefusedError
-    from fca_edge.export.pipeline import Report
-
-DEFAULT_OUT = Path("models/out")
 SECTIONS = {
     "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
     "The files": (
@@ -63,9 +60,6 @@ HEEDED = (
     Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
     Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
     Heeded(
-        ("mixed",), lambda v: any("int8" in p for p in v["precisions"]), "files of --precision int8"
-    ),
-    Heeded(
         ("weight_cache",),
         lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
         "ONNX Runtime and LiteRT: --format onnx or --profile modern",
@@ -84,7 +78,7 @@ HEEDED = (
 @click.option(
     "--format",
     "formats",
-    type=Listed("onnx", "tflite"),
+    type=Listed(*FORMATS),
     default="onnx,tflite",
     show_default=True,
     help="Which files to write, separated by commas.",
@@ -156,7 +150,7 @@ HEEDED = (
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(
     "--input-layout",
-    type=click.Choice(["nhwc", "nchw"]),
+    type=click.Choice(LAYOUTS),
     default="nhwc",
     show_default=True,
     help="Order of a TFLite file's input: channels last, or first.",
@@ -249,154 +243,39 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     """
     refuse_unheeded(HEEDED)
     claim_json(json_file, force)
-    options["given"] = fields_of(options)  # a wrong one fails before torch is imported
-    request = request_of(options, force)
-    check_gate(options)
-    check_early(request)
+    wide = options.pop("wide")
+    refusal = None
     with steps() as report:
-        report("importing torch")
-        from fca_edge.artefacts import RefusedError
-        from fca_edge.export.pipeline import run_export
-
-        gate = gate_of(options, request, report)
-        print_notes(gate.notes if gate else ())
-        choose = gate.choose if gate and options["mixed"] else None
-        refusal = None
         try:
-            exported = run_export(request, report, gate, choose)
+            artefacts = fca_edge.export(**arguments_of(options), force=force, progress=report)
         except RefusedError as error:
-            exported, refusal = error.exported, error
-    for text in notes_of(request):
-        ERR.print(f"note: {text}")
-    for text in (gate.warnings if gate else []) + warnings_of(exported):
-        warn(text)
-    entries = [item.manifest for item in exported]
+            artefacts, refusal = error.artefacts, error
+    entries = [item.manifest for item in artefacts]
     entries += [item.to_dict() for item in refusal.refusals] if refusal else []
     taken = put_json(entries, json_file, force)
-    if exported:
-        show(exported, taken, options["wide"])
-        print_notes(notes_of_export([item.manifest for item in exported], gate))
+    if artefacts and not taken:
+        print_sheets([sheet_of(artefacts)], wide)
+        print_hints(artefacts)
+        say(f"in {artefacts[0].path.parent}, each with its manifest")
+    if artefacts and artefacts[0].manifest["trained"]:
+        source = artefacts[0].manifest["source"]
+        ERR.print(f"weights: {source['checkpoint']}: {source['chosen']}")
+    print_notes(artefacts)
     if refusal is not None:
-        raise told_refusal(refusal, request.out)
+        for item in refusal.refusals[1:]:
+            ERR.print(f"not written: {item.error}")
+        raise refusal
 
 
-def show(exported: list[Artefact], taken: bool, wide: bool) -> None:
-    """Print what was written, and what is to be known of it."""
-    if not taken:
-        print_sheets([sheet_of(exported)], wide)
-        print_hints(exported)
-        say(f"in {exported[0].path.parent}, each with its manifest")
-    told = exported[0].manifest
-    if not told["trained"]:
-        warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
-    else:
-        weights = f"{told['source']['checkpoint']}: {told['source']['chosen']}"
-        ERR.print(f"weights: {weights}", markup=False, highlight=False)
-        for text in told["source"]["assumed"]:
-            ERR.print(f"assumed: {text}", markup=False, highlight=False)
-    for item in exported:
-        for name in item.manifest["verification"]["not_checked_on"]:
-            how = remedy(RUNTIMES[name])
-            warn(f"{item.path.name} was not checked on {name}: {how}.")
-
-
-def warnings_of(exported: list[Artefact]) -> list[str]:
-    """Name the files whose calibration has shown nothing."""
-    texts = []
-    for item in exported:
-        shown = (item.manifest["quantization"] or {}).get("calibration")
-        if shown and shown["of_one_colour"]:
-            texts.append(
-                f"{item.path.name}: {shown['of_one_colour']} of the {shown['images']} calibration"
-                " images are of one colour, which show no range of what the network will see; give"
-                " --calibration pictures like those."
-            )
-    return texts
-
-
-def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
-    """Say what was assumed of pictures and labels, and what pictures had about them."""
-    from fca_edge.pictures import notes_of
-
-    told = manifests[0]
-    notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
-    if pictures := told["verification"]["pictures"]:
-        notes += notes_of(pictures, "verified on " + Path(told["verification"]["images"]).name)
-    for quantization in [told["quantization"] for told in manifests]:
-        if shown := (quantization or {}).get("calibration"):
-            notes += notes_of(shown["pictures"], "calibrated on " + Path(shown["folder"]).name)
-    return list(dict.fromkeys(notes))
-
-
-def told_refusal(refusal: RefusedError, out: Path) -> NotEquivalentError:
-    """Print all refusals but the first; returns that as the command's error."""
-    first, *others = refusal.refusals
-    for item in others:
-        ERR.print(f"not written: {item.error}")
-    files = [item.path.name for item in refusal.exported]
-    rest = f"written: {', '.join(files)}" if files else "nothing was written"
-    older = " (the older file stays)" if (out / first.output.file).exists() else ""
-    return NotEquivalentError(f"{str(first.error).rstrip('.')}{older}; {rest}.")
-
-
-def request_of(options: dict[str, Any], force: bool) -> Request:
-    """Build the export's request from the command line."""
-    wanted = NetworkRequest(
-        variant=options["variant"],
-        checkpoint=options["checkpoint"],
-        weights=options["weights"],
-        img_size=options["img_size"],
-        num_classes=options["num_classes"],
-        seed=options["seed"],
-        preprocessing=options["given"],
-        labels=options["labels"],
-    )
-    return Request(
-        network=wanted,
-        out=options["out"],
-        formats=options["formats"],
-        profiles=options["profiles"],
-        exact=options["exact"],
-        fold=not options["no_fold"],
-        dynamic_batch=options["dynamic_batch"],
-        input_layout=options["input_layout"],
-        images=options["images"],
-        checks=options["checks"],
-        drop_tolerance=options["drop_tolerance"],
-        force=force,
-        precisions=options["precisions"],
-        calibration=options["calibration"],
-        calibration_images=options["calibration_images"],
-        keep_float=tuple(dict.fromkeys(chain(*options["keep_float"]))),
-        optimize=options["optimize"],
-        weight_cache=options["weight_cache"],
-        all_or_nothing=options["all_or_nothing"],
-    )
-
-
-def check_gate(options: dict[str, Any]) -> None:
-    """Refuse options of the accuracy gate that do not fit together.
-
-    Raises:
-        UsageError: random weights, or options of the gate without images.
-    """
-    if options["data"] is None:
-        given = [name for name in ("limit", "skip_corrupt", "mixed") if options[name]]
-        if given:
-            typed = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UsageError(
-                f"{typed} {'is' if len(given) == 1 else 'are'} for --data; give that too."
-            )
-    elif options["checkpoint"] is None:
-        raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
-
-
-def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:
-    """Make the accuracy gate of an export, where there are labelled images for it."""
-    if options["data"] is None:
-        return None
-    from fca_edge.accuracy.assess import Asked
-    from fca_edge.accuracy.gate import AccuracyGate
-
-    asked = Asked(options["data"], None, options["limit"], 0, options["skip_corrupt"])
-    return AccuracyGate(asked, request.network, options["max_drop"], report)
+def arguments_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn the options of the command into arguments of `fca_edge.export`."""
+    preprocessing = fields_of(options)
+    own = {k: v for k, v in options.items() if k not in PREPROCESSING}
+    own["fold"] = not own.pop("no_fold")
+    own["keep_float"] = tuple(chain(*own["keep_float"]))
+    return {
+        **own,
+        "precision": own.pop("precisions"),
+        "profile": own.pop("profiles"),
+        "preprocessing": preprocessing,
+    }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from fca_edge.commands.shared import ERR, FILE
+from fca_edge.api.shared import preprocessing_fields
+from fca_edge.commands.shared import ERR, FILE, warn
 from fca_edge.errors import UsageError
 from fca_edge.fields import BACKGROUNDS, EXIF, INTERPOLATIONS, LAYOUTS, FieldError, check_fields
-from fca_edge.store import read_json
 
 Command = Callable[..., Any]
 # Options of preprocessing, each named as the field that it sets.
@@ -21,6 +20,9 @@ NUMBERS = {
     "resize": ("N or HxW", "Short side to resize to; HxW stretches every picture to that."),
     "crop": ("N", "Side of the centre that is cut out: that of the network's input."),
 }
+
+# All options that `fields_of` reads.
+PREPROCESSING = (*NUMBERS, "interpolation", "layout", "background", "exif", "preprocessing")
 
 
 def preprocessing_options(command: Command) -> Command:
@@ -69,14 +71,10 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
         FcaEdgeError: a file that is not readable, or not JSON.
         UsageError: fields that are unknown, wrong, or do not fit together.
     """
-    path: Path | None = options.get("preprocessing")
-    try:
-        fields = {} if path is None else check_fields(read_json(path, unique=True))
-    except FieldError as error:
-        raise UsageError(f"{path}: {error}.") from None
+    fields = preprocessing_fields(options.get("preprocessing"))
     given = {
         name: parse(name, options[name])
-        for name in (*NUMBERS, "interpolation", "layout", "background", "exif")
+        for name in PREPROCESSING[:-1]
         if options.get(name) is not None
     }
     try:
@@ -106,7 +104,9 @@ def values_of(text: str, kind: type[int] | type[float]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def print_notes(notes: Iterable[str]) -> None:
-    """Print notes on standard error; what users wrote in them is no markup."""
-    for note in notes:
+def print_notes(result: Any) -> None:
+    """Print notes and warnings of a result on standard error."""
+    for note in result.notes:
         ERR.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for text in getattr(result, "warnings", ()):
+        warn(text)

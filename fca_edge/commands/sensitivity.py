@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+import fca_edge
 from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
@@ -22,9 +23,7 @@ from fca_edge.commands.shared import (
     steps,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
-from fca_edge.errors import UsageError, plural
-from fca_edge.export.facts import read_as, read_facts
-from fca_edge.pictures import notes_of
+from fca_edge.errors import plural
 
 SHOWN = 15
 
@@ -96,17 +95,22 @@ def command(
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
-    facts = read_as(read_facts(artefact), reading)
-    if facts.told["precision"] != "fp32":
-        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
-        report("importing")
-        from fca_edge.accuracy.layerwise import report_of
-
-        found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
-    print_notes(notes_of(found["pictures"], data))
-    if not put_json(found, json_file, force):
-        show(found, wide)
+        result = fca_edge.sensitivity(
+            artefact,
+            data,
+            precision=precision,
+            max_drop=max_drop,
+            images=images,
+            limit=limit,
+            seed=seed,
+            **reading,
+            progress=report,
+        )
+    print_notes(result)
+    content = result.to_dict()
+    if not put_json(content, json_file, force):
+        show(content, wide)
 
 
 COLUMNS = (

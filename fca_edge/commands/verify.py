@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
@@ -20,11 +22,7 @@ from fca_edge.commands.shared import (
     weights_option,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
-from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.facts import read_facts
-from fca_edge.export.manifest import manifest_path
-from fca_edge.export.request import wanted_of
-from fca_edge.measure.embedded import facts_of
+from fca_edge.verify import Check
 
 COLUMNS = (
     Column("file", kind="name"),
@@ -78,50 +76,35 @@ def command(
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
-    for path in artefacts:
-        refuse_without_manifest(path)
-        wanted_of(read_facts(path).told, path, checkpoint, weights)
-    rows, failures = [], []
     with steps() as report:
-        report("importing torch")
-        from fca_edge.export.again import verify_again
-
-        for path in artefacts:
-            report(f"verifying {path.name}")
-            for parity, short in verify_again(path, checkpoint, weights, images, threads):
-                rows.append({"file": path.name, **parity.to_dict(), "equal": short is None})
-                failures += [f"{path.name}: {short}"] if short else []
-    if not put_json(rows, json_file, force):
-        sheet = Sheet(COLUMNS)
-        for row in rows:
-            sheet.add(
-                row["file"],
-                f"{row['runtime']} {row['version']}"
-                + (f", batch of {row['batch']}" if row["batch"] > 1 else ""),
-                number(row["snr_db"], ".1f"),
-                number(row["max_abs"], ".2g"),
-                f"{100 * row['top1_agreement']:.0f} %",
-                "equal" if row["equal"] else "NOT EQUAL",
-            )
-        print_sheets([sheet], wide)
-    if failures:
-        raise NotEquivalentError("; ".join(failures))
-
-
-def refuse_without_manifest(path: Path) -> None:
-    """Say what verification needs of an artefact that was copied alone.
-
-    Raises:
-        FcaEdgeError: there is no manifest beside it.
-    """
-    manifest = manifest_path(path)
-    if path.is_file() and not manifest.is_file():
-        told = facts_of(path)
-        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
-        raise FcaEdgeError(
-            f"{path}: no manifest {manifest.name} beside it; copy that along. Verifying needs its"
-            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        result = fca_edge.verify(
+            artefacts,
+            checkpoint=checkpoint,
+            weights=weights,
+            images=images,
+            threads=threads,
+            progress=report,
         )
+    if not put_json([check.to_dict() for check in result], json_file, force):
+        print_sheets([sheet_of(result)], wide)
+    result.raise_if_not_equal()
+
+
+def sheet_of(checks: Iterable[Check]) -> Sheet:
+    """One row per file and runtime."""
+    sheet = Sheet(COLUMNS)
+    for check in checks:
+        parity = check.parity.to_dict()
+        batch = f", batch of {parity['batch']}" if parity["batch"] > 1 else ""
+        sheet.add(
+            check.file,
+            f"{parity['runtime']} {parity['version']}{batch}",
+            number(parity["snr_db"], ".1f"),
+            number(parity["max_abs"], ".2g"),
+            f"{100 * parity['top1_agreement']:.0f} %",
+            "equal" if check.equal else "NOT EQUAL",
+        )
+    return sheet
 
 
 def number(value: float | None, form: str) -> str:

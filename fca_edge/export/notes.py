@@ -33,9 +33,7 @@ def warnings_on(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files mean less than they seem to."""
     texts = []
     if artefacts and not artefacts[0].manifest["trained"]:
-        texts.append(
-            "random weights: good for timing, meaningless on pictures; give --checkpoint."
-        )
+        texts.append("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     for artefact in artefacts:
         name = artefact.path.name
         for calibration in calibrations([artefact.manifest]):

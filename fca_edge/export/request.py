@@ -10,10 +10,13 @@ from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.export.facts import read_facts
+from fca_edge.export.manifest import manifest_path
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES, Precision
 from fca_edge.export.quantize.recipe import STATIC
 from fca_edge.fields import FieldError, check_fields
+from fca_edge.measure.embedded import facts_of
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
 from fca_edge.zoo.specs import short_name, spec_of
@@ -273,6 +276,24 @@ def header_entries(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}  # the reader of checkpoints says what is wrong with it
     return entries if isinstance(entries, dict) else {}
+
+
+def check_source(artefact: Path, checkpoint: Path | None, weights: str | None) -> None:
+    """Refuse, before torch is imported, an artefact whose network cannot be made again.
+
+    Raises:
+        FcaEdgeError: no manifest beside it, or another checkpoint than its own.
+        UsageError: a trained artefact without its checkpoint.
+    """
+    manifest = manifest_path(artefact)
+    if artefact.is_file() and not manifest.is_file():
+        told = facts_of(artefact)
+        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+        raise FcaEdgeError(
+            f"{artefact}: no manifest {manifest.name} beside it; copy that along. Verifying needs"
+            f" its seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        )
+    request_of(read_facts(artefact).told, artefact, checkpoint, weights)
 
 
 def request_of(

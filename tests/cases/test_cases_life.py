@@ -402,7 +402,10 @@ def test_l3_nothing_is_handled_on_import() -> None:
 def stage(folder: Path, mark: str) -> list[Output]:
     """Stage what two outputs leave in a folder, all of it with a mark."""
     folder.mkdir()
-    outputs = [Output(file=name, profile=None, layout="nchw", forms=Forms()) for name in ("a.onnx", "b.onnx")]
+    outputs = [
+        Output(file=name, profile=None, layout="nchw", forms=Forms())
+        for name in ("a.onnx", "b.onnx")
+    ]
     for output in outputs:
         for suffix in ("", ".json", ".runtime.json"):
             (folder / f"{output.file}{suffix}").write_text(mark)

@@ -1,0 +1,49 @@
+"""An export with its accuracy check, and what the user should hear of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fca_edge.accuracy.assess import DataRequest
+from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.artefacts import Artefacts, RefusedError
+from fca_edge.export.notes import notes_on, warnings_on
+from fca_edge.export.pipeline import run_export
+from fca_edge.export.request import Request, notes_of
+from fca_edge.options import spelled
+
+
+def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts:
+    """Carry out a request, its accuracy check included.
+
+    Raises:
+        RefusedError: a file is not good enough; the others are written.
+        FcaEdgeError: unusable input or output; nothing is written.
+    """
+    gate = gate_of(request, report)
+    choose = gate.choose if gate and request.accuracy.mixed else None
+    try:
+        return annotated(run_export(request, report, gate, choose), request, gate)
+    except RefusedError as error:
+        error.artefacts = annotated(error.artefacts, request, gate)
+        raise
+
+
+def gate_of(request: Request, report: Callable[[str], None]) -> AccuracyGate | None:
+    """Run the checkpoint on labelled images, where there are some."""
+    asked = request.accuracy
+    if asked.data is None:
+        return None
+    data = DataRequest(asked.data, limit=asked.limit, skip_corrupt=asked.skip_corrupt)
+    return AccuracyGate(data, request.network, asked.max_drop, report)
+
+
+def annotated(artefacts: Artefacts, request: Request, gate: AccuracyGate | None) -> Artefacts:
+    """Add what the user should hear."""
+    notes = [*notes_of(request), *(gate.notes if gate else ()), *notes_on(artefacts)]
+    warnings = [*(gate.warnings if gate else ()), *warnings_on(artefacts)]
+    return Artefacts(
+        artefacts,
+        notes=[spelled(text) for text in dict.fromkeys(notes)],
+        warnings=[spelled(text) for text in warnings],
+    )

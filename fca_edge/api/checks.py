@@ -1,0 +1,202 @@
+"""Check files: `verify`, `evaluate`, `sensitivity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fca_edge.api.shared import (
+    Files,
+    Progress,
+    StrPath,
+    optional_path,
+    paths_of,
+    preprocessing_fields,
+    public,
+    silent,
+)
+from fca_edge.errors import UsageError
+from fca_edge.options import check_number
+
+if TYPE_CHECKING:
+    from fca_edge.accuracy.assess import Evaluation, ImageProgress
+    from fca_edge.accuracy.layerwise import Sensitivity
+    from fca_edge.verify import Verification
+
+
+@public
+def verify(
+    files: Files,
+    *,
+    checkpoint: StrPath | None = None,
+    weights: str | None = None,
+    images: StrPath | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare files with the float64 network again, on every runtime that is set up here.
+
+    Needs the export extra (torch).
+
+    Args:
+        files: with their manifests, which tell floor, seed and number of inputs.
+        checkpoint: that the files were made from; those with random weights need none.
+        weights: where the checkpoint holds several sets of weights, the path of the one to take.
+        images: folder of pictures to compare on, instead of the export's.
+        threads: of the runtimes.
+
+    Returns:
+        One `Check` per file and runtime. `result.equal` says whether all are,
+        `result.snr_db[file, runtime]` how far the error is below the logits, in dB; a file that
+        is not equal is no error until `result.raise_if_not_equal()`.
+
+    Raises:
+        UsageError: trained weights without their checkpoint.
+        FcaEdgeError: a file or a checkpoint that is not the manifest's.
+        NotEquivalentError: a runtime cannot run the file.
+        TargetUnavailableError: the file's own runtime is not installed.
+
+    Example:
+        >>> fca_edge.verify("models/out/fcaformer_l1-fp32.onnx").snr_db
+        {('fcaformer_l1-fp32.onnx', 'onnxruntime'): 126.4}
+    """
+    from fca_edge.export.request import check_source
+    from fca_edge.verify import Verification
+
+    check_number("threads", threads, least=1)
+    paths, given, folder = paths_of(files), optional_path(checkpoint), optional_path(images)
+    for path in paths:
+        check_source(path, given, weights)
+    report = progress or silent
+    report("importing torch")
+    from fca_edge.export.again import verify_again
+
+    checks = []
+    for path in paths:
+        report(f"verifying {path.name}")
+        checks += verify_again(path, given, weights, folder, threads)
+    return Verification(tuple(checks))
+
+
+@public
+def evaluate(
+    files: Files,
+    data: StrPath,
+    *,
+    labels: StrPath | None = None,
+    checkpoint: StrPath | None = None,
+    weights: str | None = None,
+    against: StrPath | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    runtime: str | None = None,
+    threads: int = 1,
+    skip_corrupt: bool = False,
+    exif: str | None = None,
+    background: str | tuple[int, int, int] | None = None,
+    progress: ImageProgress | None = None,
+) -> Evaluation:
+    """Count how often files are right on labelled images: top-1 and top-5 with intervals.
+
+    Needs torch only with `checkpoint`.
+
+    Args:
+        data: folder with one folder of images per class, named as the labels in the manifest, or
+            by number.
+        labels: file of the classes' names, instead of the manifest's.
+        checkpoint, weights: compare with these, in torch float32.
+        against: compare with another file instead.
+        limit, seed: take a sample of so many images, by this seed.
+        runtime: for all files, instead of each file's own.
+        threads: of the runtime.
+        skip_corrupt: leave out images that cannot be read.
+        exif: "apply" turns pictures upright, "ignore" does not; None does as the export did.
+        background: what lies behind transparent pixels: "white", "black", "none" or (R, G, B).
+        progress: called with the number of images that are done, and of all.
+
+    Returns:
+        One `Accuracy` per file: `top1.percent` with `top1.low` and `top1.high` (95 %), `top5`,
+        and `figures` with agreement and drop where there is something to compare with.
+
+    Raises:
+        UsageError: files of other classes, or arguments that do not fit together.
+        FcaEdgeError: images or manifests that cannot be used.
+        NotEquivalentError: a file that does not run, or whose logits are not finite.
+
+    Example:
+        >>> fca_edge.evaluate("models/out/digits-fp32.tflite", "digits/test")[0].top1.percent
+        98.3
+    """
+    from fca_edge.accuracy.assess import DataRequest, evaluate_files
+
+    check_number("threads", threads, least=1)
+    check_number("limit", limit, least=1)
+    check_number("seed", seed)
+    if checkpoint is not None and against is not None:
+        raise UsageError("--checkpoint and --against: give one of them.")
+    reading = {"exif": exif, "background": background}
+    return evaluate_files(
+        paths_of(files),
+        DataRequest(Path(data), optional_path(labels), limit, seed, skip_corrupt),
+        reading=preprocessing_fields({k: v for k, v in reading.items() if v is not None}),
+        checkpoint=optional_path(checkpoint),
+        weights=weights,
+        against=optional_path(against),
+        runtime=runtime,
+        threads=threads,
+        progress=progress or (lambda done, total: None),
+    )
+
+
+@public
+def sensitivity(
+    artefact: StrPath,
+    data: StrPath,
+    *,
+    precision: str = "int8",
+    max_drop: float = 1.0,
+    images: int = 64,
+    limit: int | None = None,
+    seed: int = 0,
+    exif: str | None = None,
+    background: str | tuple[int, int, int] | None = None,
+    progress: Progress | None = None,
+) -> Sensitivity:
+    """Quantise one layer at a time, then find the fewest layers to keep in float.
+
+    Needs the export extra.
+
+    Args:
+        artefact: an fp32 TFLite file of an export.
+        data: folder with one folder of images per class.
+        max_drop: points of top-1 that may be lost against the file.
+        images: of `data` that each layer is judged on.
+        limit: images of `data` that the search looks at.
+        seed: of both samples.
+        exif, background: as in `evaluate`.
+
+    Returns:
+        Losses by layer (`mix.layers`), and `keep`: what `export` takes as `keep_float`.
+
+    Raises:
+        UsageError: no fp32 TFLite file.
+        NotEquivalentError: no choice of layers is accurate enough.
+
+    Example:
+        >>> fca_edge.sensitivity("models/out/l1-fp32.tflite", "val/", max_drop=0.2).keep
+        ('linear_3', 'linear_7')
+    """
+    from fca_edge.accuracy.layerwise import measure_layers
+
+    reading = {"exif": exif, "background": background}
+    return measure_layers(
+        Path(artefact),
+        Path(data),
+        reading=preprocessing_fields({k: v for k, v in reading.items() if v is not None}),
+        precision=precision,
+        max_drop=max_drop,
+        images=images,
+        limit=limit,
+        seed=seed,
+        report=progress or silent,
+    )

@@ -1,0 +1,98 @@
+"""What the API's functions share: kinds of arguments; errors and warnings in Python's words."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from fca_edge.artefacts import RefusedError
+from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, UsageError, export_extra
+from fca_edge.fields import FieldError, check_fields
+from fca_edge.options import on_command_line, spelled
+from fca_edge.store import read_json
+
+StrPath = str | os.PathLike[str]
+Files = StrPath | Sequence[StrPath]
+Words = str | Iterable[str]
+Progress = Callable[[str], None]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def public(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function speak to a Python program: errors name parameters, notes are warnings.
+
+    The command line reads the same results and prints their notes itself.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with export_extra():
+                result = function(*args, **kwargs)
+        except FcaEdgeError as error:
+            error.args = (spelled(str(error)),)
+            if isinstance(error, RefusedError):
+                announce(error.artefacts)
+            raise
+        announce(result)
+        return result
+
+    return call
+
+
+def announce(result: Any) -> None:
+    """Warn of what a result notes, at the line that called the API."""
+    if on_command_line():
+        return
+    texts = (*getattr(result, "notes", ()), *getattr(result, "warnings", ()))
+    for text in dict.fromkeys(texts):
+        warnings.warn(text, FcaEdgeWarning, stacklevel=3)
+
+
+def silent(text: str) -> None:
+    """Take a line of progress and say nothing."""
+
+
+def words_of(words: Words) -> tuple[str, ...]:
+    """Return one word or several as a tuple, each once."""
+    return tuple(dict.fromkeys((words,) if isinstance(words, str) else words))
+
+
+def optional_path(path: StrPath | None) -> Path | None:
+    """Return a path, None where there is none."""
+    return None if path is None else Path(path)
+
+
+def paths_of(files: Files) -> list[Path]:
+    """Return one file or several as a list.
+
+    Raises:
+        UsageError: there are none.
+    """
+    paths = [Path(files)] if isinstance(files, (str, os.PathLike)) else [Path(f) for f in files]
+    if not paths:
+        raise UsageError("no file given; name at least one.")
+    return paths
+
+
+def preprocessing_fields(given: Mapping[str, Any] | StrPath | None) -> dict[str, Any]:
+    """Return checked fields of preprocessing, from a mapping or a JSON file.
+
+    Raises:
+        FcaEdgeError: a file that is not readable, or not JSON.
+        UsageError: fields that are unknown, wrong, or do not fit together.
+    """
+    if given is None:
+        return {}
+    where = "preprocessing" if isinstance(given, Mapping) else str(Path(given))
+    fields = dict(given) if isinstance(given, Mapping) else read_json(Path(given), unique=True)
+    try:
+        return check_fields(fields)
+    except FieldError as error:
+        raise UsageError(f"{where}: {error}.") from None

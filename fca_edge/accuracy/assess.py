@@ -128,7 +128,7 @@ class Accuracy:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON, those of the figures among them."""
         fields = {f.name: getattr(self, f.name) for f in dataclass_fields(self)}
-        return {**fields, **fields.pop("figures").to_dict()}
+        return {**{k: v for k, v in fields.items() if k != "figures"}, **self.figures.to_dict()}
 
 
 @dataclass(frozen=True)

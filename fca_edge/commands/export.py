@@ -43,7 +43,7 @@ from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
 SECTIONS = {
     "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
     "The files": (
-        *("out", "formats", "precisions", "profiles", "input_layout", "dynamic_batch", "optimize"),
+        *("out", "formats", "precision", "profile", "input_layout", "dynamic_batch", "optimize"),
         *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
     ),
     "Pictures and classes": (
@@ -61,7 +61,7 @@ HEEDED = (
     Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
     Heeded(
         ("weight_cache",),
-        lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
+        lambda v: "onnx" in v["formats"] or v["profile"] != ("tflite-2.14",),
         "ONNX Runtime and LiteRT: --format onnx or --profile modern",
     ),
 )
@@ -85,7 +85,6 @@ HEEDED = (
 )
 @click.option(
     "--precision",
-    "precisions",
     type=Listed(*PRECISIONS),
     default="fp32",
     show_default=True,
@@ -113,7 +112,6 @@ HEEDED = (
 )
 @click.option(
     "--profile",
-    "profiles",
     type=Listed(*PROFILES, *ONNX_PROFILES),
     default="modern",
     show_default=True,
@@ -273,9 +271,4 @@ def arguments_of(options: dict[str, Any]) -> dict[str, Any]:
     own = {k: v for k, v in options.items() if k not in PREPROCESSING}
     own["fold"] = not own.pop("no_fold")
     own["keep_float"] = tuple(chain(*own["keep_float"]))
-    return {
-        **own,
-        "precision": own.pop("precisions"),
-        "profile": own.pop("profiles"),
-        "preprocessing": preprocessing,
-    }
+    return {**own, "preprocessing": preprocessing}

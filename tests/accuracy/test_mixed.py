@@ -13,7 +13,7 @@ from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
 from fca_edge.accuracy.gate import AccuracyGate
-from fca_edge.accuracy.layerwise import report_of
+from fca_edge.accuracy.layerwise import measure_layers
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
@@ -146,4 +146,14 @@ def test_layers_of_other_forms_are_not_judged(exported: list[Artefact], digits: 
     facts = read_facts(exported[0].path)
     assert facts.told["forms"]["blocks"] == "channels_first"
     with pytest.raises(UsageError, match=r"digits-fp32\.onnx: its blocks are channels first"):
-        report_of(facts, digits, "int8", 1.0, 8, None, 0, quiet)
+        measure_layers(
+            facts.path,
+            digits,
+            reading={},
+            precision="int8",
+            max_drop=1.0,
+            images=8,
+            limit=None,
+            seed=0,
+            report=quiet,
+        )

@@ -162,7 +162,7 @@ def test_verify_again(exported: list[Artefact]) -> None:
     for item in exported:
         found = verify_again(item.path, DIGITS, None, None, 2)
         assert found
-        assert all(short is None for _, short in found)
+        assert all(check.equal for check in found)
     with pytest.raises(UsageError, match="name it with --checkpoint"):
         verify_again(exported[0].path, None, None, None, 1)
 

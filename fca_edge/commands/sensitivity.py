@@ -11,9 +11,9 @@ from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    ARTEFACT,
     AT_LEAST_0,
-    FILE,
-    FOLDER,
+    IMAGES,
     OUT,
     claim_json,
     force_option,
@@ -30,8 +30,8 @@ SHOWN = 15
 
 
 @click.command(cls=Command)
-@click.argument("artefact", type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.argument("artefact", type=ARTEFACT)
+@click.option("--data", type=IMAGES, required=True, help="Labelled images, one folder per class.")
 @click.option(
     "--precision",
     type=click.Choice(["int8"]),

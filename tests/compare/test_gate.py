@@ -43,7 +43,7 @@ def test_the_given_thresholds_name_every_metric() -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(FcaEdgeError, match=message):
         thresholds(tmp_path, text)
 
 

@@ -30,8 +30,8 @@ from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import styled as styled
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.places import is_standard_output
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
 from fca_edge.terminal import CLOSED, to_output, visible
@@ -65,7 +65,7 @@ class TargetName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from fca_edge.harness.targets.setup import known_targets
+        from fca_edge.targets.setup import known_targets
 
         names = (*known_targets(), "arm", "ssh://")
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -7,8 +7,8 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.records import Artefact, Record
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.zoo.specs import ZOO
 
 LOCAL, QEMU, VERSION = "local", "qemu:", "runtime version"

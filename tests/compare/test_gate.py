@@ -9,7 +9,7 @@ from conftest import ROOT
 from fca_edge.compare.comparison import compare
 from fca_edge.compare.gate import failures, read_thresholds, summary
 from fca_edge.compare.metrics import METRICS
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import FcaEdgeError
 
 GIVEN = ROOT / "bench" / "baselines" / "thresholds.toml"
 

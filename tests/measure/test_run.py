@@ -1,0 +1,191 @@
+"""A bench run: interleaving, warnings, records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
+from fca_edge.measure.jobs import Handling, Job, job_for
+from fca_edge.measure.session import process_count, run_jobs
+from fca_edge.records import Plan, TargetInfo, from_document, to_document
+from fca_edge.runtimes import Runtime
+from fca_edge.targets.call import AgentError
+from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.resolve import resolve
+
+if TYPE_CHECKING:
+    from fca_edge.export.pipeline import Exported
+
+PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
+
+
+class Scripted(LocalTarget):
+    """A target that answers without running anything, and remembers what was asked."""
+
+    def __init__(self, slope: int = 0, partitions: int = 1) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.slope, self.partitions = slope, partitions
+
+    def run(self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+        self.asked.append((Path(plan["artefact"]).name, plan["mode"]))
+        memory = {"peak_rss_bytes": 100, "rss_bytes": 90}
+        return {
+            "ready": {"version": "1", "python": "3", **memory},
+            "loaded": {
+                "load_ns": 5,
+                "delegate": "XNNPACK",
+                "partitions": self.partitions,
+                "undelegated": 0,
+                **memory,
+            },
+            "samples": {"latency_ns": [1000 + self.slope * i for i in range(20)]},
+            "done": {"peak_rss_bytes": 150, "rss_bytes": 140, "method": "VmHWM"},
+        }
+
+    def info(self) -> TargetInfo:
+        return replace(super().info(), cores=2)
+
+
+@pytest.fixture
+def jobs(exported: list[Exported]) -> list[Job]:
+    return [job_for(item.path) for item in exported]
+
+
+@pytest.mark.old_tflite
+def test_each_file_gets_its_own_runtime(jobs: list[Job]) -> None:
+    assert [job.runtime.name for job in jobs] == ["onnxruntime", "litert", "tflite-2.14"]
+
+
+@pytest.mark.old_tflite
+def test_a_real_run_makes_records(jobs: list[Job]) -> None:
+    said: list[str] = []
+    outcome = run_jobs(jobs, PLAN, LocalTarget(), said.append)
+    records = outcome.records
+    assert not outcome.failures
+    assert len(said) == process_count(jobs, PLAN, LocalTarget()) == 9
+    for job, record in zip(jobs, records):
+        assert record.artefact.sha256 == job.artefact.sha256
+        assert [len(samples) for samples in record.latency_ns] == [3, 3]
+        assert record.memory is not None
+        assert record.memory.model_bytes > 0
+        assert record.target.emulated is False
+    assert records[1].runtime.partitions == 1
+    assert from_document(to_document(records)) == records
+
+
+@pytest.mark.old_tflite
+def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
+    target = Scripted()
+    run_jobs(jobs, replace(PLAN, processes=4), target, lambda text: None)
+    latency = [name for name, mode in target.asked if mode == "latency"]
+    turns = [latency[i : i + 3] for i in range(0, 12, 3)]
+    assert all(sorted(turn) == sorted(turns[0]) for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+    assert [mode for _, mode in target.asked[12:]] == ["memory"] * 3
+
+
+@pytest.mark.parametrize(
+    ("target", "plan", "expected"),
+    [
+        (Scripted(), replace(PLAN, threads=4), "4 threads on 2 cores"),
+        (Scripted(slope=50), PLAN, "latency rises within processes: throttling?"),
+        (Scripted(partitions=9), PLAN, "9 XNNPACK partitions instead of 1"),
+    ],
+)
+def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected: str) -> None:
+    (record,) = run_jobs(jobs[1:2], plan, target, lambda text: None).records
+    assert record.warnings == (expected,)
+
+
+@pytest.mark.old_tflite
+def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
+    class Failing(Scripted):
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            if runtime.name == "litert":
+                raise AgentError("litert on x: the process was ended by SIGKILL (out of memory?).")
+            return super().run(runtime, plan, timeout_seconds)
+
+    outcome = run_jobs(jobs, PLAN, Failing(), lambda text: None)
+    assert [r.runtime.name for r in outcome.records] == ["onnxruntime", "tflite-2.14"]
+    ((job, error),) = outcome.failures
+    assert job.runtime.name == "litert"
+    assert "SIGKILL" in str(error)
+
+
+@pytest.mark.old_tflite
+def test_a_lost_target_keeps_what_is_whole(jobs: list[Job]) -> None:
+    class Lost(Scripted):
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            if len(self.asked) == 5:
+                raise TargetUnavailableError("ssh://b: connection lost.")
+            return super().run(runtime, plan, timeout_seconds)
+
+    outcome = run_jobs(jobs, PLAN, Lost(), lambda text: None)
+    assert outcome.lost is not None
+    assert len(outcome.records) == 2
+    assert len(outcome.failures) == 1
+    assert all(record.memory is None for record in outcome.records)
+
+
+def test_nothing_is_pinned_in_user_mode_emulation(jobs: list[Job]) -> None:
+    class Emulated(Scripted):
+        def info(self) -> TargetInfo:
+            return replace(super().info(), emulated=True, emulator="qemu-user 0")
+
+    with pytest.raises(UsageError, match="--cpus"):
+        run_jobs(jobs, PLAN, Emulated(), lambda text: None, handling=Handling(cpus="big"))
+
+
+def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:
+    class Emulated(Scripted):
+        counts_instructions = True
+
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            assert plan["mode"] != "latency"
+            assert plan["threads"] == (1 if plan["mode"] == "cost" else 4)
+            events = super().run(runtime, plan, timeout_seconds)
+            classes = {"fma": 60, "simd": 10, "load_store": 20, "other": 10}
+            return events | {"cost": {"instructions": [100], "classes": classes, "hot": []}}
+
+        def info(self) -> TargetInfo:
+            return replace(super().info(), name="local", emulated=True, emulator="qemu-user 0")
+
+    plan = replace(PLAN, threads=4, processes=3)
+    for record in run_jobs(jobs, plan, Emulated(), lambda text: None).records:
+        assert record.latency_ns == record.load_ns == ()
+        assert record.cost is not None
+        assert record.cost.instructions == ((100,), (100,), (100,))
+        assert record.artefact.macs is not None
+        assert record.cost.bound == record.artefact.macs // 4
+
+
+def test_a_changed_artefact_is_refused(exported: list[Exported], tmp_path: Path) -> None:
+    path = tmp_path / exported[0].path.name
+    path.write_bytes(exported[0].path.read_bytes() + b"\0")
+    path.with_name(path.name + ".json").write_text(
+        exported[0].path.with_name(path.name + ".json").read_text()
+    )
+    with pytest.raises(FcaEdgeError, match="its checksum is not that of"):
+        job_for(path)
+
+
+def test_runtime_must_load_the_file(exported: list[Exported]) -> None:
+    assert job_for(exported[1].path, "tflite-2.14").runtime.name == "tflite-2.14"
+    with pytest.raises(UsageError, match="use onnxruntime"):
+        job_for(exported[0].path, "litert")
+
+
+def test_targets() -> None:
+    assert isinstance(resolve("local"), LocalTarget)
+    with pytest.raises(UsageError, match="Did you mean 'local'"):
+        resolve("lokal")

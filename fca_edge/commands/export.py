@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fca_edge.commands.export_table import print_hints, sheet_of
+from fca_edge.commands.export_table import print_hints, sheet_of, warnings_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
@@ -298,20 +298,6 @@ def show(exported: list[Exported], taken: bool, wide: bool) -> None:
         for name in item.manifest["verification"]["not_checked_on"]:
             how = remedy(RUNTIMES[name])
             warn(f"{item.path.name} was not checked on {name}: {how}.")
-
-
-def warnings_of(exported: list[Exported]) -> list[str]:
-    """Name the files whose calibration has shown nothing."""
-    texts = []
-    for item in exported:
-        shown = (item.manifest["quantization"] or {}).get("calibration")
-        if shown and shown["of_one_colour"]:
-            texts.append(
-                f"{item.path.name}: {shown['of_one_colour']} of the {shown['images']} calibration"
-                " images are of one colour, which show no range of what the network will see; give"
-                " --calibration pictures like those."
-            )
-    return texts
 
 
 def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:

@@ -75,7 +75,7 @@ def test_both_weights_need_a_choice(tmp_path: Path, raw: State, average: State) 
     assert same(load_checkpoint(path, "model").state, raw)
     found = load_checkpoint(path, "model_ema")
     assert same(found.state, average)
-    assert found.chosen == "'model_ema' of model, model_ema"
+    assert found.chosen == "taken from its entry 'model_ema' (the file also has 'model')"
 
 
 def test_a_choice_that_is_not_there(tmp_path: Path, raw: State) -> None:

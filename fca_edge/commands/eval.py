@@ -127,9 +127,9 @@ def command(
     all_facts = [read_as(read_facts(path), reading) for path in artefacts]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
     other = None if against is None else read_as(read_facts(against), reading)
-    find_images(data)
     if labels is not None:
         read_labels(labels)
+    find_images(data)
     reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
     if reference is not None:
         reference.how = replace(reference.how, **reading)

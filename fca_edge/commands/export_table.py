@@ -77,7 +77,6 @@ def warnings_of(exported: list[Exported]) -> list[str]:
             texts.append(
                 f"{item.path.name}: {pictures['of_one_colour']} of the {pictures['images']}"
                 " calibration images are of one colour, which show no range of what the network"
-                " will see; give"
-                " --calibration pictures like those."
+                " will see; give --calibration pictures like those."
             )
     return texts

@@ -191,6 +191,61 @@ def test_u2_export_fits(width: int, exported: list[Exported]) -> None:
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
 
 
+def result(file: str) -> dict[str, Any]:
+    """A row of `eval`."""
+    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
+    return {
+        "file": file,
+        "runtime": "tflite-2.14",
+        "version": "2.14.0",
+        "images": 360,
+        "top1": share,
+        "top5": share,
+        "agreement": share,
+        "drop_points": 0.28,
+        "lost": 2,
+        "gained": 1,
+        "confusions": [],
+    }
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_u2_eval_keeps_usual_names_whole(width: int, compared: bool) -> None:
+    from fca_edge.commands.eval import show as show_eval
+
+    files = ["digits-int8-tflite-2.14.tflite", "fcaformer_l1-int8.tflite"]
+    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
+    reference = {"name": "digits.safetensors", "top1": share, "top5": share} if compared else None
+    report = {"reference": reference, "data": {"images": 360}, "results": list(map(result, files))}
+    out = io.StringIO()
+    with redirect_stdout(out):
+        show_eval(report, False)
+    readable(out.getvalue(), width, ["99.17", "97.6", *(files if width >= 80 else [])])
+
+
+def test_u2_targets_keep_usual_paths_whole(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fca_edge.commands import targets
+    from fca_edge.targets.setup import State
+
+    clone, home = tmp_path / "clone", tmp_path / "home"
+    for folder in (clone, home):
+        folder.mkdir()
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("HOME", str(home))
+    places = [clone / ".venv-tflite-2.14/bin/python", home / ".cache/fca-edge/trees/armv7-newer"]
+    states = [State("qemu:aarch64", "onnxruntime-xnnpack", True, str(p)) for p in places]
+    monkeypatch.setattr(targets, "known_targets", lambda: ["local"])
+    monkeypatch.setattr(targets, "states", lambda target: states)
+    text = fca_edge("targets", "list").stdout
+    whole = [".venv-tflite-2.14/bin/python", "~/.cache/fca-edge/trees/armv7-newer"]
+    readable(text, width, [])
+    assert all((place in text) or width < 80 for place in whole), text
+    listed = json.loads(fca_edge("targets", "list", "--json", "-").stdout)
+    assert [row["place"] for row in listed] == list(map(str, places))
+
+
 @pytest.mark.parametrize("words", [["models"], ["targets", "list"]])
 def test_u2_lists_fit(width: int, words: list[str]) -> None:
     readable(fca_edge(*words).stdout, width, ["14.492"] if words == ["models"] else [])

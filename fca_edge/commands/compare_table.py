@@ -39,18 +39,18 @@ UNITS = (
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "incomparable": "magenta"}
 
 
-def compare_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
+def compare_sheets(comparison: Comparison, notes: Notes) -> list[Sheet]:
     """One sheet a pair, one row a metric."""
-    return [section(pair, pair.rows, notes) for pair in found.pairs]
+    return [section(pair, pair.rows, notes) for pair in comparison.pairs]
 
 
-def moved_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
+def moved_sheets(comparison: Comparison, notes: Notes) -> list[Sheet]:
     """The rows of a comparison whose figures differ."""
-    moved = [
+    changes = [
         (pair, [row for row in pair.rows if not row.measured and row.baseline != row.candidate])
-        for pair in found.pairs
+        for pair in comparison.pairs
     ]
-    return [section(pair, rows, notes) for pair, rows in moved if rows]
+    return [section(pair, rows, notes) for pair, rows in changes if rows]
 
 
 def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
@@ -90,11 +90,11 @@ def interval(row: Row) -> str:
     return "" if row.low is None or row.high is None else f"{row.low:.3f}–{row.high:.3f}"
 
 
-def compare_footer(found: Comparison) -> list[str]:
+def compare_footer(comparison: Comparison) -> list[str]:
     """Say what found no partner, and what the intervals do not hold."""
-    lines = [f"missing: {text}" for text in found.missing]
-    lines += [f"new: {text}" for text in found.new]
-    measured = [pair for pair in found.pairs if any(row.low is not None for row in pair.rows)]
+    lines = [f"missing: {text}" for text in comparison.missing]
+    lines += [f"new: {text}" for text in comparison.new]
+    measured = [pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)]
     if not all(pair.together for pair in measured):
         lines.append(
             "Measured in separate runs: what changed on the machine between them is in no"

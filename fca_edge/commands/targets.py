@@ -77,11 +77,11 @@ def check_target(target: str) -> None:
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = meant(target)
-    found, about = look(target)
+    runtimes, about = look(target)
     for name, value in about:
         OUT.print(f"{name:9} {value}", highlight=False)
-    refuse_unready(target, found)
-    OUT.print(f"{target}: {', '.join(state.runtime for state in found)} ready")
+    refuse_unready(target, runtimes)
+    OUT.print(f"{target}: {', '.join(state.runtime for state in runtimes)} ready")
 
 
 @command.command("setup")

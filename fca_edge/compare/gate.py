@@ -22,7 +22,7 @@ def read_thresholds(path: Path) -> dict[str, float]:
     Raises:
         FcaEdgeError: missing, not TOML, or a table, metric or number that cannot be meant.
     """
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for table, entries in read_toml(path).items():
         if table not in TABLES or not isinstance(entries, dict):
             known = ", ".join(f"[{name}]" for name in TABLES)
@@ -30,10 +30,10 @@ def read_thresholds(path: Path) -> dict[str, float]:
                 f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
             )
         for name, value in entries.items():
-            found[name] = limit(path, table, name, value)
-    if not found:
+            limits[name] = limit(path, table, name, value)
+    if not limits:
         raise FcaEdgeError(f"{path}: sets no threshold.")
-    return found
+    return limits
 
 
 def limit(path: Path, table: str, name: str, value: Any) -> float:

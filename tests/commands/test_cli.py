@@ -159,7 +159,7 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "taken from its entry 'model_ema' (the file also has 'model')" in done.stderr
     (told,) = json.loads(done.stdout)
-    assert told["source"]["chosen"].startswith("'model_ema'")
+    assert told["source"]["chosen"].startswith("taken from its entry 'model_ema'")
     assert told["source"]["num_classes"] == 10
 
 

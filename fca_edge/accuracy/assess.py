@@ -21,7 +21,7 @@ from fca_edge.labels import read_labels
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spelled
 from fca_edge.pictures import notes_of
-from fca_edge.preprocess import Preprocessing
+from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.accuracy/1"
@@ -278,6 +278,9 @@ def evaluate_files(
     all_facts = [read_as(read_facts(path), reading) for path in paths]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
     other = None if against is None else read_as(read_facts(against), reading)
+    if request.labels is not None:
+        read_labels(request.labels)
+    find_images(request.data)
     notes, warnings, reference = assumptions(all_facts), list[str](), None
     if checkpoint is not None:
         from fca_edge.accuracy.torch_run import runner_of

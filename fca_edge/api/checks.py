@@ -61,10 +61,13 @@ def verify(
         {('fcaformer_l1-fp32.onnx', 'onnxruntime'): 126.4}
     """
     from fca_edge.export.request import check_source
+    from fca_edge.preprocess import find_images
     from fca_edge.verify import Verification
 
     check_number("threads", threads, least=1)
     paths, given, folder = paths_of(files), optional_path(checkpoint), optional_path(images)
+    if folder is not None:
+        find_images(folder)
     for path in paths:
         check_source(path, given, weights)
     report = progress or silent

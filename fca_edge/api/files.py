@@ -139,7 +139,7 @@ def export(
         network=network,
         out=Path(out),
         formats=words_of(formats),
-        precisions=words_of(precision),  # type: ignore[arg-type]  # checked
+        precisions=words_of(precision),  # type: ignore[arg-type]  # checked later
         profiles=words_of(profile),
         exact=exact,
         fold=fold,

@@ -85,7 +85,7 @@ def preprocessing_fields(given: Mapping[str, Any] | StrPath | None) -> dict[str,
     """Return checked fields of preprocessing, from a mapping or a JSON file.
 
     Raises:
-        FcaEdgeError: a file that is not readable, or not JSON.
+        FcaEdgeError: a file that is not readable, not JSON, or has fields that are wrong.
         UsageError: fields that are unknown, wrong, or do not fit together.
     """
     if given is None:
@@ -95,4 +95,5 @@ def preprocessing_fields(given: Mapping[str, Any] | StrPath | None) -> dict[str,
     try:
         return check_fields(fields)
     except FieldError as error:
-        raise UsageError(f"{where}: {error}.") from None
+        wrong = UsageError if isinstance(given, Mapping) else FcaEdgeError
+        raise wrong(f"{where}: {error}.") from None

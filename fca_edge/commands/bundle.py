@@ -9,13 +9,13 @@ import click
 import fca_edge
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import print_notes
-from fca_edge.commands.shared import FILE, FOLDER, force_option
+from fca_edge.commands.shared import ARTEFACT, FOLDER, force_option
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
 from fca_edge.fields import EXIF
 
 
 @click.command(cls=Command)
-@click.argument("artefact", type=FILE)
+@click.argument("artefact", type=ARTEFACT)
 @click.option("--out", type=FOLDER, required=True, help="Folder to make.")
 @click.option(
     "--threads",

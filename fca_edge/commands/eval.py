@@ -22,11 +22,12 @@ from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheede
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    ARTEFACT,
     CHECKPOINT,
     DESCRIPTION,
     ERR,
-    FILE,
-    FOLDER,
+    IMAGES,
+    INPUT_FILE,
     claim_json,
     force_option,
     json_option,
@@ -40,16 +41,18 @@ SHOWN = 3
 
 
 @click.command(cls=Command)
-@click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
+@click.option("--data", type=IMAGES, required=True, help="Labelled images, one folder per class.")
 @click.option(
-    "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
+    "--labels",
+    type=INPUT_FILE,
+    help="Names of the classes, instead of the artefact's: JSON or lines.",
 )
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
 )
 @weights_option
-@click.option("--against", type=FILE, help="Compare with another artefact instead.")
+@click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."

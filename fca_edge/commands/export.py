@@ -23,8 +23,9 @@ from fca_edge.commands.shared import (
     AT_LEAST_0,
     CHECKPOINT,
     ERR,
-    FILE,
     FOLDER,
+    IMAGES,
+    INPUT_FILE,
     NAMES,
     Listed,
     Variant,
@@ -93,7 +94,7 @@ HEEDED = (
 )
 @click.option(
     "--calibration",
-    type=FOLDER,
+    type=IMAGES,
     help="Images for int8-static, in one folder or one folder per class.",
 )
 @click.option(
@@ -142,7 +143,7 @@ HEEDED = (
 @preprocessing_options
 @click.option(
     "--labels",
-    type=FILE,
+    type=INPUT_FILE,
     help="Names of the classes: a JSON list, or a text file with one per line.",
 )
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
@@ -155,7 +156,7 @@ HEEDED = (
 )
 @click.option(
     "--images",
-    type=FOLDER,
+    type=IMAGES,
     help="Real images to verify on, instead of noise or those of --calibration.",
 )
 @click.option(
@@ -179,7 +180,7 @@ HEEDED = (
     show_default=True,
     help="Seed of random weights, noise and samples.",
 )
-@click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
+@click.option("--data", type=IMAGES, help="Labelled images; a file that loses accuracy is refused.")
 @click.option(
     "--max-drop",
     type=AT_LEAST_0,

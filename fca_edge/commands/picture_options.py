@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fca_edge.api.shared import preprocessing_fields
-from fca_edge.commands.shared import ERR, FILE, warn
+from fca_edge.commands.shared import ERR, INPUT_FILE, warn
 from fca_edge.errors import UsageError
 from fca_edge.fields import BACKGROUNDS, EXIF, INTERPOLATIONS, LAYOUTS, FieldError, check_fields
 
@@ -38,7 +38,7 @@ def preprocessing_options(command: Command) -> Command:
         command = click.option(f"--{name}", type=kind, help=text)(command)
     command = click.option(
         "--preprocessing",
-        type=FILE,
+        type=INPUT_FILE,
         help="All of these as fields of a JSON file; options go first.",
     )(command)
     return reading_options("ignore, as most training does", "white")(command)

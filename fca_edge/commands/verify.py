@@ -11,9 +11,9 @@ import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    ARTEFACT,
     CHECKPOINT,
-    FILE,
-    FOLDER,
+    IMAGES,
     claim_json,
     force_option,
     json_option,
@@ -37,12 +37,12 @@ COLUMNS = (
 
 
 @click.command(cls=Command)
-@click.argument("artefacts", nargs=-1, required=True, type=FILE)
+@click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
 @weights_option
-@click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
+@click.option("--images", type=IMAGES, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -16,6 +16,7 @@ from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES, Precision
 from fca_edge.export.quantize.recipe import STATIC
 from fca_edge.fields import FieldError, check_fields
+from fca_edge.labels import read_labels
 from fca_edge.measure.embedded import facts_of
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
@@ -204,6 +205,7 @@ def check_accuracy(request: Request) -> None:
 
     Raises:
         UsageError: random weights, options without images, or no 8-bit file to mix.
+        FcaEdgeError: no images in the folder.
     """
     accuracy = request.accuracy
     if accuracy.data is None:
@@ -214,6 +216,8 @@ def check_accuracy(request: Request) -> None:
             raise UsageError(f"{options} {verb} for --data; give that too.")
     elif request.network.checkpoint is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+    else:
+        find_images(accuracy.data)
     if accuracy.mixed and not any("int8" in name for name in request.precisions):
         raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
 
@@ -222,14 +226,17 @@ def check_network(network: NetworkRequest) -> None:
     """Refuse what names no network, no weights or no file, before anything is loaded.
 
     Raises:
-        UsageError: no such variant, none at all, or a choice of weights without a checkpoint.
-        FcaEdgeError: no such checkpoint.
+        UsageError: no such variant or checkpoint, neither of them, or a choice of weights
+            without a checkpoint.
+        FcaEdgeError: a file of labels that cannot be read as such.
     """
     if network.variant is not None:
         short_name(network.variant)
+    if isinstance(network.labels, Path):
+        read_labels(network.labels)
     if network.checkpoint is not None:
         if not network.checkpoint.exists():
-            raise FcaEdgeError(f"{network.checkpoint}: no such checkpoint file.")
+            raise UsageError(f"{network.checkpoint}: no such checkpoint file.")
         return
     if network.variant is None:
         raise UsageError(
@@ -302,8 +309,8 @@ def request_of(
     """Ask for the weights that a manifest names.
 
     Raises:
-        UsageError: a trained artefact without its checkpoint.
-        FcaEdgeError: another checkpoint, or a manifest that lacks something.
+        UsageError: a trained artefact without its checkpoint, or with another one.
+        FcaEdgeError: a manifest that lacks something.
     """
     try:
         source, trained = told["source"], told["trained"]
@@ -329,7 +336,7 @@ def request_of(
     if checkpoint is None:
         raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
     if digest_of(checkpoint) != digest:
-        raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
+        raise UsageError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
     return NetworkRequest(
         variant=variant,
         checkpoint=checkpoint,

@@ -102,6 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "artefacts",
         "fields",
         "store",
+        "preprocess",
         "model",
         "verify",
         *MEASURING,

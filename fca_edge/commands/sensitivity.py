@@ -23,7 +23,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
-from fca_edge.export.facts import read_as, read_facts
+from fca_edge.manifest import read_artefact
 from fca_edge.pictures import notes_of
 
 SHOWN = 15
@@ -96,14 +96,15 @@ def command(
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
-    facts = read_as(read_facts(artefact), reading)
-    if facts.told["precision"] != "fp32":
-        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
+    base = read_artefact(artefact).read_as(reading)
+    precision_now = base.manifest.precision
+    if precision_now != "fp32":
+        raise UsageError(f"{artefact}: is {precision_now} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
 
-        found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+        found = report_of(base, data, precision, max_drop, images, limit, seed, report)
     print_notes(notes_of(found["pictures"], data))
     if not put_json(found, json_file, force):
         show(found, wide)

@@ -7,13 +7,12 @@ and few and plain operators win. `docs/forms.md` has the measurements behind eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fca_edge.errors import UsageError, nearest
+from fca_edge.runtimes import RUNTIMES
 
-Precision = Literal["fp32", "fp16", "int8", "int8-static"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-static")
 Gelu = Literal["erf", "tanh"]
 Linear = Literal["fully_connected", "conv_2d"]
 Rate = Literal["rsqrt", "sqrt_div"]
@@ -63,7 +62,7 @@ class Profile:
         rate: how 1 / sqrt(x) is written.
         affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
         difference: how a - b is written where b broadcasts.
-        whole: the delegate promises to take the file as one partition.
+        whole: the delegate promises to take the file as one partition: `Runtime.whole_profiles`.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
         half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
     """
@@ -78,9 +77,13 @@ class Profile:
     rate: Rate
     affine: Affine
     difference: Difference
-    whole: bool
+    whole: bool = field(init=False)
     snr_floor_db: float
     half_arithmetic: bool = False
+
+    def __post_init__(self) -> None:
+        promised = any(self.name in runtime.whole_profiles for runtime in RUNTIMES.values())
+        object.__setattr__(self, "whole", promised)
 
     @property
     def forms(self) -> Forms:
@@ -105,7 +108,6 @@ PROFILES: dict[str, Profile] = {
         rate="rsqrt",
         affine="depthwise",
         difference="sub",
-        whole=True,
         snr_floor_db=EXACT_SNR_DB,
     ),
     "tflite-2.14": Profile(
@@ -119,7 +121,6 @@ PROFILES: dict[str, Profile] = {
         rate="rsqrt",
         affine="mul_add",
         difference="add_negated",
-        whole=False,
         snr_floor_db=APPROXIMATE_SNR_DB,
     ),
 }

@@ -27,8 +27,8 @@ from fca_edge.commands.tables import Column, Sheet, print_sheets
 from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.program import export_program
+from fca_edge.manifest import Artefact
 from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.stats import counted as summary
@@ -176,14 +176,14 @@ def test_u2_compare_fits(width: int, name: str, tmp_path: Path) -> None:
     readable(done.stdout, width, whole)
 
 
-def test_u2_export_fits(width: int, exported: list[Exported]) -> None:
+def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
     from fca_edge.commands.export_table import sheet_of
 
     out = io.StringIO()
     with redirect_stdout(out):
         print_sheets([sheet_of(exported)])
-    runs = [run for item in exported for run in item.manifest["verification"]["runtimes"]]
-    readable(out.getvalue(), width, [f"{run['snr_db']:.1f}" for run in runs])
+    runs = [run for item in exported for run in item.manifest.verification.runtimes]
+    readable(out.getvalue(), width, [f"{run.snr_db:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
 
 
@@ -413,7 +413,7 @@ UNHEEDED = (
 
 @pytest.mark.parametrize(("line", "option", "word"), UNHEEDED, ids=[u[0] for u in UNHEEDED])
 def test_u12_what_nothing_heeds_is_refused(
-    line: str, option: str, word: str, exported: list[Exported], tmp_path: Path
+    line: str, option: str, word: str, exported: list[Artefact], tmp_path: Path
 ) -> None:
     words = line.format(tflite=exported[1].path).split()
     if words[0] == "export":

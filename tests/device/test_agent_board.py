@@ -19,7 +19,7 @@ from fca_edge.targets.call import AgentError, call_agent
 from fca_edge.targets.local import LocalTarget, governed
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 ONNX = RUNTIMES["onnxruntime"]
 CORES = sorted(os.sched_getaffinity(0))
@@ -50,7 +50,7 @@ def sysfs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plan(exported: list[Exported], sysfs: Path) -> dict[str, Any]:
+def plan(exported: list[Artefact], sysfs: Path) -> dict[str, Any]:
     base = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
     base |= {"mode": "latency", "warmup": 1, "iterations": 2, "seed": 0}
     return base | {"sysfs": str(sysfs)}

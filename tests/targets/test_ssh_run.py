@@ -17,7 +17,7 @@ from targets.loopback import Loopback
 
 from fca_edge.device import GUARD
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.provision import wheels
@@ -46,7 +46,7 @@ def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def plan(target: SshTarget, exported: list[Exported]) -> dict[str, Any]:
+def plan(target: SshTarget, exported: list[Artefact]) -> dict[str, Any]:
     place = target.push(exported[0].path)
     base = {"runtime": "onnxruntime", "artefact": place, "threads": 1, "mode": "latency"}
     return base | {"warmup": 1, "iterations": 3, "seed": 0}
@@ -145,7 +145,7 @@ def test_a_board_that_stays_away(board: Loopback, target: SshTarget, plan: dict[
 
 
 def test_a_killed_agent_is_told_and_not_tried_again(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], exported: list[Exported]
+    board: Loopback, target: SshTarget, plan: dict[str, Any], exported: list[Artefact]
 ) -> None:
     killing = when_running(board, lambda pid: os.kill(pid, signal.SIGKILL))
     name = exported[0].path.name

@@ -1,4 +1,7 @@
-"""What an artefact says of itself, where no manifest is beside it. Needs no library."""
+"""The texts that an export writes into a file, read without any library.
+
+What they mean is for `manifest.Manifest.from_embedded` to say.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 # Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
 BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
-ENTRY = b"fca_edge"
+ENTRY = "fca_edge"
 # Of an ONNX file: ModelProto.metadata_props, StringStringEntryProto.key, .value.
 PROPERTIES, KEY, VALUE = 14, 1, 2
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
@@ -25,26 +27,6 @@ def read_embedded(path: Path) -> dict[str, str]:
     except (OSError, ValueError, IndexError, struct.error):
         return {}
     return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
-
-
-def facts_of(path: Path) -> dict[str, Any]:
-    """Return embedded metadata in the form of a manifest's fields; empty where there is none."""
-    told = read_embedded(path)
-    try:
-        return {
-            "source": {
-                "variant": told["variant"],
-                "num_classes": int(told["num_classes"]),
-                "img_size": int(told["img_size"]) if "img_size" in told else None,
-            },
-            "precision": told["precision"],
-            "profile": told["profile"],
-            "input_layout": told["input_layout"],
-            "trained": json.loads(told["trained"]),
-            "folded": bool(json.loads(told["passes"])),
-        }
-    except (KeyError, ValueError):
-        return {}
 
 
 def onnx(data: mmap.mmap) -> dict[str, str]:
@@ -95,7 +77,7 @@ def tflite(data: mmap.mmap) -> dict[str, str]:
     for index in range(number(data, metadata) if metadata else 0):
         entry = metadata + 4 + 4 * index
         entry += number(data, entry)
-        if content(data, follow(data, entry, NAME)) == ENTRY:
+        if content(data, follow(data, entry, NAME)) == ENTRY.encode():
             slot = field(data, entry, BUFFER)
             buffer = follow(data, model, BUFFERS) + 4 + 4 * (number(data, slot) if slot else 0)
             buffer += number(data, buffer)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -57,11 +57,10 @@ def read_document(document: Any, kind: type[T]) -> T:
 def read_value(value: Any, kind: Any, place: str) -> Any:
     """Read a value as a type; `place` is the name of its field."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
+    reader = arguments[1].read if origin is Annotated else SCALARS.get(kind)
+    if reader is not None:
         try:
-            return arguments[1].read(value)
-        except DocumentError as error:
-            raise DocumentError(f"{place}.{error}") from None
+            return reader(value)
         except ValueError as error:
             raise DocumentError(f"{place}: {error}") from None
     if origin in (Union, UnionType):
@@ -74,14 +73,7 @@ def read_value(value: Any, kind: Any, place: str) -> Any:
     if origin is dict:
         pairs = mapping(value, place).items()
         return {str(key): read_value(one, arguments[1], f"{place}.{key}") for key, one in pairs}
-    if is_dataclass(kind):
-        return read_fields(mapping(value, place), kind, place)
-    if kind is bool:
-        return value if isinstance(value, bool) else wrong(place, value, "neither true nor false")
-    if kind is str:
-        return value if isinstance(value, str) else wrong(place, value, "no text")
-    assert kind is Any, kind
-    return value
+    return read_fields(mapping(value, place), kind, place)
 
 
 def read_fields(document: dict[str, Any], kind: Any, place: str) -> Any:
@@ -163,11 +155,15 @@ def text(pattern: str, what: str) -> Reader:
     return read
 
 
-def details(value: Any) -> dict[str, Any]:
-    """Read a mapping as it is."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{shortened(value)} is no mapping")
-    return value
+def instance(kind: type, what: str) -> Reader:
+    """Read a value of a type as it is; what is not `is` what is said."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"{shortened(value)} is {what}")
+        return value
+
+    return read
 
 
 def listed(values: tuple[Any, ...]) -> str:
@@ -179,3 +175,18 @@ def shortened(value: Any) -> str:
     """Write a value for a message."""
     words = repr(value)
     return words if len(words) <= 40 else words[:37] + "..."
+
+
+# What stands without a check: a plain int is a count.
+SCALARS: dict[Any, Reader] = {
+    bool: instance(bool, "neither true nor false"),
+    int: whole(0),
+    float: number(),
+    str: instance(str, "no text"),
+}
+Positive = Annotated[int, Check(whole(1))]
+Whole = Annotated[int, Check(whole())]
+Share = Annotated[float, Check(number(0, 1))]
+Name = Annotated[str, Check(text(r"(?s).*\S.*", "name"))]
+Digest = Annotated[str, Check(text("[0-9a-f]{64}", "sha256 of 64 hexadecimal digits"))]
+Details = Annotated[dict[str, Any], Check(instance(dict, "no mapping"))]

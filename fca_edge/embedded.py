@@ -1,7 +1,4 @@
-"""The texts that an export writes into a file, read without any library.
-
-What they mean is for `manifest.Manifest.from_embedded` to say.
-"""
+"""The texts that an export writes into a file, read without any library."""
 
 from __future__ import annotations
 
@@ -10,12 +7,15 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
 BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
 ENTRY = "fca_edge"
 # Of an ONNX file: ModelProto.metadata_props, StringStringEntryProto.key, .value.
 PROPERTIES, KEY, VALUE = 14, 1, 2
+# Texts that hold JSON.
+JSON = ("trained", "preprocessing", "labels", "passes")
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 
 
@@ -27,6 +27,34 @@ def read_embedded(path: Path) -> dict[str, str]:
     except (OSError, ValueError, IndexError, struct.error):
         return {}
     return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
+
+
+def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
+    """Return the texts, of this or an older export, as fields of a manifest's document.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one that is JSON or a number is neither.
+        TypeError: its JSON is of a wrong kind.
+    """
+    stated: dict[str, Any] = {k: json.loads(v) if k in JSON else v for k, v in entries.items()}
+    preprocessing = stated["preprocessing"]
+    source = {
+        **{name: stated[name] for name in ("variant", "name", "trained", "labels")},
+        "num_classes": int(stated["num_classes"]),
+        # The crop is the input; files of older exports state no other size.
+        "img_size": int(stated.get("img_size", preprocessing["crop"])),
+        "checkpoint_sha256": stated["checkpoint_sha256"] or None,
+        "preprocessing": preprocessing,
+        "checkpoint": None,
+        "chosen": None,
+    }
+    return {
+        **{name: stated[name] for name in ("profile", "input_layout", "tool")},
+        "precision": stated.get("precision", "fp32"),  # before there was any other
+        "folded": bool(stated["passes"]),
+        "source": source,
+    }
 
 
 def onnx(data: mmap.mmap) -> dict[str, str]:

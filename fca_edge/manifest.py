@@ -13,27 +13,40 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from fca_edge.documents import Check, DocumentError, details, number, read_document, text, whole
-from fca_edge.embedded import read_embedded
+from fca_edge.documents import (
+    Check,
+    Details,
+    Digest,
+    DocumentError,
+    Name,
+    Positive,
+    Share,
+    Whole,
+    number,
+    read_document,
+    whole,
+)
+from fca_edge.embedded import embedded_fields, read_embedded
 from fca_edge.errors import FcaEdgeError
 from fca_edge.fields import LARGEST_SIDE
 from fca_edge.labels import check_labels
+from fca_edge.older_manifests import (
+    NOT_TOLD,
+    SCHEMA,
+    SCHEMA_NAME,
+    NewerSchemaError,
+    check_schema,
+    fill_in,
+)
 from fca_edge.preprocess import Preprocessing
 from fca_edge.records import Planned
 from fca_edge.store import read_json, sha256_of
-
-SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Layout = Literal["nchw", "nhwc"]
 
 MOST_CLASSES = 1_000_000
-
-
-def read_preprocessing(value: Any) -> Preprocessing:
-    """Read the fields of preprocessing; raises ValueError with the one that is wrong."""
-    return Preprocessing.from_dict(value)
 
 
 def read_labels_field(value: Any) -> tuple[str, ...]:
@@ -44,35 +57,15 @@ def read_labels_field(value: Any) -> tuple[str, ...]:
         raise ValueError(str(error).removeprefix(": ").removesuffix(".")) from None
 
 
-def read_planned(value: Any) -> Planned:
-    """Read planned memory; raises ValueError with the size that is wrong."""
-    return Planned(**vars(read_document(value, _Sizes)))
-
-
 def read_ratio(value: Any) -> float:
     """Read a ratio; None stands for infinity, which JSON does not have."""
-    return math.inf if value is None else value if value is math.nan else number()(value)
+    if value is None or value is NOT_TOLD:
+        return math.inf if value is None else NOT_TOLD
+    return float(number()(value))
 
 
-Count = Annotated[int, Check(whole(0))]
-Positive = Annotated[int, Check(whole(1))]
-Whole = Annotated[int, Check(whole())]
 Error = Annotated[float, Check(number(0, math.inf))]
-Decibels = Annotated[float, Check(number())]
 Ratio = Annotated[float, Check(read_ratio)]
-Share = Annotated[float, Check(number(0, 1))]
-Name = Annotated[str, Check(text(r"(?s).*\S.*", "name"))]
-Digest = Annotated[str, Check(text("[0-9a-f]{64}", "sha256 of 64 hexadecimal digits"))]
-Details = Annotated[dict[str, Any], Check(details)]
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """`Planned` with bounds, which records do not check."""
-
-    weights_bytes: Count
-    packed_bytes: Count
-    arena_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,7 @@ class Source:
     seed: Whole | None
     chosen: str | None
     labels: Annotated[tuple[str, ...], Check(read_labels_field)] | None
-    preprocessing: Annotated[Preprocessing, Check(read_preprocessing)]
+    preprocessing: Annotated[Preprocessing, Check(Preprocessing.from_dict)]
     assumed: tuple[str, ...] = ()
     unsaid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -151,7 +144,7 @@ class Parity:
     runtime: Name
     version: str
     delegate: str
-    partitions: Count | None
+    partitions: int | None
     threads: Positive
     inputs: Positive
     batch: Positive
@@ -192,7 +185,7 @@ class Verification:
     seed: Whole = 0
     checks: Positive = 1
     fold_max_abs_error: Error = 0.0
-    floor_db: Decibels | None = None
+    floor_db: float | None = None
     runtimes: tuple[Parity, ...] = ()
     not_checked_on: tuple[str, ...] = ()
 
@@ -229,7 +222,7 @@ class Manifest:
 
     file: Name
     sha256: Digest = ""
-    bytes: Count = 0
+    bytes: int = 0
     created: str = ""
     tool: str
     torch: str | None = None
@@ -244,9 +237,9 @@ class Manifest:
     dynamic_batch: bool = False
     folded: bool
     passes: tuple[PassReport, ...] = ()
-    operators: dict[str, Count] = field(default_factory=dict)
-    macs: Count | None = None
-    planned: Annotated[Planned, Check(read_planned)] | None = None
+    operators: dict[str, int] = field(default_factory=dict)
+    macs: int | None = None
+    planned: Planned | None = None
     verification: Verification = Verification()
     accuracy: Details | None = None
 
@@ -254,6 +247,13 @@ class Manifest:
     def proven(self) -> tuple[str, ...]:
         """Names of the runtimes on which the file was verified, its own first."""
         return tuple(dict.fromkeys(run.runtime for run in self.verification.runtimes))
+
+    def promises_whole(self, runtime: str) -> bool:
+        """Tell whether the delegate of a runtime has promised to take the file as one partition.
+
+        Promised is what the forms say, on the file's own runtime; not known without a manifest.
+        """
+        return self.forms.get("whole") is True and self.proven[:1] == (runtime,)
 
     def to_document(self) -> dict[str, Any]:
         """Return what stands beside the artefact, ready for JSON."""
@@ -309,29 +309,13 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
+        file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
         try:
-            stated: dict[str, Any] = {
-                k: json.loads(v) if k in EMBEDDED_JSON else v for k, v in entries.items()
-            }
-            preprocessing = stated["preprocessing"]
-            source: dict[str, Any] = {
-                name: stated[name] for name in ("variant", "name", "trained", "labels")
-            }
-            source["num_classes"] = int(stated["num_classes"])
-            # The crop is the input; files of older exports state no other size.
-            source["img_size"] = int(stated.get("img_size", preprocessing["crop"]))
-            source["checkpoint_sha256"] = stated["checkpoint_sha256"] or None
-            own = {name: stated[name] for name in ("profile", "input_layout", "tool")}
-            own["precision"] = stated.get("precision", "fp32")  # there was no other then
-            own["folded"] = bool(stated["passes"])
-            file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
-            source |= {"preprocessing": preprocessing, "checkpoint": None, "chosen": None}
-            return cls.from_document({**NOT_EMBEDDED, **file, **own, "source": source})
+            return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
         except (KeyError, TypeError, ValueError):
             return None
 
 
-EMBEDDED_JSON = ("trained", "preprocessing", "labels", "passes")
 # What a file does not say of itself.
 NOT_EMBEDDED: dict[str, Any] = {
     "schema": f"{SCHEMA_NAME}/{SCHEMA}",
@@ -345,68 +329,12 @@ NOT_EMBEDDED: dict[str, Any] = {
     "verification": asdict(Verification()),
 }
 
-# What the first manifests of this schema lacked, by the mapping that lacks it.
-LACKED: dict[str, dict[str, Any]] = {
-    "": {"quantization": None, "optimize": None, "macs": None, "planned": None, "accuracy": None},
-    "source": {"weights": None, "seed": None, "assumed": [], "unsaid": [], "notes": []},
-    "verification": {"images": None, "pictures": None, "seed": 0},
-    "run": {"delegate": "unknown", "partitions": None, "batch": 1, "worst_snr_db": math.nan},
-}
-
-
-class NewerSchemaError(DocumentError):
-    """A later version of this tool wrote it."""
-
-
-def check_schema(document: Any) -> None:
-    """Refuse what is no manifest, or one that a later version wrote.
-
-    Raises:
-        DocumentError: says what it is instead.
-    """
-    schema = document.get("schema") if isinstance(document, dict) else None
-    name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-    if name != SCHEMA_NAME or not (version.isascii() and version.isdigit()):
-        raise DocumentError(f"not a manifest: its schema is {schema!r}, not {SCHEMA_NAME}/{SCHEMA}")
-    if int(version) != SCHEMA:
-        raise NewerSchemaError(f"schema {schema} is not this tool's {SCHEMA_NAME}/{SCHEMA}")
-
-
-def fill_in(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document with the fields that manifests of older exports lacked."""
-    filled: dict[str, Any] = {**LACKED[""], **document}
-    for name in ("source", "verification"):
-        if isinstance(filled.get(name), dict):
-            filled[name] = {**LACKED[name], **filled[name]}
-    check = filled.get("verification")
-    if isinstance(check, dict) and isinstance(check.get("runtimes"), list):
-        check["runtimes"] = [
-            {**LACKED["run"], **run} if isinstance(run, dict) else run for run in check["runtimes"]
-        ]
-        if isinstance(stated := check.get("inputs"), str):
-            fill_inputs(check, stated)
-    return filled
-
-
-def fill_inputs(check: dict[str, Any], stated: str) -> None:
-    """Take the inputs of a verification from the words that the first manifests had for them."""
-    seed = stated.removeprefix("seeded noise ")
-    if seed != stated and seed.lstrip("-").isdigit():
-        check["seed"] = int(seed)
-    else:
-        check["images"] = stated
-    if check["runtimes"] and isinstance(check["runtimes"][0], dict):
-        check.setdefault("checks", check["runtimes"][0].get("inputs"))
-
 
 @dataclass(frozen=True)
 class Artefact:
     """A file and what is known of it.
 
-    Example:
-        >>> artefact = read_artefact(Path("models/out/l1-fp32.tflite"))  # doctest: +SKIP
-        >>> artefact.manifest.source.num_classes  # doctest: +SKIP
-        1000
+    Example: `read_artefact(Path("l1-fp32.tflite")).manifest.source.num_classes` is 1000.
     """
 
     path: Path

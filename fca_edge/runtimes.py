@@ -27,8 +27,6 @@ class Runtime:
         suffix: artefacts that it loads.
         module: what must be importable in the interpreter.
         provider: what ONNX Runtime must have been built with, None for what every build has.
-        whole_profiles: names of the profiles whose files its delegate promises to take whole,
-            as one partition; fewer are a refusal at export and a warning at bench.
     """
 
     name: str
@@ -36,18 +34,11 @@ class Runtime:
     suffix: str
     module: str
     provider: str | None = None
-    whole_profiles: tuple[str, ...] = ()
 
 
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": Runtime("onnxruntime", "onnxruntime", ".onnx", "onnxruntime"),
-    "litert": Runtime(
-        "litert",
-        "litert",
-        ".tflite",
-        "ai_edge_litert",
-        whole_profiles=("modern", "litert-fp16"),
-    ),
+    "litert": Runtime("litert", "litert", ".tflite", "ai_edge_litert"),
     "tflite-2.14": Runtime("tflite-2.14", "tflite_runtime", ".tflite", "tflite_runtime"),
     # Behind the plain one, which every machine has and files without a profile get.
     "onnxruntime-xnnpack": Runtime(

@@ -289,14 +289,12 @@ def show(exported: list[Artefact], taken: bool, wide: bool) -> None:
     if not source.trained:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
-        weights = f"{source.checkpoint}: {source.chosen}"
-        ERR.print(f"weights: {weights}", markup=False, highlight=False)
-        for text in source.assumed:
-            ERR.print(f"assumed: {text}", markup=False, highlight=False)
+        lines = [f"weights: {source.checkpoint}: {source.chosen}"]
+        for line in lines + [f"assumed: {text}" for text in source.assumed]:
+            ERR.print(line, markup=False, highlight=False)
     for item in exported:
         for name in item.manifest.verification.not_checked_on:
-            how = remedy(RUNTIMES[name])
-            warn(f"{item.path.name} was not checked on {name}: {how}.")
+            warn(f"{item.path.name} was not checked on {name}: {remedy(RUNTIMES[name])}.")
 
 
 def warnings_of(exported: list[Artefact]) -> list[str]:

@@ -150,7 +150,7 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    promised = output.profile_name in RUNTIMES[runtime].whole_profiles
+    promised = output.profile is not None and output.profile.whole and runtime == output.runtimes[0]
     if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"

@@ -7,11 +7,10 @@ and few and plain operators win. `docs/forms.md` has the measurements behind eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fca_edge.errors import UsageError, nearest
-from fca_edge.runtimes import RUNTIMES
 
 Gelu = Literal["erf", "tanh"]
 Linear = Literal["fully_connected", "conv_2d"]
@@ -62,7 +61,7 @@ class Profile:
         rate: how 1 / sqrt(x) is written.
         affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
         difference: how a - b is written where b broadcasts.
-        whole: the delegate promises to take the file as one partition: `Runtime.whole_profiles`.
+        whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
         half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
     """
@@ -77,13 +76,9 @@ class Profile:
     rate: Rate
     affine: Affine
     difference: Difference
-    whole: bool = field(init=False)
+    whole: bool
     snr_floor_db: float
     half_arithmetic: bool = False
-
-    def __post_init__(self) -> None:
-        promised = any(self.name in runtime.whole_profiles for runtime in RUNTIMES.values())
-        object.__setattr__(self, "whole", promised)
 
     @property
     def forms(self) -> Forms:
@@ -108,6 +103,7 @@ PROFILES: dict[str, Profile] = {
         rate="rsqrt",
         affine="depthwise",
         difference="sub",
+        whole=True,
         snr_floor_db=EXACT_SNR_DB,
     ),
     "tflite-2.14": Profile(
@@ -121,6 +117,7 @@ PROFILES: dict[str, Profile] = {
         rate="rsqrt",
         affine="mul_add",
         difference="add_negated",
+        whole=False,
         snr_floor_db=APPROXIMATE_SNR_DB,
     ),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.lean_settings import read_settings
-from fca_edge.manifest import read_manifest
+from fca_edge.manifest import Manifest, read_manifest
 from fca_edge.records import Artefact
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.store import sha256_of
@@ -38,12 +38,14 @@ class Job:
 
     Attributes:
         settings: those of `lean.py`, with which it is loaded; None where it is not.
+        whole: the runtime's delegate has promised to take the file as one partition.
     """
 
     path: Path
     artefact: Artefact
     runtime: Runtime
     settings: dict[str, Any] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def job_for(
         FcaEdgeError: no such file, or neither ONNX nor TFLite.
         UsageError: a runtime that cannot load the file.
     """
-    artefact = describe(path)
+    manifest = read_manifest(path)
+    artefact = describe(path, manifest)
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
         raise FcaEdgeError(f"{path}: neither .onnx nor .tflite.")
@@ -90,7 +93,8 @@ def job_for(
         )
     if name not in names:
         raise UsageError(f"{name} does not load {path.suffix} files; use {' or '.join(names)}.")
-    return Job(path, artefact, RUNTIMES[name])
+    whole = manifest is not None and manifest.promises_whole(name)
+    return Job(path, artefact, RUNTIMES[name], whole=whole)
 
 
 def lean_jobs(job: Job) -> list[Job]:
@@ -106,13 +110,8 @@ def lean_jobs(job: Job) -> list[Job]:
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 
 
-def describe(path: Path) -> Artefact:
-    """Return what a record says of a file: from its manifest, or from what it says itself.
-
-    Raises:
-        FcaEdgeError: no such file, or a manifest that cannot be used.
-    """
-    manifest = read_manifest(path)
+def describe(path: Path, manifest: Manifest | None) -> Artefact:
+    """Return what a record says of a file; where nothing is known of it, it says so."""
     if manifest is None:
         return Artefact(
             file=path.name,

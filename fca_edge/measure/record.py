@@ -180,8 +180,7 @@ def warnings_of(
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
         found.append("latency rises within processes: throttling?")
-    promised = job.artefact.profile in job.runtime.whole_profiles
-    if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
+    if job.whole and (loaded["partitions"] != 1 or loaded["undelegated"]):
         found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
     return found
 

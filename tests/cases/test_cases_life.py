@@ -33,7 +33,7 @@ from fca_edge.export.plan import Output, Request
 from fca_edge.export.profiles import Forms
 from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.wanted import Wanted
-from fca_edge.manifest import Artefact
+from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.measure.jobs import describe
 from fca_edge.places import locked, put
 from fca_edge.store import move_into, staging
@@ -652,7 +652,7 @@ def test_u6_without_a_manifest(exported: list[Artefact], tmp_path: Path, number:
 def test_u6_files_of_others_are_unknown(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    artefact = describe(path)
+    artefact = describe(path, read_manifest(path))
     assert (artefact.variant, artefact.trained, artefact.profile) == ("unknown", None, "unknown")
 
 
@@ -664,7 +664,7 @@ def test_u6_a_file_cut_anywhere_is_unknown_or_right(
     for size in range(0, len(whole), len(whole) // 40):
         path = tmp_path / exported[number].path.name
         path.write_bytes(whole[:size])
-        assert describe(path).variant in ("unknown", "micro")
+        assert describe(path, read_manifest(path)).variant in ("unknown", "micro")
 
 
 # U8: before torch

@@ -14,9 +14,10 @@ from fca_edge.export import artefact
 from fca_edge.export.again import verify_again
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
+from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
 from fca_edge.manifest import Artefact, read_manifest
-from fca_edge.runtimes import OLD_TFLITE_VARIABLE, RUNTIMES
+from fca_edge.runtimes import OLD_TFLITE_VARIABLE
 from fca_edge.store import sha256_of
 
 RANDOM = Wanted("micro", None, None, None, None)
@@ -184,8 +185,8 @@ def test_no_fold_describes_itself(tmp_path: Path) -> None:
 
 @pytest.mark.old_tflite
 def test_partial_delegation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = replace(RUNTIMES["tflite-2.14"], whole_profiles=("tflite-2.14",))
-    monkeypatch.setitem(RUNTIMES, "tflite-2.14", whole)
+    whole = replace(PROFILES["tflite-2.14"], whole=True)
+    monkeypatch.setitem(PROFILES, "tflite-2.14", whole)
     with pytest.raises(FcaEdgeError, match="partitions with"):
         run_export(Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",)), quiet)
     assert list(tmp_path.iterdir()) == []
@@ -219,4 +220,4 @@ def test_verify_needs_the_files_own_runtime(
 ) -> None:
     monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(TargetUnavailableError):
-        verify_again(exported[2].path, DIGITS, None, None, 1)
+        verify_again(exported[2], DIGITS, None, None, 1)

@@ -21,7 +21,7 @@ from fca_edge.export.planned_graph import (
 )
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.writer import write
-from fca_edge.manifest import Artefact
+from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.measure.jobs import describe
 from fca_edge.records import Planned
 
@@ -181,7 +181,7 @@ def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
 @pytest.mark.old_tflite
 def test_manifests_hold_what_records_take(exported: list[Artefact]) -> None:
     for item in exported:
-        manifest, artefact = item.manifest, describe(item.path)
+        manifest, artefact = item.manifest, describe(item.path, read_manifest(item.path))
         assert artefact.planned == manifest.planned == footprint(item.path).planned
         assert artefact.macs == manifest.macs
         assert artefact.operators == sum(manifest.operators.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
+from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Handling, Job, job_for
 from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
 from fca_edge.runtimes import Runtime
+from fca_edge.store import write_json
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.resolve import resolve
@@ -99,6 +102,25 @@ def test_models_are_interleaved_and_memory_is_apart(jobs: list[Job]) -> None:
 def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected: str) -> None:
     (record,) = run_jobs(jobs[1:2], plan, target, lambda text: None).records
     assert record.warnings == (expected,)
+
+
+@pytest.mark.parametrize("name", ["modern", "litert-fp16", "some-later-one"])
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_promise_is_held_whatever_the_profiles_name(
+    exported: list[Artefact], tmp_path: Path, name: str, promised: bool
+) -> None:
+    """What counts is what the manifest's forms promise: unfolded files promise nothing."""
+    path = Path(shutil.copy(exported[1].path, tmp_path))
+    forms = {**exported[1].manifest.forms, "name": name, "whole": promised}
+    manifest = replace(exported[1].manifest, profile=name, forms=forms)
+    write_json(manifest_path(path), manifest.to_document())
+    warning = "9 XNNPACK partitions instead of 1"
+    for partitions, expected in ((9, promised), (1, False)):
+        target = Scripted(partitions=partitions)
+        (record,) = run_jobs([job_for(path)], PLAN, target, lambda text: None).records
+        assert (warning in record.warnings) is expected
+    (other,) = run_jobs([job_for(path, "tflite-2.14")], PLAN, Scripted(partitions=9), print).records
+    assert warning not in other.warnings
 
 
 @pytest.mark.old_tflite

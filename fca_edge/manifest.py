@@ -27,7 +27,7 @@ from fca_edge.documents import (
     whole,
 )
 from fca_edge.embedded import embedded_fields, read_embedded
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import LARGEST_SIDE
 from fca_edge.labels import check_labels
 from fca_edge.older_manifests import (
@@ -363,10 +363,11 @@ def read_manifest(path: Path) -> Manifest | None:
         None for a file that neither tells.
 
     Raises:
-        FcaEdgeError: no such file; or a manifest that cannot be used, or is another file's.
+        UsageError: no such file.
+        FcaEdgeError: a manifest that cannot be used, or is another file's.
     """
     if not path.is_file():
-        raise FcaEdgeError(f"{path}: no such artefact; `fca-edge export` makes one.")
+        raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     beside = manifest_path(path)
     if not beside.is_file():
         return Manifest.from_embedded(read_embedded(path), path)
@@ -385,7 +386,8 @@ def read_artefact(path: Path) -> Artefact:
     """Read an artefact whose manifest must be beside it.
 
     Raises:
-        FcaEdgeError: no such file, no manifest, or one that cannot be used or is another file's.
+        UsageError: no such file.
+        FcaEdgeError: no manifest, or one that cannot be used or is another file's.
     """
     manifest = read_manifest(path)
     beside = manifest_path(path)

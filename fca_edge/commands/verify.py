@@ -9,9 +9,9 @@ import click
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    ARTEFACT,
     CHECKPOINT,
-    FILE,
-    FOLDER,
+    IMAGES,
     claim_json,
     force_option,
     json_option,
@@ -23,6 +23,7 @@ from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.wanted import wanted_of
 from fca_edge.manifest import Artefact, manifest_path, read_artefact, read_manifest
+from fca_edge.preprocess import find_images
 
 COLUMNS = (
     Column("file", kind="name"),
@@ -37,12 +38,12 @@ COLUMNS = (
 
 
 @click.command(cls=Command)
-@click.argument("artefacts", nargs=-1, required=True, type=FILE)
+@click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
 @weights_option
-@click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
+@click.option("--images", type=IMAGES, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -76,6 +77,8 @@ def command(
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
+    if images is not None:
+        find_images(images)
     read = [read_with_manifest(path) for path in artefacts]
     for artefact in read:
         wanted_of(artefact, checkpoint, weights)

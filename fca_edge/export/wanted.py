@@ -10,6 +10,7 @@ from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact
 from fca_edge.zoo.specs import short_name, spec_of
 
@@ -40,14 +41,17 @@ def check_wanted(wanted: Wanted) -> None:
     """Refuse what names no network, no weights or no file, before anything is loaded.
 
     Raises:
-        UsageError: no such variant, none at all, or a choice of weights without a checkpoint.
-        FcaEdgeError: no such checkpoint.
+        UsageError: no such variant or checkpoint, neither of them, or a choice of weights
+            without a checkpoint.
+        FcaEdgeError: a file of labels that cannot be read as such.
     """
     if wanted.variant is not None:
         short_name(wanted.variant)
+    if isinstance(wanted.labels, Path):
+        read_labels(wanted.labels)
     if wanted.checkpoint is not None:
         if not wanted.checkpoint.exists():
-            raise FcaEdgeError(f"{wanted.checkpoint}: no such checkpoint file.")
+            raise UsageError(f"{wanted.checkpoint}: no such checkpoint file.")
         return
     if wanted.variant is None:
         raise UsageError(
@@ -93,8 +97,8 @@ def wanted_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) 
     """Ask for the weights that an artefact was made from.
 
     Raises:
-        UsageError: a trained artefact without its checkpoint.
-        FcaEdgeError: another checkpoint, or random weights of an unknown seed.
+        UsageError: a trained artefact without its checkpoint, or with another one.
+        FcaEdgeError: random weights of an unknown seed.
     """
     path, source = artefact.path, artefact.manifest.source
     if not source.trained:
@@ -104,7 +108,7 @@ def wanted_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) 
     if checkpoint is None:
         raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
     if digest_of(checkpoint) != source.checkpoint_sha256:
-        raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
+        raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
     # Options of the export may have said what the checkpoint does not.
     given, place = source.preprocessing.to_dict(), weights or source.weights
     return Wanted(source.variant, checkpoint, place, source.img_size, None, 0, given, source.labels)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.errors import UsageError, nearest
 from fca_edge.lean_settings import read_settings
 from fca_edge.manifest import Manifest, read_manifest
 from fca_edge.records import Artefact
@@ -74,14 +74,14 @@ def job_for(
     """Pair an artefact with its own runtime, another of the target's, or the one asked for.
 
     Raises:
-        FcaEdgeError: no such file, or neither ONNX nor TFLite.
-        UsageError: a runtime that cannot load the file.
+        UsageError: no such file, neither ONNX nor TFLite, or a runtime that cannot load it.
+        FcaEdgeError: its manifest is not one, or another file's.
     """
     manifest = read_manifest(path)
     artefact = describe(path, manifest)
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
-        raise FcaEdgeError(f"{path}: neither .onnx nor .tflite.")
+        raise UsageError(f"{path}: neither .onnx nor .tflite.")
     there = [name for name in names if name in on_target]
     if not there:
         raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
@@ -141,4 +141,5 @@ def describe(path: Path, manifest: Manifest | None) -> Artefact:
         macs=manifest.macs,
         operators=sum(manifest.operators.values()) or None,
         planned=manifest.planned,
+        weights=manifest.source.checkpoint_sha256,
     )

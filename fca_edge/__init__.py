@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fca_edge.api.files import load as load
     from fca_edge.api.measure import bench as bench
     from fca_edge.api.measure import compare as compare
-    from fca_edge.artefacts import Artefact as Artefact
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
     from fca_edge.bundle.write import Bundle as Bundle
@@ -39,20 +38,23 @@ if TYPE_CHECKING:
     from fca_edge.errors import RegressionError as RegressionError
     from fca_edge.errors import TargetUnavailableError as TargetUnavailableError
     from fca_edge.errors import UsageError as UsageError
+    from fca_edge.manifest import Artefact as Artefact
+    from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
-    from fca_edge.verify import Verification as Verification
+    from fca_edge.verify import Checks as Checks
 
     __version__: str
 
 # Name -> module that defines it; the imports above, for type checkers, are the same.
 _MODULES = {
-    "Artefact": "artefacts",
+    "Artefact": "manifest",
     "Artefacts": "artefacts",
     "Bundle": "bundle.write",
     "Evaluation": "accuracy.assess",
     "FcaEdgeError": "errors",
     "FcaEdgeWarning": "errors",
     "IncomparableError": "errors",
+    "Manifest": "manifest",
     "Model": "model",
     "NotEquivalentError": "errors",
     "RefusedError": "artefacts",
@@ -60,7 +62,7 @@ _MODULES = {
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
     "UsageError": "errors",
-    "Verification": "verify",
+    "Checks": "verify",
     "bench": "api.measure",
     "bundle": "api.files",
     "compare": "api.measure",

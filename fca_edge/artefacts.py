@@ -1,34 +1,16 @@
-"""Artefacts in their folder, each with its manifest: what an export gives. Needs no torch."""
+"""What an export gives: artefacts, and what was refused. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.manifest import Artefact
 
 REFUSED_SCHEMA = "fca_edge.refused/1"
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A file that an export wrote, with its manifest. It can be given wherever a path can.
-
-    Attributes:
-        path: of the ONNX or TFLite file.
-        manifest: what it is, how it was made and how it was proven, as in `<path>.json`.
-    """
-
-    path: Path
-    manifest: dict[str, Any] = field(repr=False)
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def __str__(self) -> str:
-        return str(self.path)
 
 
 class Artefacts(list[Artefact]):

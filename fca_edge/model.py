@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fca_edge.accuracy.assess import runtime_of
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import read_facts
+from fca_edge.manifest import read_artefact
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.preprocess import load
 
@@ -39,15 +39,16 @@ class Model:
         self, path: Path, runtime: str | None = None, lean: bool = False, threads: int = 1
     ) -> None:
         """See `fca_edge.load`."""
-        facts = read_facts(path)
-        name = runtime_of(facts, runtime)
+        artefact = read_artefact(path)
+        name = runtime_of(artefact, runtime)
         settings = lean_jobs(job_for(path, name))[1].settings if lean else None
-        self._runner = ArtefactRunner(facts, name, threads, settings)
-        self._how = facts.how
+        self._runner = ArtefactRunner(artefact, name, threads, settings)
+        self._how = artefact.how
         self._end = weakref.finalize(self, self._runner.stream.close)
-        self.path, self.manifest, self.labels = path, facts.told, facts.labels
+        self.path, self.manifest = path, artefact.manifest
+        self.labels = artefact.manifest.source.labels
         self.runtime, self.version = name, self._runner.version
-        self.shape = (3, facts.how.crop, facts.how.crop)
+        self.shape = (3, artefact.how.crop, artefact.how.crop)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch of images.

@@ -13,10 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fca_edge.artefacts import Artefact
-from fca_edge.export.manifest import read_manifest
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.manifest import Artefact, read_artefact
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +47,7 @@ def export_once(
 
     folder = build_once(factory, name, build)
     names = json.loads((folder / "names.list").read_text())
-    return [Artefact(folder / name, read_manifest(folder / name)) for name in names]
+    return [read_artefact(folder / name) for name in names]
 
 
 class WithoutLast(list[Artefact]):

@@ -9,9 +9,9 @@ import torch
 from conftest import DIGITS
 from safetensors import safe_open
 
-from fca_edge.artefacts import Artefact
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.verify import in_layout, run_artefact
 
@@ -57,7 +57,7 @@ def test_all_forms_are_as_right(
         right = int((network(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right / len(labels) >= 0.97
     for item in exported:
-        given = in_layout(images, item.manifest["input_layout"])
-        runtime = item.manifest["verification"]["runtimes"][0]["runtime"]
+        given = in_layout(images, item.manifest.input_layout)
+        runtime = item.manifest.verification.runtimes[0].runtime
         arrays, _ = run_artefact(Path(item.path), runtime, given)
         assert abs(int((arrays["logits"].argmax(1) == labels).sum()) - right) <= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
@@ -16,8 +16,8 @@ from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import Figures, Share, figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts, read_as, read_facts
 from fca_edge.labels import read_labels
+from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spelled
 from fca_edge.pictures import notes_of
@@ -76,21 +76,23 @@ def warnings_of(data: Data) -> list[str]:
     return [f"all images are of class '{data.label(int(seen[0]))}'; that tells little."]
 
 
-def runtime_of(facts: Facts, asked: str | None) -> str:
+def runtime_of(artefact: Artefact, asked: str | None) -> str:
     """Choose the runtime: the one asked for, else the file's own, else another that is here."""
     here = [name for name, runtime in RUNTIMES.items() if available(runtime)]
-    return job_for(facts.path, asked, here).runtime.name
+    return job_for(artefact.path, asked, here).runtime.name
 
 
-def same_classes(all_facts: Sequence[Facts]) -> None:
+def same_classes(artefacts: Sequence[Artefact]) -> None:
     """Refuse artefacts whose logits do not mean the same classes.
 
     Raises:
         UsageError: they differ; names the two files.
     """
-    first = all_facts[0]
-    for other in all_facts[1:]:
-        if (first.num_classes, first.labels) != (other.num_classes, other.labels):
+    first = artefacts[0]
+    source = first.manifest.source
+    for other in artefacts[1:]:
+        its = other.manifest.source
+        if (source.num_classes, source.labels) != (its.num_classes, its.labels):
             raise UsageError(
                 f"{other.path.name} has other classes than {first.path.name}; evaluate them apart."
             )
@@ -178,13 +180,13 @@ class Evaluation(Sequence[Accuracy]):
 
 
 def assess(
-    all_facts: Sequence[Facts],
+    artefacts: Sequence[Artefact],
     runtimes: Sequence[str],
     request: DataRequest,
     progress: ImageProgress,
     threads: int = 1,
     reference: Runner | None = None,
-    against: Facts | None = None,
+    against: Artefact | None = None,
 ) -> Evaluation:
     """Evaluate each artefact on its runtime.
 
@@ -198,12 +200,13 @@ def assess(
         NotEquivalentError: an artefact that does not run, or without finite logits.
         UsageError: artefacts, or a reference, of other classes.
     """
-    same_classes([*all_facts, *([against] if against else [])])
-    data = request.read(all_facts[0].labels, all_facts[0].num_classes)
+    same_classes([*artefacts, *([against] if against else [])])
+    source = artefacts[0].manifest.source
+    data = request.read(source.labels, source.num_classes)
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(ArtefactRunner(facts, runtime, threads))
-            for facts, runtime in zip(all_facts, runtimes)
+            stack.enter_context(ArtefactRunner(artefact, runtime, threads))
+            for artefact, runtime in zip(artefacts, runtimes)
         ]
         if against is not None:
             reference = stack.enter_context(
@@ -216,8 +219,8 @@ def assess(
     results = [
         Accuracy(
             file=runner.path.name,
-            sha256=runner.facts.told["sha256"],
-            precision=runner.facts.told["precision"],
+            sha256=runner.artefact.manifest.sha256,
+            precision=runner.artefact.manifest.precision,
             runtime=runner.runtime,
             version=runner.version,
             preprocessing=runner.how.to_dict(),
@@ -227,7 +230,7 @@ def assess(
     ]
     return Evaluation(
         results=tuple(results),
-        data=described(request, data, skipped, all_facts[0].how),
+        data=described(request, data, skipped, artefacts[0].how),
         reference=reference_of(reference, data, kept) if reference and kept else None,
         threads=threads,
         warnings=tuple(warnings_of(data)),
@@ -257,7 +260,7 @@ def evaluate_files(
     paths: Sequence[Path],
     request: DataRequest,
     *,
-    reading: Mapping[str, Any],
+    reading: dict[str, Any],
     checkpoint: Path | None,
     weights: str | None,
     against: Path | None,
@@ -275,22 +278,23 @@ def evaluate_files(
         FcaEdgeError: images, manifests or a checkpoint that cannot be used.
         NotEquivalentError: a file that does not run, or without finite logits.
     """
-    all_facts = [read_as(read_facts(path), reading) for path in paths]
-    runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_as(read_facts(against), reading)
+    artefacts = [read_artefact(path).read_as(reading) for path in paths]
+    runtimes = [runtime_of(artefact, runtime) for artefact in artefacts]
+    other = None if against is None else read_artefact(against).read_as(reading)
     if request.labels is not None:
         read_labels(request.labels)
     find_images(request.data)
-    notes, warnings, reference = assumptions(all_facts), list[str](), None
+    notes, warnings, reference = assumptions(artefacts), list[str](), None
     if checkpoint is not None:
         from fca_edge.accuracy.torch_run import runner_of
 
-        reference = runner_of(all_facts[0].told, checkpoint, weights)
+        source = artefacts[0].manifest.source
+        reference = runner_of(source, checkpoint, weights)
         reference.how = replace(reference.how, **reading)
         notes.append(f"weights: {checkpoint.name}: {reference.source.chosen}")
-        if reference.source.checkpoint_sha256 != all_facts[0].told["source"]["checkpoint_sha256"]:
-            warnings.append(f"{checkpoint} is not what {all_facts[0].path.name} was made from.")
-    result = assess(all_facts, runtimes, request, progress, threads, reference, other)
+        if reference.source.checkpoint_sha256 != source.checkpoint_sha256:
+            warnings.append(f"{checkpoint} is not what {artefacts[0].path.name} was made from.")
+    result = assess(artefacts, runtimes, request, progress, threads, reference, other)
     notes += notes_of(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:
         warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
@@ -301,11 +305,11 @@ def evaluate_files(
     )
 
 
-def assumptions(all_facts: Sequence[Facts]) -> list[str]:
+def assumptions(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     return [
-        f"{facts.path.name}: preprocessing was assumed at export, not stated:"
-        f" {', '.join(facts.assumed)}; accuracy is lower where that is wrong."
-        for facts in all_facts
-        if facts.assumed and facts.told["trained"]
+        f"{artefact.path.name}: preprocessing was assumed at export, not stated:"
+        f" {', '.join(source.assumed_preprocessing)}; accuracy is lower where that is wrong."
+        for artefact in artefacts
+        if (source := artefact.manifest.source).assumed_preprocessing and source.trained
     ]

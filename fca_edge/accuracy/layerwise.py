@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts, read_as, read_facts
 from fca_edge.export.quantize import Recipe
+from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.options import spelled
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available
@@ -62,7 +62,7 @@ def measure_layers(
     path: Path,
     folder: Path,
     *,
-    reading: Mapping[str, Any],
+    reading: dict[str, Any],
     precision: Any,
     max_drop: float,
     images: int,
@@ -80,26 +80,28 @@ def measure_layers(
         FcaEdgeError: images that cannot be used, or nothing to quantise.
         NotEquivalentError: no choice of layers is accurate enough.
     """
-    facts = read_as(read_facts(path), reading)
-    if facts.told["precision"] != "fp32":
-        raise UsageError(f"{path}: is {facts.told['precision']} already; give the fp32 file.")
-    refuse_other_forms(facts)
-    own = runtime_of(facts, None)
+    artefact = read_artefact(path).read_as(reading)
+    manifest = artefact.manifest
+    labels, classes = manifest.source.labels, manifest.source.num_classes
+    if manifest.precision != "fp32":
+        raise UsageError(f"{path}: is {artefact.told['precision']} already; give the fp32 file.")
+    refuse_other_forms(artefact)
+    own = runtime_of(artefact, None)
     runtimes = tuple(
-        dict.fromkeys([own, *(name for name in facts.proven if available(RUNTIMES[name]))])
+        dict.fromkeys([own, *(name for name in manifest.proven if available(RUNTIMES[name]))])
     )
-    base = Base(facts, runtimes, Recipe(precision))
-    few = read_tree(folder, facts.labels, facts.num_classes, images, seed)
+    base = Base(artefact, runtimes, Recipe(precision))
+    few = read_tree(folder, labels, classes, images, seed)
     losses = sensitivities(base, few, report)
-    data = read_tree(folder, facts.labels, facts.num_classes, limit, seed)
-    report(f"accuracy of {facts.path.name}")
-    with ArtefactRunner(facts, own) as runner:
+    data = read_tree(folder, labels, classes, limit, seed)
+    report(f"accuracy of {artefact.path.name}")
+    with ArtefactRunner(artefact, own) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     mix = search(base, losses, data, reference, max_drop, report)
-    pictures = data.seen.describe(facts.how, data.listing)
+    pictures = data.seen.describe(artefact.how, data.listing)
     return Sensitivity(
-        file=facts.path.name,
-        sha256=facts.told["sha256"],
+        file=artefact.path.name,
+        sha256=manifest.sha256,
         precision=precision,
         data=str(folder.resolve()),
         images=len(data.paths),
@@ -112,15 +114,15 @@ def measure_layers(
     )
 
 
-def refuse_other_forms(facts: Facts) -> None:
+def refuse_other_forms(artefact: Artefact) -> None:
     """Refuse a file in whose forms nothing is quantised: its layers bear other layers' names.
 
     Raises:
         UsageError: ConvNeXt blocks are channels first, as fp32 is quickest on ONNX Runtime.
     """
-    if facts.told.get("forms", {}).get("blocks") == "channels_first":
+    if artefact.manifest.forms.get("blocks") == "channels_first":
         raise UsageError(
-            f"{facts.path}: its blocks are channels first, those of 8-bit ONNX files are not, and"
-            " the layers differ; use `fca-edge export --format onnx --precision int8 --data DIR"
+            f"{artefact.path}: its blocks are channels first, those of 8-bit ONNX files are not,"
+            " and the layers differ; use `fca-edge export --format onnx --precision int8 --data DIR"
             " --mixed`, or give the TFLite file."
         )

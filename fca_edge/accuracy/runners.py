@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.facts import Facts
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
@@ -43,15 +43,15 @@ class ArtefactRunner:
 
     def __init__(
         self,
-        facts: Facts,
+        artefact: Artefact,
         runtime: str,
         threads: int = 1,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self.facts, self.runtime, self.path = facts, runtime, Path(facts.path)
-        self.how = facts.how
+        self.artefact, self.runtime, self.path = artefact, runtime, Path(artefact.path)
+        self.how = artefact.how
         try:
-            self.stream = Stream(facts.path, RUNTIMES[runtime], threads, settings)
+            self.stream = Stream(artefact.path, RUNTIMES[runtime], threads, settings)
         except AgentError as error:
             raise self.refusal(error) from None
         self.version = str(self.stream.ready["version"])
@@ -71,7 +71,7 @@ class ArtefactRunner:
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Run images (n, 3, H, W); returns (n, classes)."""
         try:
-            return self.stream.logits(in_layout(images, self.facts.layout))
+            return self.stream.logits(in_layout(images, self.artefact.manifest.input_layout))
         except AgentError as error:
             raise self.refusal(error) from None
 

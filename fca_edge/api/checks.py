@@ -21,7 +21,7 @@ from fca_edge.options import check_number
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Evaluation, ImageProgress
     from fca_edge.accuracy.layerwise import Sensitivity
-    from fca_edge.verify import Verification
+    from fca_edge.verify import Checks
 
 
 @public
@@ -33,7 +33,7 @@ def verify(
     images: StrPath | None = None,
     threads: int = 1,
     progress: Progress | None = None,
-) -> Verification:
+) -> Checks:
     """Compare files with the float64 network again, on every runtime that is set up here.
 
     Needs the export extra (torch).
@@ -62,23 +62,22 @@ def verify(
     """
     from fca_edge.export.request import check_source
     from fca_edge.preprocess import find_images
-    from fca_edge.verify import Verification
+    from fca_edge.verify import Checks
 
     check_number("threads", threads, least=1)
     paths, given, folder = paths_of(files), optional_path(checkpoint), optional_path(images)
     if folder is not None:
         find_images(folder)
-    for path in paths:
-        check_source(path, given, weights)
+    artefacts = [check_source(path, given, weights) for path in paths]
     report = progress or silent
     report("importing torch")
     from fca_edge.export.again import verify_again
 
     checks = []
-    for path in paths:
-        report(f"verifying {path.name}")
-        checks += verify_again(path, given, weights, folder, threads)
-    return Verification(tuple(checks))
+    for artefact in artefacts:
+        report(f"verifying {artefact.path.name}")
+        checks += verify_again(artefact, given, weights, folder, threads)
+    return Checks(tuple(checks))
 
 
 @public

@@ -144,7 +144,7 @@ def export(
         exact=exact,
         fold=fold,
         dynamic_batch=dynamic_batch,
-        input_layout=input_layout,
+        input_layout=input_layout,  # type: ignore[arg-type]  # checked later
         optimize=optimize,
         weight_cache=weight_cache,
         keep_float=words_of(keep_float),

@@ -38,8 +38,9 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import print_sheets, say, wide_option
 from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
+from fca_edge.manifest import PRECISIONS
 
 SECTIONS = {
     "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
@@ -249,16 +250,16 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
             artefacts = fca_edge.export(**arguments_of(options), force=force, progress=report)
         except RefusedError as error:
             artefacts, refusal = error.artefacts, error
-    entries = [item.manifest for item in artefacts]
+    entries = [item.manifest.to_document() for item in artefacts]
     entries += [item.to_dict() for item in refusal.refusals] if refusal else []
     taken = put_json(entries, json_file, force)
     if artefacts and not taken:
         print_sheets([sheet_of(artefacts)], wide)
         print_hints(artefacts)
         say(f"in {artefacts[0].path.parent}, each with its manifest")
-    if artefacts and artefacts[0].manifest["trained"]:
-        source = artefacts[0].manifest["source"]
-        ERR.print(f"weights: {source['checkpoint']}: {source['chosen']}")
+    if artefacts and artefacts[0].manifest.source.trained:
+        source = artefacts[0].manifest.source
+        ERR.print(f"weights: {source.checkpoint}: {source.chosen}")
     print_notes(artefacts)
     if refusal is not None:
         for item in refusal.refusals[1:]:

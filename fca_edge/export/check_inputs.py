@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fca_edge.export.manifest import Source
+from fca_edge.manifest import Source
 from fca_edge.pictures import Seen
-from fca_edge.preprocess import Preprocessing, list_images, load_marked
+from fca_edge.preprocess import list_images, load_marked
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def make_inputs(
         generator = torch.Generator().manual_seed(seed)
         shape = (count, 3, source.img_size, source.img_size)
         return CheckInputs(torch.randn(shape, generator=generator).double(), count, None, seed)
-    how = Preprocessing.from_dict(source.preprocessing)
+    how = source.preprocessing
     listing, seen, arrays = list_images(folder), Seen(), []
     total = len(listing.paths)
     step = max(1, total // count)

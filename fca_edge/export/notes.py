@@ -6,49 +6,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, remedy
-
-Manifests = Sequence[dict[str, Any]]
 
 
 def notes_on(artefacts: Sequence[Artefact]) -> list[str]:
     """Say what was assumed of weights, pictures and labels, and what pictures had about them."""
     if not artefacts:
         return []
-    manifests = [artefact.manifest for artefact in artefacts]
-    source, proof = manifests[0]["source"], manifests[0]["verification"]
-    notes = [f"assumed: {text}" for text in source["assumed"]]
-    notes += source["notes"]
-    if pictures := proof["pictures"]:
-        notes += notes_of(pictures, "verified on " + Path(proof["images"]).name)
-    for calibration in calibrations(manifests):
-        folder = Path(calibration["folder"]).name
-        notes += notes_of(calibration["pictures"], "calibrated on " + folder)
+    first = artefacts[0].manifest
+    notes = [f"assumed: {text}" for text in first.source.assumed]
+    notes += first.source.notes
+    proof = first.verification
+    if proof.pictures and proof.images:
+        notes += notes_of(proof.pictures, "verified on " + Path(proof.images).name)
+    for artefact in artefacts:
+        if calibration := calibration_of(artefact):
+            folder = Path(calibration["folder"]).name
+            notes += notes_of(calibration["pictures"], "calibrated on " + folder)
     return list(dict.fromkeys(notes))
 
 
 def warnings_on(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files mean less than they seem to."""
     texts = []
-    if artefacts and not artefacts[0].manifest["trained"]:
+    if artefacts and not artefacts[0].manifest.source.trained:
         texts.append("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     for artefact in artefacts:
-        name = artefact.path.name
-        for calibration in calibrations([artefact.manifest]):
-            if count := calibration["of_one_colour"]:
-                texts.append(
-                    f"{name}: {count} of the {calibration['images']} calibration images are of one"
-                    " colour, which show no range of what the network will see; give"
-                    " --calibration pictures like those."
-                )
-        for runtime in artefact.manifest["verification"]["not_checked_on"]:
+        name, calibration = artefact.path.name, calibration_of(artefact)
+        if calibration and (count := calibration["of_one_colour"]):
+            texts.append(
+                f"{name}: {count} of the {calibration['images']} calibration images are of one"
+                " colour, which show no range of what the network will see; give --calibration"
+                " pictures like those."
+            )
+        for runtime in artefact.manifest.verification.not_checked_on:
             texts.append(f"{name} was not checked on {runtime}: {remedy(RUNTIMES[runtime])}.")
     return texts
 
 
-def calibrations(manifests: Manifests) -> list[dict[str, Any]]:
-    """Return what the manifests of static files say of their calibration."""
-    made = [(manifest["quantization"] or {}).get("calibration") for manifest in manifests]
-    return [calibration for calibration in made if calibration]
+def calibration_of(artefact: Artefact) -> dict[str, Any] | None:
+    """Return what the manifest of a static file says of its calibration; None for any other."""
+    return (artefact.manifest.quantization or {}).get("calibration")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fca_edge.export.manifest import manifest_path
 from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
     EXACT_SNR_DB,
@@ -13,7 +12,6 @@ from fca_edge.export.profiles import (
     ONNX_PROFILES,
     PROFILES,
     Forms,
-    Precision,
     Profile,
     profile,
 )
@@ -21,6 +19,7 @@ from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.quantize.recipe import STATIC, Draw, Recipe
 from fca_edge.export.request import Request, check_request, known_name
 from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.manifest import Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
@@ -40,7 +39,7 @@ class Output:
 
     file: str
     profile: Profile | None
-    layout: str
+    layout: Layout
     forms: Forms
     onnx_profile: str = "onnx"
     precision: Precision = "fp32"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from torch.export import ExportedProgram
 
-from fca_edge.artefacts import Artefact, Artefacts, Refusal, RefusedError
+from fca_edge.artefacts import Artefacts, Refusal, RefusedError
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
+from fca_edge.export.artefact import complete, describe, prove, write_artefact
 from fca_edge.export.diagnose import placed
-from fca_edge.export.manifest import manifest_path
 from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.outputs import Output, list_outputs, list_places
 from fca_edge.export.packed import keep_packed, write_settings
@@ -26,15 +25,16 @@ from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
 from fca_edge.export.request import Request, check_request
 from fca_edge.export.source import load_source
 from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.manifest import Artefact, Manifest, manifest_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import move_into, refuse_existing, staging, write_json
 from fca_edge.targets.call import AgentError
 
 Report = Callable[[str], None]
-# Sees a staged file and its manifest; raises where it must not be shipped, else returns what
-# the manifest keeps of it under `accuracy`.
-Judge = Callable[[Path, dict[str, Any]], dict[str, Any] | None]
+# Sees a staged file; raises where it must not be shipped, else returns what the manifest keeps
+# of it under `accuracy`.
+Judge = Callable[[Artefact], dict[str, Any] | None]
 
 
 def run_export(
@@ -93,7 +93,7 @@ def move_all(outputs: list[Output], folder: Path, out: Path, force: bool) -> Non
 
 def write_all(
     writer: Writer, outputs: list[Output], all_or_nothing: bool
-) -> tuple[dict[str, dict[str, Any]], list[Refusal]]:
+) -> tuple[dict[str, Manifest], list[Refusal]]:
     """Write and prove every output in the staging folder; returns manifests by file, refusals.
 
     Args:
@@ -133,7 +133,7 @@ class Writer:
     choose: Choose | None
     weight_cache: bool
 
-    def write(self, output: Output, program: ExportedProgram) -> dict[str, Any]:
+    def write(self, output: Output, program: ExportedProgram) -> Manifest:
         """Write and prove one output, with what stands beside it; returns its manifest.
 
         Raises:
@@ -141,28 +141,29 @@ class Writer:
             AgentError: its runtime broke down over it.
         """
         path, prepared = self.folder / output.file, self.prepared
-        metadata = embedded(prepared, output)
+        manifest = describe(prepared, output)
+        metadata = manifest.to_embedded()
         self.report(f"writing {output.file}")
         counts, quantization = write_artefact(program, output, metadata, path), None
         if output.precision != "fp32":
             self.report(f"quantising {output.file}")
-            counts, quantization = self.quantise(output, program, path)
+            counts, quantization = self.quantise(manifest, output, program, path)
         release()
         self.report(f"verifying {output.file}")
         parities = prove(prepared, program, output, metadata, path)
-        content = manifest(prepared, output, path, counts, parities, quantization)
-        write_settings(path, output, content)
+        manifest = complete(manifest, prepared, output, path, counts, parities, quantization)
+        assert manifest.planned is not None
+        write_settings(path, output, manifest.planned.arena_bytes)
         if self.weight_cache:
             self.report(f"packing {output.file} for this machine")
             keep_packed(path, output, prepared)
-        accuracy = self.judge(path, content) if self.judge else None
-        if accuracy is not None:
-            content["accuracy"] = accuracy
-        write_json(manifest_path(path), content)
-        return content
+        if self.judge is not None:
+            manifest = replace(manifest, accuracy=self.judge(Artefact(path, manifest)))
+        write_json(manifest_path(path), manifest.to_document())
+        return manifest
 
     def quantise(
-        self, output: Output, program: ExportedProgram, path: Path
+        self, manifest: Manifest, output: Output, program: ExportedProgram, path: Path
     ) -> tuple[dict[str, int], dict[str, Any]]:
         """Replace a written fp32 file by its smaller one.
 
@@ -170,7 +171,7 @@ class Writer:
             NotEquivalentError: a constant is too large for half precision.
         """
         try:
-            return convert(self.prepared, output, path, self.choose)
+            return convert(manifest, output, path, self.choose)
         except HalfOverflowError as error:
             raise NotEquivalentError(
                 f"{output.file} is refused: overflow in fp16, first in"

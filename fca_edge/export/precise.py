@@ -7,27 +7,31 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fca_edge.embedded import read_embedded
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.outputs import Output
-from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize import calibration, check, onnx_file, table
 from fca_edge.export.quantize.forms import EIGHT_BITS
 from fca_edge.export.quantize.hints import hint
 from fca_edge.export.quantize.recipe import Inputs, Recipe
 from fca_edge.export.tflite import emit
+from fca_edge.manifest import Artefact, Manifest
 
 # Sees an fp32 file that will be quantised; returns the layers to keep in float, and what the
 # manifest keeps of the choice.
-Choose = Callable[[Path, Output, Recipe, Inputs | None], tuple[tuple[str, ...], dict[str, Any]]]
+Choose = Callable[[Artefact, Output, Recipe, Inputs | None], tuple[tuple[str, ...], dict[str, Any]]]
 
 
 def convert(
-    prepared: Prepared,
+    manifest: Manifest,
     output: Output,
     path: Path,
     choose: Choose | None = None,
 ) -> tuple[dict[str, int], dict[str, Any]]:
     """Replace a written fp32 file by its smaller one; returns its operators, and what was done.
+
+    Args:
+        manifest: what is known of the file, as its metadata says it.
 
     Raises:
         NotEquivalentError: the metadata did not survive.
@@ -35,27 +39,22 @@ def convert(
     """
     recipe, sample = output.recipe, None
     if output.calibration is not None:
-        how = prepared.source.preprocessing
+        how = manifest.source.preprocessing
         sample = calibration.draw_images(output.calibration, how, output.layout)
     inputs = sample.inputs if sample else None
     base = path.with_name(f"fp32-of-{path.name}")
     path.rename(base)
     mix = None
     if choose is not None and output.precision in EIGHT_BITS:
-        keep, mix = choose(base, output, recipe, inputs)
+        keep, mix = choose(Artefact(base, manifest), output, recipe, inputs)
         recipe = replace(recipe, keep_float=tuple(dict.fromkeys([*recipe.keep_float, *keep])))
     outcome = table.run(base, path, recipe, inputs)
     check.weights(base, path, outcome)
-    before, after = metadata(base), metadata(path)
+    survived = read_embedded(path) == manifest.to_embedded()
     base.unlink()
-    if before != after:
+    if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
     counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
     made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
     made["calibration"] = sample.describe() if sample else None
     return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}
-
-
-def metadata(path: Path) -> Any:
-    """Read a file's metadata, of either format."""
-    return emit.read_metadata(path) if path.suffix == ".tflite" else onnx_file.metadata(path)

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.check_inputs import CheckInputs, make_inputs
-from fca_edge.export.manifest import Source
 from fca_edge.export.memory import release
 from fca_edge.export.outputs import Output
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import to_float32
 from fca_edge.export.request import Request
+from fca_edge.manifest import PassReport, Source
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
 from fca_edge.passes.gather_cross import GatherCross
-from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
+from fca_edge.passes.run import DEFAULT_PASSES, EXACT, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu

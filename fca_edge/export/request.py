@@ -10,14 +10,19 @@ from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.facts import read_facts
-from fca_edge.export.manifest import manifest_path
 from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES, Precision
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.quantize.recipe import STATIC
-from fca_edge.fields import FieldError, check_fields
 from fca_edge.labels import read_labels
-from fca_edge.measure.embedded import facts_of
+from fca_edge.manifest import (
+    PRECISIONS,
+    Artefact,
+    Layout,
+    Precision,
+    manifest_path,
+    read_artefact,
+    read_manifest,
+)
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
 from fca_edge.zoo.specs import short_name, spec_of
@@ -102,7 +107,7 @@ class Request:
     exact: bool = False
     fold: bool = True
     dynamic_batch: bool = False
-    input_layout: str = "nhwc"
+    input_layout: Layout = "nhwc"
     optimize: str = USUAL
     weight_cache: bool = False
     keep_float: tuple[str, ...] = ()
@@ -285,63 +290,53 @@ def header_entries(path: Path) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
-def check_source(artefact: Path, checkpoint: Path | None, weights: str | None) -> None:
-    """Refuse, before torch is imported, an artefact whose network cannot be made again.
+def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Artefact:
+    """Read an artefact whose network is to be made again; refuse, without torch, what cannot be.
 
     Raises:
-        FcaEdgeError: no manifest beside it, or another checkpoint than its own.
-        UsageError: a trained artefact without its checkpoint.
+        FcaEdgeError: there is no manifest beside it, or one that cannot be used.
+        UsageError: a trained artefact without its checkpoint, or with another one.
     """
-    manifest = manifest_path(artefact)
-    if artefact.is_file() and not manifest.is_file():
-        told = facts_of(artefact)
-        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+    beside = manifest_path(path)
+    if path.is_file() and not beside.is_file():
+        own = read_manifest(path)
+        trained = f" (of {own.source.variant}, trained)" if own and own.source.trained else ""
         raise FcaEdgeError(
-            f"{artefact}: no manifest {manifest.name} beside it; copy that along. Verifying needs"
-            f" its seed and floor and, for trained weights{trained}, --checkpoint FILE."
+            f"{path}: no manifest {beside.name} beside it; copy that along. Verifying needs its"
+            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
         )
-    request_of(read_facts(artefact).told, artefact, checkpoint, weights)
+    artefact = read_artefact(path)
+    request_of(artefact, checkpoint, weights)
+    return artefact
 
 
-def request_of(
-    told: dict[str, Any], artefact: Path, checkpoint: Path | None, weights: str | None
-) -> NetworkRequest:
-    """Ask for the weights that a manifest names.
+def request_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) -> NetworkRequest:
+    """Ask for the weights that an artefact was made from.
 
     Raises:
         UsageError: a trained artefact without its checkpoint, or with another one.
-        FcaEdgeError: a manifest that lacks something.
+        FcaEdgeError: random weights of an unknown seed.
     """
-    try:
-        source, trained = told["source"], told["trained"]
-        variant, size = source["variant"], source["img_size"]
-        if not trained:
-            return NetworkRequest(
-                variant=variant,
-                img_size=size,
-                num_classes=source["num_classes"],
-                seed=source["seed"],
-            )
-        name, digest, chosen = source["checkpoint"], source["checkpoint_sha256"], source["weights"]
-        # Options of the export may have said what the checkpoint does not.
-        given, labels = check_fields(source["preprocessing"]), source["labels"]
-    except FieldError as error:
-        raise FcaEdgeError(
-            f"{artefact}: its manifest's preprocessing: {error}; export the artefact again."
-        ) from None
-    except (KeyError, TypeError) as error:
-        raise FcaEdgeError(
-            f"{artefact}: its manifest lacks {error}; export the artefact again."
-        ) from None
+    path, source = artefact.path, artefact.manifest.source
+    if not source.trained:
+        if source.seed is None:
+            raise FcaEdgeError(f"{path}: its manifest lacks the seed; export the artefact again.")
+        return NetworkRequest(
+            variant=source.variant,
+            img_size=source.img_size,
+            num_classes=source.num_classes,
+            seed=source.seed,
+        )
     if checkpoint is None:
-        raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
-    if digest_of(checkpoint) != digest:
-        raise UsageError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
+        raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
+    if digest_of(checkpoint) != source.checkpoint_sha256:
+        raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
     return NetworkRequest(
-        variant=variant,
+        variant=source.variant,
         checkpoint=checkpoint,
-        weights=weights or chosen,
-        img_size=size,
-        preprocessing=given,
-        labels=labels,
+        weights=weights or source.weights,
+        img_size=source.img_size,
+        # Options of the export may have said what the checkpoint does not.
+        preprocessing=source.preprocessing.to_dict(),
+        labels=source.labels,
     )

@@ -9,9 +9,9 @@ from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.manifest import Source
 from fca_edge.export.request import NetworkRequest, check_network, sized_name
 from fca_edge.export.stated import complete, stated_of
+from fca_edge.manifest import Source
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
@@ -50,7 +50,7 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
         chosen=checkpoint.chosen,
         assumed=assumptions(request, checkpoint, known, size),
         labels=stated.labels,
-        preprocessing=stated.preprocessing.to_dict(),
+        preprocessing=stated.preprocessing,
         unsaid=stated.unsaid,
         notes=stated.notes,
     )
@@ -108,6 +108,6 @@ def random_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
         seed=request.seed,
         chosen=f"random weights, seed {request.seed}",
         labels=None,
-        preprocessing=how.to_dict(),
+        preprocessing=how,
     )
     return network.to(torch.float64), source

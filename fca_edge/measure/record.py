@@ -11,7 +11,8 @@ from typing import Any
 
 from fca_edge import __version__
 from fca_edge.errors import plural
-from fca_edge.measure.jobs import Job, manifest_path
+from fca_edge.manifest import manifest_path
+from fca_edge.measure.jobs import Job
 from fca_edge.records import (
     Agreement,
     Conditions,
@@ -179,11 +180,7 @@ def warnings_of(
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
         found.append("latency rises within processes: throttling?")
-    if (
-        job.artefact.profile == "modern"
-        and job.runtime.name == "litert"
-        and (loaded["partitions"] != 1 or loaded["undelegated"])
-    ):
+    if job.whole and (loaded["partitions"] != 1 or loaded["undelegated"]):
         found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
     return found
 

@@ -10,10 +10,10 @@ from conftest import DIGITS
 
 from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.gate import AccuracyGate
-from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.manifest import Artefact
 
 WANTED = NetworkRequest(checkpoint=DIGITS)
 
@@ -29,10 +29,8 @@ def gate(digits: Path) -> AccuracyGate:
 
 def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Artefact]) -> None:
     for item in exported:
-        found = gate(item.path, item.manifest)
-        proven = [
-            f"{r['runtime']} {r['version']}" for r in item.manifest["verification"]["runtimes"]
-        ]
+        found = gate(item)
+        proven = [f"{run.runtime} {run.version}" for run in item.manifest.verification.runtimes]
         assert [row["runtime"] for row in found["runtimes"]] == proven
         assert found["images"] == 60
         assert found["reference"]["top1"]["percent"] > 95
@@ -43,7 +41,7 @@ def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Ar
 
 def test_the_manifest_keeps_the_result(gate: AccuracyGate, tmp_path: Path) -> None:
     (done,) = run_export(Request(network=WANTED, out=tmp_path, formats=("onnx",)), quiet, gate)
-    assert done.manifest["accuracy"]["max_drop_points"] == 1.0
+    assert done.manifest.accuracy["max_drop_points"] == 1.0
     assert '"accuracy"' in (tmp_path / "digits-fp32.onnx.json").read_text()
 
 
@@ -74,7 +72,7 @@ def test_corrupted_weights_are_refused(
             tensor.CopyFrom(onnx.numpy_helper.from_array(array + noise, tensor.name))
     onnx.save(model, tmp_path / "bad.onnx")
     with pytest.raises(NotEquivalentError, match=r"bad\.onnx is refused: top-1 on onnxruntime"):
-        gate(tmp_path / "bad.onnx", exported[0].manifest)
+        gate(replace(exported[0], path=tmp_path / "bad.onnx"))
 
 
 def test_logits_that_are_not_finite_are_no_accuracy(
@@ -87,7 +85,7 @@ def test_logits_that_are_not_finite_are_no_accuracy(
             tensor.CopyFrom(onnx.numpy_helper.from_array(array * np.nan, tensor.name))
     onnx.save(model, tmp_path / "nan.onnx")
     with pytest.raises(NotEquivalentError, match="not finite"):
-        gate(tmp_path / "nan.onnx", exported[0].manifest)
+        gate(replace(exported[0], path=tmp_path / "nan.onnx"))
 
 
 def test_few_images_and_one_class_are_told(digits: Path, tmp_path: Path) -> None:

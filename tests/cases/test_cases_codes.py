@@ -8,7 +8,7 @@ from compare.rows import row
 from compare.rows import written as record_file
 from conftest import DIGITS
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 
 # Another command line is needed: words, combinations, paths.
 USAGE = (

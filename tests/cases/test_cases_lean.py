@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fca_edge.artefacts import Artefact
 from fca_edge.bundle.write import write_bundle
 from fca_edge.device import LEAN
-from fca_edge.export.facts import read_facts
+from fca_edge.manifest import Artefact, read_artefact
 
 CHECKS = ROOT / "fca_edge" / "bundle" / "board" / "checks.py"
 IMAGE = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
@@ -43,7 +42,7 @@ def call(
     loader, kind = request.param.split("-")
     item = exported[kind == "tflite"]
     folder = tmp_path_factory.mktemp(request.param) / "bundle"
-    write_bundle(read_facts(item.path), folder)
+    write_bundle(read_artefact(item.path), folder)
     if loader == "lean":
         return loaded(folder / "lean.py", "lean").open_model(str(folder / item.path.name)), (
             kind == "onnx"
@@ -179,7 +178,7 @@ def test_u5_the_runner_is_quiet(
 ) -> None:
     from PIL import Image
 
-    write_bundle(read_facts(exported[number].path), tmp_path / "b")
+    write_bundle(read_artefact(exported[number].path), tmp_path / "b")
     Image.new("RGB", (96, 96), "white").save(tmp_path / "a.png")
     if plain:
         (tmp_path / "b" / "lean.py").write_text("raise ImportError")

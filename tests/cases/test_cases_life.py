@@ -26,7 +26,6 @@ from targets.loopback import Loopback
 from torch import Tensor
 
 from fca_edge.accuracy.gate import AccuracyGate
-from fca_edge.artefacts import Artefact
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.outputs import Output
@@ -34,7 +33,8 @@ from fca_edge.export.pipeline import move_all, run_export
 from fca_edge.export.profiles import Forms
 from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.request import NetworkRequest, Request
-from fca_edge.measure.jobs import described
+from fca_edge.manifest import Artefact, read_manifest
+from fca_edge.measure.jobs import describe
 from fca_edge.places import locked, put
 from fca_edge.store import move_into, staging
 
@@ -445,8 +445,8 @@ def test_l4_the_later_export_is_refused(tmp_path: Path) -> None:
     wanted = NetworkRequest(variant="micro")
     request = Request(network=wanted, out=tmp_path / "out", formats=("tflite",))
 
-    def other_is_quicker(path: Path, told: dict[str, Any]) -> None:
-        (tmp_path / "out" / path.name).write_text("the other's")
+    def other_is_quicker(artefact: Artefact) -> None:
+        (tmp_path / "out" / artefact.path.name).write_text("the other's")
 
     with pytest.raises(FcaEdgeError, match="exists already"):
         run_export(request, lambda text: None, other_is_quicker)
@@ -617,10 +617,10 @@ def test_u7_the_accuracy_gate_judges_each_file(
 ) -> None:
     judge = AccuracyGate.judge
 
-    def strict(self: AccuracyGate, facts: Any, runtime: str, found: Any) -> None:
-        if "int8" in facts.path.name:
-            raise NotEquivalentError(f"{facts.path.name} is refused: top-1 falls.")
-        judge(self, facts, runtime, found)
+    def strict(self: AccuracyGate, artefact: Any, runtime: str, found: Any) -> None:
+        if "int8" in artefact.path.name:
+            raise NotEquivalentError(f"{artefact.path.name} is refused: top-1 falls.")
+        judge(self, artefact, runtime, found)
 
     monkeypatch.setattr(AccuracyGate, "judge", strict)
     words = ("--format", "onnx", "--precision", "int8,fp32", "--data", digits, "--max-drop", 5)
@@ -643,7 +643,7 @@ def test_u6_without_a_manifest(exported: list[Artefact], tmp_path: Path, number:
     assert "no manifest beside it" in done.stdout and "random weights" not in done.stdout
     artefact = json.loads((tmp_path / "r.json").read_text())["records"][0]["artefact"]
     assert (artefact["variant"], artefact["trained"], artefact["img_size"]) == ("micro", True, 96)
-    profile = exported[number].manifest["profile"]
+    profile = exported[number].manifest.profile
     assert (artefact["precision"], artefact["profile"]) == ("fp32", profile)
     line = refused(fca_edge("verify", alone), 1, "no manifest", f"{alone.name}.json")
     assert "--checkpoint" in line and "micro, trained" in line
@@ -654,7 +654,7 @@ def test_u6_without_a_manifest(exported: list[Artefact], tmp_path: Path, number:
 def test_u6_files_of_others_are_unknown(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    artefact = described(path)
+    artefact = describe(path, read_manifest(path))
     assert (artefact.variant, artefact.trained, artefact.profile) == ("unknown", None, "unknown")
 
 
@@ -666,7 +666,7 @@ def test_u6_a_file_cut_anywhere_is_unknown_or_right(
     for size in range(0, len(whole), len(whole) // 40):
         path = tmp_path / exported[number].path.name
         path.write_bytes(whole[:size])
-        assert described(path).variant in ("unknown", "micro")
+        assert describe(path, read_manifest(path)).variant in ("unknown", "micro")
 
 
 # U8: before torch

@@ -19,9 +19,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fca_edge.artefacts import Artefact
 from fca_edge.export.quantize import calibration
 from fca_edge.export.quantize.recipe import Draw
+from fca_edge.manifest import Artefact
+from fca_edge.preprocess import Preprocessing
 
 ONNX = ("--format", "onnx")
 NAMES = [f"digit {number}" for number in range(10)]
@@ -426,7 +427,7 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     """Bit for bit, every kind of picture, under the interpreter of the old runtime."""
     from bundle.test_bundle import python_of
 
-    from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.manifest import read_artefact
     from fca_edge.preprocess import load
 
     made, grey = tmp_path / "made", picture_kinds.grey()
@@ -447,11 +448,11 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     words = [python, "-c", PIXELS, str(bundle), str(made), str(tmp_path / "got.npz"), exif]
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    facts = read_facts(next(bundle.glob("*.onnx")))
+    artefact = read_artefact(next(bundle.glob("*.onnx")))
     with np.load(tmp_path / "got.npz") as got:
         assert len(got.files) > 40
         for name in got.files:
-            ours = load(made / name, read_as(facts, {"exif": exif}).how)
+            ours = load(made / name, artefact.read_as({"exif": exif}).how)
             assert np.array_equal(got[name][0], ours), name
 
 
@@ -522,7 +523,8 @@ def test_i2_calibration_counts_them(tmp_path: Path) -> None:
     for number in (1, 3, 6, 8):
         picture_kinds.save_turned(tmp_path / f"{number}.png", picture, number)
     draw = Draw(tmp_path, number=9, seed=0)
-    sample = calibration.draw_images(draw, {**stated(), "exif": "apply"}, "nhwc")
+    how = Preprocessing.from_dict({**stated(), "exif": "apply"})
+    sample = calibration.draw_images(draw, how, "nhwc")
     first, *others = list(sample.inputs())
     assert all(np.array_equal(first, other) for other in others)
     assert sample.describe()["pictures"]["exif"] == 3

@@ -13,9 +13,9 @@ from commandline import fca_edge, refused
 from PIL import Image
 
 from fca_edge import decode
-from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError
 from fca_edge.labels import read_labels
+from fca_edge.manifest import Artefact
 from fca_edge.pictures import Seen, notes_of
 from fca_edge.preprocess import IMAGENET
 from fca_edge.store import read_json, read_toml

@@ -21,7 +21,6 @@ from conftest import ROOT
 from rich.cells import cell_len
 from torch import Tensor, nn
 
-from fca_edge.artefacts import Artefact
 from fca_edge.cli import COMMANDS, SECTIONS, main
 from fca_edge.commands import shared
 from fca_edge.commands.bench import show
@@ -30,6 +29,7 @@ from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.program import export_program
+from fca_edge.manifest import Artefact
 from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.stats import counted as summary
@@ -186,8 +186,8 @@ def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
     out = io.StringIO()
     with redirect_stdout(out):
         print_sheets([sheet_of(exported)])
-    runs = [run for item in exported for run in item.manifest["verification"]["runtimes"]]
-    readable(out.getvalue(), width, [f"{run['snr_db']:.1f}" for run in runs])
+    runs = [run for item in exported for run in item.manifest.verification.runtimes]
+    readable(out.getvalue(), width, [f"{run.snr_db:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
 
 

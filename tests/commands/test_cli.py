@@ -14,8 +14,8 @@ from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
 
-from fca_edge.artefacts import Artefact
 from fca_edge.cli import WAITING
+from fca_edge.manifest import Artefact
 
 # One more than the machine has, so that the row is marked.
 THREADS = (os.cpu_count() or 1) + 1

@@ -9,7 +9,7 @@ from commands.test_cli import refused
 from conftest import DIGITS
 from PIL import Image
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fca_edge.runtimes import RUNTIMES, interpreter
 from fca_edge.targets.call import AgentError, call_agent, reason
 
 if TYPE_CHECKING:
-    from fca_edge.artefacts import Artefact
+    from fca_edge.manifest import Artefact
 
 MIB = 1 << 20
 

@@ -19,7 +19,7 @@ from fca_edge.targets.call import AgentError, call_agent
 from fca_edge.targets.local import LocalTarget, governed
 
 if TYPE_CHECKING:
-    from fca_edge.artefacts import Artefact
+    from fca_edge.manifest import Artefact
 
 ONNX = RUNTIMES["onnxruntime"]
 CORES = sorted(os.sched_getaffinity(0))

@@ -16,7 +16,6 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from fca_edge.artefacts import Artefact
 from fca_edge.compare.pairs import identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -26,6 +25,7 @@ from fca_edge.lean_settings import (
     settings_for,
     to_document,
 )
+from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.measure.session import run_jobs
 from fca_edge.records import Plan, from_document

@@ -12,12 +12,12 @@ import pytest
 import torch
 from conftest import ROOT
 
-from fca_edge.artefacts import Artefact
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.onnx_stream import save, varint
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.manifest import Artefact
 
 
 def test_streamed_file_is_what_onnx_would_write(exported: list[Artefact], tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_metadata_and_operators(exported: list[Artefact]) -> None:
     assert told["variant"] == "micro"
     assert json.loads(told["preprocessing"])["crop"] == 96
     assert told["num_classes"] == "10"
-    assert told["checkpoint_sha256"] == exported[0].manifest["source"]["checkpoint_sha256"]
+    assert told["checkpoint_sha256"] == exported[0].manifest.source.checkpoint_sha256
     assert "scale_factors" in json.loads(told["passes"])
     kinds = {node.op_type for node in model.graph.node}
     assert {"LayerNormalization", "Gelu"} <= kinds
@@ -77,7 +77,7 @@ def test_dynamic_batch(variant: str, tmp_path: Path) -> None:
         Request(network=wanted, out=tmp_path, formats=("onnx",), dynamic_batch=True),
         lambda text: None,
     )
-    assert [r["batch"] for r in done.manifest["verification"]["runtimes"]] == [1, 4]
+    assert [run.batch for run in done.manifest.verification.runtimes] == [1, 4]
     session = onnxruntime.InferenceSession(str(done.path))
     size = golden_data.ZOO[variant].img_size
     assert session.get_inputs()[0].shape == ["batch", 3, size, size]
@@ -96,11 +96,11 @@ def test_no_fold_is_plain(tmp_path: Path) -> None:
         "fcaformer_micro-fp32-plain.onnx",
         "fcaformer_micro-fp32-plain.tflite",
     ]
-    assert all(item.manifest["passes"] == [] for item in done)
+    assert all(item.manifest.passes == () for item in done)
     (folded,) = run_export(
         Request(network=wanted, out=tmp_path, formats=("tflite",)), lambda text: None
     )
-    plain, better = done[1].manifest["operators"], folded.manifest["operators"]
+    plain, better = done[1].manifest.operators, folded.manifest.operators
     assert plain["MUL"] > better["MUL"]
     assert sum(plain.values()) > sum(better.values())
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fca_edge.artefacts import Artefact
 from fca_edge.export.quantize import Recipe, check, run
 from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
 from fca_edge.export.quantize.tflite_pointwise import use_convolutions, without_fully_connected
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.stats import snr_db
 from fca_edge.verify import run_artefact

@@ -1,6 +1,5 @@
 """Smaller precisions: proven files, planted faults, refusals; on the digits network."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,9 @@ from conftest import DIGITS, profiles_here
 from networks import export_once
 from PIL import Image
 
-from fca_edge.artefacts import Artefact
+from fca_edge.embedded import ENTRY, read_embedded
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export import precise, quantize
-from fca_edge.export.manifest import read_manifest
+from fca_edge.export import quantize
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.quantize import calibration, onnx_file, table
 from fca_edge.export.quantize.recipe import Array, Recipe
@@ -22,6 +20,7 @@ from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
 from fca_edge.export.quantize.tflite_half import HALF_ARITHMETIC
 from fca_edge.export.request import NetworkRequest, Request, notes_of
 from fca_edge.export.tflite import emit
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing
 
 TRAINED = NetworkRequest(checkpoint=DIGITS)
@@ -52,23 +51,23 @@ def test_every_precision_has_its_files(small: dict[str, Artefact]) -> None:
 @pytest.mark.old_tflite
 def test_each_is_proven_on_its_runtimes(small: dict[str, Artefact]) -> None:
     for item in small.values():
-        check = read_manifest(item.path)["verification"]
-        assert check["not_checked_on"] == []
-        for found in check["runtimes"]:
-            assert found["snr_db"] >= check["floor_db"]
-            assert found["top1_agreement"] == 1.0
+        check = item.manifest.verification
+        assert check.not_checked_on == ()
+        for found in check.runtimes:
+            assert found.snr_db >= check.floor_db
+            assert found.top1_agreement == 1.0
 
 
 def test_litert_takes_them_whole(small: dict[str, Artefact]) -> None:
     for precision in SMALL:
-        (first, *_) = small[f"digits-{precision}.tflite"].manifest["verification"]["runtimes"]
-        assert (first["runtime"], first["partitions"]) == ("litert", 1)
+        (first, *_) = small[f"digits-{precision}.tflite"].manifest.verification.runtimes
+        assert (first.runtime, first.partitions) == ("litert", 1)
 
 
 def test_the_manifest_says_what_was_done(small: dict[str, Artefact]) -> None:
-    told = small["digits-int8.tflite"].manifest
-    assert told["precision"] == "int8"
-    made = told["quantization"]
+    manifest = small["digits-int8.tflite"].manifest
+    assert manifest.precision == "int8"
+    made = manifest.quantization
     assert len(made["quantised"]) > 10
     assert all("fewer than 1000" in reason for reason in made["kept"].values())
     assert "dot products" in made["hint"]
@@ -76,10 +75,8 @@ def test_the_manifest_says_what_was_done(small: dict[str, Artefact]) -> None:
 
 def test_metadata_survives(small: dict[str, Artefact]) -> None:
     for item in small.values():
-        found = precise.metadata(item.path)
-        told = found if isinstance(found, dict) else json.loads(found)
-        assert told["precision"] == item.manifest["precision"]
-        assert told["variant"] == "micro"
+        assert read_embedded(item.path) == item.manifest.to_embedded()
+        assert item.manifest.to_embedded()["variant"] == "micro"
 
 
 def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +176,7 @@ def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
     file = TfliteFile.read(done.path)
     entries = {e.name.decode(): e.buffer for e in file.model.metadata}
     assert bytes(file.model.buffers[entries[name]].data) == content
-    assert emit.METADATA_NAME in entries
+    assert ENTRY in entries
     with pytest.raises(UsageError, match="add --precision fp16 or int8"):
         run_export(
             Request(network=TRAINED, out=tmp_path, formats=("tflite",), profiles=profiles), quiet
@@ -191,7 +188,7 @@ def test_a_file_written_anew_is_the_same_network(exported: list[Artefact], tmp_p
     path = tmp_path / "again.tflite"
     TfliteFile.read(exported[1].path).write(path)
     assert emit.operator_counts(path) == emit.operator_counts(exported[1].path)
-    assert emit.read_metadata(path) == emit.read_metadata(exported[1].path)
+    assert read_embedded(path) == read_embedded(exported[1].path) != {}
 
 
 def picture(path: Path, seed: int, mode: str = "RGB") -> None:
@@ -275,8 +272,8 @@ def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
     assert "TFLite only" in note
     (done,) = run_export(request, quiet)
     assert done.path.name == "digits-int8-static.tflite"
-    assert done.manifest["quantization"]["calibration"]["images"] == 12
-    assert "calibration" in done.manifest["quantization"]["hint"]
+    assert done.manifest.quantization["calibration"]["images"] == 12
+    assert "calibration" in done.manifest.quantization["hint"]
     with pytest.raises(UsageError, match="TFLite only"):
         run_export(replace(request, formats=("onnx",)), quiet)
     assert notes_of(replace(request, precisions=("int8",))) == []
@@ -299,4 +296,4 @@ def test_real_networks(variant: str, tmp_path: Path) -> None:
         Request(network=wanted, out=tmp_path, profiles=profiles, precisions=SMALL), quiet
     )
     assert len(done) == 8
-    assert all(item.manifest["verification"]["not_checked_on"] == [] for item in done)
+    assert all(item.manifest.verification.not_checked_on == () for item in done)

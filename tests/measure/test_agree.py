@@ -16,7 +16,7 @@ from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
 
 if TYPE_CHECKING:
-    from fca_edge.artefacts import Artefact
+    from fca_edge.manifest import Artefact
 
 
 class Bent(LocalTarget):

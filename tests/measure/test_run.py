@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
+from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Handling, Job, job_for
 from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
 from fca_edge.runtimes import Runtime
+from fca_edge.store import write_json
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.resolve import resolve
 
 if TYPE_CHECKING:
-    from fca_edge.artefacts import Artefact
+    from fca_edge.manifest import Artefact
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
 
@@ -101,6 +104,25 @@ def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected
     assert record.warnings == (expected,)
 
 
+@pytest.mark.parametrize("name", ["modern", "litert-fp16", "some-later-one"])
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_promise_is_held_whatever_the_profiles_name(
+    exported: list[Artefact], tmp_path: Path, name: str, promised: bool
+) -> None:
+    """What counts is what the manifest's forms promise: unfolded files promise nothing."""
+    path = Path(shutil.copy(exported[1].path, tmp_path))
+    forms = {**exported[1].manifest.forms, "name": name, "whole": promised}
+    manifest = replace(exported[1].manifest, profile=name, forms=forms)
+    write_json(manifest_path(path), manifest.to_document())
+    warning = "9 XNNPACK partitions instead of 1"
+    for partitions, expected in ((9, promised), (1, False)):
+        target = Scripted(partitions=partitions)
+        (record,) = run_jobs([job_for(path)], PLAN, target, lambda text: None).records
+        assert (warning in record.warnings) is expected
+    (other,) = run_jobs([job_for(path, "tflite-2.14")], PLAN, Scripted(partitions=9), print).records
+    assert warning not in other.warnings
+
+
 @pytest.mark.old_tflite
 def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     class Failing(Scripted):
@@ -175,7 +197,7 @@ def test_a_changed_artefact_is_refused(exported: list[Artefact], tmp_path: Path)
     path.with_name(path.name + ".json").write_text(
         exported[0].path.with_name(path.name + ".json").read_text()
     )
-    with pytest.raises(FcaEdgeError, match="its checksum is not that of"):
+    with pytest.raises(FcaEdgeError, match="its checksum is not the manifest's"):
         job_for(path)
 
 

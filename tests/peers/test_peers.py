@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from test_stats import RECORD
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.records import Plan, Record, to_document
 from fca_edge.targets.call import call_command

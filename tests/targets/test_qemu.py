@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import DIGITS, ROOT
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 from fca_edge.records import Record, from_document
 from fca_edge.stats import counted
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from targets.loopback import Loopback
 
-from fca_edge.artefacts import Artefact
 from fca_edge.device import GUARD
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.provision import wheels

@@ -16,7 +16,7 @@ from fca_edge.targets.stream import Stream
 from fca_edge.verify import in_layout, run_artefact
 
 if TYPE_CHECKING:
-    from fca_edge.artefacts import Artefact
+    from fca_edge.manifest import Artefact
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def test_blocks_are_as_one_run(exported: list[Artefact], number: int, runtime: str) -> None:
     item = exported[number]
     images = np.random.default_rng(0).standard_normal((5, 3, 96, 96)).astype(np.float32)
-    given = in_layout(images, item.manifest["input_layout"])
+    given = in_layout(images, item.manifest.input_layout)
     whole, _ = run_artefact(item.path, runtime, given)
     with Stream(item.path, RUNTIMES[runtime]) as stream:
         assert stream.ready["version"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.address import Address

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fca_edge import runtimes
-from fca_edge.artefacts import Artefact
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.manifest import Artefact
 from fca_edge.measure.agreement import agreement
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import RUNTIMES, interpreter, possible_here

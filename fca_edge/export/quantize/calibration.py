@@ -82,9 +82,9 @@ class Calibration:
         }
 
 
-def draw_images(draw: Draw, preprocessing: dict[str, Any], layout: str) -> Calibration:
+def draw_images(draw: Draw, how: Preprocessing, layout: str) -> Calibration:
     """Draw the images of a static output, to be read in the layout of its input."""
     paths = sample(draw.folder, draw.number, draw.seed)
-    how, flat, seen = Preprocessing.from_dict(preprocessing), set[Path](), Seen()
+    flat, seen = set[Path](), Seen()
     inputs = stream(paths, how, layout, flat, seen)
     return Calibration(draw.folder, draw.seed, paths, inputs, flat, how, seen)

@@ -151,11 +151,6 @@ def save_float(model: Any, kept: dict[str, str], path: Path) -> Outcome:
     return Outcome("nothing to quantise", (), kept, stored)
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """Read a file's metadata."""
-    return {entry.key: entry.value for entry in load(path).metadata_props}
-
-
 def operator_counts(path: Path) -> dict[str, int]:
     """Count a file's operators by type."""
     return dict(Counter(node.op_type for node in load(path).graph.node))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import UsageError, nearest
-from fca_edge.export.profiles import Precision
 from fca_edge.export.quantize import (
     onnx_dynamic,
     onnx_file,
@@ -18,6 +17,7 @@ from fca_edge.export.quantize import (
 )
 from fca_edge.export.quantize.recipe import STATIC as STATIC
 from fca_edge.export.quantize.recipe import Inputs, Outcome, Recipe
+from fca_edge.manifest import Precision
 
 Method = Callable[[Path, Path, Recipe, Inputs | None], Outcome]
 

@@ -1,6 +1,6 @@
 """A TFLite file as the objects of its schema: read, look up, insert operators, write.
 
-Metadata is left alone here; `emit.read_metadata` says afterwards whether it survived.
+Metadata is left alone here; `precise.convert` sees afterwards whether it survived.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from torch.export import ExportedProgram
 
+from fca_edge.embedded import ENTRY
 from fca_edge.export.profiles import Profile
 from fca_edge.export.tflite.lower import lower
 from fca_edge.export.tflite.writer import write
 
-METADATA_NAME = "fca_edge"
 OPERATOR_NAMES = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
 }
@@ -30,19 +30,7 @@ def to_tflite(
 ) -> None:
     """Lower a program with the forms of a profile and write the file, metadata included."""
     graph, source, target = lower(program, profile, input_layout)
-    write(graph, source, target, {METADATA_NAME: metadata.encode()}, path)
-
-
-def read_metadata(path: Path) -> str | None:
-    """Return the metadata entry of a file, read through a map of it."""
-    with mapped(path) as data:
-        model = schema.Model.GetRootAs(data)
-        for i in range(model.MetadataLength()):
-            entry = model.Metadata(i)
-            if entry.Name().decode() == METADATA_NAME:
-                content: Any = model.Buffers(entry.Buffer()).DataAsNumpy()
-                return bytes(content).decode()
-    return None
+    write(graph, source, target, {ENTRY: metadata.encode()}, path)
 
 
 def operator_counts(path: Path) -> dict[str, int]:

@@ -136,9 +136,9 @@ class AccuracyGate:
             before = found.top1.percent + found.drop_points
             raise NotEquivalentError(
                 f"{artefact.path.name} is refused: top-1 on {runtime} is"
-                f" {found.top1.percent:.2f} %, {found.drop_points:.2f} points below the checkpoint's {before:.2f} %, and"
-                f" --max-drop is {self.max_drop:g} ({found.lost} of {found.images} images lost,"
-                f" {found.gained} gained)."
+                f" {found.top1.percent:.2f} %, {found.drop_points:.2f} points below the"
+                f" checkpoint's {before:.2f} %, and --max-drop is {self.max_drop:g}"
+                f" ({found.lost} of {found.images} images lost, {found.gained} gained)."
             )
 
 

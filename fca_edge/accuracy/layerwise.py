@@ -84,7 +84,7 @@ def measure_layers(
     manifest = artefact.manifest
     labels, classes = manifest.source.labels, manifest.source.num_classes
     if manifest.precision != "fp32":
-        raise UsageError(f"{path}: is {artefact.told['precision']} already; give the fp32 file.")
+        raise UsageError(f"{path}: is {manifest.precision} already; give the fp32 file.")
     refuse_other_forms(artefact)
     own = runtime_of(artefact, None)
     runtimes = tuple(

@@ -29,10 +29,10 @@ from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.pipeline import Exported
 from fca_edge.export.program import export_program
-from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
+from fca_edge.suites.run import Result
 from fca_edge.zoo.build import cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO
@@ -84,7 +84,7 @@ def table_of(records: list[Record], wide: bool = False) -> str:
     """What `bench` prints of records."""
     out = io.StringIO()
     with redirect_stdout(out):
-        show(Outcome(records), 0, wide, None, False)
+        show(Result(records), 0, wide, None, False)
     return out.getvalue()
 
 
@@ -153,7 +153,7 @@ def test_u2_what_was_left_out_is_named(width: int) -> None:
     for word, heading in (("p90", "p90 ms"), ("peak", "peak MiB"), ("partitions", "partitions")):
         assert (word in tables.split()) != (heading in note), heading
         assert word in wide[: wide.index("─")].split()
-    assert bool(note) == (width < 100)
+    assert bool(note) == (width < 180)
     assert "Left out" not in wide
 
 

@@ -22,7 +22,8 @@ def thresholds(tmp_path: Path, text: str) -> dict[str, float]:
 
 def test_the_given_thresholds_name_every_metric() -> None:
     found = read_thresholds(GIVEN)
-    assert set(found) == set(METRICS)
+    # Processor time is what the comparison with peers takes, and no gate.
+    assert set(found) == set(METRICS) - {"processor_ns"}
     assert found == {name: metric.limit_percent for name, metric in METRICS.items()}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
+from rich.text import Text
+
+from fca_edge.compare.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record
 from fca_edge.stats import LEAST_PROCESSES, counted, latency
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
 
 MIB = 1 << 20
 NS_PER_MS = 1e6
@@ -123,7 +126,23 @@ GRAPH: tuple[Shown, ...] = (
 )
 
 
-def columns_of(records: list[Record]) -> tuple[Shown, ...]:
+# By the row's place in the run, then by metric.
+Ratios = Mapping[int, Mapping[str, RowRatio]]
+# Metric -> heading of its ratio, the column that it stands behind, its block, and of what it is.
+RATIOS = {
+    "latency_ns": ("time ratio", "90 % interval", "", "latency"),
+    "processor_ns": ("CPU time ratio", "90 % interval", "", "processor time"),
+    "instructions": ("instructions ratio", "million instructions", "", "instructions"),
+    "model_bytes": ("memory ratio", "model adds MiB", "memory", "what the model adds"),
+}
+HOW = {
+    "latency_ns": ", turn by turn, with its interval; undecided where that contains 1",
+    "processor_ns": ", turn by turn, with its interval; undecided where that contains 1",
+    "model_bytes": "; undecided where one process's noise is larger than the difference",
+}
+
+
+def columns_of(records: Sequence[Record]) -> tuple[Shown, ...]:
     """Choose the columns that these records can fill."""
     timed = any(r.latency_ns for r in records)
     costed = any(r.cost for r in records)
@@ -138,19 +157,58 @@ def columns_of(records: list[Record]) -> tuple[Shown, ...]:
     )
 
 
-def bench_sheet(records: list[Record], notes: Notes) -> Sheet:
-    """One row a record; what must be known of it is in the notes."""
-    shown = columns_of(records)
-    marked = (NOTES,) if any(record.warnings for record in records) else ()
-    sheet = Sheet((*(one.column for one in shown), *marked))
-    for record in records:
-        marks = [notes.mark(record.warnings)] if marked else []
-        sheet.add(*(one.of(record) for one in shown), *marks)
-    return sheet
+def ratio_columns(ratios: Ratios, over: str) -> dict[str, list[tuple[str, Column]]]:
+    """Choose the columns of ratios, with their metrics, by the heading that they stand behind."""
+    there = {metric for row in ratios.values() for metric in row}
+    columns: dict[str, list[tuple[str, Column]]] = {}
+    for metric, (heading, behind, block, what) in RATIOS.items():
+        legend = f"{what} over that of {over}{HOW.get(metric, '')}"
+        column = Column(heading, 2 if block else 1, kind="text", block=block, legend=legend)
+        if metric in there:
+            columns.setdefault(behind, []).append((metric, column))
+    return columns
 
 
-def footer(records: list[Record]) -> list[str]:
-    """Say where and how the figures were taken, and what the marks mean."""
+def bench_sheets(
+    records: Sequence[Record], notes: Notes, ratios: Ratios | None = None, over: str = ""
+) -> list[Sheet]:
+    """One sheet per target, one row per record; what must be known of it is in the notes."""
+    ratios = ratios or {}
+    more = ratio_columns(ratios, over)
+    shown: list[tuple[Column, Callable[[int, Record], str | Text]]] = []
+    for one in columns_of(records):
+        shown.append((one.column, lambda number, record, of=one.of: of(record)))
+        for metric, column in more.get(one.column.heading, ()):
+            shown.append((column, lambda n, record, m=metric: ratio_text(ratios.get(n, {}).get(m))))
+    if any(record.warnings for record in records):
+        shown.append((NOTES, lambda number, record: notes.mark(record.warnings)))
+    columns = [column for column, _ in shown]
+    places = list(dict.fromkeys(place_of(record) for record in records))
+    sheets = {name: Sheet(columns, title=name if len(places) > 1 else "") for name in places}
+    for number, record in enumerate(records):
+        sheets[place_of(record)].add(*(cell(number, record) for _, cell in shown))
+    return list(sheets.values())
+
+
+def place_of(record: Record) -> str:
+    """Name the target of a record, with its processor and threads."""
+    target, threads = record.target, record.plan.threads
+    return f"{target.name} ({target.cpu_model}), {plural(threads, 'thread')}"
+
+
+def ratio_text(ratio: RowRatio | None) -> Text:
+    """Write a ratio with its interval, and that it decides nothing."""
+    if ratio is None:
+        return Text()
+    if ratio.value == 1 and ratio.low == ratio.high and not ratio.undecided:
+        return Text("1")
+    interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
+    text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
+    return styled(text, "yellow" if ratio.undecided else None)
+
+
+def footer(records: Sequence[Record]) -> list[str]:
+    """Say where and how the figures of one target were taken, and what the marks mean."""
     first = records[0]
     target, plan = first.target, first.plan
     lines = [

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fca_edge.commands.compare_table import (
-    compare_footer,
-    compare_sheets,
-    moved_sheets,
-    published_footer,
-    published_sheet,
-)
 from fca_edge.commands.heed import Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
-from fca_edge.commands.shared import (
-    ERR,
-    FILE,
-    OUT,
-    Variant,
-    claim_json,
-    force_option,
-    json_option,
-    put_json,
-)
-from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
-from fca_edge.compare.comparison import Comparison, compare
+from fca_edge.commands.output import claim_output, format_option, put_document
+from fca_edge.commands.shared import ERR, FILE, Variant, force_option, json_option
+from fca_edge.commands.tables import wide_option
+from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
+from fca_edge.compare.comparison import compare
 from fca_edge.compare.gate import failures, read_thresholds, summary
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
+from fca_edge.compare.table import comparison_document, published_document, update_document
 from fca_edge.compare.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.store import write_text
 
 HEEDED = (
     Heeded(("reference",), lambda values: values["published"], "--published"),
+    Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
         ("force",),
         lambda values: values["json_file"] is not None or values["update_baseline"],
@@ -46,11 +35,17 @@ HEEDED = (
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE")
+@click.argument("files", nargs=-1, type=FILE, metavar="RECORDS...")
 @click.option(
     "--gate",
     type=FILE,
     help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+)
+@click.option(
+    "--bounds",
+    type=FILE,
+    help="Hold all RECORDS against what was promised (TOML); exit code 4 where a bound is missed or"
+    " was not measured.",
 )
 @click.option(
     "--update-baseline",
@@ -68,20 +63,20 @@ HEEDED = (
     help=f"With --published: the network that ratios are over.  [{REFERENCE}, or where it was not"
     " measured the first that was]",
 )
+@format_option
 @wide_option
 @force_option
 @json_option
 def command(
     files: tuple[Path, ...],
     gate: Path | None,
+    bounds: Path | None,
     update_baseline: bool,
     published: bool,
     reference: str | None,
-    wide: bool,
-    force: bool,
-    json_file: Path | None,
+    **output: Any,
 ) -> None:
-    """Compare two files of records that `fca-edge bench --json` wrote, metric by metric.
+    """Compare files of records that `fca-edge bench --json` wrote: a candidate with a baseline.
 
     Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
     something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
@@ -92,42 +87,50 @@ def command(
       fca-edge compare baseline.json new.json
       fca-edge compare bench/baselines/aarch64.json new.json \\
           --gate bench/baselines/thresholds.toml
+      fca-edge compare --bounds bench/bounds.toml new.json more.json
       fca-edge compare --update-baseline bench/baselines/aarch64.json new.json
       fca-edge compare --published new.json --reference l1
     """
-    check(files, gate, update_baseline, published)
+    check(files, gate, bounds, update_baseline, published)
     refuse_unheeded(HEEDED)
-    claim_json(json_file, force)
+    claim_output(output["format_"], output["json_file"], output["force"])
     if published:
-        show_published(files[0], reference, wide, json_file, force)
+        show_published(files[0], reference, output)
+    elif bounds is not None:
+        show_bounds(files, bounds, output)
     elif update_baseline:
-        update(files[0], files[1], wide, json_file, force)
+        update(files[0], files[1], output)
     else:
-        show_comparison(files[0], files[1], gate, wide, json_file, force)
+        show_comparison(files[0], files[1], gate, output)
 
 
 def check(
-    files: tuple[Path, ...], gate: Path | None, update_baseline: bool, published: bool
+    files: tuple[Path, ...],
+    gate: Path | None,
+    bounds: Path | None,
+    update_baseline: bool,
+    published: bool,
 ) -> None:
     """Refuse options that do not fit together.
 
     Raises:
         UsageError: says which.
     """
-    if sum((gate is not None, update_baseline, published)) > 1:
-        raise UsageError("--gate, --update-baseline and --published exclude each other; give one.")
+    if sum((gate is not None, bounds is not None, update_baseline, published)) > 1:
+        raise UsageError(
+            "--gate, --bounds, --update-baseline and --published exclude each other; give one."
+        )
+    if bounds is not None:
+        if not files:
+            raise UsageError("got no files; give RECORDS, one or more.")
+        return
     wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
     if len(files) != len(wanted):
         raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
 
 
 def show_comparison(
-    baseline: Path,
-    candidate: Path,
-    gate: Path | None,
-    wide: bool,
-    json_file: Path | None,
-    force: bool,
+    baseline: Path, candidate: Path, gate: Path | None, output: dict[str, Any]
 ) -> None:
     """Print a comparison and judge it.
 
@@ -136,35 +139,31 @@ def show_comparison(
         IncomparableError: a pair is of unlike things, or nothing pairs.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
-    found = compare(read_records(baseline), read_records(candidate), thresholds)
-    worse = failures(found, thresholds)
-    if not put_json(found.to_dict(), json_file, force):
-        print_comparison(found, worse, wide)
-    if gate is not None and (worse or (found.missing and not found.is_empty)):
-        raise RegressionError(summary(worse, found.missing))
-    if found.incomparable:
-        nothing = "nothing to compare: " if found.pairs and found.is_empty else ""
-        raise IncomparableError(nothing + found.incomparable)
+    comparison = compare(read_records(baseline), read_records(candidate), thresholds)
+    worse = failures(comparison, thresholds)
+    put_document(comparison_document(comparison, worse), comparison.to_dict(), **output)
+    missing = comparison.missing and not comparison.is_empty
+    if gate is not None and (worse or missing):
+        raise RegressionError(summary(worse, comparison.missing))
+    if comparison.incomparable:
+        empty = comparison.pairs and comparison.is_empty
+        raise IncomparableError(("nothing to compare: " if empty else "") + comparison.incomparable)
 
 
-def print_comparison(found: Comparison, worse: list[str], wide: bool) -> None:
-    """Print the pairs, what has no partner, what fails the gate, and what to measure."""
-    notes = Notes()
-    if found.pairs:
-        print_sheets(compare_sheets(found, notes), wide)
-    for line in (*notes.lines(), *compare_footer(found)):
-        say(line)
-    for line in worse:
-        OUT.print(f"worse: {line}")
-    if found.remedy:
-        say("To measure what the baseline has and the candidate lacks, from the same files:")
-        for line in found.remedy:
-            say_command(line)
+def show_bounds(files: tuple[Path, ...], path: Path, output: dict[str, Any]) -> None:
+    """Print what was promised beside what was measured.
+
+    Raises:
+        RegressionError: a bound is missed, or was not measured.
+    """
+    bounds = read_bounds(path)
+    report = judge_bounds(bounds, [record for file in files for record in read_records(file)])
+    put_document(report.document(), report.to_dict(), **output)
+    if report.failures:
+        raise RegressionError(summarise(report.failures))
 
 
-def update(
-    baseline: Path, candidate: Path, wide: bool, json_file: Path | None, force: bool
-) -> None:
+def update(baseline: Path, candidate: Path, output: dict[str, Any]) -> None:
     """Make the candidate the new baseline and print what moved.
 
     Raises:
@@ -172,34 +171,17 @@ def update(
     """
     new = read_records(candidate)
     old = read_records(baseline) if baseline.exists() else []
-    found = compare(old, [deterministic(record) for record in new])
-    if found.missing and not force:
+    comparison = compare(old, [deterministic(record) for record in new])
+    if comparison.missing and not output["force"]:
         raise FcaEdgeError(
-            f"{candidate} lacks rows of {baseline} ({'; '.join(found.missing)});"
+            f"{candidate} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
             " measure them too, or drop them with --force."
         )
     write_text(baseline, baseline_text(new), force=True)
-    if not put_json(found.to_dict(), json_file, force):
-        show_moved(baseline, found, len(new), wide)
+    put_document(update_document(baseline, comparison, len(new)), comparison.to_dict(), **output)
 
 
-def show_moved(baseline: Path, found: Comparison, rows: int, wide: bool) -> None:
-    """Print what an update changed."""
-    notes = Notes()
-    moved = moved_sheets(found, notes)
-    if moved:
-        print_sheets(moved, wide)
-    lines = [f"{pair.label}: {text}" for pair in found.pairs for text in pair.unlike]
-    lines += [f"new: {text}" for text in found.new]
-    lines += [f"dropped: {text}" for text in found.missing]
-    for line in (*notes.lines(), *lines):
-        say(line)
-    OUT.print(f"{baseline}: {plural(rows, 'row')}" + ("" if moved else ", no figure moved"))
-
-
-def show_published(
-    records: Path, reference: str | None, wide: bool, json_file: Path | None, force: bool
-) -> None:
+def show_published(records: Path, reference: str | None, output: dict[str, Any]) -> None:
     """Print records beside the published table."""
     groups, left_out = beside_published(read_records(records), reference)
     others = sorted({group.reference for group in groups} - {reference, REFERENCE})
@@ -208,7 +190,6 @@ def show_published(
             f"ratios are over {' and '.join(others)}: {REFERENCE} was not measured there."
             " --reference chooses another."
         )
-    if not put_json([asdict(group) for group in groups], json_file, force):
-        print_sheets([published_sheet(group) for group in groups], wide)
-        for line in published_footer(groups, left_out):
-            say(line)
+    put_document(
+        published_document(groups, left_out), [asdict(group) for group in groups], **output
+    )

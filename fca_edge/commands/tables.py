@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,14 +31,3 @@ def print_sheets(sheets: Sequence[Sheet], wide: bool = False) -> None:
 def say(text: str) -> None:
     """Print a line under a table."""
     OUT.print(styled(text, "dim"))
-
-
-def say_command(text: str) -> None:
-    """Print a command over as many lines as it takes, to be copied as it stands."""
-    # An option stays with its value.
-    text = re.sub(r"(?<= )(--[a-z]\S*) (?!-)", "\\1\u00a0", text)
-    lines = textwrap.wrap(text, OUT.width - 6, break_long_words=False, break_on_hyphens=False)
-    for number, line in enumerate(lines):
-        end = "" if number == len(lines) - 1 else " \\"
-        line = line.replace("\u00a0", " ")
-        OUT.print(f"{'    ' if number else '  '}{line}{end}", soft_wrap=True, highlight=False)

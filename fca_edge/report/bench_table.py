@@ -177,17 +177,27 @@ def bench_sheets(
     more = ratio_columns(ratios, over)
     shown: list[tuple[Column, Callable[[int, Record], str | Text]]] = []
     for one in columns_of(records):
-        shown.append((one.column, lambda number, record, of=one.of: of(record)))
+        shown.append((one.column, of_record(one.of)))
         for metric, column in more.get(one.column.heading, ()):
-            shown.append((column, lambda n, record, m=metric: ratio_text(ratios.get(n, {}).get(m))))
+            shown.append((column, of_ratios(ratios, metric)))
     if any(record.warnings for record in records):
-        shown.append((NOTES, lambda number, record: notes.mark(record.warnings)))
+        shown.append((NOTES, of_record(lambda record: notes.mark(record.warnings))))
     columns = [column for column, _ in shown]
     places = list(dict.fromkeys(place_of(record) for record in records))
     sheets = {name: Sheet(columns, title=name if len(places) > 1 else "") for name in places}
     for number, record in enumerate(records):
         sheets[place_of(record)].add(*(cell(number, record) for _, cell in shown))
     return list(sheets.values())
+
+
+def of_record(of: Callable[[Record], str]) -> Callable[[int, Record], str]:
+    """Write something of a record, wherever it stands."""
+    return lambda number, record: of(record)
+
+
+def of_ratios(ratios: Ratios, metric: str) -> Callable[[int, Record], Text]:
+    """Write a row's ratio of a metric."""
+    return lambda number, record: ratio_text(ratios.get(number, {}).get(metric))
 
 
 def place_of(record: Record) -> str:

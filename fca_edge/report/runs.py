@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from fca_edge.compare.ratios import RowRatio, place, ratios_of
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, place_of
-from fca_edge.tables.document import WIDTH, Document
+from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
 
 # What ratios are over where no row is named: the first of all, or of each network; or nothing.
@@ -20,7 +19,7 @@ FIRST, NETWORK, NONE = "first", "network", "none"
 
 
 @dataclass(frozen=True)
-class Runs(Sequence[Record]):
+class Runs(Printable, Sequence[Record]):
     """Records of one or more targets, in the order of the table.
 
     Attributes:
@@ -147,15 +146,6 @@ class Runs(Sequence[Record]):
             return "the first file of the same network"
         return self.records[0].artefact.file if self.against == FIRST else self.against
 
-    def table(self, width: int = WIDTH, wide: bool = False) -> str:
-        """Return the table as text.
-
-        Args:
-            width: columns of the terminal; what is secondary goes beneath or away.
-            wide: show every column.
-        """
-        return self.document().text(width, wide)
-
     def to_dict(self) -> dict[str, Any]:
         """Return records and ratios as JSON-ready data, as `fca-edge compare` reads it."""
         document = to_document(list(self.records))
@@ -173,17 +163,6 @@ class Runs(Sequence[Record]):
         """Return the place of the row that a row's ratios are over."""
         reference = self.reference_of(record)
         return next(n for n, one in enumerate(self.records) if one is reference)
-
-    def to_json(self) -> str:
-        """Return `to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
-
-    def to_markdown(self) -> str:
-        """Return the table as Markdown that GitHub shows, with every column."""
-        return self.document().markdown()
-
-    def _repr_html_(self) -> str:
-        return self.document().html()
 
 
 def is_cold(record: Record) -> bool | None:

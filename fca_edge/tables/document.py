@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from fca_edge.tables.layout import Part, lay_out, legend
 from fca_edge.tables.sheet import Column, Sheet, filled, styled
+from fca_edge.terminal import visible
 
 # What Markdown would read as something else than a character.
 MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
 WIDTH = 100
+# Where nothing limits it, as in a pipe.
+WIDE = 180
+BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.
 CELL = "padding:2px 8px;vertical-align:top"
 
@@ -28,11 +36,30 @@ class Line:
     quiet: bool = True
 
 
+@dataclass(frozen=True)
+class Shell:
+    """A command, to be copied as it stands."""
+
+    text: str
+
+    def lines(self, room: int | None) -> list[str]:
+        """Return it over as many lines as it takes; an option stays with its value."""
+        text = re.sub(r"(?<= )(--[a-z]\S*) (?!-)", "\\1\u00a0", self.text)
+        width = (room or WIDE) - 6
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        return [
+            f"{'    ' if n else '  '}{line}{' ' + BACKSLASH if n < len(lines) - 1 else ''}".replace(
+                "\u00a0", " "
+            )
+            for n, line in enumerate(lines)
+        ]
+
+
 @dataclass
 class Document:
-    """Tables, each a list of sheets that share their columns, and lines, in their order."""
+    """Tables, each a list of sheets that share their columns, lines and commands, in order."""
 
-    blocks: list[list[Sheet] | Line] = field(default_factory=list)
+    blocks: list[list[Sheet] | Line | Shell] = field(default_factory=list)
 
     def add_sheets(self, sheets: list[Sheet]) -> None:
         """Add one table, unless it has no sheets."""
@@ -48,6 +75,10 @@ class Document:
         for number, block in enumerate(self.blocks):
             if isinstance(block, Line):
                 yield styled(block.text, "dim" if block.quiet else None)
+                continue
+            if isinstance(block, Shell):
+                for line in block.lines(room):
+                    yield Text(visible(line), no_wrap=True, overflow="ignore")
                 continue
             if number:
                 yield Text()
@@ -73,6 +104,9 @@ class Document:
             if isinstance(block, Line):
                 pieces.append(block.text.translate(MARKDOWN_MARKS))
                 continue
+            if isinstance(block, Shell):
+                pieces.append(f"    {block.text}")
+                continue
             for sheet in block:
                 columns = filled(sheet.columns, block)
                 pieces += [f"**{sheet.title.translate(MARKDOWN_MARKS)}**"] if sheet.title else []
@@ -86,6 +120,9 @@ class Document:
             if isinstance(block, Line):
                 pieces.append(f'<div style="opacity:.75">{escape(block.text)}</div>')
                 continue
+            if isinstance(block, Shell):
+                pieces.append(f"<pre>{escape(block.text)}</pre>")
+                continue
             for sheet in block:
                 pieces.append(html_table(sheet, filled(sheet.columns, block)))
             pieces += [
@@ -93,6 +130,38 @@ class Document:
                 for line in legend(filled(block[0].columns, block))
             ]
         return "\n".join(pieces)
+
+
+class Printable:
+    """A result that can be read as text, Markdown, JSON, or in a notebook."""
+
+    def document(self) -> Document:
+        """Return tables and lines."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready data."""
+        raise NotImplementedError
+
+    def table(self, width: int = WIDTH, wide: bool = False) -> str:
+        """Return it as text.
+
+        Args:
+            width: columns of the terminal; what is secondary goes beneath or away.
+            wide: show every column.
+        """
+        return self.document().text(width, wide)
+
+    def to_markdown(self) -> str:
+        """Return it as Markdown that GitHub shows, with every column."""
+        return self.document().markdown()
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def _repr_html_(self) -> str:
+        return self.document().html()
 
 
 def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fca_edge.commands.shared import styled
-from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
 from fca_edge.compare.comparison import Compared, Comparison
 from fca_edge.compare.judge import Row
 from fca_edge.compare.published import Group
+from fca_edge.errors import plural
+from fca_edge.tables.document import Document, Shell
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
 from fca_edge.zoo.specs import PUBLISHED_CAVEATS
 
 MIB, NS_PER_MS, MEGA = 1 << 20, 1e6, 1e6
@@ -29,18 +30,36 @@ COLUMNS = (
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "incomparable": "magenta"}
 
 
-def compare_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
-    """One sheet a pair, one row a metric."""
-    return [section(pair, pair.rows, notes) for pair in found.pairs]
+def comparison_document(comparison: Comparison, worse: Sequence[str] = ()) -> Document:
+    """Write the pairs, what has no partner, what fails the gate, and what to measure."""
+    document, notes = Document(), Notes()
+    document.add_sheets([section(pair, pair.rows, notes) for pair in comparison.pairs])
+    document.add_lines([*notes.lines(), *compare_footer(comparison)])
+    document.add_lines([f"worse: {line}" for line in worse], quiet=False)
+    if comparison.remedy:
+        document.add_lines(
+            ["To measure what the baseline has and the candidate lacks, from the same files:"]
+        )
+        document.blocks += map(Shell, comparison.remedy)
+    return document
 
 
-def moved_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
-    """The rows of a comparison whose figures differ."""
+def update_document(baseline: object, comparison: Comparison, rows: int) -> Document:
+    """Write what an update of a baseline changed."""
+    document, notes = Document(), Notes()
     moved = [
         (pair, [row for row in pair.rows if not row.measured and row.baseline != row.candidate])
-        for pair in found.pairs
+        for pair in comparison.pairs
     ]
-    return [section(pair, rows, notes) for pair, rows in moved if rows]
+    sheets = [section(pair, some, notes) for pair, some in moved if some]
+    document.add_sheets(sheets)
+    lines = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]
+    lines += [f"new: {text}" for text in comparison.new]
+    lines += [f"dropped: {text}" for text in comparison.missing]
+    document.add_lines([*notes.lines(), *lines])
+    end = "" if sheets else ", no figure moved"
+    document.add_lines([f"{baseline}: {plural(rows, 'row')}{end}"], quiet=False)
+    return document
 
 
 def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
@@ -98,6 +117,14 @@ PUBLISHED = (
     Column("our model memory", 1, legend="what the model adds to the empty runtime's peak"),
     Column("our planned memory", 3, legend="weights and activations, by the graph"),
 )
+
+
+def published_document(groups: list[Group], left_out: int) -> Document:
+    """Write records beside the published table."""
+    document = Document()
+    document.add_sheets([published_sheet(group) for group in groups])
+    document.add_lines(published_footer(groups, left_out))
+    return document
 
 
 def published_sheet(group: Group) -> Sheet:

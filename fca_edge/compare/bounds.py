@@ -220,8 +220,7 @@ Figure = tuple[float, float | None, float | None]
 def measured(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
     """Return what a promise is about, with its interval; None where it was not measured."""
     if bound.over:
-        near = (one for one in records if fits(one, bound.over) and place(one) == place(record))
-        run = sorted(near, key=lambda one: one.run != record.run)
+        run = [one for one in records if fits(one, bound.over) and goes_with(one, record, bound)]
         ratios = (ratio_to(METRICS[bound.metric], record, one) for one in run)
         ratio = next((one for one in ratios if one is not None), None)
         return None if ratio is None else (ratio.value, ratio.low, ratio.high)
@@ -235,6 +234,12 @@ def measured(bound: Bound, record: Record, records: Sequence[Record]) -> Figure 
         return None
     noisy = metric.measured and metric.noise is None
     return (float(median(values)), *(median_interval(values) if noisy else (None, None)))
+
+
+def goes_with(one: Record, record: Record, bound: Bound) -> bool:
+    """Tell whether a record may stand below a ratio; noisy figures must be of the same run."""
+    noisy = METRICS[bound.metric].measured
+    return place(one) == place(record) and (not noisy or one.run == record.run)
 
 
 def agreement(record: Record) -> Figure | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def suite_jobs(
     """
     jobs = []
     for entry in entries:
-        if entry.targets and meant(target) not in map(meant, entry.targets):
+        name = meant(target)
+        if entry.targets and not any(fnmatchcase(name, pattern) for pattern in entry.targets):
             continue
         names = (runtime,) if runtime else entry.runtimes
         suffixes = {RUNTIMES[name].suffix for name in names or on_target if name in RUNTIMES}

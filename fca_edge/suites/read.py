@@ -28,7 +28,7 @@ class Entry:
         variants, checkpoint: what is exported; random weights without a checkpoint.
         precisions, formats, profiles, optimize, fold: as of `fca-edge export`.
         runtimes: each file runs on those that load it; empty takes its own.
-        targets: the only targets on which it is measured; empty means on all.
+        targets: patterns of the only targets on which it is measured; empty means on all.
         lean: whether it is loaded in little memory; None leaves that to the suite.
     """
 

@@ -52,7 +52,8 @@ class Row:
         export_needs: packages for the export: version and bytes.
         run_needs: packages for an inference, the same way.
         snr_db: worst over the inputs, against float64.
-        processor: what the timed processes spent: cpu_ns, wall_ns, threads.
+        file: as its record calls it; None where there is none.
+        processor: what the timed processes spent besides: all_cpu_ns, wall_ns, threads.
         arm: what an emulated machine counted.
     """
 
@@ -65,6 +66,7 @@ class Row:
     export_wall_seconds: float | None = None
     export_needs: Packages = field(default_factory=dict)
     run_needs: Packages = field(default_factory=dict)
+    file: str | None = None
     file_bytes: int | None = None
     snr_db: float | None = None
     processor: list[dict[str, Any]] = field(default_factory=list)

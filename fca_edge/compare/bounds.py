@@ -67,6 +67,11 @@ class Judgement:
     high: float | None
     verdict: Verdict
 
+    def burden(self) -> float:
+        """How much there is of what should be little."""
+        value = self.value or 0.0
+        return value if self.bound.at_most is not None else -value
+
 
 def is_lean(record: Record) -> str:
     """Name the way in which a record's file was loaded."""
@@ -105,15 +110,15 @@ class BoundsReport(Printable):
         """Return the table."""
         columns = (
             Column("promised", kind="name", key=True),
-            Column("of", kind="text", rank=3, legend="the row that it was measured of"),
-            Column("bound", kind="text"),
+            Column("of", kind="text", rank=3, legend="the row, or the worst of several that hold"),
+            Column("bound", kind="label"),
             Column("measured", kind="text"),
             Column("verdict", kind="label"),
         )
         sheet = Sheet(columns)
-        for one in self.judgements:
+        for one, of in self.shown():
             verdict = styled(one.verdict, COLOURS[one.verdict])
-            sheet.add(title(one.bound), one.row, limit_text(one.bound), value_text(one), verdict)
+            sheet.add(title(one.bound), of, limit_text(one.bound), value_text(one), verdict)
         document = Document()
         document.add_sheets([sheet])
         document.add_lines(
@@ -122,6 +127,20 @@ class BoundsReport(Printable):
             else []
         )
         return document
+
+    def shown(self) -> list[tuple[Judgement, str]]:
+        """Return what the table shows: of several rows that hold only the worst."""
+        rows: list[tuple[Judgement, str]] = []
+        for bound in dict.fromkeys(id(one.bound) for one in self.judgements):
+            mine = [one for one in self.judgements if id(one.bound) == bound]
+            open_ones = [one for one in mine if one.verdict != "holds"]
+            rows += [(one, one.row) for one in open_ones]
+            kept = [one for one in mine if one.verdict == "holds"]
+            if kept:
+                worst = max(kept, key=Judgement.burden)
+                more = f" (worst of {len(kept)} rows)" if len(kept) > 1 else ""
+                rows.append((worst, worst.row + more))
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""
@@ -192,12 +211,11 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
     for record in (one for one in records if fits(one, bound.row)):
         figure = measured(bound, record, records)
         if figure is not None:
-            judgements.append(Judgement(bound, label(record), *figure, verdict(bound, figure)))
+            judgements.append(Judgement(bound, row_name(record), *figure, verdict(bound, figure)))
     if not judgements:
         return [Judgement(bound, "", None, None, None, "not measured")]
     if bound.best:
-        sign = 1 if bound.at_most is not None else -1
-        judgements = [min(judgements, key=lambda one: sign * (one.value or 0.0))]
+        judgements = [min(judgements, key=Judgement.burden)]
     return judgements
 
 
@@ -207,6 +225,12 @@ def summarise(failures: Sequence[Judgement]) -> str:
     more = f"; and {len(failures) - 1} more" if len(failures) > 1 else ""
     value = f" ({value_text(first)} where {limit_text(first.bound)} is promised)"
     return f"{title(first.bound)}: {first.verdict}{value if first.row else ''}{more}."
+
+
+def row_name(record: Record) -> str:
+    """Name a row, with the core where it is emulated."""
+    core = f" ({record.target.cpu_model})" if record.target.emulated else ""
+    return label(record) + core
 
 
 def fits(record: Record, wanted: Mapping[str, str]) -> bool:

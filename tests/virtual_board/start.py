@@ -1,6 +1,6 @@
 """A virtual board: a whole ARM machine under QEMU with an SSH server, for the SSH target.
 
-    python bench/virtual_board.py start [--arch aarch64|armv7]
+    python tests/virtual_board/start.py start [--arch aarch64|armv7]
 
 Prints the address and the SSH configuration that leads to it. Nothing needs root; the
 board has no way to the internet. It shows that the path works and how much memory a
@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from virtual_board_image import KINDS, SUITE, USER, Kind, Report, build
+from image import KINDS, SUITE, USER, Kind, Report, build
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
 from fca_edge.targets.provision.debian import Tree, command_of, host_architecture, unpack

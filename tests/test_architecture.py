@@ -94,6 +94,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records",
         "store",
         "fields",
+        "labels",
+        "preprocess",
         "pictures",
         "zoo",
         "export",

@@ -12,10 +12,10 @@ from fca_edge.commands.heed import Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
+    ARTEFACT,
     AT_LEAST_0,
     CPUS,
     ERR,
-    FILE,
     FOLDER,
     TARGET,
     ParamType,
@@ -67,7 +67,7 @@ class SuiteName(ParamType):
 
 
 @click.command(cls=Command, sections=SECTIONS)
-@click.argument("artefacts", nargs=-1, type=FILE)
+@click.argument("artefacts", nargs=-1, type=ARTEFACT)
 @click.option("--threads", type=AT_LEAST_1, help="Threads of the runtime.  [1]")
 @click.option(
     "--target",
@@ -122,9 +122,14 @@ class SuiteName(ParamType):
     "--start-below",
     type=AT_LEAST_0,
     metavar="CELSIUS",
-    help="Wait before each process until the board is cooler.",
+    help="Wait before each timed process until the board is cooler, ten minutes at most.",
 )
-@click.option("--cool-down", type=AT_LEAST_0, metavar="SECONDS", help="Pause before each process.")
+@click.option(
+    "--cool-down",
+    type=AT_LEAST_0,
+    metavar="SECONDS",
+    help="Pause before each timed process but the first.",
+)
 @click.option(
     "--hot",
     type=click.IntRange(min=0),

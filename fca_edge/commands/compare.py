@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -11,7 +13,15 @@ import click
 from fca_edge.commands.heed import Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import claim_output, format_option, put_document
-from fca_edge.commands.shared import ERR, FILE, Variant, force_option, json_option
+from fca_edge.commands.shared import (
+    ERR,
+    FILE,
+    INPUT_FILE,
+    Variant,
+    force_option,
+    json_option,
+    refuse_missing,
+)
 from fca_edge.commands.tables import wide_option
 from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
 from fca_edge.compare.comparison import compare
@@ -21,6 +31,7 @@ from fca_edge.compare.read import read_records
 from fca_edge.compare.table import comparison_document, published_document, update_document
 from fca_edge.compare.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
+from fca_edge.records import Record
 from fca_edge.store import write_text
 
 HEEDED = (
@@ -35,15 +46,15 @@ HEEDED = (
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, type=FILE, metavar="RECORDS...")
+@click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE...")
 @click.option(
     "--gate",
-    type=FILE,
+    type=INPUT_FILE,
     help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
 )
 @click.option(
     "--bounds",
-    type=FILE,
+    type=INPUT_FILE,
     help="Hold all RECORDS against what was promised (TOML); exit code 4 where a bound is missed or"
     " was not measured.",
 )
@@ -76,11 +87,12 @@ def command(
     reference: str | None,
     **output: Any,
 ) -> None:
-    """Compare files of records that `fca-edge bench --json` wrote: a candidate with a baseline.
+    """Compare files of records that `fca-edge bench --json` wrote, metric by metric.
 
-    Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
-    something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
-    (files and planned memory are compared even so), or where there is nothing to compare.
+    Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
+    checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
+    is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
+    memory are compared even so), or where there is nothing to compare.
 
     \b
     Examples:
@@ -99,9 +111,9 @@ def command(
     elif bounds is not None:
         show_bounds(files, bounds, output)
     elif update_baseline:
-        update(files[0], files[1], output)
+        update(files[0], files[1:], output)
     else:
-        show_comparison(files[0], files[1], gate, output)
+        show_comparison(files[0], files[1:], gate, output)
 
 
 def check(
@@ -120,17 +132,16 @@ def check(
         raise UsageError(
             "--gate, --bounds, --update-baseline and --published exclude each other; give one."
         )
-    if bounds is not None:
-        if not files:
-            raise UsageError("got no files; give RECORDS, one or more.")
-        return
-    wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
-    if len(files) != len(wanted):
+    wanted = ("RECORDS",) if published or bounds else ("BASELINE", "CANDIDATE")
+    if len(files) < len(wanted) or (published and len(files) > 1):
         raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
+    # An update makes a baseline that is not there.
+    for path in files[1:] if update_baseline else files:
+        refuse_missing(path, str(path), "file of records", "`fca-edge bench --json` writes one")
 
 
 def show_comparison(
-    baseline: Path, candidate: Path, gate: Path | None, output: dict[str, Any]
+    baseline: Path, candidates: Sequence[Path], gate: Path | None, output: dict[str, Any]
 ) -> None:
     """Print a comparison and judge it.
 
@@ -139,42 +150,52 @@ def show_comparison(
         IncomparableError: a pair is of unlike things, or nothing pairs.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
-    comparison = compare(read_records(baseline), read_records(candidate), thresholds)
+    comparison = compare(
+        read_records(baseline),
+        read_all(candidates),
+        thresholds,
+        (baseline, *candidates),
+        "" if gate is None else f" --gate {quote(str(gate))}",
+    )
     worse = failures(comparison, thresholds)
     put_document(comparison_document(comparison, worse), comparison.to_dict(), **output)
-    missing = comparison.missing and not comparison.is_empty
-    if gate is not None and (worse or missing):
+    if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
-        empty = comparison.pairs and comparison.is_empty
-        raise IncomparableError(("nothing to compare: " if empty else "") + comparison.incomparable)
+        nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
+        raise IncomparableError(nothing + comparison.incomparable)
 
 
-def show_bounds(files: tuple[Path, ...], path: Path, output: dict[str, Any]) -> None:
+def read_all(files: Sequence[Path]) -> list[Record]:
+    """Read the records of several files as if one run had written them."""
+    return [record for file in files for record in read_records(file)]
+
+
+def show_bounds(files: Sequence[Path], path: Path, output: dict[str, Any]) -> None:
     """Print what was promised beside what was measured.
 
     Raises:
         RegressionError: a bound is missed, or was not measured.
     """
     bounds = read_bounds(path)
-    report = judge_bounds(bounds, [record for file in files for record in read_records(file)])
+    report = judge_bounds(bounds, read_all(files))
     put_document(report.document(), report.to_dict(), **output)
     if report.failures:
         raise RegressionError(summarise(report.failures))
 
 
-def update(baseline: Path, candidate: Path, output: dict[str, Any]) -> None:
+def update(baseline: Path, candidates: Sequence[Path], output: dict[str, Any]) -> None:
     """Make the candidate the new baseline and print what moved.
 
     Raises:
         FcaEdgeError: rows of the baseline would be lost.
     """
-    new = read_records(candidate)
+    new = read_all(candidates)
     old = read_records(baseline) if baseline.exists() else []
     comparison = compare(old, [deterministic(record) for record in new])
     if comparison.missing and not output["force"]:
         raise FcaEdgeError(
-            f"{candidate} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
+            f"{candidates[0]} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
             " measure them too, or drop them with --force."
         )
     write_text(baseline, baseline_text(new), force=True)

@@ -135,7 +135,7 @@ def export(request: Request, screen: Screen) -> list[Path]:
     """Export one network; returns its files.
 
     Raises:
-        UsageError: there is no torch to do it with.
+        FcaEdgeError: there is no torch to do it with.
     """
     wanted: Any = request.wanted
     label = wanted.variant or wanted.checkpoint.stem
@@ -144,7 +144,7 @@ def export(request: Request, screen: Screen) -> list[Path]:
         try:
             from fca_edge.export.pipeline import run_export
         except ModuleNotFoundError:
-            raise UsageError(
+            raise FcaEdgeError(
                 f"{request.out} lacks artefacts of {label}, and exporting needs torch:"
                 f" {INSTALL_ALL}, or name ARTEFACTs."
             ) from None

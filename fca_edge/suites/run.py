@@ -163,7 +163,7 @@ def file_jobs(order: Order, name: str, place: Target, report: Report) -> list[Jo
             job = job_for(path, order.runtime, place.runtimes)
             jobs += lean_jobs(job) if order.lean else [job]
         except UsageError as error:
-            if len(order.targets) == 1:
+            if len(order.targets) == 1 or not path.is_file():
                 raise
             report(f"{name}: left out: {error}")
             refused = error

@@ -35,6 +35,11 @@ def of_cost(of: Callable[[Cost], str]) -> Callable[[Record], str]:
     return lambda record: of(record.cost) if record.cost else ""
 
 
+def of_time(of: Callable[[Record], str]) -> Callable[[Record], str]:
+    """Write something of a record's times, or nothing where none were taken."""
+    return lambda record: of(record) if record.latency_ns else ""
+
+
 IDENTITY: tuple[Shown, ...] = (
     Shown(Column("file", kind="name", key=True), lambda r: r.artefact.file),
     Shown(
@@ -42,7 +47,7 @@ IDENTITY: tuple[Shown, ...] = (
     ),
 )
 TIME: tuple[Shown, ...] = (
-    Shown(Column("median ms"), lambda r: ms(latency(r).median_ns)),
+    Shown(Column("median ms"), of_time(lambda r: ms(latency(r).median_ns))),
     Shown(
         Column(
             "90 % interval",
@@ -51,13 +56,13 @@ TIME: tuple[Shown, ...] = (
             f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
             always=True,
         ),
-        lambda r: interval(r),
+        of_time(lambda r: interval(r)),
     ),
     Shown(
         Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
-        lambda r: ms(latency(r).p90_ns),
+        of_time(lambda r: ms(latency(r).p90_ns)),
     ),
-    Shown(Column("load ms", 3), lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2])),
+    Shown(Column("load ms", 3), of_time(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(

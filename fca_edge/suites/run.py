@@ -19,6 +19,7 @@ from fca_edge.targets.base import Target
 from fca_edge.targets.resolve import resolve
 
 OUT = Path("models/out/suite")
+WORDS = (FIRST, NETWORK, NONE)
 
 
 class Usual(NamedTuple):
@@ -173,15 +174,21 @@ def file_jobs(order: Order, name: str, place: Target, report: Report) -> list[Jo
 
 
 def with_reference(order: Order) -> Order:
-    """Put the file that ratios are over before the others, unless it is among them."""
+    """Put the file that ratios are over before the others, unless it is among them.
+
+    Raises:
+        UsageError: it is not there.
+    """
     against = order.against or FIRST
-    if against in (FIRST, NETWORK, NONE):
+    if against in WORDS:
         return order
     path = Path(against)
     if path in order.files or (order.suite is not None and not path.is_file()):
         return order
     if any(one.resolve() == path.resolve() for one in order.files):
         return order
+    if not path.is_file():
+        raise UsageError(f"--against {against}: no such file.{nearest(against, WORDS)}")
     return replace(order, files=(path, *order.files))
 
 
@@ -192,7 +199,7 @@ def reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
         UsageError: a name that is neither a file nor one of the suite's.
     """
     against = order.against or FIRST
-    if against in (FIRST, NETWORK, NONE):
+    if against in WORDS:
         return against
     place = Path(against).resolve()
     names = [j.artefact.file for j in jobs if j.path.resolve() == place]

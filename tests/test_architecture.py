@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": {
         *("errors", "records", "store", "strict", "stats", "runtimes", "measure", "tables", "zoo"),
     },
-    "report": {"errors", "records", "stats", "compare", "tables"},
+    "report": {"errors", "records", "stats", "stopping", "compare", "tables"},
     "suites": {
         *("errors", "records", "stopping", "store", "strict", "zoo", "export"),
         *MEASURING,
@@ -89,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *MEASURING,
         "export",
     },
+    "api": {"errors", "records", "measure", "compare", "report", "suites"},
     "commands": {
         "errors",
         "records",

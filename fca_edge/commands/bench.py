@@ -28,12 +28,13 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import wide_option
 from fca_edge.errors import plural
 from fca_edge.measure.jobs import Handling
+from fca_edge.report.runs import Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
 from fca_edge.suites.read import known_suites, read_suite
 from fca_edge.suites.run import OUT as SUITE_OUT
-from fca_edge.suites.run import Order, Result, run_order
+from fca_edge.suites.run import Order, run_order
 
 SECTIONS = {
     "What is measured, and where": (
@@ -188,12 +189,12 @@ def command(
         handling=Handling(cpus, governor, start_below, cool_down),
         **settings,
     )
-    result = run_order(order, Screen(ERR.print, steps, counted))
-    show(result, hot, wide, json_file, force, format_)
+    runs = run_order(order, Screen(ERR.print, steps, counted))
+    show(runs, hot, wide, json_file, force, format_)
 
 
 def show(
-    result: Result,
+    runs: Runs,
     hot: int,
     wide: bool,
     json_file: Path | None,
@@ -205,19 +206,18 @@ def show(
     Raises:
         FcaEdgeError: a job failed; the others have been printed and stored.
     """
-    runs = result.runs
     if runs.records:
         put_document(runs.document(hot), runs.to_dict(), format_, json_file, force, wide)
-    if result.stopped is not None:
+    if runs.stopped is not None:
         kept = "nothing was measured"
         if runs.records:
             stored = json_file is not None and not takes_output(json_file)
             where = f"is in {json_file}" if stored else "is printed"
             kept = f"what was measured of {plural(len(runs), 'artefact')} {where}"
-        raise Stopped(result.stopped.number, kept)
-    if result.lost is not None:
-        raise result.lost
-    for error in result.failures[1:]:
+        raise Stopped(runs.stopped.number, kept)
+    if runs.lost is not None:
+        raise runs.lost
+    for error in runs.failures[1:]:
         ERR.print(f"not measured: {error}")
-    if result.failures:
-        raise result.failures[0]
+    if runs.failures:
+        raise runs.failures[0]

@@ -11,6 +11,7 @@ from fca_edge.compare.ratios import RowRatio, place, ratios_of
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, place_of
+from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
 
@@ -26,7 +27,9 @@ class Runs(Printable, Sequence[Record]):
         records: what was measured.
         against: what ratios are over: a file's name, or "first", "network" (the first file of
             the same network) or "none".
-        failures: what could not be measured, with the reason.
+        failures: why artefacts could not be measured.
+        lost: why a target went away.
+        stopped: a signal came, and ended everything.
 
     Example:
         >>> runs = fca_edge.bench(["l1.onnx", "l1.tflite"])       # doctest: +SKIP
@@ -38,6 +41,8 @@ class Runs(Printable, Sequence[Record]):
     records: tuple[Record, ...]
     against: str = FIRST
     failures: tuple[FcaEdgeError, ...] = ()
+    lost: FcaEdgeError | None = None
+    stopped: Stopped | None = None
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.errors import UsageError, nearest
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
-from fca_edge.measure.session import process_count, run_jobs
+from fca_edge.measure.session import Outcome, process_count, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
 from fca_edge.report.runs import FIRST, NETWORK, NONE, Runs
-from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Report, Screen, suite_jobs, tell_apart
 from fca_edge.suites.read import Suite, read_suite
 from fca_edge.targets.base import Target
@@ -84,29 +83,7 @@ class Order:
         )
 
 
-@dataclass
-class Result:
-    """What came of an order.
-
-    Attributes:
-        failures: of artefacts; the others were measured.
-        lost: targets that went away.
-        stopped: a signal came, and ended everything.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    against: str = FIRST
-    failures: list[FcaEdgeError] = field(default_factory=list)
-    lost: FcaEdgeError | None = None
-    stopped: Stopped | None = None
-
-    @property
-    def runs(self) -> Runs:
-        """The records with all that is derived from them."""
-        return Runs(tuple(self.records), self.against, tuple(self.failures))
-
-
-def run_order(order: Order, screen: Screen) -> Result:
+def run_order(order: Order, screen: Screen) -> Runs:
     """Measure an order.
 
     Raises:
@@ -124,18 +101,20 @@ def run_order(order: Order, screen: Screen) -> Result:
             places.append((name, place))
         order = with_reference(order)
         work = [(place, *prepared(order, name, place, screen)) for name, place in places]
-        result = Result()
+        outcomes: list[Outcome] = []
         for place, jobs, plan in work:
             with screen.count(process_count(jobs, plan, place)) as step:
-                outcome = run_jobs(jobs, plan, place, step, handling=order.handling)
-            result.records += outcome.records
-            result.failures += [error for _, error in outcome.failures]
-            result.lost = result.lost or outcome.lost
-            result.stopped = outcome.stopped
-            if result.stopped is not None:
+                outcomes.append(run_jobs(jobs, plan, place, step, handling=order.handling))
+            if outcomes[-1].stopped is not None:
                 break
-    jobs = [job for _, some, _ in work for job in some]
-    return replace(result, against=reference_name(order, jobs, result.records))
+    records = [record for outcome in outcomes for record in outcome.records]
+    return Runs(
+        tuple(records),
+        reference_name(order, [job for _, some, _ in work for job in some], records),
+        failures=tuple(error for outcome in outcomes for _, error in outcome.failures),
+        lost=next((outcome.lost for outcome in outcomes if outcome.lost is not None), None),
+        stopped=outcomes[-1].stopped,
+    )
 
 
 def prepared(order: Order, name: str, place: Target, screen: Screen) -> tuple[list[Job], Plan]:

@@ -31,9 +31,9 @@ from fca_edge.export.onnx import to_onnx
 from fca_edge.export.pipeline import Exported
 from fca_edge.export.program import export_program
 from fca_edge.records import Agreement, Memory, Record, Usage
+from fca_edge.report.runs import Runs
 from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
-from fca_edge.suites.run import Result
 from fca_edge.zoo.build import cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO
@@ -85,7 +85,7 @@ def table_of(records: list[Record], wide: bool = False) -> str:
     """What `bench` prints of records."""
     out = io.StringIO()
     with redirect_stdout(out):
-        show(Result(records), 0, wide, None, False)
+        show(Runs(tuple(records)), 0, wide, None, False)
     return out.getvalue()
 
 

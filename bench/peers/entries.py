@@ -29,6 +29,7 @@ from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, reason
 
 HERE = Path(__file__).parent
+CONVERT = "convert.py"
 ROOT = HERE.parents[1]
 # The same file and input again; threads may add in another order.
 SAME_DB = 100.0
@@ -167,10 +168,10 @@ def convert(peer: Peer, variant: str, folder: Path, reuse: bool, report: Report)
         words, before = [str(made)], read_json(cost_file(made))
     report(f"{peer.name}: converting")
     path.unlink(missing_ok=True)
-    script = [str(peer.converter.python), str(HERE / peer.convert), variant, str(path)]
+    script = [str(peer.converter.python), str(HERE / CONVERT), peer.name, variant, str(path)]
     cpu, wall = run_script([*script, *words])
     if not path.is_file():
-        raise PeerError(f"{peer.convert} wrote no file and no error")
+        raise PeerError(f"{CONVERT} wrote no file and no error")
     write_json(cost_file(path), {"cpu": cpu + before["cpu"], "wall": wall + before["wall"]})
     return path
 

@@ -21,7 +21,7 @@ class Peer:
 
     Attributes:
         title: as the table shows it.
-        convert: script that writes the file, run in `converter`.
+        converter: environment in which convert.py writes the file.
         tools: packages that the export needs; what they depend on is found.
         suffix: of the file that is loaded; parts beside it have the same stem.
         runtime: the agent's name of the runtime.
@@ -35,7 +35,6 @@ class Peer:
 
     name: str
     title: str
-    convert: str
     converter: Environment
     tools: tuple[str, ...]
     suffix: str
@@ -97,7 +96,6 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
         peer = Peer(
             name=name,
             title=one.text("title"),
-            convert=f"convert_{name.replace('-', '_')}.py",
             converter=environments[one.text("converter", environments)],
             tools=one.texts("tools"),
             runtime=runtime,

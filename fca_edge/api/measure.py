@@ -39,10 +39,7 @@ def bench(
     cool_down: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Runs:
-    """Measure latency and peak memory of files, interleaved in fresh processes.
-
-    On an emulated target instructions are counted instead, and logits compared with those of
-    this machine.
+    """Measure latency and peak memory of files; on an emulated target instructions, not latency.
 
     Args:
         files: ONNX and TFLite files; without them and `suite` a suite of networks.
@@ -57,8 +54,8 @@ def bench(
         runtime: for all files, instead of each file's own.
         lean: load in little memory; first and later loads are rows of their own.
         out: folder of what a suite exports.
-        cpus, governor, start_below, cool_down: how a board is treated: cores such as "big",
-            frequency governor, degrees Celsius to wait for, seconds of pause.
+        cpus, governor, start_below, cool_down: cores such as "big", frequency governor, degrees
+            Celsius to wait for, seconds of pause.
         progress: called with a short line before each step.
 
     Returns:

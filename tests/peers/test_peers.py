@@ -21,6 +21,7 @@ from fca_edge.targets.call import call_command
 PEERS = ROOT / "bench" / "peers"
 sys.path.insert(0, str(PEERS))
 
+import convert  # noqa: E402
 import entries  # noqa: E402
 import environment  # noqa: E402
 import registry  # noqa: E402
@@ -145,18 +146,18 @@ def test_a_missing_python_is_named() -> None:
     ("code", "message"),
     [
         ("raise ValueError('no such operator')", "convert: ValueError: no such operator"),
-        ("pass", "convert: bad.py wrote no file and no error"),
+        ("pass", "convert: convert.py wrote no file and no error"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "convert: .*SIGSEGV"),
     ],
 )
 def test_what_cannot_be_converted_is_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
-    (tmp_path / "bad.py").write_text(code)
+    (tmp_path / entries.CONVERT).write_text(code)
     monkeypatch.setattr(entries, "HERE", tmp_path)
     monkeypatch.setattr(entries, "ensure", lambda environment, report: None)
     monkeypatch.setattr(environment.Environment, "python", Path(sys.executable))
-    peer = replace(registry.PEERS[0], name="bad", convert="bad.py")
+    peer = replace(registry.PEERS[0], name="bad")
     found = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None)
     assert found.job is None
     assert found.row.error is not None
@@ -267,7 +268,7 @@ def test_a_registry_that_cannot_be_meant_is_refused(
 def test_the_registry_is_whole_and_pinned() -> None:
     machine = emulated("qemu:aarch64")
     for number, peer in enumerate(registry.PEERS):
-        assert (PEERS / peer.convert).is_file()
+        assert peer.name in convert.CONVERTERS
         earlier = [p.name for p in registry.PEERS[:number]]
         assert peer.name not in earlier
         assert peer.source is None or peer.source in earlier

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fca_edge.api.files import export as export
     from fca_edge.api.files import load as load
     from fca_edge.api.measure import bench as bench
+    from fca_edge.api.measure import check_bounds as check_bounds
     from fca_edge.api.measure import compare as compare
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fca_edge.manifest import Artefact as Artefact
     from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
+    from fca_edge.report.runs import Runs as Runs
     from fca_edge.verify import Checks as Checks
 
     __version__: str
@@ -59,12 +61,14 @@ _MODULES = {
     "NotEquivalentError": "errors",
     "RefusedError": "artefacts",
     "RegressionError": "errors",
+    "Runs": "report.runs",
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
     "UsageError": "errors",
     "Checks": "verify",
     "bench": "api.measure",
     "bundle": "api.files",
+    "check_bounds": "api.measure",
     "compare": "api.measure",
     "evaluate": "api.checks",
     "export": "api.files",

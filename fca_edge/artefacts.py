@@ -9,11 +9,12 @@ from typing import Any
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.manifest import Artefact
+from fca_edge.tables.document import Document, Printable
 
 REFUSED_SCHEMA = "fca_edge.refused/1"
 
 
-class Artefacts(list[Artefact]):
+class Artefacts(list[Artefact], Printable):
     """What one export wrote, in the order of its table; a notebook shows it as one.
 
     Attributes:
@@ -29,6 +30,16 @@ class Artefacts(list[Artefact]):
     ) -> None:
         super().__init__(artefacts)
         self.notes, self.warnings = tuple(notes), tuple(warnings)
+
+    def document(self) -> Document:
+        """Return one row per file and runtime: signal-to-noise ratio, size, operators."""
+        from fca_edge.report.export_table import document_of
+
+        return document_of(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifests by the files' names."""
+        return {artefact.path.name: artefact.manifest.to_document() for artefact in self}
 
 
 @dataclass(frozen=True)

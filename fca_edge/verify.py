@@ -16,6 +16,7 @@ from fca_edge.errors import NotEquivalentError
 from fca_edge.manifest import Parity
 from fca_edge.runtimes import RUNTIMES, interpreter
 from fca_edge.stats import snr_db
+from fca_edge.tables.document import Document, Printable
 from fca_edge.targets.call import AgentError, Event, call_agent
 
 Array = NDArray[Any]
@@ -47,7 +48,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Checks(Sequence[Check]):
+class Checks(Printable, Sequence[Check]):
     """Parity of one or more files with the float64 network; a sequence of `Check`.
 
     Attributes:
@@ -71,6 +72,18 @@ class Checks(Sequence[Check]):
     def snr_db(self) -> dict[tuple[str, str], float]:
         """Signal-to-noise ratio in dB by (file, runtime); 20 more are a tenth of the error."""
         return {(c.file, c.parity.runtime): c.parity.snr_db for c in self.checks}
+
+    def document(self) -> Document:
+        """Return one row per file and runtime."""
+        from fca_edge.report.check_table import sheet_of
+
+        document = Document()
+        document.add_sheets([sheet_of(self.checks)])
+        return document
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the rows, as `fca-edge verify --json` writes them."""
+        return [check.to_dict() for check in self.checks]
 
     def raise_if_not_equal(self) -> None:
         """Turn a failure into an error.

@@ -23,6 +23,7 @@ from fca_edge.options import spelled
 from fca_edge.pictures import notes_of
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.tables.document import Document, Printable
 
 SCHEMA = "fca_edge.accuracy/1"
 
@@ -143,7 +144,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Evaluation(Sequence[Accuracy]):
+class Evaluation(Printable, Sequence[Accuracy]):
     """Accuracy of one or more files on the same labelled images; a sequence of `Accuracy`.
 
     Attributes:
@@ -166,6 +167,12 @@ class Evaluation(Sequence[Accuracy]):
 
     def __len__(self) -> int:
         return len(self.results)
+
+    def document(self) -> Document:
+        """Return one row per file, the reference first."""
+        from fca_edge.report.accuracy_table import document_of
+
+        return document_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report, as `fca-edge eval --json` writes it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.progress import (
@@ -20,6 +19,7 @@ from rich.progress import (
 import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
@@ -31,13 +31,10 @@ from fca_edge.commands.shared import (
     claim_json,
     force_option,
     json_option,
-    put_json,
     weights_option,
 )
-from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
+from fca_edge.commands.tables import wide_option
 from fca_edge.runtimes import RUNTIMES
-
-SHOWN = 3
 
 
 @click.command(cls=Command)
@@ -124,9 +121,7 @@ def command(
             **reading,
             progress=progress,
         )
-    content = result.to_dict()
-    if not put_json(content, json_file, force):
-        show(content, wide)
+    put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     print_notes(result)
 
 
@@ -148,48 +143,3 @@ def images_bar() -> Iterator[Callable[[int, int], None]]:
             bar.update(task, description="images", completed=done, total=total)
 
         yield progress
-
-
-COLUMNS = (
-    Column("file", kind="name", key=True),
-    Column("runtime", 1, kind="text"),
-    Column("images", 4),
-    Column(
-        "top-1 %", legend="the class is right; behind each figure its interval at 95 % (Wilson)"
-    ),
-    Column("top-5 %", 3, legend="the class is among the first five"),
-)
-COMPARED = (
-    Column("same class %", 2, legend="as the first row says, right or wrong"),
-    Column("drop points", legend="top-1 of the first row less that of this one"),
-    Column("lost, gained", 5, legend="images that this file alone takes wrong, and right"),
-)
-
-
-def show(report: dict[str, Any], wide: bool) -> None:
-    """Print one row a file, the reference first."""
-    reference = report["reference"]
-    sheet = Sheet((*COLUMNS, *(COMPARED if reference is not None else ())))
-    images = str(report["data"]["images"])
-    if reference is not None:
-        top = (spanned(reference["top1"]), spanned(reference["top5"]))
-        sheet.add(reference["name"], "", images, *top, "", "", "")
-    for row in report["results"]:
-        cells = [row["file"], f"{row['runtime']} {row['version']}", str(row["images"])]
-        cells += [spanned(row["top1"]), spanned(row["top5"])]
-        if reference is not None:
-            cells += [spanned(row["agreement"]), f"{row['drop_points']:.2f}"]
-            cells += [f"{row['lost']}, {row['gained']}"]
-        sheet.add(*cells)
-    print_sheets([sheet], wide)
-    for row in report["results"]:
-        found = [f"{c['true']} as {c['predicted']} ({c['count']})" for c in row["confusions"]]
-        if found:
-            say(f"{row['file']} took {', '.join(found[:SHOWN])}")
-
-
-def spanned(share: dict[str, Any] | None) -> str:
-    """Write a share with its interval."""
-    if share is None:
-        return ""
-    return f"{share['percent']:.2f} ({share['low']:.1f} to {share['high']:.1f})"

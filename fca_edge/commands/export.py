@@ -10,9 +10,9 @@ import click
 
 import fca_edge
 from fca_edge.artefacts import RefusedError
-from fca_edge.commands.export_table import print_hints, sheet_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import (
     PREPROCESSING,
     fields_of,
@@ -36,7 +36,7 @@ from fca_edge.commands.shared import (
     steps,
     weights_option,
 )
-from fca_edge.commands.tables import print_sheets, say, wide_option
+from fca_edge.commands.tables import wide_option
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
@@ -252,11 +252,10 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
             artefacts, refusal = error.artefacts, error
     entries = [item.manifest.to_document() for item in artefacts]
     entries += [item.to_dict() for item in refusal.refusals] if refusal else []
-    taken = put_json(entries, json_file, force)
-    if artefacts and not taken:
-        print_sheets([sheet_of(artefacts)], wide)
-        print_hints(artefacts)
-        say(f"in {artefacts[0].path.parent}, each with its manifest")
+    if artefacts:
+        put_document(artefacts.document(), entries, "table", json_file, force, wide)
+    else:
+        put_json(entries, json_file, force)
     if artefacts and artefacts[0].manifest.source.trained:
         source = artefacts[0].manifest.source
         ERR.print(f"weights: {source.checkpoint}: {source.chosen}")

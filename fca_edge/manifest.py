@@ -332,10 +332,7 @@ NOT_EMBEDDED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Artefact:
-    """A file and what is known of it. It can be given wherever a path can.
-
-    Example: `read_artefact(Path("l1-fp32.tflite")).manifest.source.num_classes` is 1000.
-    """
+    """A file and what is known of it, to be given wherever a path can: `open(artefact, "rb")`."""
 
     path: Path
     manifest: Manifest = field(repr=False)

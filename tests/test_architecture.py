@@ -19,14 +19,7 @@ MEASURING = ("runtimes", "stats", "lean_settings", "device", "targets", "measure
 MAY_IMPORT: dict[str, set[str]] = {
     # The package itself names types alone; what it offers is imported when it is asked for.
     "": {
-        "accuracy",
-        "api",
-        "artefacts",
-        "bundle",
-        "errors",
-        "manifest",
-        "model",
-        "report",
+        *("accuracy", "api", "artefacts", "bundle", "errors", "manifest", "model", "report"),
         "verify",
     },
     "errors": set(),
@@ -71,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("manifest", "verify", "accuracy"),
     },
     "suites": {
-        *("errors", "records", "stopping", "store", "strict", "zoo", "export"),
+        *("errors", "records", "stopping", "store", "strict", "zoo", "export", "manifest"),
         *MEASURING,
         *("report", "tables"),
     },
@@ -100,6 +93,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "verify",
     },
     "accuracy": {
+        "report",
+        "tables",
         "errors",
         "manifest",
         "checkpoint",
@@ -127,6 +122,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "model": {
         "errors",
+        "manifest",
         "preprocess",
         *MEASURING,
         "export",

@@ -16,7 +16,7 @@ from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
 from fca_edge.export.quantize import Recipe
 from fca_edge.manifest import Artefact, read_artefact
-from fca_edge.options import spelled
+from fca_edge.options import check_choice, check_number, spelled
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available
 
@@ -80,6 +80,10 @@ def measure_layers(
         FcaEdgeError: images that cannot be used, or nothing to quantise.
         NotEquivalentError: no choice of layers is accurate enough.
     """
+    check_choice("precision", precision, ("int8",))
+    check_number("max-drop", max_drop, least=0, whole=False)
+    check_number("images", images, least=1)
+    check_number("limit", limit, least=1)
     artefact = read_artefact(path).read_as(reading)
     manifest = artefact.manifest
     labels, classes = manifest.source.labels, manifest.source.num_classes

@@ -171,6 +171,7 @@ def sensitivity(
     Args:
         artefact: an fp32 TFLite file of an export.
         data: folder with one folder of images per class.
+        precision: what the layers are quantised to; "int8" alone.
         max_drop: points of top-1 that may be lost against the file.
         images: of `data` that each layer is judged on.
         limit: images of `data` that the search looks at.

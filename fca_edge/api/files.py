@@ -17,10 +17,10 @@ from fca_edge.api.shared import (
     silent,
     words_of,
 )
-from fca_edge.artefacts import Artefacts
 from fca_edge.options import check_number
 
 if TYPE_CHECKING:
+    from fca_edge.artefacts import Artefacts
     from fca_edge.bundle.write import Bundle
     from fca_edge.export.request import Request
     from fca_edge.model import Model

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from fca_edge.artefacts import RefusedError
 from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, UsageError, export_extra
 from fca_edge.fields import FieldError, check_fields
 from fca_edge.options import on_command_line, spelled
@@ -19,6 +19,8 @@ StrPath = str | os.PathLike[str]
 Files = StrPath | Sequence[StrPath]
 Words = str | Iterable[str]
 Progress = Callable[[str], None]
+
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,8 +39,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
                 result = function(*args, **kwargs)
         except FcaEdgeError as error:
             error.args = (spelled(str(error)),)
-            if isinstance(error, RefusedError):
-                announce(error.artefacts)
+            announce(getattr(error, "artefacts", None))  # what was written nevertheless
             raise
         announce(result)
         return result
@@ -52,7 +53,15 @@ def announce(result: Any) -> None:
         return
     texts = (*getattr(result, "notes", ()), *getattr(result, "warnings", ()))
     for text in dict.fromkeys(texts):
-        warnings.warn(text, FcaEdgeWarning, stacklevel=3)
+        warnings.warn(text, FcaEdgeWarning, stacklevel=users_level())
+
+
+def users_level() -> int:
+    """Count the frames from whoever calls this to the first that is not this package's."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def silent(text: str) -> None:

@@ -288,5 +288,5 @@ def test_w9_wrappers_do_not_hide_another_network(name: str, wrapper: str, tmp_pa
     shapes = dialects_data.lookalikes()[name]
     state = {WRAPPED[wrapper][0](key): torch.rand(shape) for key, shape in shapes.items()}
     torch.save(state, tmp_path / "wrapped.ckpt")
-    with pytest.raises(FcaEdgeError, match="' belongs to a (distilled|network with)"):
+    with pytest.raises(FcaEdgeError, match=r"' belongs to a (distilled|network with)"):
         load_checkpoint(tmp_path / "wrapped.ckpt")

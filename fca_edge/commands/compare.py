@@ -14,8 +14,9 @@ from fca_edge.commands.compare_table import (
     published_footer,
     published_sheet,
 )
-from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.heed import WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import print_notes
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -28,7 +29,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
 from fca_edge.compare.comparison import Comparison, compare
-from fca_edge.compare.gate import failures, read_thresholds, summary
+from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
 from fca_edge.compare.update import baseline_text, deterministic
@@ -36,6 +37,7 @@ from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, Us
 from fca_edge.store import write_text
 
 HEEDED = (
+    WIDE,
     Heeded(("reference",), lambda values: values["published"], "--published"),
     Heeded(
         ("force",),
@@ -85,7 +87,8 @@ def command(
 
     Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
     something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
-    (files and planned memory are compared even so), or where there is nothing to compare.
+    (files and planned memory are compared even so), or where there is nothing to compare or
+    --gate could judge nothing.
 
     \b
     Examples:
@@ -133,18 +136,23 @@ def show_comparison(
 
     Raises:
         RegressionError: the gate does not let it pass.
-        IncomparableError: a pair is of unlike things, or nothing pairs.
+        IncomparableError: a pair is of unlike things, nothing pairs, or the gate judged nothing.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
     found = compare(read_records(baseline), read_records(candidate), thresholds)
     worse = failures(found, thresholds)
     if not put_json(found.to_dict(), json_file, force):
         print_comparison(found, worse, wide)
+    skipped = unjudged(found, thresholds)
+    if skipped:
+        print_notes([f"--gate did not judge {skipped}."])
     if gate is not None and (worse or (found.missing and not found.is_empty)):
         raise RegressionError(summary(worse, found.missing))
     if found.incomparable:
         nothing = "nothing to compare: " if found.pairs and found.is_empty else ""
         raise IncomparableError(nothing + found.incomparable)
+    if gate is not None and not judged_rows(found, thresholds):
+        raise IncomparableError(f"the gate judged nothing: {skipped}.")
 
 
 def print_comparison(found: Comparison, worse: list[str], wide: bool) -> None:

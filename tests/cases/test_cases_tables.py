@@ -14,9 +14,11 @@ from typing import Any
 
 import click
 import pytest
+import torch
 from commandline import fca_edge, refused
 from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times, written
-from conftest import ROOT
+from conftest import DIGITS, ROOT
+from PIL import Image
 from rich.cells import cell_len
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ from fca_edge.harness.run import Outcome
 from fca_edge.harness.stats import counted as summary
 from fca_edge.harness.stats import latency
 from fca_edge.records import Agreement, Memory, Record, Usage
-from fca_edge.zoo.build import cost
+from fca_edge.zoo.build import build, cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO
 
@@ -406,6 +408,41 @@ UNHEEDED = (
     ("export --variant micro --no-fold --drop-tolerance 1e-6", "--drop-tolerance", "--no-fold"),
     ("export --variant micro --format tflite --profile tflite-2.14 --weight-cache", "--weight", ""),
     ("export --variant micro --keep-float linear_1", "--keep-float", "int8"),
+    ("export --variant micro --precision fp16 --keep-float linear_1", "--keep-float", "int8"),
+    ("export --variant micro --format onnx --exact", "--exact", "tflite-2.14"),
+    ("export --variant micro --exact", "--exact", "tflite-2.14"),
+    ("export --variant micro --profile tflite-2.14 --no-fold --exact", "--exact", "folded"),
+    ("export --variant micro --format onnx --profile tflite-2.14", "--profile", "TFLite"),
+    ("export --variant micro --format onnx --profile litert-fp16", "--profile", "TFLite"),
+    (
+        "export --variant micro --format onnx --profile onnxruntime-xnnpack,modern",
+        "--profile",
+        "TFLite",
+    ),
+    (
+        "export --variant micro --format tflite --profile tflite-2.14 --optimize memory",
+        "--optimize",
+        "LiteRT",
+    ),
+    ("export --variant micro --no-fold --optimize latency", "--optimize", "folded"),
+    ("export --variant swin_tiny --drop-tolerance 1e-6", "--drop-tolerance", "FcaFormers"),
+    ("export --variant micro --mixed", "--mixed", "int8"),
+    ("export --variant micro --precision int8 --mixed", "--mixed", "--data"),
+    ("export --variant micro --limit 3", "--limit", "--data"),
+    ("export --variant micro --skip-corrupt", "--skip-corrupt", "--data"),
+    ("export --variant micro --calibration-images 3", "--calibration-images", "--calibration"),
+    ("export --variant micro --calibration {digits}", "--calibration", "int8-static"),
+    ("export --variant micro --dynamic-batch", "--dynamic-batch", "ONNX"),
+    ("export --variant micro --labels x.txt", "--labels", "--checkpoint"),
+    ("export --variant micro --wide --json -", "--wide", "--json -"),
+    ("bench {tflite} --wide --json -", "--wide", "--json -"),
+    ("models --json /dev/stdout --wide", "--wide", "--json -"),
+    ("bench {tflite} --hot 0", "--hot", "0 is not in the range"),
+    ("bench {tflite} --cool-down 1 --processes 1", "--cool-down", "--processes"),
+    ("bench {tflite} --target qemu:aarch64 --cool-down 3", "--cool-down", "emulated"),
+    ("bench {tflite} --target qemu:aarch64 --start-below 50", "--start-below:", "emulated"),
+    ("verify {tflite} --checkpoint {micro}", "--checkpoint", "random"),
+    ("compare a.json b.json --wide --json -", "--wide", "--json -"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
 )
@@ -413,9 +450,9 @@ UNHEEDED = (
 
 @pytest.mark.parametrize(("line", "option", "word"), UNHEEDED, ids=[u[0] for u in UNHEEDED])
 def test_u12_what_nothing_heeds_is_refused(
-    line: str, option: str, word: str, exported: list[Exported], tmp_path: Path
+    line: str, option: str, word: str, exported: list[Exported], digits: Path, tmp_path: Path
 ) -> None:
-    words = line.format(tflite=exported[1].path).split()
+    words = line.format(tflite=exported[1].path, digits=digits, micro=DIGITS).split()
     if words[0] == "export":
         words += ["--out", str(tmp_path / "o")]
     done = fca_edge(*words)
@@ -423,6 +460,65 @@ def test_u12_what_nothing_heeds_is_refused(
         pytest.skip("qemu:aarch64 is not set up")
     refused(done, 2, option, word)
     assert not (tmp_path / "o").exists()
+
+
+# Options that count in every combination that is not refused for another reason.
+COUNTS = {
+    "export": "variant checkpoint format precision no-fold img-size num-classes mean std resize"
+    " crop interpolation layout preprocessing background exif images checks seed data"
+    " all-or-nothing out force json",
+    "bench": "threads target runs processes warmup runtime suite cpus lean json",
+    "compare": "gate update-baseline published json",
+    "verify": "images threads json",
+    "eval": "data labels checkpoint against limit runtime threads skip-corrupt exif background json",
+    "sensitivity": "data precision max-drop images limit seed exif background json",
+    "bundle": "out threads exif force",
+    "models": "json",
+    "targets list": "json",
+    "targets setup": "optional",
+}
+# Refused by the same rule as in other commands, which have the line.
+SHARED_RULES = {"--wide", "--force"}
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_u12_every_option_counts_or_is_refused(words: tuple[str, ...]) -> None:
+    """A new option is named here: as one that always counts, or with a line in UNHEEDED."""
+    called = " ".join(words)
+    always = {f"--{name}" for name in COUNTS.get(called, "").split()}
+    lines = {option.rstrip(":") for line, option, _ in UNHEEDED if line.startswith(called)}
+    options = {
+        max(param.opts, key=len) for param in EVERY[words].params if isinstance(param, click.Option)
+    }
+    assert options - always - lines - SHARED_RULES - {"--help", "--version"} == set()
+    assert always <= options
+
+
+def test_u12_wide_and_force_are_judged_everywhere() -> None:
+    for words, command in EVERY.items():
+        names = {param.name for param in command.params}
+        for flag in {"wide", "force"} & names if "json_file" in names else ():
+            if (words, flag) == (("export",), "force"):
+                continue  # it is for the files as well
+            typed = ["--wide", "--json", "-"] if flag == "wide" else ["--force"]
+            needed = {"eval": ["x.onnx", "--data", "."], "sensitivity": ["x", "--data", "."]}
+            places = {"verify": ["x.onnx"], "bench": ["x.onnx"], "compare": ["a", "b"]}
+            more = {**needed, **places}.get(words[0], [])
+            refused(fca_edge(*words, *more, *typed), 2, f"--{flag} is for")
+
+
+def test_u12_what_weights_do_not_need_is_noted(tmp_path: Path) -> None:
+    network = build("convnext_tiny", 32, 3)
+    torch.save(network.state_dict(), tmp_path / "c.pth")
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "one" / "a.png")
+    words = ["export", "--checkpoint", tmp_path / "c.pth", "--img-size", 32, "--format", "onnx"]
+    words += ["--drop-tolerance", "1e-6", "--images", tmp_path / "one", "--crop", 32]
+    done = fca_edge(*words, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stderr.split())
+    assert "note: --drop-tolerance changes nothing: convnext_tiny has no scale factors." in text
+    assert "note: verified on 1 picture, all that" in text
 
 
 def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def test_w6_other_zips(tmp_path: Path, names: list[str], word: str) -> None:
     assert word in refusal(tmp_path / "w.pt")
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_w6_a_torch_package(tmp_path: Path) -> None:
     with PackageExporter(str(tmp_path / "p.pt")) as package:
         package.extern("**")

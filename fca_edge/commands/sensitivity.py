@@ -20,6 +20,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
+    warn,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
@@ -101,10 +102,13 @@ def command(
         raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
+        from fca_edge.accuracy.figures import too_few
         from fca_edge.accuracy.layerwise import report_of
 
         found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     print_notes(notes_of(found["pictures"], data))
+    for text in too_few(found["images"], max_drop):
+        warn(text)
     if not put_json(found, json_file, force):
         show(found, wide)
 

@@ -3,6 +3,7 @@ options (U12), and the list of networks (U13)."""
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,9 @@ from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.pipeline import Exported
+from fca_edge.export.plan import Request, notes_of
 from fca_edge.export.program import export_program
+from fca_edge.export.wanted import Wanted
 from fca_edge.harness.run import Outcome
 from fca_edge.harness.stats import counted as summary
 from fca_edge.harness.stats import latency
@@ -406,7 +409,11 @@ UNHEEDED = (
     ("export --variant micro --max-drop 2", "--max-drop", "--data"),
     ("export --variant micro --format onnx --input-layout nchw", "--input-layout", "TFLite"),
     ("export --variant micro --no-fold --drop-tolerance 1e-6", "--drop-tolerance", "--no-fold"),
-    ("export --variant micro --format tflite --profile tflite-2.14 --weight-cache", "--weight", ""),
+    (
+        "export --variant micro --format tflite --profile tflite-2.14 --weight-cache",
+        "--weight-cache",
+        "",
+    ),
     ("export --variant micro --keep-float linear_1", "--keep-float", "int8"),
     ("export --variant micro --precision fp16 --keep-float linear_1", "--keep-float", "int8"),
     ("export --variant micro --format onnx --exact", "--exact", "tflite-2.14"),
@@ -441,7 +448,6 @@ UNHEEDED = (
     ("bench {tflite} --cool-down 1 --processes 1", "--cool-down", "--processes"),
     ("bench {tflite} --target qemu:aarch64 --cool-down 3", "--cool-down", "emulated"),
     ("bench {tflite} --target qemu:aarch64 --start-below 50", "--start-below:", "emulated"),
-    ("verify {tflite} --checkpoint {micro}", "--checkpoint", "random"),
     ("compare a.json b.json --wide --json -", "--wide", "--json -"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
@@ -452,7 +458,7 @@ UNHEEDED = (
 def test_u12_what_nothing_heeds_is_refused(
     line: str, option: str, word: str, exported: list[Exported], digits: Path, tmp_path: Path
 ) -> None:
-    words = line.format(tflite=exported[1].path, digits=digits, micro=DIGITS).split()
+    words = line.format(tflite=exported[1].path, digits=digits).split()
     if words[0] == "export":
         words += ["--out", str(tmp_path / "o")]
     done = fca_edge(*words)
@@ -462,6 +468,17 @@ def test_u12_what_nothing_heeds_is_refused(
     assert not (tmp_path / "o").exists()
 
 
+def test_u12_the_cores_that_were_used_are_told(exported: list[Exported]) -> None:
+    core = min(os.sched_getaffinity(0))
+    words = ["bench", exported[0].path, "--cpus", core, "--threads", 4]
+    words += ["--processes", 1, "--runs", 1, "--warmup", 0]
+    text = " ".join(fca_edge(*words).stdout.split())
+    assert f"core {core} alone, of {len(os.sched_getaffinity(0))}" in text
+    assert f"4 threads on 1 core ({core})" in text
+    several = table_of([row(target=replace(BOARD, cpus="4,5,6,7", cores=8))])
+    assert "cores 4, 5, 6, 7 alone, of 8" in " ".join(several.split())
+
+
 # Options that count in every combination that is not refused for another reason.
 COUNTS = {
     "export": "variant checkpoint format precision no-fold img-size num-classes mean std resize"
@@ -469,8 +486,10 @@ COUNTS = {
     " all-or-nothing out force json",
     "bench": "threads target runs processes warmup runtime suite cpus lean json",
     "compare": "gate update-baseline published json",
-    "verify": "images threads json",
-    "eval": "data labels checkpoint against limit runtime threads skip-corrupt exif background json",
+    # --checkpoint: test_u12_keep_float_takes_a_list_and_repeats
+    "verify": "checkpoint images threads json",
+    "eval": "data labels checkpoint against limit runtime threads skip-corrupt exif background"
+    " json",
     "sensitivity": "data precision max-drop images limit seed exif background json",
     "bundle": "out threads exif force",
     "models": "json",
@@ -507,6 +526,17 @@ def test_u12_wide_and_force_are_judged_everywhere() -> None:
             refused(fca_edge(*words, *more, *typed), 2, f"--{flag} is for")
 
 
+@pytest.mark.parametrize(("count", "checks"), [(1, 4), (3, 4), (4, 4), (3, 2)])
+def test_u12_fewer_pictures_than_checks_are_noted(count: int, checks: int, tmp_path: Path) -> None:
+    for number in range(count):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    wanted = Wanted("micro", None, None, None, None)
+    notes = notes_of(Request(wanted, tmp_path / "o", images=tmp_path, checks=checks))
+    assert len(notes) == (count < checks)
+    assert all(f"verified on {plural(count, 'picture')}, all that" in note for note in notes)
+
+
+@pytest.mark.slow
 def test_u12_what_weights_do_not_need_is_noted(tmp_path: Path) -> None:
     network = build("convnext_tiny", 32, 3)
     torch.save(network.state_dict(), tmp_path / "c.pth")
@@ -529,6 +559,8 @@ def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:
     (manifest,) = json.loads(done.stdout)
     text = json.dumps(manifest["quantization"])
     assert all(f"linear_{n}" in text for n in (1, 2, 3))
+    made = tmp_path / "o" / manifest["file"]
+    refused(fca_edge("verify", made, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
     done = fca_edge(*words, "--keep-float", "linear_1,,x", "--out", tmp_path / "p")
     assert done.returncode == 2
     assert "names, separated by commas" in done.stderr

@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Two workers of one thread each; what one has left the other takes over.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
-BOARD := tests/harness/test_virtual_board.py
+BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
 .PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate lint bench clean

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fca_edge.harness.provision.old_tflite import installed_pythons
+from fca_edge.targets.provision.old_tflite import installed_pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "models" / "digits"
@@ -26,15 +26,16 @@ TEST_TOOLS = ("filelock", "hypothesis", "pytest", "pytest-xdist")
 # They concern what a bare install has, and can be imported without torch.
 TESTS = (
     "tests/compare",
-    "tests/harness/provision",
-    *(
-        f"tests/harness/test_{name}.py"
-        for name in ("agent", "agent_board", "agree", "cost", "run", "runtimes", "stats", "stream")
-    ),
-    "tests/test_records.py",
-    "tests/test_store.py",
+    "tests/targets/provision",
+    "tests/device/test_agent.py",
+    "tests/device/test_agent_board.py",
+    "tests/measure/test_agree.py",
+    "tests/measure/test_run.py",
+    "tests/targets/test_cost.py",
+    "tests/targets/test_stream.py",
+    *(f"tests/test_{name}.py" for name in ("records", "runtimes", "stats", "store")),
 )
-OLD = "from fca_edge.harness.provision.old_tflite import build_with_debian as build\n"
+OLD = "from fca_edge.targets.provision.old_tflite import build_with_debian as build\n"
 BUILD_OLD = OLD + "import sys, pathlib; build(pathlib.Path(sys.argv[1]), lambda text: None)"
 RIGHT_PERCENT = 97
 

@@ -16,13 +16,13 @@ from rich.console import Console
 from fca_edge.commands.bench_table import hot_sheet
 from fca_edge.commands.shared import table
 from fca_edge.commands.tables import print_sheets
-from fca_edge.harness.agree import agreement
-from fca_edge.harness.gather import Runs, record_of
-from fca_edge.harness.plan import Job, job_for
-from fca_edge.harness.run import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
-from fca_edge.harness.stats import counted
-from fca_edge.harness.targets.resolve import resolve
+from fca_edge.measure.agreement import agreement
+from fca_edge.measure.jobs import Job, job_for
+from fca_edge.measure.record import Runs, record_of
+from fca_edge.measure.session import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
 from fca_edge.records import Plan, Record
+from fca_edge.stats import counted
+from fca_edge.targets.resolve import resolve
 
 OUT = Path(__file__).with_name("out") / "arm"
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=3)

@@ -32,13 +32,13 @@ from fca_edge.export.profiles import (
 )
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
-from fca_edge.harness.plan import job_for
-from fca_edge.harness.run import COST, agent_plan
-from fca_edge.harness.targets.resolve import resolve
+from fca_edge.measure.jobs import job_for
+from fca_edge.measure.session import COST, agent_plan
 from fca_edge.passes.base import clone_tree
 from fca_edge.passes.run import DEFAULT_PASSES, apply, fold, logits
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.records import Plan
+from fca_edge.targets.resolve import resolve
 from fca_edge.verify import in_layout, measure
 from fca_edge.zoo.build import build, spec_of
 from fca_edge.zoo.randomise import randomise

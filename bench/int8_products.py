@@ -20,11 +20,11 @@ from fca_edge.export.quantize import table as quantize
 from fca_edge.export.quantize.forms import tflite_profile
 from fca_edge.export.quantize.recipe import Recipe
 from fca_edge.export.tflite.emit import to_tflite
-from fca_edge.harness.plan import job_for
-from fca_edge.harness.run import process_count, run_jobs
-from fca_edge.harness.stats import ratio
-from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.measure.jobs import job_for
+from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan
+from fca_edge.stats import ratio
+from fca_edge.targets.local import LocalTarget
 from fca_edge.zoo.specs import ZOO
 
 OUT = Path(__file__).with_name("out") / "int8_products"

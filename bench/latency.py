@@ -20,11 +20,11 @@ from fca_edge.commands.tables import Notes, print_sheets, say
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
-from fca_edge.harness.plan import Job, job_for
-from fca_edge.harness.run import process_count, run_jobs
-from fca_edge.harness.stats import ratio
-from fca_edge.harness.targets.local import LocalTarget
+from fca_edge.measure.jobs import Job, job_for
+from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, Record, to_document
+from fca_edge.stats import ratio
+from fca_edge.targets.local import LocalTarget
 from fca_edge.zoo.specs import ZOO
 
 HERE = Path(__file__).parent

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import psutil
 
+from fca_edge.device import LEAN
 from fca_edge.export.optimize import OPTIMIZE
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
-from fca_edge.harness.plan import Job, job_for
-from fca_edge.harness.runtime_profile import LEAN, read_settings
-from fca_edge.harness.runtimes import interpreter
+from fca_edge.lean_settings import read_settings
+from fca_edge.measure.jobs import Job, job_for
+from fca_edge.runtimes import interpreter
 
 HERE = Path(__file__).parent
 OUT, RESULTS = HERE / "out" / "memory", HERE / "results"

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-AGENT = Path(__file__).parents[1] / "fca_edge" / "harness" / "agent.py"
+AGENT = Path(__file__).parents[1] / "fca_edge" / "device" / "agent.py"
 
 # Inferences of which the agent says nothing.
 SILENT = {"mode": "memory", "warmup": 0}

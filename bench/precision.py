@@ -16,8 +16,8 @@ from typing import Any
 
 from peers.tables import record_of, work_ratio
 
-from fca_edge.harness.stats import counted
 from fca_edge.records import Record, from_document
+from fca_edge.stats import counted
 from fca_edge.store import read_json, write_text
 
 RESULTS = Path(__file__).with_name("results")

@@ -15,13 +15,13 @@ from pathlib import Path
 from arm import CORES, PLAN, cost
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.harness.agree import agreement
-from fca_edge.harness.plan import Job, job_for
-from fca_edge.harness.run import EMULATED_TIMEOUT_SECONDS
-from fca_edge.harness.targets.base import Target
-from fca_edge.harness.targets.resolve import resolve
+from fca_edge.measure.agreement import agreement
+from fca_edge.measure.jobs import Job, job_for
+from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS
 from fca_edge.records import Record, to_document
 from fca_edge.store import write_json
+from fca_edge.targets.base import Target
+from fca_edge.targets.resolve import resolve
 
 HERE = Path(__file__).parent
 OUT, RESULTS = HERE / "out" / "precision", HERE / "results"

@@ -23,10 +23,10 @@ from pathlib import Path
 from virtual_board_image import KINDS, SUITE, USER, Kind, Report, build
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.harness.provision.debian import Tree, command_of, host_architecture, unpack
-from fca_edge.harness.targets.settings import SSH_CONFIG_VARIABLE
-from fca_edge.harness.targets.ssh.address import parse
-from fca_edge.harness.targets.ssh.connection import Connection
+from fca_edge.targets.provision.debian import Tree, command_of, host_architecture, unpack
+from fca_edge.targets.settings import SSH_CONFIG_VARIABLE
+from fca_edge.targets.ssh.address import parse
+from fca_edge.targets.ssh.connection import Connection
 
 EMULATOR = Tree("virtual-board-qemu", host_architecture(), SUITE, ("qemu-system-arm",))
 CORES, MEMORY_MIB = 4, 2048

@@ -17,8 +17,8 @@ from pathlib import Path
 import asyncssh
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.provision.debian import Tree, unpack
-from fca_edge.harness.runtimes import cache_folder
+from fca_edge.runtimes import cache_folder
+from fca_edge.targets.provision.debian import Tree, unpack
 
 Report = Callable[[str], None]
 

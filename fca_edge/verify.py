@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fca_edge.device import LEAN
 from fca_edge.errors import NotEquivalentError
-from fca_edge.harness.call import AgentError, Event, call_agent
-from fca_edge.harness.runtime_profile import LEAN
-from fca_edge.harness.runtimes import RUNTIMES, interpreter
-from fca_edge.harness.stats import snr_db
+from fca_edge.runtimes import RUNTIMES, interpreter
+from fca_edge.stats import snr_db
+from fca_edge.targets.call import AgentError, Event, call_agent
 
 Array = NDArray[Any]
 

@@ -14,10 +14,10 @@ import pytest
 from filelock import FileLock
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.runtimes import RUNTIMES, interpreter
+from fca_edge.runtimes import RUNTIMES, interpreter
 
 if TYPE_CHECKING:
-    from harness.loopback import Loopback
+    from targets.loopback import Loopback
 
 ROOT = Path(__file__).resolve().parent.parent
 # What takes longest goes first, so that no worker is left with it at the end.
@@ -127,7 +127,7 @@ def digits(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator["Loopback"]:
     """This machine as a board behind an SSH server of its own."""
-    from harness.loopback import Loopback
+    from targets.loopback import Loopback
 
     made = Loopback(tmp_path / "board")
     yield made

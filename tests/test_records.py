@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness.test_stats import RECORD
+from test_stats import RECORD
 
 from fca_edge import records
 from fca_edge.records import from_document, to_document

@@ -2,7 +2,7 @@
 
     python agent.py < plan.json
 
-It speaks the protocol of `fca_edge/harness/agent.py`, whose clock, memory meter, marks and
+It speaks the protocol of `fca_edge/device/agent.py`, whose clock, memory meter, marks and
 modes it uses from the file itself: both run on this machine, natively or in an emulator. It also
 tells how much processor time the inferences took, which shows threads that nobody asked for.
 """
@@ -13,7 +13,7 @@ import os
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HARNESS = os.path.join(HERE, "..", "..", "fca_edge", "harness", "agent.py")
+HARNESS = os.path.join(HERE, "..", "..", "fca_edge", "device", "agent.py")
 
 
 def load_harness():

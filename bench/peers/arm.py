@@ -11,8 +11,8 @@ from environment import PeerError, Report
 from places import set_up
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.harness.run import COST, COUNTING_THREADS, EMULATED_TIMEOUT_SECONDS
-from fca_edge.harness.targets.qemu import QemuTarget
+from fca_edge.measure.session import COST, COUNTING_THREADS, EMULATED_TIMEOUT_SECONDS
+from fca_edge.targets.qemu import QemuTarget
 
 WARMUPS, ITERATIONS = 1, 1
 

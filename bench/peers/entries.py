@@ -17,16 +17,16 @@ from environment import PeerError, Report, clean_variables, ensure, installed
 from numpy.typing import NDArray
 from registry import BY_NAME, Peer
 
+from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError
-from fca_edge.harness.call import AgentError, reason
-from fca_edge.harness.plan import LEAN_RUNTIMES, Job, job_for, lean_jobs
-from fca_edge.harness.run import lean_plan
-from fca_edge.harness.runtime_profile import LEAN
-from fca_edge.harness.runtimes import Runtime
-from fca_edge.harness.stats import snr_db
-from fca_edge.harness.targets.base import Target
+from fca_edge.measure.jobs import LEAN_RUNTIMES, Job, job_for, lean_jobs
+from fca_edge.measure.session import lean_plan
 from fca_edge.records import Artefact
+from fca_edge.runtimes import Runtime
+from fca_edge.stats import snr_db
 from fca_edge.store import read_json, sha256_of, write_json
+from fca_edge.targets.base import Target
+from fca_edge.targets.call import AgentError, reason
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

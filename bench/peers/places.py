@@ -10,13 +10,13 @@ from environment import PeerError, Report, clean_variables
 from registry import PEERS, Peer
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.harness.call import Event, call_command
-from fca_edge.harness.provision import wheels
-from fca_edge.harness.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
-from fca_edge.harness.provision.wheels import Wheels
-from fca_edge.harness.runtimes import Runtime, interpreter
-from fca_edge.harness.targets.local import LocalTarget
-from fca_edge.harness.targets.qemu import QemuTarget, parsed
+from fca_edge.runtimes import Runtime, interpreter
+from fca_edge.targets.call import Event, call_command
+from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.provision import wheels
+from fca_edge.targets.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
+from fca_edge.targets.provision.wheels import Wheels
+from fca_edge.targets.qemu import QemuTarget, parsed
 
 AGENT = Path(__file__).with_name("agent.py")
 PYTHON = "usr/bin/python3.11"

@@ -8,8 +8,8 @@ from typing import Any
 
 from environment import Environment
 
-from fca_edge.harness.provision.machines import wheels
-from fca_edge.harness.provision.wheels import Wheels
+from fca_edge.targets.provision.machines import wheels
+from fca_edge.targets.provision.wheels import Wheels
 
 HERE = Path(__file__).parent
 NUMPY = "numpy==2.4.6"

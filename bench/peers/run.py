@@ -30,8 +30,8 @@ from registry import BY_NAME, PEERS
 from tables import markdown
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.harness.gather import git_commit
-from fca_edge.harness.run import process_count, run_jobs
+from fca_edge.measure.record import git_commit
+from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, to_document
 from fca_edge.store import read_json, write_json, write_text
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fca_edge.harness.stats import latency, median_interval, ratio
 from fca_edge.records import Record, from_document
+from fca_edge.stats import latency, median_interval, ratio
 
 MIB, MB, MS = 1 << 20, 1e6, 1e6
 NONE = "–"

@@ -16,10 +16,10 @@ from fca_edge.accuracy.figures import figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
-from fca_edge.harness.plan import job_for
-from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.labels import read_labels
+from fca_edge.measure.jobs import job_for
 from fca_edge.preprocess import Preprocessing
+from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.accuracy/1"
 

@@ -18,8 +18,8 @@ from fca_edge.export.facts import Facts, facts_of
 from fca_edge.export.plan import Output
 from fca_edge.export.quantize.recipe import Inputs, Recipe
 from fca_edge.export.source import Wanted
-from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.pictures import notes_of
+from fca_edge.runtimes import RUNTIMES, available
 
 Report = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Recipe
-from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.sensitivity/1"
 

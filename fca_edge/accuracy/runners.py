@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts
-from fca_edge.harness.call import AgentError
-from fca_edge.harness.runtimes import RUNTIMES
-from fca_edge.harness.stream import Stream
 from fca_edge.preprocess import Preprocessing
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.call import AgentError
+from fca_edge.targets.stream import Stream
 from fca_edge.verify import in_layout
 
 

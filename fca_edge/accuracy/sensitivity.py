@@ -18,9 +18,9 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Recipe, run
 from fca_edge.export.quantize.recipe import Inputs
-from fca_edge.harness.runtimes import RUNTIMES
-from fca_edge.harness.stats import snr_db
-from fca_edge.harness.stream import Stream
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.stats import snr_db
+from fca_edge.targets.stream import Stream
 from fca_edge.verify import in_layout
 
 Array = NDArray[Any]

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge import decode, fields
+from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.facts import Facts
 from fca_edge.export.manifest import manifest_path
-from fca_edge.harness.runtime_profile import (
-    LEAN,
+from fca_edge.labels import check_count
+from fca_edge.lean_settings import (
     Settings,
     profile_path,
     read_settings,
     to_document,
 )
-from fca_edge.labels import check_count
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json

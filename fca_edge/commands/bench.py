@@ -28,13 +28,13 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
 from fca_edge.compare.advice import advice
 from fca_edge.errors import UsageError, plural
-from fca_edge.harness.plan import SUITES, Handling, job_for, lean_jobs
-from fca_edge.harness.run import Outcome, process_count, run_jobs
-from fca_edge.harness.runtimes import RUNTIMES
-from fca_edge.harness.targets.base import Target
-from fca_edge.harness.targets.resolve import resolve
+from fca_edge.measure.jobs import SUITES, Handling, job_for, lean_jobs
+from fca_edge.measure.session import Outcome, process_count, run_jobs
 from fca_edge.records import Plan, TargetInfo, to_document
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
+from fca_edge.targets.base import Target
+from fca_edge.targets.resolve import resolve
 
 
 class Usual(NamedTuple):

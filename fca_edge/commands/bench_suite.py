@@ -8,8 +8,8 @@ from typing import Any
 
 from fca_edge.commands.shared import ERR, steps
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
-from fca_edge.harness.plan import SUITES, Job, job_for
-from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.measure.jobs import SUITES, Job, job_for
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.zoo.specs import ZOO
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
 from fca_edge.errors import plural
-from fca_edge.harness.stats import LEAST_PROCESSES, counted, latency
 from fca_edge.records import Cost, Memory, Record, TargetInfo
+from fca_edge.stats import LEAST_PROCESSES, counted, latency
 
 MIB = 1 << 20
 NS_PER_MS = 1e6

@@ -141,11 +141,12 @@ def show_comparison(
     thresholds = {} if gate is None else read_thresholds(gate)
     found = compare(read_records(baseline), read_records(candidate), thresholds)
     worse = failures(found, thresholds)
-    if not put_json(found.to_dict(), json_file, force):
-        print_comparison(found, worse, wide)
     skipped = unjudged(found, thresholds)
-    if skipped:
-        print_notes([f"--gate did not judge {skipped}."])
+    printed = not put_json(found.to_dict(), json_file, force)
+    if printed:
+        print_comparison(found, worse, wide)
+        if skipped:
+            say(f"not judged by --gate: {skipped}")
     if gate is not None and (worse or (found.missing and not found.is_empty)):
         raise RegressionError(summary(worse, found.missing))
     if found.incomparable:
@@ -153,6 +154,8 @@ def show_comparison(
         raise IncomparableError(nothing + found.incomparable)
     if gate is not None and not judged_rows(found, thresholds):
         raise IncomparableError(f"the gate judged nothing: {skipped}.")
+    if skipped and not printed:
+        print_notes([f"not judged by --gate: {skipped}."])
 
 
 def print_comparison(found: Comparison, worse: list[str], wide: bool) -> None:

@@ -36,7 +36,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError
-from fca_edge.harness.runtimes import RUNTIMES
+from fca_edge.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Begin

@@ -36,7 +36,7 @@ from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.plan import Request, check_early, notes_of
 from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
 from fca_edge.export.wanted import Wanted
-from fca_edge.harness.runtimes import RUNTIMES, remedy
+from fca_edge.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate

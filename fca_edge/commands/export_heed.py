@@ -7,7 +7,7 @@ from typing import Any
 from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.harness.plan import LEAN_RUNTIMES
+from fca_edge.measure.jobs import LEAN_RUNTIMES
 from fca_edge.zoo.specs import FcaFormerSpec, spec_of
 
 LEAVE_OUT = "leave it out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fca_edge.harness.runtime_profile import LEAN
+from fca_edge.device import LEAN
 from fca_edge.terminal import to_output
 
 

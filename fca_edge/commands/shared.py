@@ -63,7 +63,7 @@ class TargetName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from fca_edge.harness.targets.setup import known_targets
+        from fca_edge.targets.setup import known_targets
 
         names = (*known_targets(), "arm", "ssh://")
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]

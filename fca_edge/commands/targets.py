@@ -18,8 +18,8 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.targets.resolve import meant
-from fca_edge.harness.targets.setup import known_targets, look, refuse_unready, setup, states
+from fca_edge.targets.resolve import meant
+from fca_edge.targets.setup import known_targets, look, refuse_unready, setup, states
 
 COLUMNS = (
     Column("target", kind="label"),

@@ -24,7 +24,7 @@ from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export.facts import read_facts
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.wanted import wanted_of
-from fca_edge.harness.embedded import facts_of
+from fca_edge.measure.embedded import facts_of
 
 COLUMNS = (
     Column("file", kind="name"),

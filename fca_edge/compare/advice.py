@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fca_edge.harness.stats import counted, ratio
 from fca_edge.records import Record
+from fca_edge.stats import counted, ratio
 
 FULL = "fp32"
 # A gain is what leaves at most this much, at the upper end of its interval.

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fca_edge.compare.metrics import Metric
-from fca_edge.harness.stats import median_interval
 from fca_edge.records import Record
+from fca_edge.stats import median_interval
 
 # Of separate runs. Identical files came out as different at 90 %: a machine that others use
 # changes between runs by more than within one. With five processes each this asks for

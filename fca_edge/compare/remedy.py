@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 
-from fca_edge.harness.runtimes import RUNTIMES
 from fca_edge.records import Record
+from fca_edge.runtimes import RUNTIMES
 
 LOCAL, QEMU = "local", "qemu:"
 

@@ -13,8 +13,8 @@ from fca_edge.export.prepare import check_images
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import load_source
 from fca_edge.export.wanted import wanted_of
-from fca_edge.harness.runtimes import RUNTIMES, available, interpreter
 from fca_edge.passes.run import logits
+from fca_edge.runtimes import RUNTIMES, available, interpreter
 from fca_edge.store import sha256_of
 from fca_edge.verify import Parity, in_layout, measure, shortfall
 

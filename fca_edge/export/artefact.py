@@ -26,10 +26,10 @@ from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize.half import LARGEST_HALF
 from fca_edge.export.tflite import emit
-from fca_edge.harness.call import Event
-from fca_edge.harness.runtimes import RUNTIMES, available
 from fca_edge.passes import tanh_gelu
+from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.store import sha256_of
+from fca_edge.targets.call import Event
 from fca_edge.verify import Parity, in_layout, measure, shortfall
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output
 from fca_edge.export.prepare import Prepared
-from fca_edge.harness.plan import LEAN_RUNTIMES
-from fca_edge.harness.runtime_profile import profile_path, read_settings, settings_for, to_document
+from fca_edge.lean_settings import profile_path, read_settings, settings_for, to_document
+from fca_edge.measure.jobs import LEAN_RUNTIMES
 from fca_edge.store import write_json
 from fca_edge.verify import in_layout, measure, shortfall
 

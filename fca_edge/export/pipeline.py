@@ -22,11 +22,11 @@ from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
 from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
-from fca_edge.harness.call import AgentError
-from fca_edge.harness.runtime_profile import kept_path, profile_path
+from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import move_into, refuse_existing, staging, write_json
+from fca_edge.targets.call import AgentError
 
 Report = Callable[[str], None]
 # Sees a staged file and its manifest; raises where it must not be shipped, else returns what

@@ -21,7 +21,7 @@ from fca_edge.export.profiles import (
 from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.quantize.recipe import STATIC, Recipe
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
-from fca_edge.harness.runtime_profile import kept_path, profile_path
+from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.preprocess import find_images
 from fca_edge.store import refuse_existing, refuse_folders, staging
 

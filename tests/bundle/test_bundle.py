@@ -20,9 +20,9 @@ from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
-from fca_edge.harness.runtime_profile import kept_path, profile_path
-from fca_edge.harness.runtimes import RUNTIMES, interpreter
+from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.preprocess import load
+from fca_edge.runtimes import RUNTIMES, interpreter
 from fca_edge.verify import in_layout, run_artefact
 
 LOGITS = """

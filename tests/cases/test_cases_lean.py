@@ -14,9 +14,9 @@ import pytest
 from conftest import ROOT
 
 from fca_edge.bundle.write import write_bundle
+from fca_edge.device import LEAN
 from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported
-from fca_edge.harness.runtime_profile import LEAN
 
 CHECKS = ROOT / "fca_edge" / "bundle" / "board" / "checks.py"
 IMAGE = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)

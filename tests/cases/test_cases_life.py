@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from commandline import fca_edge, refused, written
 from conftest import DIGITS
-from harness.loopback import Loopback
 from safetensors.torch import save_file
+from targets.loopback import Loopback
 from torch import Tensor
 
 from fca_edge.accuracy.gate import AccuracyGate
@@ -33,7 +33,7 @@ from fca_edge.export.plan import Output, Request
 from fca_edge.export.profiles import Forms
 from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.wanted import Wanted
-from fca_edge.harness.plan import described
+from fca_edge.measure.jobs import described
 from fca_edge.places import locked, put
 from fca_edge.store import move_into, staging
 

@@ -19,7 +19,7 @@ from fca_edge.accuracy.sensitivity import Base
 from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported
 from fca_edge.export.quantize import Recipe, tflite_dynamic
-from fca_edge.harness.runtimes import RUNTIMES, available
+from fca_edge.runtimes import RUNTIMES, available
 
 STATIC = ("export", "--checkpoint", DIGITS, "--precision", "int8-static", "--checks", 1)
 

@@ -11,8 +11,8 @@ from commandline import fca_edge
 from conftest import ROOT
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.harness.provision import old_tflite
-from fca_edge.harness.runtimes import OLD_TFLITE_VARIABLE, RUNTIMES, available, imports
+from fca_edge.runtimes import OLD_TFLITE_VARIABLE, RUNTIMES, available, imports
+from fca_edge.targets.provision import old_tflite
 
 NEEDS = "Python 3.10 to 3.14 is needed"
 

@@ -34,10 +34,10 @@ from fca_edge.export.pipeline import Exported
 from fca_edge.export.plan import Request, notes_of
 from fca_edge.export.program import export_program
 from fca_edge.export.wanted import Wanted
-from fca_edge.harness.run import Outcome
-from fca_edge.harness.stats import counted as summary
-from fca_edge.harness.stats import latency
+from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
+from fca_edge.stats import counted as summary
+from fca_edge.stats import latency
 from fca_edge.zoo.build import build, cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 
-from fca_edge.harness.runtimes import OLD_TFLITE
+from fca_edge.runtimes import OLD_TFLITE
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -21,8 +21,8 @@ import psutil
 import pytest
 from conftest import ROOT
 
-from fca_edge.harness.provision.machines import MACHINES, cpuinfo
-from fca_edge.harness.runtimes import cache_folder
+from fca_edge.runtimes import cache_folder
+from fca_edge.targets.provision.machines import MACHINES, cpuinfo
 
 ARM64, ARMV7 = "linux/arm64", "linux/arm/v7"
 # Platform -> Debian's name, and ours of the machine that runs it here.

@@ -17,7 +17,7 @@ from fca_edge.export.plan import Request
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
 from fca_edge.export.tflite import emit
-from fca_edge.harness.runtimes import OLD_TFLITE_VARIABLE
+from fca_edge.runtimes import OLD_TFLITE_VARIABLE
 from fca_edge.store import sha256_of
 
 RANDOM = Wanted("micro", None, None, None, None)

@@ -22,7 +22,7 @@ from fca_edge.export.planned_graph import (
 )
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.writer import write
-from fca_edge.harness.plan import described
+from fca_edge.measure.jobs import described
 from fca_edge.records import Planned
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from fca_edge.export.pipeline import Exported
 from fca_edge.export.quantize import Recipe, check, run
 from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
 from fca_edge.export.quantize.tflite_pointwise import use_convolutions, without_fully_connected
-from fca_edge.harness.runtimes import RUNTIMES, available
-from fca_edge.harness.stats import snr_db
+from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.stats import snr_db
 from fca_edge.verify import run_artefact
 
 IMAGES = np.random.default_rng(3).standard_normal((2, 96, 96, 3)).astype(np.float32)

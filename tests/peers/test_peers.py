@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from harness.test_stats import RECORD
+from test_stats import RECORD
 
 from fca_edge.export.pipeline import Exported
-from fca_edge.harness.call import call_command
-from fca_edge.harness.plan import job_for
+from fca_edge.measure.jobs import job_for
 from fca_edge.records import Plan, Record, to_document
+from fca_edge.targets.call import call_command
 
 PEERS = ROOT / "bench" / "peers"
 sys.path.insert(0, str(PEERS))

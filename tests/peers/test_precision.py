@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from harness.test_stats import RECORD
+from test_stats import RECORD
 
 from fca_edge.records import Cost, Record
 

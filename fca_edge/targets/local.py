@@ -1,0 +1,112 @@
+"""This machine as a target."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fca_edge.device.guard import restore_governor, set_governor
+from fca_edge.device.probe import cpu_model
+from fca_edge.records import TargetInfo
+from fca_edge.runtimes import Runtime, cache_folder, interpreter, possible_here
+from fca_edge.targets.base import FilesHere
+from fca_edge.targets.call import Event, call_agent
+
+EMULATOR = re.compile(r"/(qemu-\w+)(?:-static)?(?: \(deleted\))?$", re.MULTILINE)
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+class LocalTarget(FilesHere):
+    """Runs the agent in fresh processes here."""
+
+    counts_instructions = False
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What is installed here or can be set up."""
+        return possible_here()
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the agent under the interpreter that has the runtime."""
+        wanted = {**plan, "guest": plan["mode"] == "memory" and emulator_here() is not None}
+        with governed(plan) as warnings:
+            events = call_agent(interpreter(runtime), wanted, timeout_seconds)
+        return {**events, "ended": {"warnings": warnings}}
+
+    def info(self) -> TargetInfo:
+        """Describe this machine from /proc and /sys."""
+        affinity, emulator = getattr(psutil.Process(), "cpu_affinity", None), emulator_here()
+        return TargetInfo(
+            name="local",
+            machine=platform.machine(),
+            cpu_model=cpu_model(),
+            cores=len(affinity()) if affinity else psutil.cpu_count() or 1,
+            memory_bytes=psutil.virtual_memory().total,
+            kernel=f"{platform.system()} {platform.release()}",
+            governor=GOVERNOR.read_text().strip() if GOVERNOR.is_file() else None,
+            emulated=emulator is not None,
+            emulator=emulator,
+        )
+
+    def close(self) -> None:
+        """Nothing was left."""
+
+
+@contextmanager
+def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
+    """Set the governor that a plan asks for, and put the old one back, also after a signal.
+
+    Yields what could not be done. What a process that was killed left set, the next one
+    puts right.
+    """
+    saved, wanted = cache_folder() / "governor.json", plan.get("governor")
+    if not wanted and not saved.is_file():
+        yield []
+        return
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    with saved.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Another measurement has set it, and puts it back.
+            yield [f"governor {wanted} not set: another measurement holds it"] if wanted else []
+            return
+        restore_governor(saved)
+        if not wanted:
+            yield []
+            return
+        # The command line has a handler of its own.
+        old = signal.getsignal(signal.SIGTERM)
+        if old == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        try:
+            problem = set_governor(wanted, Path(plan.get("sysfs") or "/sys"), saved)
+            yield [problem] if problem else []
+        finally:
+            restore_governor(saved)
+            signal.signal(signal.SIGTERM, old)
+
+
+def emulator_here() -> str | None:
+    """Name QEMU where it runs this process, as it runs a container of another architecture.
+
+    It leaves itself out of the /proc/self/maps that it shows, but not out of a thread's.
+    """
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/maps").read_text(errors="replace")
+    except OSError:
+        return None
+    found = EMULATOR.search(text)
+    return found[1] if found else None

@@ -1,0 +1,150 @@
+"""What user-mode emulation can stand in for: machines, their CPUs, and where runtimes come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fca_edge.runtimes import OLD_TFLITE
+from fca_edge.targets.provision.debian import Tree, host_architecture
+from fca_edge.targets.provision.wheels import Wheels
+
+SUITE, SUITE_GLIBC_MINOR = "bookworm", 36
+# ONNX Runtime for 32-bit ARM is packaged from this release on.
+NEWER_SUITE = "trixie"
+CORES = 4
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """One emulated core as /proc/cpuinfo shows it, and as QEMU calls it.
+
+    Runtimes choose their kernels by part and features: these must match `-cpu`.
+    """
+
+    name: str
+    part: int
+    variant: int
+    revision: int
+    features: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python with one runtime beside it.
+
+    Attributes:
+        python: inside the tree.
+        wheels: None where the tree has everything.
+    """
+
+    tree: Tree
+    python: str
+    wheels: Wheels | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of computer that QEMU emulates in user mode.
+
+    Attributes:
+        name: as in `uname -m`, and after `qemu:`.
+        emulator: QEMU's program.
+        cpus: the first is the default.
+        environments: by the name of the runtime.
+    """
+
+    name: str
+    emulator: str
+    cpus: tuple[Cpu, ...]
+    environments: dict[str, Environment]
+
+
+V8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
+V82 = (
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop"
+    " asimddp"
+)
+V7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm"
+
+# The emulator itself, with the libraries that it needs: what this machine has does not matter.
+HOST = Tree(f"qemu-{host_architecture()}", host_architecture(), SUITE, ("qemu-user",))
+
+
+def python_tree(name: str, architecture: str) -> Tree:
+    """Describe a tree with Python 3.11 and what wheels need beside it."""
+    packages = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
+    return Tree(name, architecture, SUITE, packages)
+
+
+DEBIAN_64 = python_tree("aarch64", "arm64")
+DEBIAN_32 = Tree("armv7", "armhf", SUITE, ("python3.11", "python3-numpy", "libstdc++6"))
+NEWER_32 = Tree("armv7-newer", "armhf", NEWER_SUITE, ("python3-minimal", "python3-onnxruntime"))
+
+
+def wheels(name: str, machine: str, *requirements: str) -> Wheels:
+    """Describe wheels for the trees' Python 3.11."""
+    return Wheels(name, machine, "3.11", SUITE_GLIBC_MINOR, requirements)
+
+
+AARCH64 = Machine(
+    name="aarch64",
+    emulator="qemu-aarch64",
+    cpus=(
+        Cpu("cortex-a72", 0xD08, 0x0, 3, V8),
+        Cpu("cortex-a53", 0xD03, 0x0, 4, V8),
+        Cpu("cortex-a76", 0xD0B, 0x4, 1, V82),
+    ),
+    environments={
+        "onnxruntime": Environment(
+            DEBIAN_64,
+            "usr/bin/python3.11",
+            wheels("aarch64-onnxruntime", "aarch64", "onnxruntime==1.32.0", "numpy==2.4.6"),
+        ),
+        "litert": Environment(
+            DEBIAN_64,
+            "usr/bin/python3.11",
+            wheels("aarch64-litert", "aarch64", "ai-edge-litert==2.3.0", "numpy==2.4.6"),
+        ),
+        "tflite-2.14": Environment(
+            DEBIAN_64,
+            "usr/bin/python3.11",
+            wheels("aarch64-tflite", "aarch64", f"tflite-runtime=={OLD_TFLITE}", "numpy==1.26.4"),
+        ),
+    },
+)
+
+ARMV7 = Machine(
+    name="armv7",
+    emulator="qemu-arm",
+    cpus=(
+        Cpu("cortex-a15", 0xC0F, 0x2, 1, V7),
+        Cpu("cortex-a7", 0xC07, 0x0, 5, V7),
+    ),
+    environments={
+        "onnxruntime": Environment(NEWER_32, "usr/bin/python3.13", None),
+        # The same package: Debian builds it with XNNPACK. See docs/arm32.md.
+        "onnxruntime-xnnpack": Environment(NEWER_32, "usr/bin/python3.13", None),
+        "tflite-2.14": Environment(
+            DEBIAN_32,
+            "usr/bin/python3.11",
+            wheels("armv7-tflite", "armv7l", f"tflite-runtime=={OLD_TFLITE}"),
+        ),
+    },
+)
+
+MACHINES: dict[str, Machine] = {machine.name: machine for machine in (AARCH64, ARMV7)}
+
+
+def cpuinfo(machine: Machine, cpu: Cpu) -> str:
+    """Write /proc/cpuinfo of a machine with four such cores."""
+    architecture = 8 if machine.name == "aarch64" else 7
+    one = (
+        "BogoMIPS\t: 108.00\n"
+        f"Features\t: {cpu.features}\n"
+        "CPU implementer\t: 0x41\n"
+        f"CPU architecture: {architecture}\n"
+        f"CPU variant\t: {cpu.variant:#x}\n"
+        f"CPU part\t: {cpu.part:#05x}\n"
+        f"CPU revision\t: {cpu.revision}\n\n"
+    )
+    return "".join(f"processor\t: {number}\n{one}" for number in range(CORES))

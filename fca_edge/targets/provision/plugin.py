@@ -1,0 +1,49 @@
+"""The instruction counter: our C file, compiled once for this machine's QEMU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.runtimes import cache_folder
+from fca_edge.store import sha256_of
+
+SOURCE = Path(__file__).with_name("tcg_cost.c")
+FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
+
+
+def place() -> Path:
+    """Where the compiled plugin is; its name changes with the source."""
+    return cache_folder() / "plugins" / f"tcg_cost-{sha256_of(SOURCE)[:16]}.so"
+
+
+def compile_plugin() -> Path:
+    """Compile the plugin unless it is there.
+
+    Raises:
+        TargetUnavailableError: no C compiler, or it failed.
+    """
+    made = place()
+    if made.is_file():
+        return made
+    compiler = os.environ.get("CC") or next(
+        filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None
+    )
+    if compiler is None:
+        raise TargetUnavailableError(
+            "counting instructions needs a C compiler: install gcc (Debian: build-essential), or"
+            " name one in CC, and run the set-up again."
+        )
+    made.parent.mkdir(parents=True, exist_ok=True)
+    staged = made.with_suffix(f".{os.getpid()}.new")
+    done = subprocess.run(
+        [compiler, *FLAGS, "-o", str(staged), str(SOURCE)], capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")
+    os.replace(staged, made)
+    return made

@@ -1,0 +1,139 @@
+"""An ARM Linux userland on this machine, instruction by instruction: right results, no time."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fca_edge.device import AGENT
+from fca_edge.errors import TargetUnavailableError, UsageError, nearest
+from fca_edge.records import TargetInfo
+from fca_edge.runtimes import Runtime
+from fca_edge.targets.base import FilesHere
+from fca_edge.targets.call import Event, call_command
+from fca_edge.targets.counts import read_counts
+from fca_edge.targets.provision import emulation, plugin
+from fca_edge.targets.provision.machines import CORES, MACHINES, Cpu, Environment, Machine
+
+KIND = "qemu"
+
+
+class QemuTarget(FilesHere):
+    """Runs the agent under QEMU's user-mode emulation.
+
+    Attributes:
+        agent: the package's own, or one of the same protocol that knows more runtimes.
+    """
+
+    counts_instructions = True
+
+    def __init__(self, machine: Machine, cpu: Cpu, agent: Path = AGENT) -> None:
+        self.machine, self.cpu, self.agent = machine, cpu, agent
+        self.name = f"{KIND}:{machine.name}"
+        self.runtimes = tuple(machine.environments)
+        self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the agent in the guest; a plan of mode "cost" adds the counter's event.
+
+        Raises:
+            TargetUnavailableError: the machine lacks the runtime, or is not set up.
+            AgentError: the agent failed.
+        """
+        environment = self.environment(runtime)
+        counts = self.folder / "counts"
+        counts.unlink(missing_ok=True)
+        command = [
+            *emulation.emulator_command(self.machine),
+            *("-L", str(emulation.prefix(self.machine, environment, self.cpu))),
+            *("-cpu", self.cpu.name),
+            *(("-plugin", f"{plugin.place()},out={counts}") if plan["mode"] == "cost" else ()),
+            str(environment.tree.folder / environment.python),
+            "-s",
+            str(self.agent),
+        ]
+        variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
+        if environment.wheels is not None:
+            variables["PYTHONPATH"] = str(environment.wheels.folder)
+        wanted = {**plan, "guest": plan["mode"] == "memory"}
+        events = call_command(command, variables, wanted, timeout_seconds)
+        if plan["mode"] == "cost":
+            events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
+        return events
+
+    def environment(self, runtime: Runtime) -> Environment:
+        """Return where a runtime is.
+
+        Raises:
+            TargetUnavailableError: there is none for this machine, or it is not set up.
+        """
+        found = self.machine.environments.get(runtime.name)
+        if found is None:
+            raise TargetUnavailableError(
+                f"{self.name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
+            )
+        if not emulation.is_ready(found):
+            raise TargetUnavailableError(
+                f"{self.name}: {runtime.name} is not set up;"
+                f" run `fca-edge targets setup {self.name}`."
+            )
+        return found
+
+    def info(self) -> TargetInfo:
+        """Describe the emulated machine; its memory is this machine's.
+
+        Raises:
+            TargetUnavailableError: nothing of it is set up.
+        """
+        if not emulation.has_emulator():
+            raise TargetUnavailableError(
+                f"{self.name} is not set up; run `fca-edge targets setup {self.name}`."
+            )
+        return TargetInfo(
+            name=self.name,
+            machine=self.machine.name,
+            cpu_model=self.cpu.name,
+            cores=CORES,
+            memory_bytes=psutil.virtual_memory().total,
+            kernel="user mode",
+            governor=None,
+            emulated=True,
+            emulator=emulation.emulator_version(),
+        )
+
+    def close(self) -> None:
+        """Remove the folder for counts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def qemu_target(name: str) -> QemuTarget:
+    """Return the target of a name; see `parsed`."""
+    return QemuTarget(*parsed(name))
+
+
+def parsed(name: str) -> tuple[Machine, Cpu]:
+    """Read `qemu:MACHINE` or `qemu:MACHINE:CPU`; without a CPU it is the machine's first.
+
+    Raises:
+        UsageError: no such machine or CPU.
+    """
+    _, _, rest = name.partition(":")
+    wanted, _, cpu_name = rest.partition(":")
+    if wanted not in MACHINES:
+        known = ", ".join(MACHINES)
+        raise UsageError(
+            f"{name}: no machine '{wanted}'.{nearest(wanted, MACHINES)} Known: {known}."
+        )
+    machine = MACHINES[wanted]
+    cpus = {cpu.name: cpu for cpu in machine.cpus}
+    short = {cpu.name.removeprefix("cortex-"): cpu for cpu in machine.cpus}
+    cpu = cpus.get(cpu_name) or short.get(cpu_name) if cpu_name else machine.cpus[0]
+    if cpu is None:
+        raise UsageError(f"{name}: no CPU '{cpu_name}' there. Known: {', '.join(cpus)}.")
+    return machine, cpu

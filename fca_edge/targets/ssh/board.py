@@ -1,0 +1,131 @@
+"""What a board has, and the first reasons to refuse it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fca_edge.device import PROBE
+from fca_edge.errors import TargetUnavailableError, plural
+from fca_edge.runtimes import LAST_OF_OLD_TFLITE, RUNTIMES
+from fca_edge.targets.ssh.connection import Connection
+from fca_edge.targets.ssh.files import last_line
+
+# Everything that fca-edge keeps on a board.
+FOLDER = '"$HOME/.cache/fca-edge"'
+OLDEST_PYTHON = (3, 8)
+NO_PYTHON = 44
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the probe found; sizes in bytes, temperatures in degrees Celsius.
+
+    Attributes:
+        machine: of the programs, which on a 64-bit kernel may be 32-bit ones.
+        cores: each with cpu, capacity and max_khz, the latter two None where unknown.
+        emulator: None on a real board.
+    """
+
+    folder: str
+    machine: str
+    kernel: str
+    glibc: str
+    python: str
+    executable: str
+    numpy: str | None
+    cpu_model: str
+    cores: tuple[dict[str, Any], ...]
+    memory_bytes: int
+    available_bytes: int
+    disk_free_bytes: int
+    governor: str | None
+    sensors: dict[str, float]
+    emulator: str | None
+
+    @property
+    def python_release(self) -> tuple[int, int]:
+        """Major and minor version of its Python."""
+        major, minor = self.python.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Names of the runtimes that there are wheels for."""
+        old = self.python_release <= LAST_OF_OLD_TFLITE
+        if self.machine == "armv7l":
+            return ("tflite-2.14",) if old else ()
+        wheels = (name for name, runtime in RUNTIMES.items() if runtime.provider is None)
+        return tuple(name for name in wheels if old or name != "tflite-2.14")
+
+
+def look(connection: Connection) -> Board:
+    """Ask a board what it has.
+
+    Raises:
+        TargetUnavailableError: no connection, or it lacks what nothing works without.
+    """
+    script = f"command -v python3 >/dev/null || exit {NO_PYTHON}; exec python3 -I - {FOLDER}"
+    done = connection.run(script, 120, PROBE.read_bytes())
+    if done.code == NO_PYTHON:
+        raise TargetUnavailableError(
+            f"{connection.address}: no python3 there; run `sudo apt install python3` on the board."
+        )
+    if done.code != 0 or not done.out.startswith("{"):
+        raise TargetUnavailableError(f"{connection.address}: the probe failed: {last_line(done)}.")
+    return judged(json.loads(done.out), connection)
+
+
+def judged(found: dict[str, Any], connection: Connection) -> Board:
+    """Make a board of what the probe said, unless no runtime can work there.
+
+    Raises:
+        TargetUnavailableError: its Python, C library or architecture has no wheels.
+    """
+    bits = found.pop("bits")
+    if bits == 32 and found["machine"] in ("aarch64", "armv8l"):
+        found["machine"] = "armv7l"
+    wrong = None
+    if tuple(int(part) for part in found["python"].split(".")[:2]) < OLDEST_PYTHON:
+        wrong = f"Python {found['python']} is too old; install Python 3.8 or newer"
+    elif found["glibc"] is None:
+        wrong = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
+    elif found["machine"] not in ("aarch64", "armv7l", "x86_64"):
+        wrong = f"no runtime has wheels for {found['machine']}"
+    if wrong:
+        raise TargetUnavailableError(f"{connection.address}: {wrong}.")
+    return Board(**{**found, "cores": tuple(found["cores"])})
+
+
+def facts(board: Board) -> list[tuple[str, str]]:
+    """List what a board has, for reading."""
+    sensors = ", ".join(f"{name} {value:.1f} °C" for name, value in board.sensors.items())
+    return [
+        ("cpu", f"{board.cpu_model}, {cores_text(board)}"),
+        ("machine", board.machine + (f", emulated by {board.emulator}" if board.emulator else "")),
+        ("kernel", f"{board.kernel}, glibc {board.glibc}"),
+        ("python", f"{board.python}, system NumPy {board.numpy or 'not installed'}"),
+        ("memory", f"{board.available_bytes // MIB} of {board.memory_bytes // MIB} MiB available"),
+        ("disk", f"{board.disk_free_bytes // MIB} MiB free in {board.folder}"),
+        ("governor", board.governor or "none (no cpufreq)"),
+        ("sensors", sensors or "none"),
+    ]
+
+
+def cores_text(board: Board) -> str:
+    """Count the cores by capacity, or by highest frequency where no capacities are told."""
+    kinds: dict[str, int] = {}
+    for core in board.cores:
+        kind = (
+            f"capacity {core['capacity']}"
+            if core["capacity"]
+            else f"{core['max_khz'] // 1000} MHz"
+            if core["max_khz"]
+            else ""
+        )
+        kinds[kind] = kinds.get(kind, 0) + 1
+    if len(kinds) == 1:
+        return plural(len(board.cores), "core")
+    return ", ".join(f"{count} of {kind}" for kind, count in kinds.items())

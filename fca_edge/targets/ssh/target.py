@@ -1,0 +1,207 @@
+"""A board over SSH as a target: the five verbs, and setting it up."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import uuid
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fca_edge.device import AGENT, GUARD
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.records import TargetInfo
+from fca_edge.runtimes import RUNTIMES, Runtime
+from fca_edge.targets.call import AgentError, Event, read_events, reason
+from fca_edge.targets.ssh.address import Address
+from fca_edge.targets.ssh.board import Board, facts, look
+from fca_edge.targets.ssh.connection import Connection, Done
+from fca_edge.targets.ssh.environment import Environments
+from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
+
+# What the guard may take besides the agent: a lock that is held, an interpreter's start.
+SLACK_SECONDS = 60.0
+CLOSING_PATIENCE_SECONDS = 2.0
+MIB = 1 << 20
+
+
+class SshTarget:
+    """Runs the agent on a board, under a guard that ends it when the connection goes."""
+
+    counts_instructions = False
+
+    def __init__(
+        self, address: Address, config: Path | None = None, report: Report = lambda text: None
+    ) -> None:
+        self.address = address
+        self.connection = Connection(address, config, report)
+        self.report = report
+        self.owner = uuid.uuid4().hex
+        self._names: dict[str, str] = {}
+        self._outputs: dict[str, str] = {}
+
+    @cached_property
+    def board(self) -> Board:
+        """What is there; the first use connects."""
+        return look(self.connection)
+
+    @cached_property
+    def files(self) -> Files:
+        """Its cache of files."""
+        return Files(self.connection, f"{self.board.folder}/files")
+
+    @cached_property
+    def environments(self) -> Environments:
+        """Its runtimes."""
+        return Environments(self.connection, self.board, self.files)
+
+    @cached_property
+    def runtimes(self) -> tuple[str, ...]:
+        """Names of the runtimes that it can run."""
+        return self.board.runtimes
+
+    def facts(self) -> list[tuple[str, str]]:
+        """List what it has, for reading."""
+        return facts(self.board)
+
+    def ready(self) -> dict[str, str | None]:
+        """Version of each runtime that it can run, None where it is not set up."""
+        stamps = {name: self.environments.stamp(RUNTIMES[name]) for name in self.runtimes}
+        return {name: stamp["version"] if stamp else None for name, stamp in stamps.items()}
+
+    def setup(self, report: Report) -> None:
+        """Set every runtime up that it can run.
+
+        Raises:
+            TargetUnavailableError: one cannot be; says what is missing.
+        """
+        if not self.runtimes:
+            board = self.board
+            raise TargetUnavailableError(
+                f"{self.address}: no runtime has a wheel for {board.machine}"
+                f" with Python {board.python}."
+            )
+        for name in self.runtimes:
+            self.environments.path(RUNTIMES[name], report)
+
+    def push(self, path: Path) -> str:
+        """Bring a file to the board by its sha256, going on where an earlier push broke off."""
+        place = self.files.push(path, self.report)
+        self._names[place] = path.name
+        return place
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Fetch a file; `outputs` of a plan are found under the name that the plan gave."""
+        self.files.pull(self._outputs.get(remote, remote), path)
+
+    def info(self) -> TargetInfo:
+        """Describe the board."""
+        board = self.board
+        return TargetInfo(
+            name=str(self.address),
+            machine=board.machine,
+            cpu_model=board.cpu_model,
+            cores=len(board.cores),
+            memory_bytes=board.memory_bytes,
+            kernel=board.kernel,
+            governor=board.governor,
+            emulated=board.emulator is not None,
+            emulator=board.emulator,
+        )
+
+    def run(
+        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+    ) -> dict[str, Event]:
+        """Run the agent in a fresh process; begun again, in another one, after a cut.
+
+        Raises:
+            AgentError: its process failed, was ended or took too long; says which.
+            TargetUnavailableError: no connection, no room, or another measurement there.
+        """
+        python_path = self.environments.path(runtime, self.report)
+        wanted = {
+            "owner": self.owner,
+            "command": [self.board.executable, "-s", self.files.push(AGENT)],
+            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
+            "plan": self._placed(plan),
+            "timeout_seconds": timeout_seconds,
+            "governor": plan.get("governor"),
+            "sysfs": plan.get("sysfs"),
+            "outputs": self._outputs_folder if "outputs" in plan else None,
+        }
+        guard = shlex.quote(self.files.push(GUARD))
+        python = shlex.quote(self.board.executable)
+        script = f"exec {python} -I {guard} {shlex.quote(self.board.folder)}"
+
+        def once() -> Done:
+            line = json.dumps({**wanted, "run": uuid.uuid4().hex}) + "\n"
+            limit = timeout_seconds + SLACK_SECONDS
+            return self.connection.once(script, limit, line.encode(), hold=True)
+
+        name = self._names.get(plan["artefact"], Path(plan["artefact"]).name)
+        what = f"{plan['runtime']} on {name}"
+        return self._judged(self.connection.persist(once), what, timeout_seconds)
+
+    def close(self) -> None:
+        """Remove outputs that were fetched, and close the connection."""
+        fetched = bool(self._outputs)
+        self._outputs.clear()
+        self.connection.later_patience_seconds = CLOSING_PATIENCE_SECONDS
+        try:
+            if fetched:
+                own = shlex.quote(self._outputs_folder)
+                self.connection.run(f"rm -rf {own}; rmdir $(dirname {own}) 2>/dev/null; true", 30)
+        except TargetUnavailableError:
+            pass  # The guard removes what is old.
+        finally:
+            self.connection.close()
+
+    def _placed(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """Give a plan's outputs a place on the board, in a folder that the guard makes."""
+        if "outputs" not in plan:
+            return plan
+        place = f"{self._outputs_folder}/{uuid.uuid4().hex}.npz"
+        self._outputs[plan["outputs"]] = place
+        return {**plan, "outputs": place}
+
+    @property
+    def _outputs_folder(self) -> str:
+        return f"{self.board.folder}/outputs/{self.owner}"
+
+    def _judged(self, done: Done, what: str, timeout_seconds: float) -> dict[str, Event]:
+        """Return the agent's events, or say why there are none."""
+        events = read_events(done.out)
+        ended = events.get("ended")
+        if ended is None:
+            text = f"{self.address}: the guard of the run failed: {last_line(done)}."
+            raise TargetUnavailableError(text)
+        if ended["why"] == "busy":
+            raise TargetUnavailableError(
+                f"{self.address}: another measurement is running there"
+                f" (process {ended['holder'].get('pid', '?')}); wait for it, or end it."
+            )
+        if ended["why"] == "trouble":
+            if "No space" in ended["text"]:
+                raise no_room(self.connection, self.board.folder, 1, 0)
+            raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
+        code = ended["returncode"] if ended["why"] != "stopped" else None
+        if ended["why"] == "late":
+            raise AgentError(f"{what}: no answer in {timeout_seconds:.0f} s.")
+        if code is None:
+            raise AgentError(f"{what}: the run was ended on the board by a signal to its guard.")
+        if code or "done" not in events:
+            text = self._why(code, done.err, ended["out_of_memory"])
+            raise AgentError(f"{what}: {text}", refused=code == 1)
+        return events
+
+    def _why(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
+        """Say how the agent's process failed; here the kernel's own count tells of memory."""
+        if code == -9 and out_of_memory:
+            return (
+                "the process was ended by the board's kernel: out of memory"
+                f" ({self.board.available_bytes // MIB} of {self.board.memory_bytes // MIB} MiB"
+                " were available at the start)."
+            )
+        text = reason(code, stderr)
+        return text if out_of_memory is None else text.replace(" (out of memory?)", "")

@@ -1,0 +1,88 @@
+"""Which interpreter runs what; setting up never touches what it did not make."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from fca_edge import runtimes
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.measure.jobs import job_for
+from fca_edge.runtimes import (
+    OLD_TFLITE_VARIABLE,
+    RUNTIMES,
+    available,
+    imports,
+    interpreter,
+)
+from fca_edge.targets.local import EMULATOR, LocalTarget, emulator_here
+from fca_edge.targets.provision.old_tflite import setup_old_tflite
+
+
+def test_a_users_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "usr" / "bin" / "python3.11"
+    python.parent.mkdir(parents=True)
+    python.write_text("not one of ours")
+    monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(python))
+    with pytest.raises(TargetUnavailableError, match="did not make"):
+        setup_old_tflite(lambda text: None)
+    assert python.read_text() == "not one of ours"
+
+
+def test_an_environment_without_the_module_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(python))
+    assert not available(RUNTIMES["tflite-2.14"])
+    python.chmod(0o755)
+    imports.cache_clear()
+    assert not available(RUNTIMES["tflite-2.14"])
+
+
+@pytest.fixture
+def as_on_32_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This interpreter has tflite-runtime, there is no second environment, and no name of one."""
+    (tmp_path / "tflite_runtime").mkdir()
+    (tmp_path / "tflite_runtime" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(OLD_TFLITE_VARIABLE, raising=False)
+    return tmp_path
+
+
+def test_the_running_interpreter_may_have_tflite_2_14(as_on_32_bit: Path) -> None:
+    assert interpreter(RUNTIMES["tflite-2.14"]) == Path(sys.executable)
+    said: list[str] = []
+    assert setup_old_tflite(said.append) == Path(sys.executable)
+    assert said == [f"tflite-runtime 2.14.0 is set up: {sys.executable}"]
+
+
+def test_a_named_interpreter_is_not_overruled(
+    as_on_32_bit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(as_on_32_bit / "none"))
+    with pytest.raises(TargetUnavailableError, match="none cannot import it"):
+        interpreter(RUNTIMES["tflite-2.14"])
+
+
+def test_without_litert_a_file_goes_to_the_old_runtime(
+    as_on_32_bit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefact = as_on_32_bit / "l1.tflite"
+    artefact.write_bytes(b"")
+    assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "litert"
+    here = {"tflite_runtime"}
+    monkeypatch.setattr(runtimes, "installed", lambda runtime: runtime.module in here)
+    assert LocalTarget().runtimes == ("tflite-2.14",)
+    assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "tflite-2.14"
+
+
+@pytest.mark.parametrize("end", ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64 (deleted)"])
+def test_an_emulator_is_known_by_its_mapping(end: str) -> None:
+    one = "7f6810a28000-7f6810ea7000 r-xp 00228000 fe:00 2170901                    "
+    found = EMULATOR.search(f"{one}/usr/bin/python3.11\n{one}{end}\n{one}/usr/lib/libc.so.6\n")
+    assert found and found[1] == "qemu-aarch64"
+    assert not EMULATOR.search(f"{one}/home/qemu-arm/bin/python3.11\n")
+    assert emulator_here() is None

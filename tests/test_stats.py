@@ -1,0 +1,51 @@
+"""Statistics are derived from samples, by process."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fca_edge.records import Artefact, Plan, Record, RuntimeInfo, TargetInfo
+from fca_edge.stats import drifts, latency, ratio, snr_db
+
+RECORD = Record(
+    artefact=Artefact("a.onnx", "0" * 64, 1, "l1", "fp32", "onnx", 224, 1000, "nchw", True, True),
+    plan=Plan(1, 1, 0, 3, 5),
+    target=TargetInfo("local", "x86_64", "cpu", 2, 1, "Linux", None, False),
+    runtime=RuntimeInfo("onnxruntime", "1", "3", "CPU", None, None),
+    latency_ns=((9, 10, 11), (19, 20, 21), (29, 30, 99), (39, 40, 41), (49, 50, 51)),
+    load_ns=(1, 2, 3, 4, 5),
+    memory=None,
+    created="2026-01-01T00:00:00+00:00",
+    tool="fca_edge 0",
+)
+
+
+def test_median_of_process_medians_and_interval() -> None:
+    found = latency(RECORD)
+    assert found.median_ns == 30
+    assert (found.low_ns, found.high_ns) == (10, 50)
+    assert found.p90_ns > 50
+
+
+def test_too_few_processes_have_no_interval() -> None:
+    found = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
+    assert (found.low_ns, found.high_ns) == (None, None)
+
+
+def test_ratio_is_paired_by_process() -> None:
+    doubled = tuple(tuple(2 * n for n in samples) for samples in RECORD.latency_ns)
+    twice = dataclasses.replace(RECORD, latency_ns=doubled)
+    assert ratio(twice, RECORD) == (2.0, 2.0, 2.0)
+
+
+def test_drift_is_a_steady_rise() -> None:
+    assert drifts(tuple(range(100, 200, 5)))
+    assert not drifts((100,) * 10 + (500,) + (100,) * 10)
+    assert not drifts(tuple(range(200, 100, -5)))
+    assert not drifts((1, 2, 3))
+
+
+def test_ratio_of_powers() -> None:
+    assert snr_db(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(20.0)
+    assert snr_db(np.array([1.0]), np.array([1.0])) == np.inf

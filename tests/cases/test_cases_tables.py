@@ -593,7 +593,7 @@ UNHEEDED = (
     ("export --variant micro --calibration-images 3", "--calibration-images", "--calibration"),
     ("export --variant micro --calibration {digits}", "--calibration", "int8-static"),
     ("export --variant micro --dynamic-batch", "--dynamic-batch", "ONNX"),
-    ("export --variant micro --labels x.txt", "--labels", "--checkpoint"),
+    ("export --variant micro --labels a.json", "--labels", "--checkpoint"),
     ("export --variant micro --wide --json -", "--wide", "--json -"),
     ("bench {tflite} --wide --json -", "--wide", "--json -"),
     ("models --json /dev/stdout --wide", "--wide", "--json -"),

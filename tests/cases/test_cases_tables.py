@@ -593,7 +593,7 @@ UNHEEDED = (
     ("export --variant micro --calibration-images 3", "--calibration-images", "--calibration"),
     ("export --variant micro --calibration {digits}", "--calibration", "int8-static"),
     ("export --variant micro --dynamic-batch", "--dynamic-batch", "ONNX"),
-    ("export --variant micro --labels a.json", "--labels", "--checkpoint"),
+    ("export --variant micro --labels names.txt", "--labels", "--checkpoint"),
     ("export --variant micro --wide --json -", "--wide", "--json -"),
     ("bench {tflite} --wide --json -", "--wide", "--json -"),
     ("models --json /dev/stdout --wide", "--wide", "--json -"),
@@ -619,6 +619,7 @@ def test_u12_what_nothing_heeds_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x").mkdir()
+    Path("names.txt").write_text("a\nb\n")
     for name in ("a.json", "b.json"):
         written(Path(name), row())
     words = line.format(tflite=exported[1].path, digits=digits).split()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
@@ -25,7 +26,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
-LARGEST = (1 << 63) - 1
+LARGEST, LARGEST_FLOAT = (1 << 63) - 1, sys.float_info.max
 
 
 class DocumentError(ValueError):
@@ -136,7 +137,8 @@ def number(least: float = -math.inf, most: float = math.inf) -> Reader:
 
     def read(value: Any) -> float:
         known = isinstance(value, int | float) and not isinstance(value, bool)
-        if not known or not math.isfinite(value) or not least <= value <= most:
+        # Written so that NaN fails; a whole number of JSON may be larger than any float.
+        if not known or not max(least, -LARGEST_FLOAT) <= value <= min(most, LARGEST_FLOAT):
             bounds = f" from {least:g} to {most:g}" if math.isfinite(least) else ""
             raise ValueError(f"{shortened(value)} is no finite number{bounds}")
         return float(value)

@@ -24,7 +24,7 @@ def read_embedded(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = tflite(data) if path.suffix == ".tflite" else onnx(data)
-    except (OSError, ValueError, IndexError, struct.error):
+    except (OSError, ValueError, IndexError, RecursionError, struct.error):
         return {}
     return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
 

@@ -309,10 +309,12 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
+        if not entries:
+            return None
         file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
         try:
             return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return None
 
 

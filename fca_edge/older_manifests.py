@@ -6,9 +6,10 @@ as it is, and what stands for them in older manifests is here.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from fca_edge.documents import DocumentError
+from fca_edge.documents import DocumentError, shortened
 
 SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 
@@ -34,10 +35,12 @@ def check_schema(document: Any) -> None:
         DocumentError: says what it is instead.
     """
     schema = document.get("schema") if isinstance(document, dict) else None
-    name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-    if name != SCHEMA_NAME or not (version.isascii() and version.isdigit()):
-        raise DocumentError(f"not a manifest: its schema is {schema!r}, not {SCHEMA_NAME}/{SCHEMA}")
-    if int(version) != SCHEMA:
+    known = re.fullmatch(rf"{SCHEMA_NAME}/([1-9][0-9]{{0,5}})", str(schema))
+    if known is None:
+        raise DocumentError(
+            f"not a manifest: its schema is {shortened(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
+        )
+    if int(known[1]) != SCHEMA:
         raise NewerSchemaError(f"schema {schema} is not this tool's {SCHEMA_NAME}/{SCHEMA}")
 
 

@@ -118,7 +118,9 @@ def test_files_of_every_export_so_far_are_known_by_themselves(commit: str, tmp_p
 
 
 @pytest.mark.parametrize("entry", sorted(EMBEDDED[COMMITS[-1]]))
-@pytest.mark.parametrize("value", ["", "{", "null", '{"a": 1}', "-1", "[1]"])
+@pytest.mark.parametrize(
+    "value", ["", "{", "null", '{"a": 1}', "-1", "[1]", '{"crop": Infinity}', "[" * 99999]
+)
 def test_texts_of_others_are_unknown(entry: str, value: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tflite"
     path.write_bytes(b"weights")
@@ -135,11 +137,11 @@ def test_texts_of_others_are_unknown(entry: str, value: str, tmp_path: Path) -> 
 TEXT = [None, 1, True, [], {}, ["x"]]
 NAME = [*TEXT, "", " "]
 FLAG = [None, 0, 1, "true", "", [], {}]
-WHOLE = ["1", 1.0, True, [], {}, math.nan]
+WHOLE = ["1", 1.0, True, [], {}, 10**400]
 COUNT = [*WHOLE, -1]
 LIST = [None, "ab", 1, {}, {"0": "x"}, [1], [None]]
 MAPPING = [1, "x", [], True, [["a", 1]]]
-NUMBER = ["1", True, [], {}, math.nan, math.inf]
+NUMBER = ["1", True, [], {}, float("nan"), math.inf, 10**400]
 DIGEST = [*TEXT[1:], "", "0" * 63, "0" * 65, "G" * 64, "A" * 64]
 WRONG: dict[str, list[Any]] = {
     "file": NAME,
@@ -266,7 +268,13 @@ def test_what_it_does_not_know_is_passed_by(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [None, 1, "", "fca_edge.manifest", "fca_edge.manifest/", "fca_edge.manifest/²", "x/1", {}],
+    [
+        *(None, 1, {}, "", "x/1"),
+        *(
+            f"fca_edge.manifest{end}"
+            for end in ("", "/", "/²", "/0", "/-1", "/1\n", "/" + "9" * 9999)
+        ),
+    ],
 )
 def test_other_documents_are_no_manifests(schema: Any, document: dict[str, Any]) -> None:
     with pytest.raises(DocumentError, match="not a manifest"):

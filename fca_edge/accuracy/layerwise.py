@@ -10,6 +10,7 @@ from typing import Any
 from fca_edge.accuracy.assess import runtime_of
 from fca_edge.accuracy.data import read_tree
 from fca_edge.accuracy.evaluate import predict
+from fca_edge.accuracy.figures import too_few
 from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
@@ -45,6 +46,7 @@ class Sensitivity:
     runtimes: tuple[str, ...]
     mix: Mix
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def keep(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ class Sensitivity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report, as `fca-edge sensitivity --json` writes it."""
-        names = [f.name for f in fields(self) if f.name not in ("mix", "notes")]
+        names = [f.name for f in fields(self) if f.name not in ("mix", "notes", "warnings")]
         own = {name: getattr(self, name) for name in names}
         return {"schema": SCHEMA, **own, "runtimes": list(self.runtimes), **self.mix.to_dict()}
 
@@ -115,6 +117,7 @@ def measure_layers(
         runtimes=runtimes,
         mix=mix,
         notes=tuple(spelled(note) for note in notes_of(pictures, folder)),
+        warnings=tuple(spelled(text) for text in too_few(len(data.paths), max_drop)),
     )
 
 

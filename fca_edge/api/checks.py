@@ -69,6 +69,10 @@ def verify(
     if folder is not None:
         find_images(folder)
     artefacts = [check_source(path, given, weights) for path in paths]
+    if given is not None and not any(one.manifest.source.trained for one in artefacts):
+        raise UsageError(
+            f"--checkpoint is for trained weights; {paths[0]} has random ones, leave it out."
+        )
     report = progress or silent
     report("importing torch")
     from fca_edge.export.again import verify_again

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.heed import WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import claim_output, format_option, put_document
 from fca_edge.commands.shared import (
@@ -21,11 +21,12 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     refuse_missing,
+    takes_output,
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
 from fca_edge.compare.comparison import compare
-from fca_edge.compare.gate import failures, read_thresholds, summary
+from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
 from fca_edge.compare.table import comparison_document, published_document, update_document
@@ -35,6 +36,7 @@ from fca_edge.records import Record
 from fca_edge.store import write_text
 
 HEEDED = (
+    WIDE,
     Heeded(("reference",), lambda values: values["published"], "--published"),
     Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
@@ -147,7 +149,7 @@ def show_comparison(
 
     Raises:
         RegressionError: the gate does not let it pass.
-        IncomparableError: a pair is of unlike things, or nothing pairs.
+        IncomparableError: a pair is of unlike things, nothing pairs, or the gate judged nothing.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
     comparison = compare(
@@ -158,12 +160,20 @@ def show_comparison(
         "" if gate is None else f" --gate {quote(str(gate))}",
     )
     worse = failures(comparison, thresholds)
-    put_document(comparison_document(comparison, worse), comparison.to_dict(), **output)
+    skipped = unjudged(comparison, thresholds)
+    document = comparison_document(comparison, worse)
+    document.add_lines([f"not judged by --gate: {skipped}"] if skipped else [])
+    put_document(document, comparison.to_dict(), **output)
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
         nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
         raise IncomparableError(nothing + comparison.incomparable)
+    if gate is not None and not judged_rows(comparison, thresholds):
+        raise IncomparableError(f"the gate judged nothing: {skipped}.")
+    hidden = output["json_file"] is not None and takes_output(output["json_file"])
+    if skipped and (hidden or output["format_"] == "json"):
+        ERR.print(f"note: not judged by --gate: {skipped}.")
 
 
 def read_all(files: Sequence[Path]) -> list[Record]:

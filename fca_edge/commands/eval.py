@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
@@ -102,7 +102,7 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
-    refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
     with images_bar() as progress:

@@ -10,7 +10,8 @@ import click
 
 import fca_edge
 from fca_edge.artefacts import RefusedError
-from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.export_heed import HEEDED, notes_of_options
+from fca_edge.commands.heed import refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import (
@@ -55,18 +56,6 @@ SECTIONS = {
     "Smaller precisions": (*("calibration", "calibration_images", "keep_float", "mixed"),),
     "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
 }
-HEEDED = (
-    WEIGHTS,
-    Heeded(("max_drop",), given("data"), "--data"),
-    Heeded(("calibration_images",), given("calibration"), "--calibration"),
-    Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
-    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
-    Heeded(
-        ("weight_cache",),
-        lambda v: "onnx" in v["formats"] or v["profile"] != ("tflite-2.14",),
-        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
-    ),
-)
 
 
 @click.command(cls=Command, sections=SECTIONS)
@@ -259,6 +248,8 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     if artefacts and artefacts[0].manifest.source.trained:
         source = artefacts[0].manifest.source
         ERR.print(f"weights: {source.checkpoint}: {source.chosen}")
+    for note in notes_of_options(artefacts[0].manifest) if artefacts else ():
+        ERR.print(f"note: {note}")
     print_notes(artefacts)
     if refusal is not None:
         for item in refusal.refusals[1:]:

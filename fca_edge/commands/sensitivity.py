@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
@@ -92,7 +92,7 @@ def command(
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
     """
-    refuse_unheeded((FORCE,))
+    refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
     with steps() as report:

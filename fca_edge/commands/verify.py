@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.shared import (
@@ -61,7 +61,7 @@ def command(
       fca-edge verify models/out/digits-fp32.onnx \\
           --checkpoint models/digits/digits.safetensors
     """
-    refuse_unheeded((FORCE, WEIGHTS))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS))
     claim_json(json_file, force)
     with steps() as report:
         result = fca_edge.verify(

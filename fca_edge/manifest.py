@@ -272,8 +272,7 @@ class Manifest:
         """Read what `to_document` wrote, now or in an older version, which had fewer fields.
 
         Raises:
-            DocumentError: no manifest, of a newer schema, or with a field that is missing or
-                wrong; says which.
+            DocumentError: no manifest, of a newer schema, or a field is missing or wrong.
         """
         check_schema(document)
         document = fill_in(document)

@@ -108,7 +108,7 @@ def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
 def test_existing_file(exported: list[Artefact]) -> None:
     out = exported[0].path.parent
     refused(
-        fca_edge("export", "--checkpoint", DIGITS, "--out", out), 1, "exists already", "--force"
+        fca_edge("export", "--checkpoint", DIGITS, "--out", out), 2, "exists already", "--force"
     )
 
 

@@ -20,12 +20,12 @@ import torch
 from commandline import fca_edge, refused
 from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times, written
 from conftest import DIGITS, ROOT
-from fca_edge.export.request import Request, notes_of
-from fca_edge.export.request import NetworkRequest
 from PIL import Image
 from rich.cells import cell_len
 from torch import Tensor, nn
 
+from fca_edge.accuracy.assess import Accuracy, Evaluation, Reference
+from fca_edge.accuracy.figures import Figures, Share
 from fca_edge.cli import COMMANDS, SECTIONS, main
 from fca_edge.commands import shared
 from fca_edge.commands.bench import show
@@ -34,6 +34,7 @@ from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.program import export_program
+from fca_edge.export.request import NetworkRequest, Request, notes_of
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs
@@ -196,36 +197,22 @@ def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
 
 
-def result(file: str) -> dict[str, Any]:
+SHARE = Share(357, 99.17, 97.6, 99.7)
+
+
+def result(file: str) -> Accuracy:
     """A row of `eval`."""
-    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
-    return {
-        "file": file,
-        "runtime": "tflite-2.14",
-        "version": "2.14.0",
-        "images": 360,
-        "top1": share,
-        "top5": share,
-        "agreement": share,
-        "drop_points": 0.28,
-        "lost": 2,
-        "gained": 1,
-        "confusions": [],
-    }
+    figures = Figures(360, SHARE, SHARE, SHARE, 0.28, 2, 1, ())
+    return Accuracy(file, "", "int8", "tflite-2.14", "2.14.0", {}, figures)
 
 
 @pytest.mark.parametrize("compared", [True, False])
 def test_u2_eval_keeps_usual_names_whole(width: int, compared: bool) -> None:
-    from fca_edge.commands.eval import show as show_eval
-
     files = ["digits-int8-tflite-2.14.tflite", "fcaformer_l1-int8.tflite"]
-    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
-    reference = {"name": "digits.safetensors", "top1": share, "top5": share} if compared else None
-    report = {"reference": reference, "data": {"images": 360}, "results": list(map(result, files))}
-    out = io.StringIO()
-    with redirect_stdout(out):
-        show_eval(report, False)
-    readable(out.getvalue(), width, ["99.17", "97.6", *(files if width >= 80 else [])])
+    reference = Reference("digits.safetensors", SHARE, SHARE) if compared else None
+    evaluation = Evaluation(tuple(map(result, files)), {"images": 360}, reference, 1)
+    text = evaluation.table(width)
+    readable(text, width, ["99.17", "97.6", *(files if width >= 80 else [])])
 
 
 def test_u2_targets_keep_usual_paths_whole(

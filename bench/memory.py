@@ -106,7 +106,7 @@ def shortfall(job: Job, how: str, row: list[str]) -> list[str]:
 
 def row_of(job: Job, how: str) -> list[str]:
     """Measure one artefact in one way."""
-    plan: dict = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
+    plan: dict = {"runtime": job.runtime.name, "artefact": str(job.path.resolve())}
     plan |= {"threads": 1, "iterations": 4}
     if MODES[how] is not None:
         plan |= {"lean": str(LEAN), "settings": {**read_settings(job.path), **MODES[how]}}

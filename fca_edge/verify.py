@@ -104,7 +104,7 @@ def run_artefact(
         given, got = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
         np.save(given, np.ascontiguousarray(inputs, np.float32))
         plan = {
-            "runtime": runtime.agent_name,
+            "runtime": runtime.name,
             "artefact": str(artefact.resolve()),
             "threads": threads,
             "mode": "outputs",

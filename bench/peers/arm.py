@@ -48,7 +48,7 @@ def counted(
     image = folder / f"image-{entry.layout}.npy"
     np.save(image, laid_out(right.inputs[:1], entry.layout))
     plan = {
-        "runtime": entry.job.runtime.agent_name,
+        "runtime": entry.job.runtime.name,
         "artefact": target.push(entry.job.path),
         "threads": COUNTING_THREADS,
         "mode": COST,

@@ -19,7 +19,7 @@ from registry import BY_NAME, Peer
 
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError
-from fca_edge.measure.jobs import LEAN_RUNTIMES, Job, job_for, lean_jobs
+from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.measure.session import lean_plan
 from fca_edge.records import Artefact
 from fca_edge.runtimes import Runtime
@@ -34,7 +34,6 @@ ROOT = HERE.parents[1]
 SAME_DB = 100.0
 # Below it a file is wrong: rounding alone leaves more.
 FLOOR_DB = {"fp32": 60.0, "fp16": 40.0, "int8": 20.0}
-OURS_NEED = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
 MOST_REASON = 200
 TIMEOUT_SECONDS = 900.0
 
@@ -138,7 +137,7 @@ def peer_entry(peer: Peer, variant: str, folder: Path, reuse: bool, report: Repo
         entry.row.export_needs = export_needs(peer)
         python = peer.runner.python if peer.runner else Path(sys.executable)
         entry.row.run_needs = installed(python, peer.needs)
-        runtime = Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
+        runtime = Runtime(peer.runtime, peer.suffix, peer.module)
         entry.job = Job(path, artefact_of(path, variant, peer), runtime)
         entry.row.file_bytes = entry.job.artefact.file_bytes
     except PeerError as error:
@@ -229,7 +228,7 @@ def our_entry(path: Path) -> Entry:
     row = Row(path.name, f"ours: {path.name}", ours=True, precision=precision)
     row.file_bytes = job.artefact.file_bytes
     python = Path(sys.executable)
-    row.run_needs = installed(python, (OURS_NEED[path.suffix],))
+    row.run_needs = installed(python, (job.runtime.package,))
     row.export_needs = installed(python, ("fca-edge[export]",))
     if cost_file(path).is_file():
         cost = read_json(cost_file(path))
@@ -243,7 +242,7 @@ def lean_twin(entry: Entry, folder: Path) -> Entry | None:
     It is a copy with a name of its own: rows and samples are known by their files' names. Halves
     are expanded, and gain nothing.
     """
-    if entry.job is None or entry.job.runtime.name not in LEAN_RUNTIMES:
+    if entry.job is None or not entry.job.runtime.lean:
         return None
     if entry.row.precision == "fp16":
         return None
@@ -264,7 +263,7 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
         return
     inputs, outputs = folder / f"inputs-{entry.layout}.npy", folder / "outputs.npz"
     np.save(inputs, laid_out(right.inputs, entry.layout))
-    plan = {"runtime": entry.job.runtime.agent_name, "artefact": str(entry.job.path.resolve())}
+    plan = {"runtime": entry.job.runtime.name, "artefact": str(entry.job.path.resolve())}
     plan |= {"threads": threads, "mode": "outputs"}
     plan |= {"inputs": str(inputs.resolve()), "outputs": str(outputs.resolve())}
     plan |= lean_plan(entry.job, {LEAN: str(LEAN)})
@@ -294,7 +293,7 @@ def repeated(
     """
     image = folder / f"image-{layout}.npy"
     np.save(image, laid_out(right.inputs[:1], layout))
-    plan = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
+    plan = {"runtime": job.runtime.name, "artefact": str(job.path.resolve())}
     plan |= {"threads": threads, "mode": "latency", "warmup": 2, "iterations": 1, "seed": 0}
     plan |= {"image": str(image.resolve()), **lean_plan(job, {LEAN: str(LEAN)})}
     events = target.run(job.runtime, plan, TIMEOUT_SECONDS)

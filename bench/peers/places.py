@@ -27,7 +27,7 @@ WHEEL_MACHINES = {"aarch64": "aarch64", "armv7": "armv7l"}
 
 def runtime_of(peer: Peer) -> Runtime:
     """Name a peer's runtime as the harness does."""
-    return Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
+    return Runtime(peer.runtime, peer.suffix, peer.module)
 
 
 class Here(LocalTarget):

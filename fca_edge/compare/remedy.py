@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from fca_edge.records import Record
-from fca_edge.runtimes import RUNTIMES
+from fca_edge.runtimes import runtime_for
 
 LOCAL, QEMU = "local", "qemu:"
 
@@ -40,6 +40,5 @@ def words(record: Record) -> str:
 
 def usual_runtime(record: Record) -> str:
     """Return the runtime that `bench` takes by itself for a record's file."""
-    suffix, profile = Path(record.artefact.file).suffix, record.artefact.profile
-    fitting = [name for name, runtime in RUNTIMES.items() if runtime.suffix == suffix]
-    return profile if profile in fitting else next(iter(fitting), record.runtime.name)
+    usual = runtime_for(Path(record.artefact.file).suffix, record.artefact.profile)
+    return usual.name if usual else record.runtime.name

@@ -306,9 +306,9 @@ def undelegated(operators, delegated):
 
 RUNTIMES = {
     "onnxruntime": OnnxRuntime,
-    "onnxruntime_xnnpack": lambda: OnnxRuntime("XnnpackExecutionProvider"),
+    "onnxruntime-xnnpack": lambda: OnnxRuntime("XnnpackExecutionProvider"),
     "litert": lambda: TfLite("ai_edge_litert"),
-    "tflite_runtime": lambda: TfLite("tflite_runtime"),
+    "tflite-2.14": lambda: TfLite("tflite_runtime"),
 }
 
 

@@ -36,7 +36,7 @@ def agreement(
     with tempfile.TemporaryDirectory() as name:
         inputs, outputs = Path(name) / "inputs.npy", Path(name) / "outputs.npz"
         np.save(inputs, array)
-        plan = {"runtime": runtime.agent_name, "artefact": str(job.path), "threads": 1}
+        plan = {"runtime": runtime.name, "artefact": str(job.path), "threads": 1}
         plan |= {"mode": "outputs", "inputs": str(inputs), "outputs": str(outputs)}
         version = call_agent(interpreter(runtime), plan)["ready"]["version"]
         here = logits(outputs)
@@ -58,7 +58,7 @@ def logits_of(
 ) -> NDArray[Any]:
     """Run the input on the target and fetch the logits."""
     remote = target.push(inputs)
-    plan = {"runtime": job.runtime.agent_name, "artefact": place, "threads": threads}
+    plan = {"runtime": job.runtime.name, "artefact": place, "threads": threads}
     plan |= {"mode": "outputs", "inputs": remote, "outputs": f"{remote}.npz"}
     target.run(job.runtime, plan, timeout_seconds)
     local = inputs.with_name("there.npz")

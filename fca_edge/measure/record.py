@@ -179,13 +179,17 @@ def warnings_of(
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
         found.append("latency rises within processes: throttling?")
-    if (
-        job.artefact.profile == "modern"
-        and job.runtime.name == "litert"
-        and (loaded["partitions"] != 1 or loaded["undelegated"])
-    ):
-        found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
-    return found
+    return found + delegation_warnings(job, loaded)
+
+
+def delegation_warnings(job: Job, loaded: Event) -> list[str]:
+    """Say where a delegate took less of a file than it promises of its own profiles."""
+    if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
+        return []
+    partitions, outside = loaded["partitions"], loaded["undelegated"]
+    if partitions in (1, None):
+        return ["not all operators are delegated to XNNPACK"] if outside else []
+    return [f"{partitions} XNNPACK partitions instead of 1"]
 
 
 def git_commit() -> str | None:

@@ -188,7 +188,7 @@ def agent_plan(what: str, job: Job, place: str, plan: Plan, info: TargetInfo) ->
     if what == MEMORY:
         iterations = EMULATED_MEMORY_ITERATIONS if info.emulated else MEMORY_ITERATIONS
     return {
-        "runtime": job.runtime.agent_name,
+        "runtime": job.runtime.name,
         "artefact": place,
         "threads": COUNTING_THREADS if what == COST else plan.threads,
         "mode": MEMORY if what == PREPARE else what,

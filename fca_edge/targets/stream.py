@@ -39,7 +39,7 @@ class Stream:
         place = Path(self.folder.name)
         self.given, self.got, self.said = place / "in.npy", place / "out.npz", place / "stderr"
         plan = {
-            "runtime": runtime.agent_name,
+            "runtime": runtime.name,
             "artefact": str(artefact.resolve()),
             "threads": threads,
             "mode": "stream",

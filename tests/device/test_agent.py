@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 
 def plan(path: Path, runtime: str, **more: object) -> dict[str, object]:
-    base = {"runtime": RUNTIMES[runtime].agent_name, "artefact": str(path), "threads": 1}
+    base = {"runtime": RUNTIMES[runtime].name, "artefact": str(path), "threads": 1}
     return base | {"mode": "latency", "warmup": 1, "iterations": 4, "seed": 0} | more
 
 

@@ -19,7 +19,7 @@ XNNPACK = RUNTIMES["onnxruntime-xnnpack"]
 
 
 def plan(path: Path, mode: str) -> dict[str, object]:
-    base = {"runtime": XNNPACK.agent_name, "artefact": str(path), "threads": 1}
+    base = {"runtime": XNNPACK.name, "artefact": str(path), "threads": 1}
     return base | {"mode": mode, "warmup": 1, "iterations": 1, "seed": 0}
 
 

@@ -21,22 +21,20 @@ from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import (
     OLD_TFLITE,
     OLD_TFLITE_VARIABLE,
-    RUNTIMES,
     available,
     imports,
     interpreter,
     old_tflite_python,
 )
-from fca_edge.targets.provision import debian
-from fca_edge.targets.provision import wheels as unpacked
+from fca_edge.targets.provision import debian, wheels
 from fca_edge.targets.provision.kept import Report
-from fca_edge.targets.provision.machines import python_tree, wheels
+from fca_edge.targets.provision.machines import pinned_wheels, python_tree
 
 Way = Callable[[Path, Report], None]
 
 # Python releases that it has wheels for, newest first.
 RELEASES = ((3, 11), (3, 10), (3, 9))
-REQUIREMENTS = (f"tflite-runtime=={OLD_TFLITE}", "numpy<2")
+RELEASE = f"{OLD_TFLITE.package} {OLD_TFLITE.version}"
 # Marks an environment that setup made and may therefore make again.
 OURS = ".fca-edge"
 # Debian's Python finds the environment's packages by its name, as in any virtual environment.
@@ -53,9 +51,9 @@ def setup_old_tflite(report: Report) -> Path:
         TargetUnavailableError: it can be had in no way; says what was tried and what to do.
     """
     python = old_tflite_python()
-    if available(RUNTIMES["tflite-2.14"]):
-        python = interpreter(RUNTIMES["tflite-2.14"])
-        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+    if available(OLD_TFLITE):
+        python = interpreter(OLD_TFLITE)
+        report(f"{RELEASE} is set up: {python}")
         return python
     refuse_foreign(python.parent.parent)
     reasons = []
@@ -68,10 +66,10 @@ def setup_old_tflite(report: Report) -> Path:
             # Half of an environment would look like a whole one.
             shutil.rmtree(python.parent.parent, ignore_errors=True)
             continue
-        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+        report(f"{RELEASE} is set up: {python}")
         return python
     raise TargetUnavailableError(
-        f"tflite-runtime {OLD_TFLITE} needs Python 3.9 to 3.11, and this is"
+        f"{RELEASE} needs Python 3.9 to 3.11, and this is"
         f" {platform.python_version()}; install one (as `uv python install 3.11` does) and run"
         f" `fca-edge targets setup local` again. Tried: {'; '.join(reasons)}."
     )
@@ -85,8 +83,9 @@ def refuse_foreign(folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / OURS).is_file():
         raise TargetUnavailableError(
-            f"{folder}: holds something that fca-edge did not make; install tflite-runtime=="
-            f"{OLD_TFLITE} and 'numpy<2' there yourself, or unset {OLD_TFLITE_VARIABLE}."
+            f"{folder}: holds something that fca-edge did not make; install"
+            f" {shlex.join(OLD_TFLITE.requirements)} there yourself, or unset"
+            f" {OLD_TFLITE_VARIABLE}."
         )
 
 
@@ -134,11 +133,11 @@ def build_with(base: Path, python: Path, report: Report) -> None:
     have_pip = importlib.util.find_spec("pip") is not None
     run([str(base), "-m", "venv", *(["--without-pip"] if have_pip else []), str(folder)])
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
-    report(f"installing tflite-runtime {OLD_TFLITE}")
+    report(f"installing {RELEASE}")
     run(
         [
             *(pip if have_pip else [str(python), "-m", "pip"]),
-            *("install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS),
+            *("install", "--quiet", "--disable-pip-version-check", *OLD_TFLITE.requirements),
         ]
     )
     expect_runtime(python)
@@ -154,7 +153,7 @@ def build_with_debian(python: Path, report: Report) -> None:
     if platform.system() != "Linux" or machine not in ("x86_64", "aarch64"):
         raise TargetUnavailableError(f"not for {platform.system()} on {machine}.")
     tree = python_tree(f"python-{debian.host_architecture()}", debian.host_architecture())
-    packages = unpacked.unpack(wheels_for(machine), report)
+    packages = wheels.unpack(pinned_wheels(OLD_TFLITE, machine), report)
     debian.unpack(tree, report)
     *loader, program = debian.command_of(tree, "python3.11")
     folder = python.parent.parent
@@ -169,11 +168,6 @@ def build_with_debian(python: Path, report: Report) -> None:
     expect_runtime(python)
 
 
-def wheels_for(machine: str) -> unpacked.Wheels:
-    """Describe the runtime's wheels for Debian's Python on a machine."""
-    return wheels(f"{machine}-tflite", machine, f"tflite-runtime=={OLD_TFLITE}", "numpy==1.26.4")
-
-
 def expect_runtime(python: Path) -> None:
     """Refuse an environment that cannot import the runtime.
 
@@ -181,7 +175,7 @@ def expect_runtime(python: Path) -> None:
         TargetUnavailableError: gives Python's reason.
     """
     imports.cache_clear()
-    run([str(python), "-E", "-c", "import tflite_runtime.interpreter"])
+    run([str(python), "-E", "-c", f"import {OLD_TFLITE.module}"])
 
 
 def run(command: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fca_edge.device import PROBE
 from fca_edge.errors import TargetUnavailableError, plural
-from fca_edge.runtimes import LAST_OF_OLD_TFLITE, RUNTIMES
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import last_line
 
@@ -54,11 +54,11 @@ class Board:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Names of the runtimes that there are wheels for."""
-        old = self.python_release <= LAST_OF_OLD_TFLITE
-        if self.machine == "armv7l":
-            return ("tflite-2.14",) if old else ()
-        wheels = (name for name, runtime in RUNTIMES.items() if runtime.provider is None)
-        return tuple(name for name in wheels if old or name != "tflite-2.14")
+        return tuple(
+            name
+            for name, runtime in RUNTIMES.items()
+            if runtime.has_wheel(self.machine, self.python_release)
+        )
 
 
 def look(connection: Connection) -> Board:

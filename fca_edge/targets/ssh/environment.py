@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import OLD_TFLITE, Runtime
+from fca_edge.runtimes import Runtime
 from fca_edge.store import sha256_of
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.board import Board
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
 
-# What the agent imports; a wheel of another architecture fails here.
-MODULES = {
-    "onnxruntime": "onnxruntime",
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-2.14": "tflite_runtime.interpreter",
-}
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
 # Each attempt has a part of its own, since one that was cut may still be at work; what has
@@ -114,7 +108,7 @@ class Environments:
                 )
             if int(board.numpy.split(".")[0]) > 1:
                 raise self._failed(
-                    f"its NumPy is {board.numpy}, and tflite-runtime {OLD_TFLITE} needs 1.x"
+                    f"its NumPy is {board.numpy}, and {runtime.package} {runtime.version} needs 1.x"
                 )
 
     def _fetched(self, requirement: str, report: Report) -> Path:
@@ -157,12 +151,11 @@ class Environments:
     def _imported(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
         """Import a runtime on the board; returns the version of its wheel.
 
-        One that cannot be imported is removed.
+        One that cannot be imported, as of another architecture, is removed.
         """
-        module = MODULES[runtime.name]
         python = shlex.quote(self.board.executable)
         path = shlex.quote(self._join(names))
-        script = f"PYTHONPATH={path} exec {python} -s -c 'import {module}'"
+        script = f"PYTHONPATH={path} exec {python} -s -c 'import {runtime.module}'"
         done = self.connection.run(script, IMPORT_SECONDS)
         if done.code != 0:
             reason = last_line(done) if done.code else "ended by a signal"
@@ -203,11 +196,10 @@ class Environments:
 
 def requirements(runtime: Runtime, board: Board) -> tuple[str, ...]:
     """Name the wheels of a runtime: this machine's versions, or older where there are none."""
-    if runtime.name == "tflite-2.14":
-        own = f"tflite-runtime=={OLD_TFLITE}"
-        return (own,) if board.machine == "armv7l" else (own, "numpy<2")
-    package = runtime.module.replace("_", "-")
-    return tuple(f"{name}{bound(name)}" for name in (package, "numpy"))
+    if runtime.last_python is None:
+        return tuple(f"{name}{bound(name)}" for name in (runtime.package, "numpy"))
+    # NumPy has no wheel for 32-bit ARM; the board's own does.
+    return runtime.requirements[:1] if board.machine == "armv7l" else runtime.requirements
 
 
 def bound(package: str) -> str:

@@ -128,7 +128,7 @@ def test_debians_python_runs_the_runtime(place: Path, tmp_path: Path) -> None:
         call_agent(
             place,
             {
-                "runtime": "tflite_runtime",
+                "runtime": "tflite-2.14",
                 "artefact": "none.tflite",
                 "threads": 1,
                 "mode": "memory",

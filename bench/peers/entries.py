@@ -20,13 +20,14 @@ from registry import BY_NAME, Peer
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
-from fca_edge.measure.session import lean_plan
-from fca_edge.records import Artefact
+from fca_edge.measure.session import TIMEOUT_SECONDS, build_plan
+from fca_edge.records import Artefact, Plan
 from fca_edge.runtimes import Runtime
 from fca_edge.stats import snr_db
 from fca_edge.store import read_json, sha256_of, write_json
 from fca_edge.targets.base import Target
-from fca_edge.targets.call import AgentError, reason
+from fca_edge.targets.call import AgentError, failure_reason
+from fca_edge.targets.outputs import run_artefact
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -35,7 +36,6 @@ SAME_DB = 100.0
 # Below it a file is wrong: rounding alone leaves more.
 FLOOR_DB = {"fp32": 60.0, "fp16": 40.0, "int8": 20.0}
 MOST_REASON = 200
-TIMEOUT_SECONDS = 900.0
 
 Packages = dict[str, dict[str, Any]]
 
@@ -117,7 +117,7 @@ def run_script(command: list[str]) -> tuple[float, float]:
         wall = time.monotonic() - start
         log.seek(0)
         if child.returncode:
-            raise PeerError(reason(child.returncode, log.read()))
+            raise PeerError(failure_reason(child.returncode, log.read()))
     return usage.ru_utime + usage.ru_stime, wall
 
 
@@ -261,21 +261,16 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
     """Compare a file's logits with those of float64; what is wrong is in its row."""
     if entry.job is None:
         return
-    inputs, outputs = folder / f"inputs-{entry.layout}.npy", folder / "outputs.npz"
-    np.save(inputs, laid_out(right.inputs, entry.layout))
-    plan = {"runtime": entry.job.runtime.name, "artefact": str(entry.job.path.resolve())}
-    plan |= {"threads": threads, "mode": "outputs"}
-    plan |= {"inputs": str(inputs.resolve()), "outputs": str(outputs.resolve())}
-    plan |= lean_plan(entry.job, {LEAN: str(LEAN)})
+    job, inputs = entry.job, laid_out(right.inputs, entry.layout)
     try:
-        target.run(entry.job.runtime, plan, TIMEOUT_SECONDS)
-        with np.load(outputs) as content:
-            logits, again = content["logits"], content["again"]
-        entry.row.snr_db = worst_db(right.logits, logits)
+        arrays, _ = run_artefact(
+            job.path, job.runtime, inputs, target, threads, settings=job.settings
+        )
+        entry.row.snr_db = worst_db(right.logits, arrays["logits"])
         check_floor(entry.row.snr_db, entry.row.precision)
-        check_same(logits, again)
+        check_same(arrays["logits"], arrays["again"])
         check_floor(
-            repeated(entry.job, target, right, entry.layout, threads, folder), entry.row.precision
+            repeated(job, target, right, entry.layout, threads, folder), entry.row.precision
         )
     except FcaEdgeError as error:
         entry.row.fail("run" if isinstance(error, AgentError) else "output", error)
@@ -293,10 +288,10 @@ def repeated(
     """
     image = folder / f"image-{layout}.npy"
     np.save(image, laid_out(right.inputs[:1], layout))
-    plan = {"runtime": job.runtime.name, "artefact": str(job.path.resolve())}
-    plan |= {"threads": threads, "mode": "latency", "warmup": 2, "iterations": 1, "seed": 0}
-    plan |= {"image": str(image.resolve()), **lean_plan(job, {LEAN: str(LEAN)})}
-    events = target.run(job.runtime, plan, TIMEOUT_SECONDS)
+    places = {job.path: target.push(job.path), LEAN: target.push(LEAN)}
+    wanted = Plan(threads=threads, batch=1, warmups=2, iterations=1, processes=1)
+    plan = build_plan("latency", job, places, wanted, target.info())
+    events = target.run(replace(plan, inputs=str(image.resolve())), TIMEOUT_SECONDS)
     if "logits" not in events:
         raise PeerError("no logits came back")
     return worst_db(right.logits[:1], np.asarray(events["logits"]["values"]).reshape(1, -1))

@@ -3,13 +3,7 @@
 Reads a JSON plan, one line, from standard input (python agent.py < plan.json), writes JSON lines
 to standard output. It must run under any interpreter that a target has: it imports nothing of ours.
 
-Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and for mode "latency", "memory"
-or "cost": warmup, iterations, seed; for mode "outputs": inputs (.npy, first axis over the inputs),
-outputs (.npz to write), all_tensors, together (one batch); mode "stream" is "outputs" again and
-again: each further line of JSON has those fields. In mode "cost" each inference stands between two
-marks that a counting emulator sees. `guest` asks for the memory of the guest alone, where the
-process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds,
-start_below_celsius, sysfs. With `lean`, the place of lean.py, its runtimes load as `settings` say.
+The plan's fields are those of `AgentPlan` in fca_edge/targets/plan.py; what is None is left out.
 """
 
 import contextlib
@@ -313,7 +307,7 @@ RUNTIMES = {
 
 
 def run_outputs(runtime, plan):
-    """Run given inputs and store the outputs, or every tensor of the first input."""
+    """Run given inputs and store the logits of all, or every tensor of the last inference."""
     import numpy
 
     inputs = numpy.load(plan["inputs"])
@@ -332,12 +326,15 @@ def run_samples(runtime, plan, board, generator):
     """Warm up, then time each inference; only in latency mode are the times reported."""
     import numpy
 
-    image = numpy.empty(runtime.shape, "float32")
-    # Drawn at once it would be float64, and count as the model's memory.
-    for piece in numpy.array_split(image.reshape(-1), 64):
-        piece[...] = generator.standard_normal(piece.size)
+    if plan.get("inputs"):
+        image = numpy.load(plan["inputs"])[:1]
+    else:
+        image = numpy.empty(runtime.shape, "float32")
+        # Drawn at once it would be float64, and count as the model's memory.
+        for piece in numpy.array_split(image.reshape(-1), 64):
+            piece[...] = generator.standard_normal(piece.size)
     runtime.set(image)
-    for _ in range(plan["warmup"]):
+    for _ in range(plan.get("warmups", 0)):
         runtime.invoke()
     if plan["mode"] == "cost":
         count(runtime, plan["iterations"])

@@ -38,7 +38,7 @@ Events = dict[str, Event]
 
 
 @dataclass
-class Runs:
+class JobEvents:
     """Events of one job's processes, by name, in the order in which they ran."""
 
     latency: list[Events] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Runs:
         return bool(self.latency or self.cost or self.memory)
 
 
-def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
+def build_record(job: Job, plan: Plan, info: TargetInfo, runs: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
     Where a run was broken off, the plan is of the processes that there were.

@@ -23,7 +23,8 @@ from fca_edge.export.source import Wanted
 from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
-from fca_edge.verify import in_layout, run_artefact
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 LOGITS = """
 import sys
@@ -89,7 +90,7 @@ def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
     given = in_layout(load(photo, facts.how)[None], facts.layout)
-    wanted, _ = run_artefact(item.path, runtime, given)
+    wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import uuid
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from fca_edge.device import AGENT, GUARD
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import RUNTIMES, Runtime
-from fca_edge.targets.call import AgentError, Event, read_events, reason
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.call import AgentError, Event, failure_reason, read_events
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.ssh.address import Address
 from fca_edge.targets.ssh.board import Board, facts, look
 from fca_edge.targets.ssh.connection import Connection, Done
@@ -110,25 +111,23 @@ class SshTarget:
             emulator=board.emulator,
         )
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent in a fresh process; begun again, in another one, after a cut.
 
         Raises:
             AgentError: its process failed, was ended or took too long; says which.
             TargetUnavailableError: no connection, no room, or another measurement there.
         """
-        python_path = self.environments.path(runtime, self.report)
+        python_path = self.environments.path(plan.runtime, self.report)
         wanted = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
             "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
-            "plan": self._placed(plan),
+            "plan": self._with_outputs_here(plan).to_document(),
             "timeout_seconds": timeout_seconds,
-            "governor": plan.get("governor"),
-            "sysfs": plan.get("sysfs"),
-            "outputs": self._outputs_folder if "outputs" in plan else None,
+            "governor": plan.governor,
+            "sysfs": plan.sysfs,
+            "outputs": self._outputs_folder if plan.outputs else None,
         }
         guard = shlex.quote(self.files.push(GUARD))
         python = shlex.quote(self.board.executable)
@@ -139,9 +138,9 @@ class SshTarget:
             limit = timeout_seconds + SLACK_SECONDS
             return self.connection.once(script, limit, line.encode(), hold=True)
 
-        name = self._names.get(plan["artefact"], Path(plan["artefact"]).name)
-        what = f"{plan['runtime']} on {name}"
-        return self._judged(self.connection.persist(once), what, timeout_seconds)
+        # On the board a file is called by its sha256.
+        named = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
+        return self._events(self.connection.persist(once), named.label, timeout_seconds)
 
     def close(self) -> None:
         """Remove outputs that were fetched, and close the connection."""
@@ -157,19 +156,19 @@ class SshTarget:
         finally:
             self.connection.close()
 
-    def _placed(self, plan: dict[str, Any]) -> dict[str, Any]:
+    def _with_outputs_here(self, plan: AgentPlan) -> AgentPlan:
         """Give a plan's outputs a place on the board, in a folder that the guard makes."""
-        if "outputs" not in plan:
+        if plan.outputs is None:
             return plan
         place = f"{self._outputs_folder}/{uuid.uuid4().hex}.npz"
-        self._outputs[plan["outputs"]] = place
-        return {**plan, "outputs": place}
+        self._outputs[plan.outputs] = place
+        return replace(plan, outputs=place)
 
     @property
     def _outputs_folder(self) -> str:
         return f"{self.board.folder}/outputs/{self.owner}"
 
-    def _judged(self, done: Done, what: str, timeout_seconds: float) -> dict[str, Event]:
+    def _events(self, done: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""
         events = read_events(done.out)
         ended = events.get("ended")
@@ -187,12 +186,12 @@ class SshTarget:
             raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
         code = ended["returncode"] if ended["why"] != "stopped" else None
         if ended["why"] == "late":
-            raise AgentError(f"{what}: no answer in {timeout_seconds:.0f} s.")
+            raise AgentError(f"{label}: no answer in {timeout_seconds:.0f} s.")
         if code is None:
-            raise AgentError(f"{what}: the run was ended on the board by a signal to its guard.")
+            raise AgentError(f"{label}: the run was ended on the board by a signal to its guard.")
         if code or "done" not in events:
             text = self._why(code, done.err, ended["out_of_memory"])
-            raise AgentError(f"{what}: {text}", refused=code == 1)
+            raise AgentError(f"{label}: {text}", refused=code == 1)
         return events
 
     def _why(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
@@ -203,5 +202,5 @@ class SshTarget:
                 f" ({self.board.available_bytes // MIB} of {self.board.memory_bytes // MIB} MiB"
                 " were available at the start)."
             )
-        text = reason(code, stderr)
+        text = failure_reason(code, stderr)
         return text if out_of_memory is None else text.replace(" (out of memory?)", "")

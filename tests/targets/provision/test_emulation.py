@@ -8,6 +8,7 @@ import pytest
 
 from fca_edge.errors import TargetUnavailableError, UsageError
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import emulation, plugin, wheels
 from fca_edge.targets.provision.machines import AARCH64, ARMV7, MACHINES, cpuinfo
 from fca_edge.targets.provision.wheels import Wheels
@@ -58,7 +59,7 @@ def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
     target = qemu_target("qemu:aarch64:a53")
     assert target.cpu.name == "cortex-a53"
     with pytest.raises(TargetUnavailableError, match="litert is not set up"):
-        target.run(RUNTIMES["litert"], {"mode": "cost"}, 1)
+        target.run(AgentPlan(RUNTIMES["litert"], "none.tflite", "cost"), 1)
     with pytest.raises(TargetUnavailableError, match="targets setup qemu:aarch64"):
         target.info()
     target.close()
@@ -68,7 +69,7 @@ def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
 def test_armv7_has_no_litert(cache: Path) -> None:
     target = qemu_target("qemu:armv7")
     with pytest.raises(TargetUnavailableError, match=r"has no litert; it has .*tflite-2\.14"):
-        target.run(RUNTIMES["litert"], {"mode": "cost"}, 1)
+        target.run(AgentPlan(RUNTIMES["litert"], "none.tflite", "cost"), 1)
     target.close()
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import OLD_TFLITE_VARIABLE, imports
+from fca_edge.runtimes import OLD_TFLITE, OLD_TFLITE_VARIABLE, imports
 from fca_edge.targets.call import call_agent
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import old_tflite
 from fca_edge.targets.provision.kept import Report
 
@@ -125,15 +126,4 @@ def test_debians_python_runs_the_runtime(place: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, f"3.11. {place}\n"), done.stderr
     with pytest.raises(Exception, match=r"none\.tflite"):
-        call_agent(
-            place,
-            {
-                "runtime": "tflite-2.14",
-                "artefact": "none.tflite",
-                "threads": 1,
-                "mode": "memory",
-                "warmup": 0,
-                "iterations": 1,
-                "seed": 0,
-            },
-        )
+        call_agent(place, AgentPlan(OLD_TFLITE, "none.tflite", "memory"))

@@ -16,7 +16,7 @@ from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
 from fca_edge.targets.provision.wheels import Wheels
-from fca_edge.targets.qemu import QemuTarget, parsed
+from fca_edge.targets.qemu import QemuTarget, parse_name
 
 AGENT = Path(__file__).with_name("agent.py")
 PYTHON = "usr/bin/python3.11"
@@ -74,7 +74,7 @@ def emulated(name: str) -> QemuTarget:
     Raises:
         UsageError: no such machine.
     """
-    machine, cpu = parsed(name)
+    machine, cpu = parse_name(name)
     return QemuTarget(with_peers(machine), cpu, AGENT)
 
 

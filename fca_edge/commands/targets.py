@@ -18,7 +18,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.targets.resolve import meant
+from fca_edge.targets.resolve import real_name
 from fca_edge.targets.setup import known_targets, look, refuse_unready, setup, states
 
 COLUMNS = (
@@ -67,7 +67,7 @@ def check_target(target: str) -> None:
 
     Of a board it prints processor, memory, temperature and what else is known.
     """
-    target = meant(target)
+    target = real_name(target)
     found, about = look(target)
     for name, value in about:
         OUT.print(f"{name:9} {value}", highlight=False)
@@ -89,7 +89,7 @@ def setup_target(target: str, optional: bool) -> None:
     downloaded is kept if it is broken off.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
-    target = meant(target)
+    target = real_name(target)
     try:
         with steps() as report:
             lines = setup(target, report)

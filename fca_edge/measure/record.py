@@ -80,38 +80,42 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, runs: JobEvents) -> Rec
         ),
         latency_ns=samples,
         load_ns=tuple(run["loaded"]["load_ns"] for run in timed),
-        memory=memory_of(runs.memory),
+        memory=read_memory(runs.memory),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
         git_commit=git_commit(),
-        warnings=(*cut, *warnings_of(job, plan, info, samples, loaded), *board_warnings(timed)),
-        cost=cost_of(job, runs.cost),
-        conditions=conditions_of(timed),
+        warnings=(
+            *cut,
+            *list_warnings(job, plan, info, samples, loaded),
+            *list_board_warnings(timed),
+        ),
+        cost=read_cost(job, runs.cost),
+        conditions=read_conditions(timed),
         agreement=runs.agreement,
     )
 
 
-def memory_of(events: Events) -> Memory | None:
+def read_memory(events: Events) -> Memory | None:
     """Read the memory figures of a memory run; None where the target has no /proc."""
     if "peak_rss_bytes" not in events.get("done", {}):
         return None
     ready, loaded, done = events["ready"], events["loaded"], events["done"]
     return Memory(
-        baseline=usage_of(ready),
-        loaded=usage_of(loaded),
-        after=usage_of(done),
+        baseline=read_usage(ready),
+        loaded=read_usage(loaded),
+        after=read_usage(done),
         baseline_peak_bytes=ready["peak_rss_bytes"],
         peak_bytes=done["peak_rss_bytes"],
         method=done["method"],
     )
 
 
-def usage_of(event: Event) -> Usage:
+def read_usage(event: Event) -> Usage:
     """Read one moment of a memory run."""
     return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
 
 
-def cost_of(job: Job, runs: list[Events]) -> Cost | None:
+def read_cost(job: Job, runs: list[Events]) -> Cost | None:
     """Read what the counter saw; None where nothing counts."""
     if not runs:
         return None
@@ -127,7 +131,7 @@ def cost_of(job: Job, runs: list[Events]) -> Cost | None:
     )
 
 
-def conditions_of(runs: list[Events]) -> Conditions | None:
+def read_conditions(runs: list[Events]) -> Conditions | None:
     """Read what a board was like; None where nothing was timed."""
     told = [run["samples"] for run in runs if "before" in run["samples"]]
     if not told:
@@ -142,19 +146,19 @@ def conditions_of(runs: list[Events]) -> Conditions | None:
         frequency_khz_after=among("after", "frequency_khz", min),
         celsius_before=among("before", "celsius", max),
         celsius_after=among("after", "celsius", max),
-        throttled=any(throttled(event["before"], event["after"]) for event in told),
+        throttled=any(slowed_down(event["before"], event["after"]) for event in told),
     )
 
 
-def throttled(before: Event, after: Event) -> bool:
+def slowed_down(before: Event, after: Event) -> bool:
     """Tell whether a board slowed down while it was measured."""
     old, new = before["frequency_khz"], after["frequency_khz"]
     return bool(after["held_back"] or (old and new and new < SLOWER * old))
 
 
-def board_warnings(runs: list[Events]) -> tuple[str, ...]:
+def list_board_warnings(runs: list[Events]) -> tuple[str, ...]:
     """List what a board did to the figures, and what it did not allow."""
-    conditions = conditions_of(runs)
+    conditions = read_conditions(runs)
     found = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
     if conditions is not None and conditions.throttled:
         khz, celsius = conditions.frequency_khz_after, conditions.celsius_after
@@ -166,7 +170,7 @@ def board_warnings(runs: list[Events]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def warnings_of(
+def list_warnings(
     job: Job, plan: Plan, info: TargetInfo, samples: tuple[tuple[int, ...], ...], loaded: Event
 ) -> list[str]:
     """List what a reader of the figures must know."""
@@ -179,10 +183,10 @@ def warnings_of(
         found.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
         found.append("latency rises within processes: throttling?")
-    return found + delegation_warnings(job, loaded)
+    return found + list_delegation_warnings(job, loaded)
 
 
-def delegation_warnings(job: Job, loaded: Event) -> list[str]:
+def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
     """Say where a delegate took less of a file than it promises of its own profiles."""
     if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
         return []

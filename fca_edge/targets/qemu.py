@@ -50,9 +50,9 @@ class QemuTarget(FilesHere):
         counts.unlink(missing_ok=True)
         command = [
             *emulation.emulator_command(self.machine),
-            *("-L", str(emulation.prefix(self.machine, environment, self.cpu))),
+            *("-L", str(emulation.make_prefix(self.machine, environment, self.cpu))),
             *("-cpu", self.cpu.name),
-            *(("-plugin", f"{plugin.place()},out={counts}") if plan.mode == "cost" else ()),
+            *(("-plugin", f"{plugin.plugin_path()},out={counts}") if plan.mode == "cost" else ()),
             str(environment.tree.folder / environment.python),
             "-s",
             str(self.agent),
@@ -113,10 +113,10 @@ class QemuTarget(FilesHere):
 
 def qemu_target(name: str) -> QemuTarget:
     """Return the target of a name; see `parsed`."""
-    return QemuTarget(*parsed(name))
+    return QemuTarget(*parse_name(name))
 
 
-def parsed(name: str) -> tuple[Machine, Cpu]:
+def parse_name(name: str) -> tuple[Machine, Cpu]:
     """Read `qemu:MACHINE` or `qemu:MACHINE:CPU`; without a CPU it is the machine's first.
 
     Raises:

@@ -27,7 +27,7 @@ def resolve(name: str, report: Report = lambda text: None) -> Target:
         UsageError: no such target.
         TargetUnavailableError: there is one, but not from here.
     """
-    found = meant(name)
+    found = real_name(name)
     if found.startswith(SSH):
         # asyncssh takes a third of a second to import, which other targets need not wait for.
         try:
@@ -41,7 +41,7 @@ def resolve(name: str, report: Report = lambda text: None) -> Target:
     return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
 
 
-def meant(name: str) -> str:
+def real_name(name: str) -> str:
     """Return the name of the target itself: `arm` is the nearest to an ARM machine that there is.
 
     That is this machine where it is one, else the user's board, else an emulated machine.
@@ -55,7 +55,7 @@ def meant(name: str) -> str:
         board = settings.board() or f"{QEMU}:aarch64"
         if board == name:
             raise UsageError("the configured board is 'arm' itself; name it as ssh://user@host.")
-        return meant(board)
+        return real_name(board)
     if name == "local" or name.startswith((SSH, f"{QEMU}:")):
         return name
     raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}.")

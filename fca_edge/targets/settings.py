@@ -19,7 +19,7 @@ def config_file() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "fca-edge" / "config.toml"
 
 
-def settings() -> dict[str, str]:
+def read_config() -> dict[str, str]:
     """Read the file; empty where there is none.
 
     Raises:
@@ -38,7 +38,7 @@ def settings() -> dict[str, str]:
 
 def board() -> str | None:
     """Address of the user's board, as in ssh://pi@board."""
-    return os.environ.get(BOARD_VARIABLE) or settings().get("board")
+    return os.environ.get(BOARD_VARIABLE) or read_config().get("board")
 
 
 def ssh_config_setting() -> str:
@@ -50,5 +50,5 @@ def ssh_config_setting() -> str:
 
 def ssh_config() -> Path | None:
     """SSH configuration to use instead of ~/.ssh/config."""
-    named = os.environ.get(SSH_CONFIG_VARIABLE) or settings().get("ssh_config")
+    named = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().get("ssh_config")
     return Path(named).expanduser() if named else None

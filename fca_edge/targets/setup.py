@@ -19,7 +19,7 @@ from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import MACHINES, Machine
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
 from fca_edge.targets.qemu import KIND as QEMU
-from fca_edge.targets.qemu import parsed
+from fca_edge.targets.qemu import parse_name
 from fca_edge.targets.resolve import resolve
 from fca_edge.targets.ssh.address import SCHEME as SSH
 
@@ -56,7 +56,7 @@ def look(target: str) -> tuple[list[State], list[tuple[str, str]]]:
                 State(target, name, version is not None, version or f"`targets setup {target}`")
                 for name, version in there.ready().items()
             ]
-            return found, there.facts()
+            return found, there.describe()
     return states(target), []
 
 
@@ -112,7 +112,7 @@ def emulated_states(machine: Machine) -> list[State]:
 
 def qemu_machine(target: str) -> Machine:
     """Return the machine of a target's name; its CPU does not matter here."""
-    return parsed(target)[0]
+    return parse_name(target)[0]
 
 
 def refuse_unready(target: str, found: list[State]) -> None:

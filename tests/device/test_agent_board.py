@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fca_edge.measure.jobs import Handling
-from fca_edge.measure.record import board_warnings, conditions_of, throttled
+from fca_edge.measure.record import list_board_warnings, read_conditions, slowed_down
 from fca_edge.measure.session import treatment
 from fca_edge.records import Conditions
 from fca_edge.runtimes import RUNTIMES, interpreter
@@ -181,20 +181,20 @@ def samples(khz: int | None, celsius: float | None, held: bool = False) -> dict[
 )
 def test_throttling(khz: int | None, held: bool, expected: bool) -> None:
     event = samples(khz, None, held)["samples"]
-    assert throttled(event["before"], event["after"]) is expected
+    assert slowed_down(event["before"], event["after"]) is expected
 
 
 def test_conditions_of_several_processes() -> None:
     runs = [samples(1800000, 60.0), samples(1200000, 84.0)]
-    assert conditions_of(runs) == Conditions(1800000, 1200000, 52.5, 84.0, throttled=True)
-    assert board_warnings(runs) == ("throttled, down to 1200 MHz at 84 °C",)
-    assert conditions_of([]) is None
+    assert read_conditions(runs) == Conditions(1800000, 1200000, 52.5, 84.0, throttled=True)
+    assert list_board_warnings(runs) == ("throttled, down to 1200 MHz at 84 °C",)
+    assert read_conditions([]) is None
 
 
 def test_what_could_not_be_set_is_in_the_row() -> None:
     ended = {"ended": {"warnings": ["governor stays ondemand: not allowed"]}}
     runs = [samples(1800000, 60.0) | ended] * 2
-    assert board_warnings(runs) == ("governor stays ondemand: not allowed",)
+    assert list_board_warnings(runs) == ("governor stays ondemand: not allowed",)
 
 
 def test_only_timed_runs_are_treated() -> None:

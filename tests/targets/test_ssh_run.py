@@ -239,11 +239,11 @@ def test_a_wheel_of_another_machine_is_not_sent(
 
 def test_set_up_once(target: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(target.ready().values()) == {None}
-    target.environments.path(ONNX)
+    target.environments.python_path(ONNX)
     assert target.ready()["onnxruntime"] == "1.0"
     again = SshTarget(target.address, target.connection.config)
     monkeypatch.setattr(wheels, "download", lambda text, _: pytest.fail("fetched again"))
-    again.environments.path(ONNX)
+    again.environments.python_path(ONNX)
     again.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import debian, plugin, wheels
-from fca_edge.targets.provision.kept import Report, settle, stage
+from fca_edge.targets.provision.folders import Report, move_to, stage
 from fca_edge.targets.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
 
 HERE_IS = ("x86_64", "aarch64")
@@ -46,7 +46,9 @@ def size_of(environment: Environment) -> int:
 def is_ready(environment: Environment) -> bool:
     """Tell whether one runtime of a machine can be used now."""
     if not (
-        debian.is_ready(HOST) and debian.is_ready(environment.tree) and plugin.place().is_file()
+        debian.is_ready(HOST)
+        and debian.is_ready(environment.tree)
+        and plugin.plugin_path().is_file()
     ):
         return False
     return environment.wheels is None or wheels.is_ready(environment.wheels)
@@ -59,16 +61,16 @@ def has_emulator() -> bool:
 
 def emulator_command(machine: Machine) -> list[str]:
     """Return the words that start the emulator, with its own libraries and loader."""
-    return debian.command_of(HOST, machine.emulator)
+    return debian.build_command(HOST, machine.emulator)
 
 
 def emulator_version() -> str:
     """Name QEMU with the version that its authors gave it; rebuilt packages count alike."""
-    version = debian.version_of(HOST, "qemu-user")
+    version = debian.read_version(HOST, "qemu-user")
     return f"qemu-user {version.partition(':')[2].partition('+')[0] or version}"
 
 
-def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
+def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     """Return a root for `qemu -L`: the tree, and the identity of a CPU.
 
     Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
@@ -89,7 +91,7 @@ def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
         for entry in tree.folder.iterdir():
             if entry.name not in ("proc", "sys"):
                 (staged / entry.name).symlink_to(entry)
-        settle(staged, made)
+        move_to(staged, made)
     return made
 
 

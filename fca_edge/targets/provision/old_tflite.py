@@ -27,7 +27,7 @@ from fca_edge.runtimes import (
     old_tflite_python,
 )
 from fca_edge.targets.provision import debian, wheels
-from fca_edge.targets.provision.kept import Report
+from fca_edge.targets.provision.folders import Report
 from fca_edge.targets.provision.machines import pinned_wheels, python_tree
 
 Way = Callable[[Path, Report], None]
@@ -57,7 +57,7 @@ def setup_old_tflite(report: Report) -> Path:
         return python
     refuse_foreign(python.parent.parent)
     reasons = []
-    for name, build in ways():
+    for name, build in list_ways():
         report(f"making {python.parent.parent} with {name}")
         try:
             build(python, report)
@@ -89,17 +89,17 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def ways() -> Iterator[tuple[str, Way]]:
+def list_ways() -> Iterator[tuple[str, Way]]:
     """List ways to make the environment, each with a name for the user."""
     if sys.version_info[:2] in RELEASES:
         yield "this Python", partial(build_with, Path(sys.executable))
     for release in RELEASES:
-        for base in installed_pythons(release):
+        for base in find_pythons(release):
             yield str(base), partial(build_with, base)
     yield "Debian's Python 3.11", build_with_debian
 
 
-def installed_pythons(release: tuple[int, int]) -> Iterator[Path]:
+def find_pythons(release: tuple[int, int]) -> Iterator[Path]:
     """Find interpreters of a release: on PATH, then where pyenv and uv put theirs."""
     name = f"python{release[0]}.{release[1]}"
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -114,7 +114,7 @@ def installed_pythons(release: tuple[int, int]) -> Iterator[Path]:
     yield from (place for place in places if imports(place, "venv"))
 
 
-def empty(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Make a folder anew, marked as ours from the start: a set-up may break off."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -128,7 +128,7 @@ def build_with(base: Path, python: Path, report: Report) -> None:
         TargetUnavailableError: one of the two failed; gives the reason.
     """
     folder = python.parent.parent
-    empty(folder)
+    clear(folder)
     # pip of this environment serves the other one, for which Debian ships none.
     have_pip = importlib.util.find_spec("pip") is not None
     run([str(base), "-m", "venv", *(["--without-pip"] if have_pip else []), str(folder)])
@@ -155,9 +155,9 @@ def build_with_debian(python: Path, report: Report) -> None:
     tree = python_tree(f"python-{debian.host_architecture()}", debian.host_architecture())
     packages = wheels.unpack(pinned_wheels(OLD_TFLITE, machine), report)
     debian.unpack(tree, report)
-    *loader, program = debian.command_of(tree, "python3.11")
+    *loader, program = debian.build_command(tree, "python3.11")
     folder = python.parent.parent
-    empty(folder)
+    clear(folder)
     (folder / "lib" / "python3.11").mkdir(parents=True)
     (folder / "lib" / "python3.11" / "site-packages").symlink_to(packages)
     (folder / "pyvenv.cfg").write_text(f"home = {Path(program).parent}\n")

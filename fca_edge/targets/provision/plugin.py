@@ -15,7 +15,7 @@ SOURCE = Path(__file__).with_name("tcg_cost.c")
 FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 
-def place() -> Path:
+def plugin_path() -> Path:
     """Where the compiled plugin is; its name changes with the source."""
     return cache_folder() / "plugins" / f"tcg_cost-{sha256_of(SOURCE)[:16]}.so"
 
@@ -26,7 +26,7 @@ def compile_plugin() -> Path:
     Raises:
         TargetUnavailableError: no C compiler, or it failed.
     """
-    made = place()
+    made = plugin_path()
     if made.is_file():
         return made
     compiler = os.environ.get("CC") or next(

@@ -61,7 +61,7 @@ class Board:
         )
 
 
-def look(connection: Connection) -> Board:
+def probe_board(connection: Connection) -> Board:
     """Ask a board what it has.
 
     Raises:
@@ -75,10 +75,10 @@ def look(connection: Connection) -> Board:
         )
     if done.code != 0 or not done.out.startswith("{"):
         raise TargetUnavailableError(f"{connection.address}: the probe failed: {last_line(done)}.")
-    return judged(json.loads(done.out), connection)
+    return build_board(json.loads(done.out), connection)
 
 
-def judged(found: dict[str, Any], connection: Connection) -> Board:
+def build_board(found: dict[str, Any], connection: Connection) -> Board:
     """Make a board of what the probe said, unless no runtime can work there.
 
     Raises:
@@ -99,11 +99,11 @@ def judged(found: dict[str, Any], connection: Connection) -> Board:
     return Board(**{**found, "cores": tuple(found["cores"])})
 
 
-def facts(board: Board) -> list[tuple[str, str]]:
+def describe_board(board: Board) -> list[tuple[str, str]]:
     """List what a board has, for reading."""
     sensors = ", ".join(f"{name} {value:.1f} °C" for name, value in board.sensors.items())
     return [
-        ("cpu", f"{board.cpu_model}, {cores_text(board)}"),
+        ("cpu", f"{board.cpu_model}, {describe_cores(board)}"),
         ("machine", board.machine + (f", emulated by {board.emulator}" if board.emulator else "")),
         ("kernel", f"{board.kernel}, glibc {board.glibc}"),
         ("python", f"{board.python}, system NumPy {board.numpy or 'not installed'}"),
@@ -114,7 +114,7 @@ def facts(board: Board) -> list[tuple[str, str]]:
     ]
 
 
-def cores_text(board: Board) -> str:
+def describe_cores(board: Board) -> str:
     """Count the cores by capacity, or by highest frequency where no capacities are told."""
     kinds: dict[str, int] = {}
     for core in board.cores:

@@ -16,7 +16,7 @@ from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError, Event, failure_reason, read_events
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.ssh.address import Address
-from fca_edge.targets.ssh.board import Board, facts, look
+from fca_edge.targets.ssh.board import Board, describe_board, probe_board
 from fca_edge.targets.ssh.connection import Connection, Done
 from fca_edge.targets.ssh.environment import Environments
 from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
@@ -45,7 +45,7 @@ class SshTarget:
     @cached_property
     def board(self) -> Board:
         """What is there; the first use connects."""
-        return look(self.connection)
+        return probe_board(self.connection)
 
     @cached_property
     def files(self) -> Files:
@@ -62,13 +62,13 @@ class SshTarget:
         """Names of the runtimes that it can run."""
         return self.board.runtimes
 
-    def facts(self) -> list[tuple[str, str]]:
+    def describe(self) -> list[tuple[str, str]]:
         """List what it has, for reading."""
-        return facts(self.board)
+        return describe_board(self.board)
 
     def ready(self) -> dict[str, str | None]:
         """Version of each runtime that it can run, None where it is not set up."""
-        stamps = {name: self.environments.stamp(RUNTIMES[name]) for name in self.runtimes}
+        stamps = {name: self.environments.read_stamp(RUNTIMES[name]) for name in self.runtimes}
         return {name: stamp["version"] if stamp else None for name, stamp in stamps.items()}
 
     def setup(self, report: Report) -> None:
@@ -84,7 +84,7 @@ class SshTarget:
                 f" with Python {board.python}."
             )
         for name in self.runtimes:
-            self.environments.path(RUNTIMES[name], report)
+            self.environments.python_path(RUNTIMES[name], report)
 
     def push(self, path: Path) -> str:
         """Bring a file to the board by its sha256, going on where an earlier push broke off."""
@@ -118,12 +118,12 @@ class SshTarget:
             AgentError: its process failed, was ended or took too long; says which.
             TargetUnavailableError: no connection, no room, or another measurement there.
         """
-        python_path = self.environments.path(plan.runtime, self.report)
+        python_path = self.environments.python_path(plan.runtime, self.report)
         wanted = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
             "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
-            "plan": self._with_outputs_here(plan).to_document(),
+            "plan": self._place_outputs(plan).to_document(),
             "timeout_seconds": timeout_seconds,
             "governor": plan.governor,
             "sysfs": plan.sysfs,
@@ -140,7 +140,7 @@ class SshTarget:
 
         # On the board a file is called by its sha256.
         named = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
-        return self._events(self.connection.persist(once), named.label, timeout_seconds)
+        return self._check_events(self.connection.persist(once), named.label, timeout_seconds)
 
     def close(self) -> None:
         """Remove outputs that were fetched, and close the connection."""
@@ -156,7 +156,7 @@ class SshTarget:
         finally:
             self.connection.close()
 
-    def _with_outputs_here(self, plan: AgentPlan) -> AgentPlan:
+    def _place_outputs(self, plan: AgentPlan) -> AgentPlan:
         """Give a plan's outputs a place on the board, in a folder that the guard makes."""
         if plan.outputs is None:
             return plan
@@ -168,7 +168,7 @@ class SshTarget:
     def _outputs_folder(self) -> str:
         return f"{self.board.folder}/outputs/{self.owner}"
 
-    def _events(self, done: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
+    def _check_events(self, done: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""
         events = read_events(done.out)
         ended = events.get("ended")
@@ -190,11 +190,11 @@ class SshTarget:
         if code is None:
             raise AgentError(f"{label}: the run was ended on the board by a signal to its guard.")
         if code or "done" not in events:
-            text = self._why(code, done.err, ended["out_of_memory"])
+            text = self._explain_failure(code, done.err, ended["out_of_memory"])
             raise AgentError(f"{label}: {text}", refused=code == 1)
         return events
 
-    def _why(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
+    def _explain_failure(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
         """Say how the agent's process failed; here the kernel's own count tells of memory."""
         if code == -9 and out_of_memory:
             return (

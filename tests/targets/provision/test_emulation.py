@@ -40,15 +40,15 @@ def test_dot_products_are_where_they_belong() -> None:
 def test_a_prefix_has_the_tree_and_an_identity(cache: Path) -> None:
     environment = AARCH64.environments["litert"]
     (environment.tree.folder / "usr").mkdir(parents=True)
-    a72, a53 = (emulation.prefix(AARCH64, environment, cpu) for cpu in AARCH64.cpus[:2])
+    a72, a53 = (emulation.make_prefix(AARCH64, environment, cpu) for cpu in AARCH64.cpus[:2])
     assert a72 != a53
     assert "0xd08" in (a72 / "proc/cpuinfo").read_text()
     assert (a53 / "sys/devices/system/cpu/online").read_text() == "0-3\n"
     assert (a72 / "usr").resolve() == environment.tree.folder / "usr"
     inode = a72.stat().st_ino
-    assert emulation.prefix(AARCH64, environment, AARCH64.cpus[0]).stat().st_ino == inode
+    assert emulation.make_prefix(AARCH64, environment, AARCH64.cpus[0]).stat().st_ino == inode
     (a72 / "proc/cpuinfo").write_text("something else")
-    again = emulation.prefix(AARCH64, environment, AARCH64.cpus[0])
+    again = emulation.make_prefix(AARCH64, environment, AARCH64.cpus[0])
     assert "0xd08" in (again / "proc/cpuinfo").read_text()
 
 
@@ -80,7 +80,7 @@ def test_unknown_machines_are_usage_errors(name: str) -> None:
 
 
 def test_platform_tags_from_the_newest(cache: Path) -> None:
-    words = wheels.platforms(Wheels("x", "aarch64", "3.11", 19, ("numpy",)))
+    words = wheels.platform_tags(Wheels("x", "aarch64", "3.11", 19, ("numpy",)))
     assert words[1::2] == [
         "manylinux_2_19_aarch64",
         "manylinux_2_18_aarch64",
@@ -120,4 +120,4 @@ def test_a_compiler_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CC", shutil.which("false") or "false")
     with pytest.raises(TargetUnavailableError, match=r"compiling tcg_cost\.c failed"):
         plugin.compile_plugin()
-    assert not plugin.place().exists()
+    assert not plugin.plugin_path().exists()

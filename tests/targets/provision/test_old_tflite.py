@@ -12,7 +12,7 @@ from fca_edge.runtimes import OLD_TFLITE, OLD_TFLITE_VARIABLE, imports
 from fca_edge.targets.call import call_agent
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import old_tflite
-from fca_edge.targets.provision.kept import Report
+from fca_edge.targets.provision.folders import Report
 
 
 def quiet(text: str) -> None:
@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def half(python: Path, report: Report) -> None:
     """A way that breaks off in the middle."""
-    old_tflite.empty(python.parent.parent)
+    old_tflite.clear(python.parent.parent)
     script(python, "exit 1")
     raise TargetUnavailableError("no network.")
 
@@ -45,7 +45,7 @@ def half(python: Path, report: Report) -> None:
 def whole(python: Path, report: Report) -> None:
     """A way that succeeds."""
     assert not python.exists()
-    old_tflite.empty(python.parent.parent)
+    old_tflite.clear(python.parent.parent)
     script(python, "exit 0")
 
 
@@ -92,8 +92,8 @@ def test_pythons_are_looked_for_on_path_and_where_managers_put_them(
     monkeypatch.setenv("PATH", str(shim.parent))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-    assert list(old_tflite.installed_pythons((3, 11))) == [pyenv, managed]
-    assert list(old_tflite.installed_pythons((3, 10))) == []
+    assert list(old_tflite.find_pythons((3, 11))) == [pyenv, managed]
+    assert list(old_tflite.find_pythons((3, 10))) == []
 
 
 @pytest.mark.parametrize("release", [(3, 12), (3, 13), (3, 14)])
@@ -102,9 +102,9 @@ def test_a_python_without_wheels_is_no_way_itself(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*release, 0, "final", 0))
     monkeypatch.setattr(old_tflite, "installed_pythons", lambda release: iter(()))
-    assert [name for name, _ in old_tflite.ways()] == ["Debian's Python 3.11"]
+    assert [name for name, _ in old_tflite.list_ways()] == ["Debian's Python 3.11"]
     monkeypatch.setattr(sys, "version_info", (3, 10, 0, "final", 0))
-    assert next(old_tflite.ways())[0] == "this Python"
+    assert next(old_tflite.list_ways())[0] == "this Python"
 
 
 def test_the_reason_is_the_installers(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def read_settings(artefact: Path) -> dict[str, Any]:
     if not path.is_file():
         return Settings().to_dict()
     content = read_json(path)
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA or not isinstance(content.get("settings"), dict):
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA or not isinstance(content.get("settings"), dict):
         raise FcaEdgeError(
-            f"{path}: schema {found!r}, this version reads {SCHEMA!r}; export the artefact again."
+            f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; export the artefact again."
         )
     try:
         return Settings(**content["settings"]).to_dict()

@@ -19,7 +19,7 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.targets.resolve import real_name
-from fca_edge.targets.setup import known_targets, look, refuse_unready, setup, states
+from fca_edge.targets.setup import known_targets, list_states, look_at, refuse_unready, setup
 
 COLUMNS = (
     Column("target", kind="label"),
@@ -51,7 +51,7 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
     refuse_unheeded((FORCE,))
     claim_json(json_file, force)
-    rows = [state for target in known_targets() for state in states(target)]
+    rows = [state for target in known_targets() for state in list_states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):
         return
     sheet = Sheet(COLUMNS)
@@ -68,7 +68,7 @@ def check_target(target: str) -> None:
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = real_name(target)
-    found, about = look(target)
+    found, about = look_at(target)
     for name, value in about:
         OUT.print(f"{name:9} {value}", highlight=False)
     refuse_unready(target, found)

@@ -52,18 +52,18 @@ class JobEvents:
         return bool(self.latency or self.cost or self.memory)
 
 
-def build_record(job: Job, plan: Plan, info: TargetInfo, runs: JobEvents) -> Record:
+def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
     Where a run was broken off, the plan is of the processes that there were.
     """
-    asked, took = plan.processes, max(len(runs.latency), len(runs.cost))
-    repeated = bool(runs.latency or runs.cost)
-    plan = replace(plan, processes=took) if repeated else plan
-    cut = (f"interrupted after {took} of {asked} processes",) if repeated and took < asked else ()
-    first = [*runs.latency, *runs.cost, runs.memory][0]
+    done, warnings = max(len(events.latency), len(events.cost)), []
+    if 0 < done < plan.processes:
+        warnings = [f"interrupted after {done} of {plan.processes} processes"]
+    plan = replace(plan, processes=done or plan.processes)
+    first = [*events.latency, *events.cost, events.memory][0]
     ready, loaded = first["ready"], first["loaded"]
-    timed = [] if info.emulated else runs.latency
+    timed = [] if info.emulated else events.latency
     samples = tuple(tuple(run["samples"]["latency_ns"]) for run in timed)
     return Record(
         artefact=job.artefact,
@@ -80,18 +80,18 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, runs: JobEvents) -> Rec
         ),
         latency_ns=samples,
         load_ns=tuple(run["loaded"]["load_ns"] for run in timed),
-        memory=read_memory(runs.memory),
+        memory=read_memory(events.memory),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
         git_commit=git_commit(),
         warnings=(
-            *cut,
+            *warnings,
             *list_warnings(job, plan, info, samples, loaded),
             *list_board_warnings(timed),
         ),
-        cost=read_cost(job, runs.cost),
+        cost=read_cost(job, events.cost),
         conditions=read_conditions(timed),
-        agreement=runs.agreement,
+        agreement=events.agreement,
     )
 
 
@@ -133,12 +133,12 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
 
 def read_conditions(runs: list[Events]) -> Conditions | None:
     """Read what a board was like; None where nothing was timed."""
-    told = [run["samples"] for run in runs if "before" in run["samples"]]
-    if not told:
+    samples = [run["samples"] for run in runs if "before" in run["samples"]]
+    if not samples:
         return None
 
     def among(when: str, what: str, choose: Callable[[list[float]], float]) -> Any:
-        known = [event[when][what] for event in told if event[when][what] is not None]
+        known = [event[when][what] for event in samples if event[when][what] is not None]
         return choose(known) if known else None
 
     return Conditions(
@@ -146,7 +146,7 @@ def read_conditions(runs: list[Events]) -> Conditions | None:
         frequency_khz_after=among("after", "frequency_khz", min),
         celsius_before=among("before", "celsius", max),
         celsius_after=among("after", "celsius", max),
-        throttled=any(slowed_down(event["before"], event["after"]) for event in told),
+        throttled=any(slowed_down(event["before"], event["after"]) for event in samples),
     )
 
 
@@ -159,31 +159,31 @@ def slowed_down(before: Event, after: Event) -> bool:
 def list_board_warnings(runs: list[Events]) -> tuple[str, ...]:
     """List what a board did to the figures, and what it did not allow."""
     conditions = read_conditions(runs)
-    found = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
+    warnings = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
     if conditions is not None and conditions.throttled:
         khz, celsius = conditions.frequency_khz_after, conditions.celsius_after
-        found.append(
+        warnings.append(
             "throttled"
             + (f", down to {khz / 1000:.0f} MHz" if khz else "")
             + (f" at {celsius:.0f} °C" if celsius else "")
         )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(warnings))
 
 
 def list_warnings(
     job: Job, plan: Plan, info: TargetInfo, samples: tuple[tuple[int, ...], ...], loaded: Event
 ) -> list[str]:
     """List what a reader of the figures must know."""
-    found = []
+    warnings = []
     if plan.threads > info.cores:
-        found.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
+        warnings.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
     if not manifest_path(job.path).is_file():
-        found.append(NO_MANIFEST)
+        warnings.append(NO_MANIFEST)
     if job.artefact.trained is False:
-        found.append("random weights")
+        warnings.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
-        found.append("latency rises within processes: throttling?")
-    return found + list_delegation_warnings(job, loaded)
+        warnings.append("latency rises within processes: throttling?")
+    return warnings + list_delegation_warnings(job, loaded)
 
 
 def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:

@@ -162,15 +162,15 @@ def run_task(
         return
     timeout += plan.cool_down_seconds or 0.0
     timeout += 0.0 if plan.start_below_celsius is None else COOLING_SECONDS
-    said = target.run(plan, timeout)
+    answer = target.run(plan, timeout)
     if task == "memory":
-        events.memory = said
+        events.memory = answer
     elif task == "cost":
-        events.cost.append(said)
+        events.cost.append(answer)
     elif task == "latency":
-        if "samples" not in said:
+        if "samples" not in answer:
             raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
-        events.latency.append(said)
+        events.latency.append(answer)
 
 
 def refuse_handling(handling: Handling, info: TargetInfo) -> None:

@@ -71,10 +71,10 @@ def disassemble(lines: list[str], machine: str) -> Iterator[Block]:
 
     def reader(mode: int) -> Any:
         architecture = capstone.CS_ARCH_ARM64 if machine == "aarch64" else capstone.CS_ARCH_ARM
-        made = capstone.Cs(architecture, mode)
+        disassembler = capstone.Cs(architecture, mode)
         # What it does not know is skipped by one unit instead of ending the block.
-        made.skipdata = True
-        return made
+        disassembler.skipdata = True
+        return disassembler
 
     plain = reader(capstone.CS_MODE_ARM)
     thumb = reader(capstone.CS_MODE_THUMB) if machine != "aarch64" else plain
@@ -83,9 +83,9 @@ def disassemble(lines: list[str], machine: str) -> Iterator[Block]:
         if words[0] == "block":
             address, sizes, code = int(words[1], 16), words[4], bytes.fromhex(words[5])
             use = thumb if words[3] == "t" or is_thumb(words[4], address, plain, code) else plain
-            found = [(name, text) for _, _, name, text in use.disasm_lite(code, address)]
-            found += [("unknown", "")] * (len(sizes) - len(found))
-            yield Block(address, int(words[2]), tuple(found[: len(sizes)]))
+            code_words = [(name, text) for _, _, name, text in use.disasm_lite(code, address)]
+            code_words += [("unknown", "")] * (len(sizes) - len(code_words))
+            yield Block(address, int(words[2]), tuple(code_words[: len(sizes)]))
 
 
 def is_thumb(sizes: str, address: int, plain: Any, code: bytes) -> bool:
@@ -97,8 +97,8 @@ def is_thumb(sizes: str, address: int, plain: Any, code: bytes) -> bool:
 
 def count_classes(block: Block) -> Counter[str]:
     """Count a block's executed instructions by class."""
-    found = Counter(classify(name, operands) for name, operands in block.code)
-    return Counter({name: count * block.executions for name, count in found.items()})
+    counts = Counter(classify(name, operands) for name, operands in block.code)
+    return Counter({name: count * block.executions for name, count in counts.items()})
 
 
 def classify(name: str, operands: str) -> str:

@@ -65,14 +65,14 @@ class LocalTarget(FilesHere):
 
 
 @contextmanager
-def governed(wanted: str | None, sysfs: str | None = None) -> Iterator[list[str]]:
+def governed(governor: str | None, sysfs: str | None = None) -> Iterator[list[str]]:
     """Set a governor, and put the old one back, also after a signal.
 
     Yields what could not be done. What a process that was killed left set, the next one
     puts right.
     """
     saved = cache_folder() / "governor.json"
-    if not wanted and not saved.is_file():
+    if not governor and not saved.is_file():
         yield []
         return
     saved.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +81,10 @@ def governed(wanted: str | None, sysfs: str | None = None) -> Iterator[list[str]
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             # Another measurement has set it, and puts it back.
-            yield [f"governor {wanted} not set: another measurement holds it"] if wanted else []
+            yield [f"governor {governor} not set: another measurement holds it"] if governor else []
             return
         restore_governor(saved)
-        if not wanted:
+        if not governor:
             yield []
             return
         # The command line has a handler of its own.
@@ -92,7 +92,7 @@ def governed(wanted: str | None, sysfs: str | None = None) -> Iterator[list[str]
         if old == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
-            problem = set_governor(wanted, Path(sysfs or "/sys"), saved)
+            problem = set_governor(governor, Path(sysfs or "/sys"), saved)
             yield [problem] if problem else []
         finally:
             restore_governor(saved)
@@ -108,5 +108,5 @@ def emulator_here() -> str | None:
         text = Path(f"/proc/self/task/{os.getpid()}/maps").read_text(errors="replace")
     except OSError:
         return None
-    found = EMULATOR.search(text)
-    return found[1] if found else None
+    match = EMULATOR.search(text)
+    return match[1] if match else None

@@ -56,24 +56,24 @@ def run_artefact(
     """
     place = target or LocalTarget()
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        given, got = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
-        np.save(given, np.ascontiguousarray(inputs, np.float32))
-        there = place.push(given)
+        inputs_file, outputs_file = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
+        np.save(inputs_file, np.ascontiguousarray(inputs, np.float32))
+        remote = place.push(inputs_file)
         plan = AgentPlan(
             runtime=runtime,
             artefact=place.push(artefact),
             mode="outputs",
             threads=threads,
-            inputs=there,
-            outputs=f"{there}.npz",
+            inputs=remote,
+            outputs=f"{remote}.npz",
             all_tensors=all_tensors,
             together=together,
             lean=None if settings is None else place.push(LEAN),
             settings=settings,
         )
         events = place.run(plan, timeout_seconds)
-        place.pull(f"{there}.npz", got)
-        with np.load(got) as arrays:
+        place.pull(f"{remote}.npz", outputs_file)
+        with np.load(outputs_file) as arrays:
             # The agent writes "|" for what would be a folder in the file.
             return {name.replace("|", "/"): arrays[name] for name in arrays.files}, events
 
@@ -94,7 +94,8 @@ class Stream:
         """
         self.folder = tempfile.TemporaryDirectory(prefix="fca-edge-")
         place = Path(self.folder.name)
-        self.given, self.got, self.errors = place / "in.npy", place / "out.npz", place / "stderr"
+        self.inputs, self.outputs = place / "inputs.npy", place / "outputs.npz"
+        self.errors = place / "stderr"
         plan = AgentPlan(runtime, str(artefact.resolve()), "stream", threads)
         self.label = plan.label
         with self.errors.open("wb") as errors:
@@ -130,10 +131,10 @@ class Stream:
         Raises:
             AgentError: the process crashed, was killed or took too long.
         """
-        np.save(self.given, np.ascontiguousarray(inputs, np.float32))
-        self.send({"inputs": str(self.given), "outputs": str(self.got)})
+        np.save(self.inputs, np.ascontiguousarray(inputs, np.float32))
+        self.send({"inputs": str(self.inputs), "outputs": str(self.outputs)})
         self.wait_for("answer")
-        with np.load(self.got) as arrays:
+        with np.load(self.outputs) as arrays:
             return np.asarray(arrays["logits"])
 
     def send(self, fields: dict[str, Any]) -> None:

@@ -72,17 +72,17 @@ class QemuTarget(FilesHere):
         Raises:
             TargetUnavailableError: there is none for this machine, or it is not set up.
         """
-        found = self.machine.environments.get(runtime.name)
-        if found is None:
+        environment = self.machine.environments.get(runtime.name)
+        if environment is None:
             raise TargetUnavailableError(
                 f"{self.name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
             )
-        if not emulation.is_ready(found):
+        if not emulation.is_ready(environment):
             raise TargetUnavailableError(
                 f"{self.name}: {runtime.name} is not set up;"
                 f" run `fca-edge targets setup {self.name}`."
             )
-        return found
+        return environment
 
     def info(self) -> TargetInfo:
         """Describe the emulated machine; its memory is this machine's.
@@ -123,13 +123,13 @@ def parse_name(name: str) -> tuple[Machine, Cpu]:
         UsageError: no such machine or CPU.
     """
     _, _, rest = name.partition(":")
-    wanted, _, cpu_name = rest.partition(":")
-    if wanted not in MACHINES:
+    machine_name, _, cpu_name = rest.partition(":")
+    if machine_name not in MACHINES:
         known = ", ".join(MACHINES)
         raise UsageError(
-            f"{name}: no machine '{wanted}'.{nearest(wanted, MACHINES)} Known: {known}."
+            f"{name}: no machine '{machine_name}'.{nearest(machine_name, MACHINES)} Known: {known}."
         )
-    machine = MACHINES[wanted]
+    machine = MACHINES[machine_name]
     cpus = {cpu.name: cpu for cpu in machine.cpus}
     short = {cpu.name.removeprefix("cortex-"): cpu for cpu in machine.cpus}
     cpu = cpus.get(cpu_name) or short.get(cpu_name) if cpu_name else machine.cpus[0]

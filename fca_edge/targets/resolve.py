@@ -27,18 +27,18 @@ def resolve(name: str, report: Report = lambda text: None) -> Target:
         UsageError: no such target.
         TargetUnavailableError: there is one, but not from here.
     """
-    found = real_name(name)
-    if found.startswith(SSH):
+    real = real_name(name)
+    if real.startswith(SSH):
         # asyncssh takes a third of a second to import, which other targets need not wait for.
         try:
             from fca_edge.targets.ssh.target import SshTarget
         except ModuleNotFoundError as error:
             raise TargetUnavailableError(
-                f"{found}: needs '{error.name}', which 32-bit ARM lacks; use another machine or"
+                f"{real}: needs '{error.name}', which 32-bit ARM lacks; use another machine or"
                 " run `pip install asyncssh`."
             ) from None
-        return SshTarget(parse(found), settings.ssh_config(), report)
-    return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
+        return SshTarget(parse(real), settings.ssh_config(), report)
+    return qemu_target(real) if real.startswith(f"{QEMU}:") else LocalTarget()
 
 
 def real_name(name: str) -> str:

@@ -29,11 +29,11 @@ def read_config() -> dict[str, str]:
     file = config_file()
     if not file.is_file():
         return {}
-    found = read_toml(file)
-    for key, value in found.items():
+    config = read_toml(file)
+    for key, value in config.items():
         if key not in KNOWN or not isinstance(value, str):
             raise UsageError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
-    return found
+    return config
 
 
 def board() -> str | None:

@@ -226,13 +226,13 @@ def read_source_lists() -> Iterable[str]:
 
 def find_mirrors(texts: Iterable[str]) -> list[str]:
     """Find the addresses of Debian's main archive in lists of sources, old style and new."""
-    found = []
+    addresses = []
     for text in texts:
         for line in text.splitlines():
             if line.lstrip().startswith("#"):
                 continue
-            found += [w for w in line.split() if re.fullmatch(r"[a-z]+://\S+/debian/?", w)]
-    return list(dict.fromkeys(found))
+            addresses += [w for w in line.split() if re.fullmatch(r"[a-z]+://\S+/debian/?", w)]
+    return list(dict.fromkeys(addresses))
 
 
 def relink(folder: Path) -> None:

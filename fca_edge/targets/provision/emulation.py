@@ -76,12 +76,12 @@ def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
     """
     tree = environment.tree
-    made = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
+    folder = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
     identity = cpuinfo(machine, cpu)
-    there = made / "proc" / "cpuinfo"
-    if there.is_file() and there.read_text() == identity and is_linked(made, tree.folder):
-        return made
-    with stage(made) as staged:
+    file = folder / "proc" / "cpuinfo"
+    if file.is_file() and file.read_text() == identity and is_linked(folder, tree.folder):
+        return folder
+    with stage(folder) as staged:
         (staged / "proc").mkdir()
         (staged / "proc" / "cpuinfo").write_text(identity)
         cores = staged / "sys" / "devices" / "system" / "cpu"
@@ -91,10 +91,10 @@ def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
         for entry in tree.folder.iterdir():
             if entry.name not in ("proc", "sys"):
                 (staged / entry.name).symlink_to(entry)
-        move_to(staged, made)
-    return made
+        move_to(staged, folder)
+    return folder
 
 
-def is_linked(made: Path, tree: Path) -> bool:
+def is_linked(folder: Path, tree: Path) -> bool:
     """Tell whether a prefix leads to a tree that is there."""
-    return (made / "usr").exists() and (made / "usr").resolve() == (tree / "usr").resolve()
+    return (folder / "usr").exists() and (folder / "usr").resolve() == (tree / "usr").resolve()

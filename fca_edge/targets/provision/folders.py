@@ -40,8 +40,8 @@ class Stamp:
 
     def entries(self, folder: Path) -> list[dict[str, Any]]:
         """List what a folder was made from: file, sha256, bytes."""
-        found: list[dict[str, Any]] = self._read(folder)[self.files]
-        return found
+        entries: list[dict[str, Any]] = self._read(folder)[self.files]
+        return entries
 
     def downloaded_bytes(self, folder: Path) -> int:
         """Size of what a folder was made from."""
@@ -76,10 +76,10 @@ def stage(place: Path) -> Iterator[Path]:
 
 def remove_stale(place: Path) -> None:
     """Remove what processes left beside a place that were killed."""
-    for left in place.parent.glob(f"{place.name}.*.new"):
-        number = left.suffixes[-2].removeprefix(".")
+    for folder in place.parent.glob(f"{place.name}.*.new"):
+        number = folder.suffixes[-2].removeprefix(".")
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def move_to(staged: Path, place: Path) -> None:

@@ -84,9 +84,9 @@ def download(requirement: str, wheels: Wheels) -> Path:
         TargetUnavailableError: pip is missing or has no such wheel.
     """
     place = downloads(wheels) / requirement
-    there = list(place.glob("*.whl"))
-    if there:
-        return there[0]
+    files = list(place.glob("*.whl"))
+    if files:
+        return files[0]
     with stage(place) as staged:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
         command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]

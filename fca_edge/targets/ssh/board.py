@@ -78,25 +78,25 @@ def probe_board(connection: Connection) -> Board:
     return build_board(json.loads(done.out), connection)
 
 
-def build_board(found: dict[str, Any], connection: Connection) -> Board:
+def build_board(fields: dict[str, Any], connection: Connection) -> Board:
     """Make a board of what the probe said, unless no runtime can work there.
 
     Raises:
         TargetUnavailableError: its Python, C library or architecture has no wheels.
     """
-    bits = found.pop("bits")
-    if bits == 32 and found["machine"] in ("aarch64", "armv8l"):
-        found["machine"] = "armv7l"
-    wrong = None
-    if tuple(int(part) for part in found["python"].split(".")[:2]) < OLDEST_PYTHON:
-        wrong = f"Python {found['python']} is too old; install Python 3.8 or newer"
-    elif found["glibc"] is None:
-        wrong = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
-    elif found["machine"] not in ("aarch64", "armv7l", "x86_64"):
-        wrong = f"no runtime has wheels for {found['machine']}"
-    if wrong:
-        raise TargetUnavailableError(f"{connection.address}: {wrong}.")
-    return Board(**{**found, "cores": tuple(found["cores"])})
+    bits = fields.pop("bits")
+    if bits == 32 and fields["machine"] in ("aarch64", "armv8l"):
+        fields["machine"] = "armv7l"
+    reason = None
+    if tuple(int(part) for part in fields["python"].split(".")[:2]) < OLDEST_PYTHON:
+        reason = f"Python {fields['python']} is too old; install Python 3.8 or newer"
+    elif fields["glibc"] is None:
+        reason = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
+    elif fields["machine"] not in ("aarch64", "armv7l", "x86_64"):
+        reason = f"no runtime has wheels for {fields['machine']}"
+    if reason:
+        raise TargetUnavailableError(f"{connection.address}: {reason}.")
+    return Board(**{**fields, "cores": tuple(fields["cores"])})
 
 
 def describe_board(board: Board) -> list[tuple[str, str]]:

@@ -48,9 +48,8 @@ class Environments:
             TargetUnavailableError: the board cannot have it; says what is missing.
         """
         if runtime.name not in self._paths:
-            there = self.read_stamp(runtime)
-            found = there or self.setup(runtime, report)
-            self._paths[runtime.name] = self._python_path(found["wheels"])
+            stamp = self.read_stamp(runtime) or self.setup(runtime, report)
+            self._paths[runtime.name] = self._python_path(stamp["wheels"])
         return self._paths[runtime.name]
 
     def read_stamp(self, runtime: Runtime) -> dict[str, Any] | None:
@@ -60,9 +59,9 @@ class Environments:
         first, _, names = done.out.partition("\n")
         if done.code or not first.startswith("{"):
             return None
-        found: dict[str, Any] = json.loads(first)
-        whole = set(found["wheels"]) <= set(names.split())
-        return found if whole and found["wanted"] == self._describe_content(runtime) else None
+        stamp: dict[str, Any] = json.loads(first)
+        whole = set(stamp["wheels"]) <= set(names.split())
+        return stamp if whole and stamp["wanted"] == self._describe_content(runtime) else None
 
     def setup(self, runtime: Runtime, report: Report) -> dict[str, Any]:
         """Push a runtime's wheels, unpack them there and import it; returns its stamp.
@@ -71,22 +70,20 @@ class Environments:
             TargetUnavailableError: no such wheel, no room, or it does not run there.
         """
         self.refuse(runtime)
-        fetched = [self._fetch(text, report) for text in requirements(runtime, self.board)]
-        names = [self._unpack(file, report) for file in fetched]
+        wheel_files = [self._fetch(text, report) for text in requirements(runtime, self.board)]
+        names = [self._unpack(file, report) for file in wheel_files]
         report(f"importing {runtime.name}")
-        found = {
+        stamp = {
             "wanted": self._describe_content(runtime),
             "wheels": names,
-            "version": self._import(runtime, names, fetched),
+            "version": self._import(runtime, names, wheel_files),
         }
-        stamp = self._stamp_file(runtime)
-        script = (
-            f"mkdir -p {self._folder('runtimes')} && cat > {stamp}.new && mv {stamp}.new {stamp}"
-        )
-        done = self.connection.run(script, data=(json.dumps(found) + "\n").encode())
+        file = self._stamp_file(runtime)
+        script = f"mkdir -p {self._folder('runtimes')} && cat > {file}.new && mv {file}.new {file}"
+        done = self.connection.run(script, data=(json.dumps(stamp) + "\n").encode())
         if done.code:
             raise self._error(f"setting {runtime.name} up failed: {last_line(done)}")
-        return found
+        return stamp
 
     def refuse(self, runtime: Runtime) -> None:
         """Say, before anything is fetched, what the board lacks for a runtime.

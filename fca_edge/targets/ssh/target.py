@@ -119,7 +119,7 @@ class SshTarget:
             TargetUnavailableError: no connection, no room, or another measurement there.
         """
         python_path = self.environments.python_path(plan.runtime, self.report)
-        wanted = {
+        order = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
             "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
@@ -134,7 +134,7 @@ class SshTarget:
         script = f"exec {python} -I {guard} {shlex.quote(self.board.folder)}"
 
         def once() -> Done:
-            line = json.dumps({**wanted, "run": uuid.uuid4().hex}) + "\n"
+            line = json.dumps({**order, "run": uuid.uuid4().hex}) + "\n"
             limit = timeout_seconds + SLACK_SECONDS
             return self.connection.once(script, limit, line.encode(), hold=True)
 

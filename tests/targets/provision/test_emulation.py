@@ -13,7 +13,7 @@ from fca_edge.targets.provision import emulation, plugin, wheels
 from fca_edge.targets.provision.machines import AARCH64, ARMV7, MACHINES, cpuinfo
 from fca_edge.targets.provision.wheels import Wheels
 from fca_edge.targets.qemu import qemu_target
-from fca_edge.targets.setup import refuse_unready, states
+from fca_edge.targets.setup import list_states, refuse_unready
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_a_prefix_has_the_tree_and_an_identity(cache: Path) -> None:
 
 
 def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
-    assert not any(state.ready for state in states("qemu:aarch64"))
+    assert not any(state.ready for state in list_states("qemu:aarch64"))
     with pytest.raises(TargetUnavailableError, match="targets setup qemu:aarch64"):
-        refuse_unready("qemu:aarch64", states("qemu:aarch64"))
+        refuse_unready("qemu:aarch64", list_states("qemu:aarch64"))
     target = qemu_target("qemu:aarch64:a53")
     assert target.cpu.name == "cortex-a53"
     with pytest.raises(TargetUnavailableError, match="litert is not set up"):

@@ -56,7 +56,7 @@ def read(path, kind=int):
         return None
 
 
-def numbers(text):
+def parse_cores(text):
     """Read a list of cores such as "0-3,5"."""
     spans = [part.partition("-") for part in text.split(",")]
     return {n for first, _, last in spans for n in range(int(first), int(last or first) + 1)}
@@ -71,17 +71,17 @@ class Board:
         self.firmware = f"{root}/devices/platform/soc/soc:firmware/get_throttled"
         self.cpus = self.pin(plan["cpus"]) if plan.get("cpus") else None
 
-    def pin(self, wanted):
+    def pin(self, cpus):
         """Keep this process and its threads on the cores asked for; returns their list."""
         allowed = os.sched_getaffinity(0)
-        if wanted in ("big", "little"):
+        if cpus in ("big", "little"):
             sizes = {cpu: self.size(f"{self.cpu}{cpu}") for cpu in allowed}
-            size = (max if wanted == "big" else min)(sizes.values())
+            size = (max if cpus == "big" else min)(sizes.values())
             chosen = {cpu for cpu in allowed if sizes[cpu] == size}
         else:
-            chosen = numbers(wanted)
+            chosen = parse_cores(cpus)
             if not chosen <= allowed:
-                sys.exit(f"--cpus {wanted}: not all there; this machine has {sorted(allowed)}")
+                sys.exit(f"--cpus {cpus}: not all there; this machine has {sorted(allowed)}")
         os.sched_setaffinity(0, chosen)
         return ",".join(map(str, sorted(chosen)))
 
@@ -100,8 +100,8 @@ class Board:
             time.sleep(0.5)
 
     def celsius(self):
-        found = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
-        return max((value / 1000 for value in found if value is not None), default=None)
+        values = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
+        return max((value / 1000 for value in values if value is not None), default=None)
 
     def frequency_khz(self):
         """Return the slowest frequency among the cores that this process's busiest threads use."""
@@ -126,8 +126,8 @@ class StatusMeter:
     def read(self):
         lines = (read("/proc/self/status", str) or "").splitlines()
         fields = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-        found = {v: int(fields[k][0]) * 1024 for k, v in STATUS_FIELDS.items() if k in fields}
-        return {**found, "method": "VmHWM"} if found else {}
+        sizes = {v: int(fields[k][0]) * 1024 for k, v in STATUS_FIELDS.items() if k in fields}
+        return {**sizes, "method": "VmHWM"} if sizes else {}
 
 
 class GuestMeter:
@@ -162,20 +162,20 @@ class GuestMeter:
 
 def mappings(path):
     """Yield (start, end, offset, file, lines that follow) of a maps or smaps file."""
-    found = None
+    mapping = None
     with open(path) as lines:
         for line in lines:
             words = line.split(None, 5)
             start, dash, end = words[0].partition("-")
             if dash and not line[0].isupper():
-                if found:
-                    yield found
+                if mapping:
+                    yield mapping
                 name = words[5].strip() if len(words) > 5 else ""
-                found = (int(start, 16), int(end, 16), int(words[2], 16), name, {})
-            elif found:
-                found[4][words[0].rstrip(":")] = words[1] if len(words) > 1 else ""
-    if found:
-        yield found
+                mapping = (int(start, 16), int(end, 16), int(words[2], 16), name, {})
+            elif mapping:
+                mapping[4][words[0].rstrip(":")] = words[1] if len(words) > 1 else ""
+    if mapping:
+        yield mapping
 
 
 def guest_rss():
@@ -259,8 +259,9 @@ class TfLite:
             resolver = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             extra = {"experimental_preserve_all_tensors": True}
             extra["experimental_op_resolver_type"] = resolver
-        made = self.module.Interpreter(plan["artefact"], num_threads=plan["threads"], **extra)
-        self.interpreter = made
+        self.interpreter = self.module.Interpreter(
+            plan["artefact"], num_threads=plan["threads"], **extra
+        )
         self.interpreter.allocate_tensors()
         details = self.interpreter.get_input_details()[0]
         self.index, self.shape = details["index"], [int(n) for n in details["shape"]]
@@ -272,7 +273,7 @@ class TfLite:
             "delegate": "XNNPACK" if delegated else "none",
             "partitions": len(delegated),
             "operators": len(operators),
-            "undelegated": undelegated(operators, delegated),
+            "undelegated": count_undelegated(operators, delegated),
         }
 
     def set(self, array):
@@ -285,17 +286,17 @@ class TfLite:
         return self.interpreter.get_tensor(self.out)
 
     def tensors(self):
-        found = {}
+        arrays = {}
         for details in self.interpreter.get_tensor_details():
             with contextlib.suppress(ValueError):
-                found[details["name"]] = self.interpreter.get_tensor(details["index"])
-        return found
+                arrays[details["name"]] = self.interpreter.get_tensor(details["index"])
+        return arrays
 
 
-def undelegated(operators, delegated):
+def count_undelegated(operators, delegated):
     """Count operators of built-in kernels that make an input of the delegate, its border."""
-    made = {int(t) for n in operators for t in n["outputs"]}
-    return len({int(t) for n in delegated for t in n["inputs"]} & made)
+    results = {int(t) for n in operators for t in n["outputs"]}
+    return len({int(t) for n in delegated for t in n["inputs"]} & results)
 
 
 RUNTIMES = {
@@ -316,10 +317,10 @@ def run_outputs(runtime, plan):
         runtime.set(array)
         runtime.invoke()
         rows.append(numpy.array(runtime.output()))
-    found = {"logits": numpy.concatenate(rows)}
+    arrays = {"logits": numpy.concatenate(rows)}
     if plan.get("all_tensors"):
-        found = {k.replace("/", "|"): v for k, v in runtime.tensors().items()}
-    numpy.savez(plan["outputs"], **found)
+        arrays = {k.replace("/", "|"): v for k, v in runtime.tensors().items()}
+    numpy.savez(plan["outputs"], **arrays)
 
 
 def run_samples(runtime, plan, board, generator):

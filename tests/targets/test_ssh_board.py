@@ -150,7 +150,7 @@ def test_cores_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "/proc/cpuinfo": core(0, "0xd05") + core(1, "0xd05") + core(2, "0xd0b"),
         "/proc/device-tree/model": "Radxa ROCK 5B",
     }
-    monkeypatch.setattr(probe, "text_of", files.get)
+    monkeypatch.setattr(probe, "read_text", files.get)
     assert probe.cpu_model() == "2 x Cortex-A55, 1 x Cortex-A76 (Radxa ROCK 5B)"
 
 
@@ -160,7 +160,7 @@ def test_cores_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_emulated_boards_are_known(
     monkeypatch: pytest.MonkeyPatch, compatible: str, expected: str | None
 ) -> None:
-    monkeypatch.setattr(probe, "text_of", {"/proc/device-tree/compatible": compatible}.get)
+    monkeypatch.setattr(probe, "read_text", {"/proc/device-tree/compatible": compatible}.get)
     assert probe.emulator() == expected
 
 

@@ -45,7 +45,7 @@ def test_a_named_mirror_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_mirror_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(debian.MIRROR_VARIABLE, raising=False)
-    monkeypatch.setattr(debian, "configured", list)
+    monkeypatch.setattr(debian, "read_source_lists", list)
     with pytest.raises(TargetUnavailableError, match=debian.MIRROR_VARIABLE):
         debian.format_sources("bookworm")
 

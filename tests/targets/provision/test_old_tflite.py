@@ -52,7 +52,7 @@ def whole(python: Path, report: Report) -> None:
 def test_what_one_way_leaves_is_not_in_the_way_of_the_next(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_tflite, "ways", lambda: [("one", half), ("two", whole)])
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("one", half), ("two", whole)])
     said: list[str] = []
     assert old_tflite.setup_old_tflite(said.append) == place
     assert said[-1] == f"tflite-runtime 2.14.0 is set up: {place}"
@@ -61,7 +61,7 @@ def test_what_one_way_leaves_is_not_in_the_way_of_the_next(
 def test_without_a_way_one_line_says_what_was_tried(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_tflite, "ways", lambda: [("one", half), ("two", half)])
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("one", half), ("two", half)])
     with pytest.raises(TargetUnavailableError) as caught:
         old_tflite.setup_old_tflite(quiet)
     assert "uv python install 3.11" in str(caught.value)
@@ -76,7 +76,7 @@ def test_a_set_up_that_broke_off_is_made_again(
     with pytest.raises(TargetUnavailableError):
         half(place, quiet)
     monkeypatch.setattr(
-        old_tflite, "ways", lambda: [("two", lambda python, report: script(python, "exit 0"))]
+        old_tflite, "list_ways", lambda: [("two", lambda python, report: script(python, "exit 0"))]
     )
     assert old_tflite.setup_old_tflite(quiet) == place
 
@@ -101,7 +101,7 @@ def test_a_python_without_wheels_is_no_way_itself(
     release: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*release, 0, "final", 0))
-    monkeypatch.setattr(old_tflite, "installed_pythons", lambda release: iter(()))
+    monkeypatch.setattr(old_tflite, "find_pythons", lambda release: iter(()))
     assert [name for name, _ in old_tflite.list_ways()] == ["Debian's Python 3.11"]
     monkeypatch.setattr(sys, "version_info", (3, 10, 0, "final", 0))
     assert next(old_tflite.list_ways())[0] == "this Python"

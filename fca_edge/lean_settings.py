@@ -40,12 +40,12 @@ def settings_for(arena_bytes: int) -> Settings:
     return Settings(arena_bytes=size)
 
 
-def profile_path(artefact: Path) -> Path:
+def settings_path(artefact: Path) -> Path:
     """Return the place of an artefact's settings."""
     return artefact.with_name(artefact.name + ".runtime.json")
 
 
-def kept_path(artefact: Path) -> Path:
+def cache_path(artefact: Path) -> Path:
     """Return the folder in which `lean.py` keeps what it makes of an artefact."""
     return artefact.with_name(artefact.name + ".cache")
 
@@ -61,7 +61,7 @@ def read_settings(artefact: Path) -> dict[str, Any]:
     Raises:
         FcaEdgeError: of another schema version, or not settings.
     """
-    path = profile_path(artefact)
+    path = settings_path(artefact)
     if not path.is_file():
         return Settings().to_dict()
     content = read_json(path)

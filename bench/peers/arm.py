@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from entries import Entry, Reference, check_floor, laid_out, worst_db
+from entries import Entry, Reference, check_floor, worst_db
 from environment import PeerError, Report
 from places import set_up
 
@@ -15,6 +15,7 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, build_plan
 from fca_edge.records import Plan
 from fca_edge.targets.qemu import QemuTarget
+from fca_edge.verify import in_layout
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=1)
 
@@ -48,7 +49,7 @@ def counted(
     if entry.peer is not None:
         set_up(entry.peer, target, report)
     image = folder / f"image-{entry.layout}.npy"
-    np.save(image, laid_out(right.inputs[:1], entry.layout))
+    np.save(image, in_layout(right.inputs[:1], entry.layout))
     job = entry.job
     plan = build_plan("cost", job, {job.path: target.push(job.path)}, PLAN, target.info())
     events = target.run(replace(plan, inputs=str(image.resolve())), EMULATED_TIMEOUT_SECONDS)

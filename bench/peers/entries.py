@@ -28,6 +28,7 @@ from fca_edge.store import read_json, sha256_of, write_json
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, failure_reason
 from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -261,7 +262,7 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
     """Compare a file's logits with those of float64; what is wrong is in its row."""
     if entry.job is None:
         return
-    job, inputs = entry.job, laid_out(right.inputs, entry.layout)
+    job, inputs = entry.job, in_layout(right.inputs, entry.layout)
     try:
         arrays, _ = run_artefact(
             job.path, job.runtime, inputs, target, threads, settings=job.settings
@@ -287,7 +288,7 @@ def repeated(
         FcaEdgeError: the process failed, or its logits are of another shape or not finite.
     """
     image = folder / f"image-{layout}.npy"
-    np.save(image, laid_out(right.inputs[:1], layout))
+    np.save(image, in_layout(right.inputs[:1], layout))
     places = {job.path: target.push(job.path), LEAN: target.push(LEAN)}
     wanted = Plan(threads=threads, batch=1, warmups=2, iterations=1, processes=1)
     plan = build_plan("latency", job, places, wanted, target.info())
@@ -295,11 +296,6 @@ def repeated(
     if "logits" not in events:
         raise PeerError("no logits came back")
     return worst_db(right.logits[:1], np.asarray(events["logits"]["values"]).reshape(1, -1))
-
-
-def laid_out(images: NDArray[Any], layout: str) -> NDArray[Any]:
-    """Order (B, 3, H, W) as a file wants it."""
-    return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def worst_db(right: NDArray[Any], got: NDArray[Any]) -> float:

@@ -17,8 +17,8 @@ from fca_edge.export.manifest import manifest_path
 from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
     Settings,
-    profile_path,
     read_settings,
+    settings_path,
     to_document,
 )
 from fca_edge.places import locked
@@ -107,11 +107,11 @@ def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
-    if profile_path(facts.path).is_file() and installed(facts)[0].lean:
+    if settings_path(facts.path).is_file() and installed(facts)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, facts.proven[0])
-        write_json(profile_path(folder / facts.path.name), document)
+        write_json(settings_path(folder / facts.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", preprocessing_of(facts, exif))
     write_json(folder / "runtime.json", settings_of(facts, threads))

@@ -8,7 +8,7 @@ from typing import Any
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output
 from fca_edge.export.prepare import Prepared
-from fca_edge.lean_settings import profile_path, read_settings, settings_for, to_document
+from fca_edge.lean_settings import read_settings, settings_for, settings_path, to_document
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.store import write_json
 from fca_edge.verify import in_layout, measure, shortfall
@@ -19,7 +19,7 @@ def write_settings(path: Path, output: Output, manifest: dict[str, Any]) -> None
     runtime = output.runtimes[0]
     if RUNTIMES[runtime].lean:
         settings = settings_for(manifest["planned"]["arena_bytes"])
-        write_json(profile_path(path), to_document(settings, runtime))
+        write_json(settings_path(path), to_document(settings, runtime))
 
 
 def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:

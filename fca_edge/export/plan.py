@@ -21,7 +21,7 @@ from fca_edge.export.profiles import (
 from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.quantize.recipe import STATIC, Recipe
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.preprocess import find_images
 from fca_edge.runtimes import proving_runtimes
 from fca_edge.store import refuse_existing, refuse_folders, staging
@@ -147,9 +147,9 @@ def places_of(request: Request, outputs: list[Output]) -> list[Path]:
         FcaEdgeError: a folder stands where a file will be.
     """
     files = [request.out / output.file for output in outputs]
-    beside = [place(file) for file in files for place in (manifest_path, profile_path)]
+    beside = [place(file) for file in files for place in (manifest_path, settings_path)]
     refuse_folders([*files, *beside])
-    kept = [kept_path(file) for file in files]
+    kept = [cache_path(file) for file in files]
     return [*files, *beside, *(path for path in kept if path.exists())]
 
 

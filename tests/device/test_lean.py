@@ -21,9 +21,9 @@ from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.pipeline import Exported
 from fca_edge.lean_settings import (
-    profile_path,
     read_settings,
     settings_for,
+    settings_path,
     to_document,
 )
 from fca_edge.measure.jobs import job_for, lean_jobs
@@ -43,7 +43,7 @@ INPUT = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float
 def artefacts(exported: list[Exported], tmp_path: Path) -> dict[str, Path]:
     """Copies of the digits files, for nothing to be kept beside those of other tests."""
     for item in exported[:2]:
-        for path in (item.path, profile_path(item.path)):
+        for path in (item.path, settings_path(item.path)):
             shutil.copy(path, tmp_path)
         shutil.copy(item.path.with_name(item.path.name + ".json"), tmp_path)
     return {name: tmp_path / item.path.name for name, item in zip(NAMES, exported)}
@@ -155,14 +155,14 @@ def test_settings_beside_an_artefact(artefacts: dict[str, Path]) -> None:
     assert found["release"] == "model" and found["arena_bytes"] >= 1 << 20
     document = to_document(settings_for(5 << 20), "onnxruntime")
     assert document["settings"]["arena_bytes"] == 16 << 20
-    profile_path(path).write_text(json.dumps({**document, "schema": "fca_edge.runtime/9"}))
+    settings_path(path).write_text(json.dumps({**document, "schema": "fca_edge.runtime/9"}))
     with pytest.raises(FcaEdgeError, match=r"schema 'fca_edge\.runtime/9', this version reads"):
         read_settings(path)
     document["settings"]["speed"] = 1
-    profile_path(path).write_text(json.dumps(document))
+    settings_path(path).write_text(json.dumps(document))
     with pytest.raises(FcaEdgeError, match="speed"):
         read_settings(path)
-    profile_path(path).unlink()
+    settings_path(path).unlink()
     assert read_settings(path) == {"release": "model", "spinning": True}
 
 

@@ -34,10 +34,12 @@ def setup(machine: Machine, report: Report) -> list[str]:
         debian.unpack(environment.tree, report)
         if environment.wheels is not None:
             wheels.unpack(environment.wheels, report)
-    return [f"{name}: {size_of(e) / 1e6:.0f} MB" for name, e in machine.environments.items()]
+    return [
+        f"{name}: {downloaded_bytes(e) / 1e6:.0f} MB" for name, e in machine.environments.items()
+    ]
 
 
-def size_of(environment: Environment) -> int:
+def downloaded_bytes(environment: Environment) -> int:
     """Downloaded bytes of one environment."""
     beside = wheels.ready_bytes(environment.wheels) if environment.wheels else 0
     return debian.ready_bytes(environment.tree) + beside

@@ -49,7 +49,7 @@ class Environments:
         """
         if runtime.name not in self._paths:
             stamp = self.read_stamp(runtime) or self.setup(runtime, report)
-            self._paths[runtime.name] = self._python_path(stamp["wheels"])
+            self._paths[runtime.name] = self._join_wheels(stamp["wheels"])
         return self._paths[runtime.name]
 
     def read_stamp(self, runtime: Runtime) -> dict[str, Any] | None:
@@ -151,7 +151,7 @@ class Environments:
         One that cannot be imported, as of another architecture, is removed.
         """
         python = shlex.quote(self.board.executable)
-        path = shlex.quote(self._python_path(names))
+        path = shlex.quote(self._join_wheels(names))
         script = f"PYTHONPATH={path} exec {python} -s -c 'import {runtime.module}'"
         done = self.connection.run(script, IMPORT_SECONDS)
         if done.code != 0:
@@ -170,7 +170,7 @@ class Environments:
         done = self.connection.run(f"df -Pk {shlex.quote(self.board.folder)} | tail -n 1")
         return int(done.out.split()[3]) * 1024
 
-    def _python_path(self, names: list[str]) -> str:
+    def _join_wheels(self, names: list[str]) -> str:
         return ":".join(f"{self.board.folder}/wheels/{name}" for name in names)
 
     def _folder(self, name: str) -> str:

@@ -24,7 +24,7 @@ from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize.half import LARGEST_HALF
+from fca_edge.export.quantize import LARGEST_HALF
 from fca_edge.export.tflite import emit
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available

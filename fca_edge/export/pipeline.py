@@ -21,7 +21,7 @@ from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
-from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
+from fca_edge.export.quantize import LARGEST_HALF, HalfOverflowError
 from fca_edge.lean_settings import kept_path, profile_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut

@@ -12,16 +12,17 @@ from networks import export_once
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export import precise, quantize
+from fca_edge.export import onnx as onnx_writer
+from fca_edge.export import quantize
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request, notes_of
-from fca_edge.export.quantize import calibration, onnx_file, table
-from fca_edge.export.quantize.recipe import Array, Recipe
-from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
-from fca_edge.export.quantize.tflite_half import HALF_ARITHMETIC
+from fca_edge.export.quantize import Array, Recipe, calibration
+from fca_edge.export.quantize import onnx as onnx_quantizer
+from fca_edge.export.quantize.tflite import HALF_ARITHMETIC
 from fca_edge.export.source import Wanted
 from fca_edge.export.tflite import emit
+from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
 from fca_edge.preprocess import Preprocessing
 
 TRAINED = Wanted(None, DIGITS, None, None, None)
@@ -76,14 +77,16 @@ def test_the_manifest_says_what_was_done(small: dict[str, Exported]) -> None:
 
 def test_metadata_survives(small: dict[str, Exported]) -> None:
     for item in small.values():
-        found = precise.metadata(item.path)
-        told = found if isinstance(found, dict) else json.loads(found)
+        if item.path.suffix == ".onnx":
+            told = onnx_writer.read_metadata(item.path)
+        else:
+            told = json.loads(emit.read_metadata(item.path) or "")
         assert told["precision"] == item.manifest["precision"]
         assert told["variant"] == "micro"
 
 
 def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = table.run
+    original = quantize.run
 
     def forgetful(base: Path, path: Path, recipe: Recipe, inputs: object) -> quantize.Outcome:
         outcome = original(base, path, recipe, None)
@@ -92,15 +95,15 @@ def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         file.write(path)
         return outcome
 
-    monkeypatch.setattr(table, "run", forgetful)
+    monkeypatch.setattr(quantize, "run", forgetful)
     with pytest.raises(NotEquivalentError, match="metadata did not survive"):
         run_export(Request(TRAINED, tmp_path, ("tflite",), precisions=("fp16",)), quiet)
     assert list(tmp_path.iterdir()) == []
 
 
 def faulty(change: str) -> object:
-    """Return a `table.run` that spoils one quantised layer afterwards."""
-    original = table.run
+    """Return a `quantize.run` that spoils one quantised layer afterwards."""
+    original = quantize.run
 
     def spoiled(base: Path, path: Path, recipe: Recipe, inputs: object) -> quantize.Outcome:
         outcome = original(base, path, recipe, None)
@@ -129,17 +132,17 @@ def spoil_tflite(path: Path, change: str) -> None:
 
 
 def spoil_onnx(path: Path, change: str) -> None:
-    model = onnx_file.load(path)
+    model = onnx_quantizer.load(path)
     end = "_scale" if change == "scale" else "_quantized"
     tensors = [t for t in model.graph.initializer if t.name.endswith(end) and t.dims]
     tensor = tensors[len(tensors) // 2]
-    array = onnx_file.numpy_helper.to_array(tensor).copy()
+    array = onnx_quantizer.numpy_helper.to_array(tensor).copy()
     if change == "scale":
         array = array * np.float32(1.3)
     else:
         array[: len(array) // 4] = 255 - array[: len(array) // 4]
-    tensor.CopyFrom(onnx_file.numpy_helper.from_array(array, tensor.name))
-    onnx_file.save(model, model, path)
+    tensor.CopyFrom(onnx_quantizer.numpy_helper.from_array(array, tensor.name))
+    onnx_quantizer.save(model, model, path)
 
 
 @pytest.mark.parametrize("change", ["scale", "weights"])
@@ -147,7 +150,7 @@ def spoil_onnx(path: Path, change: str) -> None:
 def test_a_fault_in_one_layer_leaves_no_file(
     kind: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "run", faulty(change))
+    monkeypatch.setattr(quantize, "run", faulty(change))
     with pytest.raises(NotEquivalentError, match="is refused"):
         run_export(Request(TRAINED, tmp_path, (kind,), precisions=("int8",)), quiet)
     assert list(tmp_path.iterdir()) == []

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from torch.export import ExportedProgram
 
 from fca_edge.export.profiles import Profile
+from fca_edge.export.tflite.file import TfliteFile
 from fca_edge.export.tflite.lower import lower
 from fca_edge.export.tflite.writer import write
 
 METADATA_NAME = "fca_edge"
-OPERATOR_NAMES = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
-}
 
 
 def to_tflite(
@@ -34,34 +27,11 @@ def to_tflite(
 
 
 def read_metadata(path: Path) -> str | None:
-    """Return the metadata entry of a file, read through a map of it."""
-    with mapped(path) as data:
-        model = schema.Model.GetRootAs(data)
-        for i in range(model.MetadataLength()):
-            entry = model.Metadata(i)
-            if entry.Name().decode() == METADATA_NAME:
-                content: Any = model.Buffers(entry.Buffer()).DataAsNumpy()
-                return bytes(content).decode()
-    return None
+    """Return the metadata entry of a file."""
+    content = TfliteFile.read(path).metadata(METADATA_NAME)
+    return None if content is None else content.decode()
 
 
 def operator_counts(path: Path) -> dict[str, int]:
     """Count a file's operators by name."""
-    counts: dict[str, int] = {}
-    with mapped(path) as data:
-        model = schema.Model.GetRootAs(data)
-        graph = model.Subgraphs(0)
-        names = [
-            OPERATOR_NAMES[model.OperatorCodes(i).BuiltinCode()]
-            for i in range(model.OperatorCodesLength())
-        ]
-        for i in range(graph.OperatorsLength()):
-            name = names[graph.Operators(i).OpcodeIndex()]
-            counts[name] = counts.get(name, 0) + 1
-    return counts
-
-
-@contextmanager
-def mapped(path: Path) -> Iterator[Any]:
-    """Give a file's bytes, mapped, as an array that reads like bytes."""
-    yield np.memmap(path, np.uint8, mode="r")
+    return TfliteFile.read(path).operator_counts()

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export import onnx as onnx_writer
+from fca_edge.export import onnx as onnx_file
 from fca_edge.export import quantize
 from fca_edge.export.plan import Output, Request, recipe_of
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize import Inputs, Recipe, calibration
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.export.tflite import emit
+from fca_edge.export.tflite import file as tflite_file
 
 # Sees an fp32 file that will be quantised; returns the layers to keep in float, and what the
 # manifest keeps of the choice.
@@ -45,12 +45,12 @@ def convert(
         recipe = replace(recipe, keep_float=tuple(dict.fromkeys([*recipe.keep_float, *keep])))
     outcome = quantize.run(base, path, recipe, inputs)
     quantize.check_weights(base, path, outcome)
-    writer = emit if path.suffix == ".tflite" else onnx_writer
-    survived = writer.read_metadata(base) == writer.read_metadata(path)
+    format_of = tflite_file if path.suffix == ".tflite" else onnx_file
+    survived = format_of.read_metadata(base) == format_of.read_metadata(path)
     base.unlink()
     if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
     made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
     made["calibration"] = sample.describe() if sample else None
     made["hint"] = quantize.hint(recipe, path.suffix)
-    return writer.operator_counts(path), made
+    return format_of.operator_counts(path), made

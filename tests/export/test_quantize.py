@@ -21,7 +21,7 @@ from fca_edge.export.quantize import Array, Recipe, calibration
 from fca_edge.export.quantize import onnx as onnx_quantizer
 from fca_edge.export.quantize.tflite import HALF_ARITHMETIC
 from fca_edge.export.source import Wanted
-from fca_edge.export.tflite import emit
+from fca_edge.export.tflite import file as tflite_file
 from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
 from fca_edge.preprocess import Preprocessing
 
@@ -80,7 +80,7 @@ def test_metadata_survives(small: dict[str, Exported]) -> None:
         if item.path.suffix == ".onnx":
             told = onnx_writer.read_metadata(item.path)
         else:
-            told = json.loads(emit.read_metadata(item.path) or "")
+            told = json.loads(tflite_file.read_metadata(item.path) or "")
         assert told["precision"] == item.manifest["precision"]
         assert told["variant"] == "micro"
 
@@ -176,7 +176,7 @@ def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
     file = TfliteFile.read(done.path)
     entries = {e.name.decode(): e.buffer for e in file.model.metadata}
     assert bytes(file.model.buffers[entries[name]].data) == content
-    assert emit.METADATA_NAME in entries
+    assert tflite_file.METADATA_NAME in entries
     with pytest.raises(UsageError, match="add --precision fp16 or int8"):
         run_export(Request(TRAINED, tmp_path, ("tflite",), profiles), quiet)
 
@@ -185,8 +185,8 @@ def test_a_file_written_anew_is_the_same_network(exported: list[Exported], tmp_p
     """Reading and writing alone changes nothing but the order of the file."""
     path = tmp_path / "again.tflite"
     TfliteFile.read(exported[1].path).write(path)
-    assert emit.operator_counts(path) == emit.operator_counts(exported[1].path)
-    assert emit.read_metadata(path) == emit.read_metadata(exported[1].path)
+    assert tflite_file.operator_counts(path) == tflite_file.operator_counts(exported[1].path)
+    assert tflite_file.read_metadata(path) == tflite_file.read_metadata(exported[1].path)
 
 
 def picture(path: Path, seed: int, mode: str = "RGB") -> None:

@@ -22,6 +22,7 @@ from fca_edge.export.tflite.writer import operator_code, write_model
 Operator = schema.BuiltinOperator
 Kind = schema.TensorType
 
+METADATA_NAME = "fca_edge"
 OPERATOR_NAMES = {value: name for name, value in vars(Operator).items() if isinstance(value, int)}
 WIDTHS = {
     Kind.FLOAT32: np.float32,
@@ -47,10 +48,6 @@ class TfliteFile:
     def code(self, operator: Any) -> int:
         """Return an operator's builtin code."""
         return int(self.model.operatorCodes[operator.opcodeIndex].builtinCode)
-
-    def operator_counts(self) -> dict[str, int]:
-        """Count operators by the schema's names."""
-        return dict(Counter(OPERATOR_NAMES[self.code(one)] for one in self.graph.operators))
 
     def name(self, tensor: int) -> str:
         """Return a tensor's name."""
@@ -142,3 +139,15 @@ class TfliteFile:
 def text(name: bytes | str) -> str:
     """Return a name as the schema gives it, decoded."""
     return name.decode() if isinstance(name, bytes) else name
+
+
+def read_metadata(path: Path) -> str | None:
+    """Return our metadata entry of a file, None where it has none."""
+    content = TfliteFile.read(path).metadata(METADATA_NAME)
+    return None if content is None else content.decode()
+
+
+def operator_counts(path: Path) -> dict[str, int]:
+    """Count a file's operators by the schema's names."""
+    file = TfliteFile.read(path)
+    return dict(Counter(OPERATOR_NAMES[file.code(one)] for one in file.graph.operators))

@@ -50,7 +50,7 @@ def convert(
     base.unlink()
     if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
-    made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
-    made["calibration"] = sample.describe() if sample else None
-    made["hint"] = quantize.hint(recipe, path.suffix)
-    return format_of.operator_counts(path), made
+    account = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
+    account["calibration"] = sample.describe() if sample else None
+    account["hint"] = quantize.hint(recipe, path.suffix)
+    return format_of.operator_counts(path), account

@@ -31,7 +31,8 @@ from fca_edge.export.profiles import (
     Profile,
 )
 from fca_edge.export.program import export_program, to_float32
-from fca_edge.export.tflite.emit import operator_counts, to_tflite
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.measure.jobs import job_for
 from fca_edge.measure.session import build_plan
 from fca_edge.passes.base import clone_tree

@@ -15,11 +15,11 @@ from rich.console import Console
 from torch import nn
 
 from fca_edge.commands.shared import counted, table
+from fca_edge.export import quantize
 from fca_edge.export.profiles import PROFILES
-from fca_edge.export.quantize import table as quantize
+from fca_edge.export.quantize import Recipe
 from fca_edge.export.quantize.forms import tflite_profile
-from fca_edge.export.quantize.recipe import Recipe
-from fca_edge.export.tflite.emit import to_tflite
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.measure.jobs import job_for
 from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan

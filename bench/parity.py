@@ -24,7 +24,7 @@ from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
-from fca_edge.export.tflite.emit import OPERATOR_NAMES
+from fca_edge.export.tflite.file import OPERATOR_NAMES
 from fca_edge.zoo.specs import ZOO
 
 OUT = Path(__file__).with_name("out") / "parity"

@@ -16,8 +16,7 @@ from fca_edge.accuracy.evaluate import Predictions, ranks
 from fca_edge.accuracy.figures import figures
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.facts import Facts
-from fca_edge.export.quantize import Recipe, run
-from fca_edge.export.quantize.recipe import Inputs
+from fca_edge.export.quantize import Inputs, Recipe, run
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
 from fca_edge.targets.outputs import run_artefact

@@ -9,7 +9,7 @@ from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
 from fca_edge.compare.comparison import Compared, Comparison
 from fca_edge.compare.judge import Row
 from fca_edge.compare.published import Group
-from fca_edge.zoo.specs import PUBLISHED_CAVEATS
+from fca_edge.zoo.published import CAVEATS
 
 COLUMNS = (
     Column(
@@ -144,7 +144,7 @@ def published_footer(groups: list[Group], left_out: int) -> list[str]:
     lines = [
         "Each figure is a network over the named one within its own column. The columns were not"
         " measured under equal conditions: other processor, runtime and files.",
-        *PUBLISHED_CAVEATS,
+        *CAVEATS,
     ]
     if any(group.emulated for group in groups):
         lines.append("Instructions are counted by an emulator. They are no latency.")

@@ -15,13 +15,12 @@ from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.diagnose import placed
 from fca_edge.export.manifest import manifest_path
-from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.packed import keep_packed, write_settings
 from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
-from fca_edge.export.program import export_program
-from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
+from fca_edge.export.program import export_program, quick_collections, release
+from fca_edge.export.quantize import LARGEST_HALF, HalfOverflowError
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut

@@ -18,8 +18,8 @@ from fca_edge.export.profiles import (
     Profile,
     profile,
 )
+from fca_edge.export.quantize import STATIC, Recipe
 from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
-from fca_edge.export.quantize.recipe import STATIC, Recipe
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.preprocess import find_images

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.profiles import PROFILES, Profile
-from fca_edge.export.tflite.emit import operator_counts, to_tflite
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
 from fca_edge.targets.outputs import run_artefact
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fca_edge.export.pipeline import Exported
-from fca_edge.export.quantize import Recipe, check, run
-from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
-from fca_edge.export.quantize.tflite_pointwise import use_convolutions, without_fully_connected
+from fca_edge.export.quantize import Recipe, check_weights, run
+from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
+from fca_edge.export.tflite.pointwise import use_convolutions, without_fully_connected
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.stats import snr_db
 from fca_edge.targets.outputs import run_artefact
@@ -53,7 +53,7 @@ def test_a_file_without_them_is_not_copied(exported: list[Exported], tmp_path: P
 def test_eight_bits_are_right_on_every_runtime(exported: list[Exported], tmp_path: Path) -> None:
     """An fp32 file with FULLY_CONNECTED: per channel, that is garbage on tflite-runtime 2.14."""
     base, path = exported[1].path, tmp_path / "int8.tflite"
-    check.weights(base, path, run(base, path, Recipe("int8")))
+    check_weights(base, path, run(base, path, Recipe("int8")))
     for runtime in ("litert", "tflite-2.14"):
         if available(RUNTIMES[runtime]):
             right, got = (

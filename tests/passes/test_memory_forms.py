@@ -13,7 +13,8 @@ from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.planned import footprint
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.program import export_program, to_float32
-from fca_edge.export.tflite.emit import operator_counts, to_tflite
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst

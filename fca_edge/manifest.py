@@ -58,7 +58,7 @@ def read_labels_field(value: Any) -> tuple[str, ...]:
 
 
 def read_ratio(value: Any) -> float:
-    """Read a ratio; None stands for infinity, which JSON does not have."""
+    """Read a ratio; None stands for infinity, which JSON lacks."""
     if value is None or value is NOT_TOLD:
         return math.inf if value is None else NOT_TOLD
     return float(number()(value))
@@ -309,8 +309,6 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
-        if not entries:
-            return None
         file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
         try:
             return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
@@ -372,7 +370,8 @@ def read_manifest(path: Path) -> Manifest | None:
         raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     beside = manifest_path(path)
     if not beside.is_file():
-        return Manifest.from_embedded(read_embedded(path), path)
+        entries = read_embedded(path)
+        return Manifest.from_embedded(entries, path) if entries else None
     try:
         manifest = Manifest.from_document(read_json(beside))
     except NewerSchemaError as error:

@@ -1,4 +1,4 @@
-"""Artefact program to a checked ONNX file: torch.onnx, then onnxsim, then metadata.
+"""Exported program to a checked ONNX file: torch.onnx, then onnxsim, then metadata.
 
 The simplifier sees a skeleton: weights larger than a few kilobytes become graph
 inputs meanwhile, so that a 66 M parameter network does not pass through it three times.

@@ -1,4 +1,4 @@
-"""Artefact program to a TFLite file, and what can be read back from one."""
+"""Exported program to a TFLite file, and what can be read back from one."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from fca_edge.commands.bench_table import hot_sheet
 from fca_edge.commands.shared import table
 from fca_edge.commands.tables import print_sheets
-from fca_edge.measure.agreement import agreement
+from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import Job, job_for
-from fca_edge.measure.record import Runs, record_of
-from fca_edge.measure.session import COST, EMULATED_TIMEOUT_SECONDS, agent_plan, take
+from fca_edge.measure.record import JobEvents, build_record
+from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, build_plan, run_task
 from fca_edge.records import Plan, Record
 from fca_edge.stats import counted
 from fca_edge.targets.resolve import resolve
@@ -52,7 +52,7 @@ def main() -> None:
             record = cost(job, target)
             missed += report(counts, record, name)
             for threads in THREADS if name in ("qemu:aarch64:a72", "qemu:armv7:a15") else ():
-                found = agreement(job, target, str(path), threads, EMULATED_TIMEOUT_SECONDS)
+                found = check_agreement(job, target, threads, EMULATED_TIMEOUT_SECONDS)
                 assert found is not None
                 decibel = found.snr_db
                 words = "same" if decibel is None else f"{decibel:.1f}"
@@ -86,11 +86,11 @@ def exported(variant: str) -> list[Path]:
 
 def cost(job: Job, target, plan: Plan = PLAN) -> Record:
     """Count a job's instructions."""
-    runs, info = Runs(), target.info()
+    events, info = JobEvents(), target.info()
     for _ in range(plan.processes):
-        wanted = agent_plan(COST, job, target.push(job.path), plan, info)
-        take(runs, COST, job, target, wanted, info)
-    return record_of(job, plan, info, runs)
+        one = build_plan("cost", job, {job.path: target.push(job.path)}, plan, info)
+        run_task("cost", job, one, target, info, events)
+    return build_record(job, plan, info, events)
 
 
 def report(counts, record: Record, name: str) -> list[str]:

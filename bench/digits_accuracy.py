@@ -20,7 +20,9 @@ from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.commands.shared import table
 from fca_edge.manifest import read_artefact
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
-from fca_edge.verify import in_layout, run_artefact
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "digits" / "digits.safetensors"
 
@@ -61,9 +63,9 @@ def right_of(path: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, in
     manifest = read_artefact(path).manifest
     given = in_layout(images, manifest.input_layout)
     found = {}
-    for runtime in manifest.verification.runtimes:
-        arrays, _ = run_artefact(path, runtime.runtime, given)
-        name = f"{path.name}, {runtime.runtime} {runtime.version}"
+    for run in manifest.verification.runtimes:
+        arrays, _ = run_artefact(path, RUNTIMES[run.runtime], given)
+        name = f"{path.name}, {run.runtime} {run.version}"
         found[name] = int((arrays["logits"].argmax(1) == labels).sum())
     return found
 

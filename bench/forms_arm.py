@@ -33,7 +33,7 @@ from fca_edge.export.profiles import (
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
 from fca_edge.measure.jobs import job_for
-from fca_edge.measure.session import COST, agent_plan
+from fca_edge.measure.session import build_plan
 from fca_edge.passes.base import clone_tree
 from fca_edge.passes.run import DEFAULT_PASSES, apply, fold, logits
 from fca_edge.passes.tanh_gelu import approximate_gelu
@@ -115,8 +115,8 @@ def row(subject: Subject, candidate: Candidate, runtime: str, target: Any) -> tu
     inputs = in_layout(subject.images.float().numpy(), layout)
     parity, _ = measure(path, runtime, inputs, subject.reference.numpy())
     job = job_for(path, runtime)
-    plan = agent_plan(COST, job, str(path), PLAN, target.info())
-    events = target.run(job.runtime, plan, TIMEOUT_SECONDS)
+    plan = build_plan("cost", job, {path: str(path)}, PLAN, target.info())
+    events = target.run(plan, TIMEOUT_SECONDS)
     loaded, million = events["loaded"], events["cost"]["instructions"][0] / 1e6
     parts = f"{loaded['partitions']}, {loaded['undelegated']}" if runtime == "litert" else ""
     found = f"{parity.worst_snr_db:.1f}"

@@ -14,6 +14,7 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from fca_edge.export.source import Wanted
 from fca_edge.lean_settings import read_settings
 from fca_edge.measure.jobs import Job, job_for
 from fca_edge.runtimes import interpreter
+from fca_edge.targets.plan import AgentPlan
 
 HERE = Path(__file__).parent
 OUT, RESULTS = HERE / "out" / "memory", HERE / "results"
@@ -106,12 +108,14 @@ def shortfall(job: Job, how: str, row: list[str]) -> list[str]:
 
 def row_of(job: Job, how: str) -> list[str]:
     """Measure one artefact in one way."""
-    plan: dict = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
-    plan |= {"threads": 1, "iterations": 4}
+    plan = AgentPlan(job.runtime, str(job.path.resolve()), "memory", iterations=4)
     if MODES[how] is not None:
-        plan |= {"lean": str(LEAN), "settings": {**read_settings(job.path), **MODES[how]}}
+        settings = {**read_settings(job.path), **MODES[how]}
+        plan = replace(plan, lean=str(LEAN), settings=settings)
     command = [str(interpreter(job.runtime)), "-E", str(PROBE)]
-    done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True)
+    done = subprocess.run(
+        command, input=json.dumps(plan.to_document()), capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{job.path} {how}: {done.stderr.strip().splitlines()[-1]}")
     moment = json.loads(done.stdout.strip().splitlines()[-1])

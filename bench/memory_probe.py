@@ -11,9 +11,6 @@ from pathlib import Path
 
 AGENT = Path(__file__).parents[1] / "fca_edge" / "device" / "agent.py"
 
-# Inferences of which the agent says nothing.
-SILENT = {"mode": "memory", "warmup": 0}
-
 
 def main() -> None:
     agent = runpy.run_path(str(AGENT))
@@ -27,7 +24,7 @@ def main() -> None:
     start = time.perf_counter()
     runtime.load(plan)
     moment["loaded"] = {**state(agent), "seconds": time.perf_counter() - start}
-    agent["run_samples"](runtime, {**plan, **SILENT}, agent["Board"](plan), generator)
+    agent["run_samples"](runtime, plan, agent["Board"](plan), generator)
     moment["done"] = state(agent)
     print(json.dumps(moment))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from arm import CORES, PLAN, cost
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.measure.agreement import agreement
+from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import Job, job_for
 from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS
 from fca_edge.records import Record, to_document
@@ -86,8 +86,7 @@ def files_for(target: str, folders: dict[str, Path]) -> list[Path]:
 
 def measured(job: Job, target: Target) -> Record:
     """Count one inference, and compare the logits with this machine's."""
-    place, threads = target.push(job.path), PLAN.threads
-    found = agreement(job, target, place, threads, EMULATED_TIMEOUT_SECONDS)
+    found = check_agreement(job, target, PLAN.threads, EMULATED_TIMEOUT_SECONDS)
     return replace(cost(job, target, replace(PLAN, processes=1)), agreement=found)
 
 

@@ -248,13 +248,6 @@ class Manifest:
         """Names of the runtimes on which the file was verified, its own first."""
         return tuple(dict.fromkeys(run.runtime for run in self.verification.runtimes))
 
-    def promises_whole(self, runtime: str) -> bool:
-        """Tell whether the delegate of a runtime has promised to take the file as one partition.
-
-        Promised is what the forms say, on the file's own runtime; not known without a manifest.
-        """
-        return self.forms.get("whole") is True and self.proven[:1] == (runtime,)
-
     def to_document(self) -> dict[str, Any]:
         """Return what stands beside the artefact, ready for JSON."""
         values = asdict(self)

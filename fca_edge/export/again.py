@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.plan import Request, onnx_runtimes
+from fca_edge.export.plan import Request
 from fca_edge.export.prepare import check_images
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import load_source
 from fca_edge.export.wanted import wanted_of
 from fca_edge.manifest import Artefact, Parity
 from fca_edge.passes.run import logits
-from fca_edge.runtimes import RUNTIMES, available, interpreter
+from fca_edge.runtimes import RUNTIMES, available, interpreter, proving_runtimes
 from fca_edge.verify import in_layout, measure, shortfall
 
 
@@ -56,7 +55,6 @@ def runtimes_of(profile_name: str) -> list[str]:
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    profile = PROFILES.get(profile_name)
-    own, *others = profile.runtimes if profile else onnx_runtimes(profile_name)
+    own, *others = proving_runtimes(profile_name)
     interpreter(RUNTIMES[own])
     return [own, *(name for name in others if available(RUNTIMES[name]))]

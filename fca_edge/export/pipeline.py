@@ -21,7 +21,7 @@ from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program
 from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Artefact, Manifest, manifest_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
@@ -116,10 +116,10 @@ def move_all(request: Request, outputs: list[Output], folder: Path) -> None:
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
             manifest_path(request.out / output.file).unlink(missing_ok=True)
-            profile_path(request.out / output.file).unlink(missing_ok=True)
-            shutil.rmtree(kept_path(request.out / output.file), ignore_errors=True)
+            settings_path(request.out / output.file).unlink(missing_ok=True)
+            shutil.rmtree(cache_path(request.out / output.file), ignore_errors=True)
             staged = folder / output.file
-            beside = [path for path in (profile_path(staged), kept_path(staged)) if path.exists()]
+            beside = [path for path in (settings_path(staged), cache_path(staged)) if path.exists()]
             move_into([staged, *beside, manifest_path(staged)], request.out)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.commands.shared import table
-from fca_edge.export.manifest import read_manifest
+from fca_edge.manifest import read_artefact
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
@@ -60,12 +60,12 @@ def right_in_torch(checkpoint, images: np.ndarray, labels: np.ndarray) -> int:
 
 
 def right_of(path: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, int]:
-    told = read_manifest(path)
-    given = in_layout(images, told["input_layout"])
+    manifest = read_artefact(path).manifest
+    given = in_layout(images, manifest.input_layout)
     found = {}
-    for runtime in told["verification"]["runtimes"]:
-        arrays, _ = run_artefact(path, RUNTIMES[runtime["runtime"]], given)
-        name = f"{path.name}, {runtime['runtime']} {runtime['version']}"
+    for run in manifest.verification.runtimes:
+        arrays, _ = run_artefact(path, RUNTIMES[run.runtime], given)
+        name = f"{path.name}, {run.runtime} {run.version}"
         found[name] = int((arrays["logits"].argmax(1) == labels).sum())
     return found
 

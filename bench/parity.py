@@ -20,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import golden_data
 
 from fca_edge.commands.shared import table
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
 from fca_edge.export.tflite.file import OPERATOR_NAMES
+from fca_edge.manifest import Artefact
 from fca_edge.zoo.specs import ZOO
 
 OUT = Path(__file__).with_name("out") / "parity"
@@ -46,7 +47,7 @@ def main() -> None:
         sys.exit("; ".join(broken))
 
 
-def exported(variant: str) -> list[Exported]:
+def exported(variant: str) -> list[Artefact]:
     """Export a network with golden hard weights, as a checkpoint that a user would have."""
     OUT.mkdir(parents=True, exist_ok=True)
     checkpoint = OUT / f"{ZOO[variant].name}.safetensors"
@@ -66,9 +67,9 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def add_rows(made: Table, item: Exported) -> None:
+def add_rows(made: Table, item: Artefact) -> None:
     """One row a runtime."""
-    counts: dict[str, int] = item.manifest["operators"]
+    counts: dict[str, int] = item.manifest.operators
     products = (
         onnx_products(item.path) if item.path.suffix == ".onnx" else tflite_products(item.path)
     )
@@ -79,29 +80,27 @@ def add_rows(made: Table, item: Exported) -> None:
         str(products),
         str(counts.get("SLICE", 0) + counts.get("Slice", 0)),
     ]
-    for found in item.manifest["verification"]["runtimes"]:
-        partitions = "" if found["partitions"] is None else str(found["partitions"])
-        runtime = f"{found['runtime']} {found['version']}"
-        named = "; ".join(item.manifest["approximations"])
-        made.add_row(*head, runtime, f"{found['snr_db']:.1f}", partitions, named)
+    for found in item.manifest.verification.runtimes:
+        partitions = "" if found.partitions is None else str(found.partitions)
+        runtime = f"{found.runtime} {found.version}"
+        named = "; ".join(item.manifest.approximations)
+        made.add_row(*head, runtime, f"{found.snr_db:.1f}", partitions, named)
         head = [""] * len(head)
 
 
-def broken_promises(item: Exported) -> list[str]:
+def broken_promises(item: Artefact) -> list[str]:
     """Say what of the promised graph a file does not keep; parity has stopped the export itself."""
-    counts, name = item.manifest["operators"], item.path.name
-    source, passes = item.manifest["source"], item.manifest["passes"]
-    kept = sum(len(p["skipped"]) for p in passes if p["name"] == "norm_affine")
+    counts, name = item.manifest.operators, item.path.name
+    source, passes = item.manifest.source, item.manifest.passes
+    kept = sum(len(one.skipped) for one in passes if one.name == "norm_affine")
     count = onnx_products if item.path.suffix == ".onnx" else tflite_products
     slices = counts.get("SLICE", 0) + counts.get("Slice", 0)
-    tflite = item.manifest["profile"] == "modern"
+    tflite = item.manifest.profile == "modern"
     checks = {
         "BatchNorm left": "BatchNormalization" in counts,
         "products with a constant a channel": count(item.path) > kept,
-        "slices": slices and source["variant"].startswith("l"),
-        "more than 560 operators": tflite
-        and source["variant"] == "l1"
-        and sum(counts.values()) > 560,
+        "slices": slices and source.variant.startswith("l"),
+        "more than 560 operators": tflite and source.variant == "l1" and sum(counts.values()) > 560,
     }
     return [f"{name}: {text}" for text, wrong in checks.items() if wrong]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.manifest import Parity
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
 from fca_edge.targets.call import AgentError, Event
@@ -19,43 +19,6 @@ from fca_edge.targets.outputs import run_artefact
 Array = NDArray[Any]
 
 PERSISTENT = 3
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far an artefact's logits are from the reference, over all inputs.
-
-    Attributes:
-        max_abs: largest absolute difference.
-        relative: the same over the range of the reference logits.
-        snr_db: 10 log10 of the reference's power over that of the difference.
-        worst_snr_db: the same for the one input where it is least.
-        top1_agreement: share of inputs with the same first class.
-        partitions: of the delegate; None for runtimes that have none.
-    """
-
-    runtime: str
-    version: str
-    delegate: str
-    partitions: int | None
-    threads: int
-    inputs: int
-    batch: int
-    max_abs: float
-    relative: float
-    snr_db: float
-    worst_snr_db: float
-    top1_agreement: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields for a manifest; None for what is no finite number."""
-        fields = asdict(self).items()
-        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields}
-
-    @property
-    def finite(self) -> bool:
-        """Tell whether all logits were finite numbers."""
-        return bool(np.isfinite(self.max_abs))
 
 
 def in_layout(images: Array, layout: str) -> Array:

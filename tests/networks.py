@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fca_edge.export.manifest import read_manifest
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
+from fca_edge.manifest import Artefact, read_artefact
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,7 +39,7 @@ def images() -> Tensor:
 
 def export_once(
     factory: pytest.TempPathFactory, name: str, ask: Callable[[Path], Request]
-) -> list[Exported]:
+) -> list[Artefact]:
     """Return what a request for a folder exports; one worker does it for all."""
 
     def build(folder: Path) -> None:
@@ -48,10 +48,10 @@ def export_once(
 
     folder = build_once(factory, name, build)
     names = json.loads((folder / "names.list").read_text())
-    return [Exported(folder / name, read_manifest(folder / name)) for name in names]
+    return [read_artefact(folder / name) for name in names]
 
 
-class WithoutLast(list[Exported]):
+class WithoutLast(list[Artefact]):
     """Artefacts without the one for the old runtime; a test that takes it is skipped."""
 
     def __getitem__(self, index: Any) -> Any:
@@ -61,7 +61,7 @@ class WithoutLast(list[Exported]):
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Artefact]:
     """The digits checkpoint as ONNX, TFLite modern and TFLite 2.14; not to be changed."""
     wanted = Wanted(None, DIGITS, None, None, None)
     artefacts = export_once(

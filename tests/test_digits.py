@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
@@ -50,7 +50,7 @@ def test_everything_moved_in_training() -> None:
 
 
 def test_all_forms_are_as_right(
-    exported: list[Exported], test_split: tuple[np.ndarray, np.ndarray]
+    exported: list[Artefact], test_split: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, labels = test_split
     assert len(labels) == 360
@@ -59,7 +59,7 @@ def test_all_forms_are_as_right(
         right = int((network(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right / len(labels) >= 0.97
     for item in exported:
-        given = in_layout(images, item.manifest["input_layout"])
-        runtime = item.manifest["verification"]["runtimes"][0]["runtime"]
+        given = in_layout(images, item.manifest.input_layout)
+        runtime = item.manifest.verification.runtimes[0].runtime
         arrays, _ = run_artefact(Path(item.path), RUNTIMES[runtime], given)
         assert abs(int((arrays["logits"].argmax(1) == labels).sum()) - right) <= 1

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fca_edge.verify import Parity, compare_logits, first_diverging, shortfall
+from fca_edge.manifest import Parity
+from fca_edge.verify import compare_logits, first_diverging, shortfall
 
 
 def parity(snr_db: float) -> Parity:

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.manifest import Source
 from fca_edge.export.source import Wanted, load_source
+from fca_edge.manifest import Source
 
 State = dict[str, Tensor]
 SIZE_NOTE = "image size 96 px (81 to 96 px fit; --img-size chooses)"

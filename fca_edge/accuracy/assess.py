@@ -15,8 +15,8 @@ from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts
 from fca_edge.labels import read_labels
+from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES, available
@@ -73,34 +73,36 @@ def warnings_of(data: Data) -> list[str]:
     return [f"all images are of class '{data.label(int(seen[0]))}'; that tells little."]
 
 
-def runtime_of(facts: Facts, asked: str | None) -> str:
+def runtime_of(artefact: Artefact, asked: str | None) -> str:
     """Choose the runtime: the one asked for, else the file's own, else another that is here."""
     here = [name for name, runtime in RUNTIMES.items() if available(runtime)]
-    return job_for(facts.path, asked, here).runtime.name
+    return job_for(artefact.path, asked, here).runtime.name
 
 
-def same_classes(all_facts: Sequence[Facts]) -> None:
+def same_classes(artefacts: Sequence[Artefact]) -> None:
     """Refuse artefacts whose logits do not mean the same classes.
 
     Raises:
         UsageError: they differ; names the two files.
     """
-    first = all_facts[0]
-    for other in all_facts[1:]:
-        if (first.num_classes, first.labels) != (other.num_classes, other.labels):
+    first = artefacts[0]
+    source = first.manifest.source
+    for other in artefacts[1:]:
+        its = other.manifest.source
+        if (source.num_classes, source.labels) != (its.num_classes, its.labels):
             raise UsageError(
                 f"{other.path.name} has other classes than {first.path.name}; evaluate them apart."
             )
 
 
 def assess(
-    all_facts: Sequence[Facts],
+    artefacts: Sequence[Artefact],
     runtimes: Sequence[str],
     asked: Asked,
     begin: Begin,
     threads: int = 1,
     reference: Runner | None = None,
-    against: Facts | None = None,
+    against: Artefact | None = None,
 ) -> dict[str, Any]:
     """Evaluate each artefact on its runtime; returns the report.
 
@@ -113,12 +115,13 @@ def assess(
         NotEquivalentError: an artefact that does not run, or without finite logits.
         UsageError: artefacts, or a reference, of other classes.
     """
-    same_classes([*all_facts, *([against] if against else [])])
-    data = asked.read(all_facts[0].labels, all_facts[0].num_classes)
+    same_classes([*artefacts, *([against] if against else [])])
+    source = artefacts[0].manifest.source
+    data = asked.read(source.labels, source.num_classes)
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(ArtefactRunner(facts, runtime, threads))
-            for facts, runtime in zip(all_facts, runtimes)
+            stack.enter_context(ArtefactRunner(artefact, runtime, threads))
+            for artefact, runtime in zip(artefacts, runtimes)
         ]
         if against is not None:
             reference = stack.enter_context(
@@ -129,15 +132,15 @@ def assess(
     kept = found[-1] if reference else None
     return {
         "schema": SCHEMA,
-        "data": described(asked, data, skipped, all_facts[0].how),
+        "data": described(asked, data, skipped, artefacts[0].how),
         "reference": told_reference(reference, data, kept),
         "threads": threads,
         "warnings": warnings_of(data),
         "results": [
             {
                 "file": runner.path.name,
-                "sha256": runner.facts.told["sha256"],
-                "precision": runner.facts.told["precision"],
+                "sha256": runner.artefact.manifest.sha256,
+                "precision": runner.artefact.manifest.precision,
                 "runtime": runner.runtime,
                 "version": runner.version,
                 "preprocessing": runner.how.to_dict(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from fca_edge.accuracy.assess import Asked, described, told_reference, warnings_of
@@ -14,10 +13,10 @@ from fca_edge.accuracy.evaluate import Advance, predict
 from fca_edge.accuracy.figures import ROUNDING, Figures, figures, too_few
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.facts import Facts, facts_of
 from fca_edge.export.plan import Output
 from fca_edge.export.quantize import Inputs, Recipe
 from fca_edge.export.source import Wanted
+from fca_edge.manifest import Artefact
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available
 
@@ -61,16 +60,15 @@ class AccuracyGate:
         images = len(self.data.paths) - len(self.skipped)
         return warnings_of(self.data) + too_few(images, self.max_drop)
 
-    def __call__(self, path: Path, told: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, artefact: Artefact) -> dict[str, Any]:
         """Evaluate an artefact; returns the manifest's `accuracy` block.
 
         Raises:
             NotEquivalentError: it loses more than it may on a runtime.
         """
-        facts = facts_of(path, told)
-        found = self.measure(facts)
+        found = self.measure(artefact)
         for runtime, figure in found:
-            self.judge(facts, runtime, figure)
+            self.judge(artefact, runtime, figure)
         return {
             **described(self.asked, self.data, self.skipped, self.how),
             "max_drop_points": self.max_drop,
@@ -79,7 +77,7 @@ class AccuracyGate:
         }
 
     def choose(
-        self, base: Path, output: Output, recipe: Recipe, inputs: Inputs | None
+        self, base: Artefact, output: Output, recipe: Recipe, inputs: Inputs | None
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Find the fewest layers of an 8-bit file that must stay in float.
 
@@ -92,8 +90,7 @@ class AccuracyGate:
         own, *others = output.runtimes
         runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
         data = self.data
-        facts = Facts(base, {}, self.how, output.layout, data.num_classes, data.labels, runtimes)
-        wanted = Base(facts, runtimes, recipe, inputs)
+        wanted = Base(base, runtimes, recipe, inputs)
         self.report(f"accuracy of {output.file} with no layer in float")
         first = Trial.of(0, drops_of(wanted, (), data, self.reference))
         if first.drop_points <= self.max_drop + ROUNDING:
@@ -106,26 +103,31 @@ class AccuracyGate:
         told = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
         return mix.keep, told
 
-    def measure(self, facts: Facts) -> list[tuple[str, Figures]]:
+    def measure(self, artefact: Artefact) -> list[tuple[str, Figures]]:
         """Run an artefact on each of its runtimes."""
         with ExitStack() as stack:
-            runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in facts.proven]
-            advance = telling(self.report, f"accuracy of {facts.path.name}", len(self.data.paths))
+            runners = [
+                stack.enter_context(ArtefactRunner(artefact, name))
+                for name in artefact.manifest.proven
+            ]
+            advance = telling(
+                self.report, f"accuracy of {artefact.path.name}", len(self.data.paths)
+            )
             found, _ = predict(runners, self.data, advance, self.asked.skip_corrupt)
         names = [f"{runner.runtime} {runner.version}" for runner in runners]
         return [(n, figures(self.data, got, self.reference)) for n, got in zip(names, found)]
 
-    def judge(self, facts: Facts, runtime: str, found: Figures) -> None:
+    def judge(self, artefact: Artefact, runtime: str, found: Figures) -> None:
         """Refuse a drop that is larger than allowed."""
         assert found.drop_points is not None
         # Written so that NaN fails.
         if not found.drop_points <= self.max_drop + ROUNDING:
             before = found.top1.percent + found.drop_points
             raise NotEquivalentError(
-                f"{facts.path.name} is refused: top-1 on {runtime} is {found.top1.percent:.2f} %,"
-                f" {found.drop_points:.2f} points below the checkpoint's {before:.2f} %, and"
-                f" --max-drop is {self.max_drop:g} ({found.lost} of {found.images} images lost,"
-                f" {found.gained} gained)."
+                f"{artefact.path.name} is refused: top-1 on {runtime} is"
+                f" {found.top1.percent:.2f} %, {found.drop_points:.2f} points below the"
+                f" checkpoint's {before:.2f} %, and --max-drop is {self.max_drop:g}"
+                f" ({found.lost} of {found.images} images lost, {found.gained} gained)."
             )
 
 

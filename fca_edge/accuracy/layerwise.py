@@ -13,15 +13,15 @@ from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
-from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Recipe
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.sensitivity/1"
 
 
 def report_of(
-    facts: Facts,
+    artefact: Artefact,
     folder: Path,
     precision: Any,
     max_drop: float,
@@ -37,43 +37,49 @@ def report_of(
         FcaEdgeError: images that cannot be used, or nothing to quantise.
         NotEquivalentError: no choice of layers is accurate enough.
     """
-    refuse_other_forms(facts)
-    own = runtime_of(facts, None)
+    refuse_other_forms(artefact)
+    own = runtime_of(artefact, None)
     runtimes = tuple(
-        dict.fromkeys([own, *(name for name in facts.proven if available(RUNTIMES[name]))])
+        dict.fromkeys(
+            [own, *(name for name in artefact.manifest.proven if available(RUNTIMES[name]))]
+        )
     )
-    base = Base(facts, runtimes, Recipe(precision))
-    few = read_tree(folder, facts.labels, facts.num_classes, images, seed)
+    base = Base(artefact, runtimes, Recipe(precision))
+    few = read_tree(
+        folder, artefact.manifest.source.labels, artefact.manifest.source.num_classes, images, seed
+    )
     losses = sensitivities(base, few, report)
-    data = read_tree(folder, facts.labels, facts.num_classes, limit, seed)
-    report(f"accuracy of {facts.path.name}")
-    with ArtefactRunner(facts, own) as runner:
+    data = read_tree(
+        folder, artefact.manifest.source.labels, artefact.manifest.source.num_classes, limit, seed
+    )
+    report(f"accuracy of {artefact.path.name}")
+    with ArtefactRunner(artefact, own) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     mix = search(base, losses, data, reference, max_drop, report)
     return {
         "schema": SCHEMA,
-        "file": facts.path.name,
-        "sha256": facts.told["sha256"],
+        "file": artefact.path.name,
+        "sha256": artefact.manifest.sha256,
         "precision": precision,
         "data": str(folder.resolve()),
         "images": len(data.paths),
         "images_for_layers": len(few.paths),
-        "pictures": data.seen.describe(facts.how, data.listing),
+        "pictures": data.seen.describe(artefact.how, data.listing),
         "seed": seed,
         "runtimes": list(runtimes),
         **mix.to_dict(),
     }
 
 
-def refuse_other_forms(facts: Facts) -> None:
+def refuse_other_forms(artefact: Artefact) -> None:
     """Refuse a file in whose forms nothing is quantised: its layers bear other layers' names.
 
     Raises:
         UsageError: ConvNeXt blocks are channels first, as fp32 is quickest on ONNX Runtime.
     """
-    if facts.told.get("forms", {}).get("blocks") == "channels_first":
+    if artefact.manifest.forms.get("blocks") == "channels_first":
         raise UsageError(
-            f"{facts.path}: its blocks are channels first, those of 8-bit ONNX files are not, and"
-            " the layers differ; use `fca-edge export --format onnx --precision int8 --data DIR"
+            f"{artefact.path}: its blocks are channels first, those of 8-bit ONNX files are not,"
+            " and the layers differ; use `fca-edge export --format onnx --precision int8 --data DIR"
             " --mixed`, or give the TFLite file."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from fca_edge.accuracy.figures import ROUNDING, figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, Report
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.facts import moved
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,9 @@ def search(
         return Mix(max_drop, tuple(losses), (), tuple(trials))
     if not fits(len(losses)):
         raise NotEquivalentError(
-            f"{base.facts.path.name}: top-1 falls by {trials[-1].drop_points:.2f} points with every"
-            f" layer in float, more than --max-drop {max_drop:g}; the precision is not what fails."
+            f"{base.artefact.path.name}: top-1 falls by {trials[-1].drop_points:.2f} points with"
+            f" every layer in float, more than --max-drop {max_drop:g};"
+            " the precision is not what fails."
         )
     low, high = 0, len(losses)  # low fails, high fits
     while high - low > 1:
@@ -107,10 +107,10 @@ def drops_of(
 ) -> dict[str, float]:
     """Make the file that keeps some layers; returns what top-1 drops by on each runtime."""
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder, ExitStack() as stack:
-        path = Path(folder) / base.facts.path.name
+        path = Path(folder) / base.artefact.path.name
         base.make(path, keep)
-        facts = moved(base.facts, path)
-        runners = [stack.enter_context(ArtefactRunner(facts, name)) for name in base.runtimes]
+        artefact = replace(base.artefact, path=path)
+        runners = [stack.enter_context(ArtefactRunner(artefact, name)) for name in base.runtimes]
         predictions, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
     drops = [figures(data, got, reference).drop_points for got in predictions]
     return {name: drop for name, drop in zip(base.runtimes, drops) if drop is not None}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.export.facts import Facts
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
@@ -40,11 +40,11 @@ class ArtefactRunner:
         TargetUnavailableError: the runtime is not set up.
     """
 
-    def __init__(self, facts: Facts, runtime: str, threads: int = 1) -> None:
-        self.facts, self.runtime, self.path = facts, runtime, Path(facts.path)
-        self.how = facts.how
+    def __init__(self, artefact: Artefact, runtime: str, threads: int = 1) -> None:
+        self.artefact, self.runtime, self.path = artefact, runtime, Path(artefact.path)
+        self.how = artefact.how
         try:
-            self.stream = Stream(facts.path, RUNTIMES[runtime], threads)
+            self.stream = Stream(artefact.path, RUNTIMES[runtime], threads)
         except AgentError as error:
             raise refusal(self.path, error) from None
         self.version = str(self.stream.ready["version"])
@@ -64,6 +64,6 @@ class ArtefactRunner:
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Run images (n, 3, H, W); returns (n, classes)."""
         try:
-            return self.stream.logits(in_layout(images, self.facts.layout))
+            return self.stream.logits(in_layout(images, self.artefact.manifest.input_layout))
         except AgentError as error:
             raise refusal(self.path, error) from None

@@ -15,8 +15,8 @@ from fca_edge.accuracy.data import Data, blocks
 from fca_edge.accuracy.evaluate import Predictions, ranks
 from fca_edge.accuracy.figures import figures
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.facts import Facts
 from fca_edge.export.quantize import Inputs, Recipe, run
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
 from fca_edge.targets.outputs import run_artefact
@@ -35,13 +35,13 @@ class Base:
     """An fp32 file that is to be quantised, and how.
 
     Attributes:
-        facts: of the file; its manifest need not be complete yet.
+        artefact: the file; its manifest need not be complete yet.
         runtimes: where the quantised file must be right, its own first.
         recipe: without layers that are kept; those are what is looked for.
         inputs: of calibration, for static recipes.
     """
 
-    facts: Facts
+    artefact: Artefact
     runtimes: tuple[str, ...]
     recipe: Recipe
     inputs: Inputs | None = None
@@ -50,7 +50,7 @@ class Base:
         """Write the file that keeps layers in float; returns the layers that it quantises."""
         kept = tuple(dict.fromkeys([*self.recipe.keep_float, *keep]))
         return run(
-            self.facts.path, path, replace(self.recipe, keep_float=kept), self.inputs
+            self.artefact.path, path, replace(self.recipe, keep_float=kept), self.inputs
         ).quantised
 
 
@@ -88,14 +88,14 @@ def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
         FcaEdgeError: nothing to quantise, or images that cannot be used.
     """
     images = np.concatenate(
-        [block.images[base.facts.how] for block in blocks(data, [base.facts.how])]
+        [block.images[base.artefact.how] for block in blocks(data, [base.artefact.how])]
     )
-    given = in_layout(images, base.facts.layout)
+    given = in_layout(images, base.artefact.manifest.input_layout)
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        path = Path(folder) / base.facts.path.name
+        path = Path(folder) / base.artefact.path.name
         layers = base.make(path, ())
         if not layers:
-            raise FcaEdgeError(f"{base.facts.path.name}: no layer to quantise in it.")
+            raise FcaEdgeError(f"{base.artefact.path.name}: no layer to quantise in it.")
         base.make(path, layers)
         references = {name: run_once(path, name, given) for name in base.runtimes}
         losses = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.export.source import Wanted, load_source
-from fca_edge.preprocess import Preprocessing
+from fca_edge.manifest import Source
 
 
 class TorchRunner:
@@ -26,7 +26,7 @@ class TorchRunner:
     def __init__(self, wanted: Wanted) -> None:
         network, self.source = load_source(wanted)
         self.network = network.float()
-        self.how = Preprocessing.from_dict(self.source.preprocessing)
+        self.how = self.source.preprocessing
         self.name = f"{self.source.checkpoint or self.source.chosen} in torch"
         self.version = torch.__version__
 
@@ -37,19 +37,19 @@ class TorchRunner:
         return found
 
 
-def runner_of(told: dict[str, Any], checkpoint: Path, weights: str | None) -> TorchRunner:
+def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
     """Load the checkpoint of an artefact, with the sizes that its manifest tells.
 
     So is its preprocessing, which options of the export may have said; another checkpoint's own
     comes first.
+
+    Args:
+        source: of the artefact.
     """
-    source = told["source"]
-    how = Preprocessing.from_dict(source["preprocessing"])
-    wanted = Wanted(
-        source["variant"], checkpoint, weights or source["weights"], source["img_size"], None
-    )
-    if digest_of(checkpoint) == source["checkpoint_sha256"]:
-        return TorchRunner(replace(wanted, given=how.to_dict(), labels=source["labels"]))
+    how = source.preprocessing
+    wanted = Wanted(source.variant, checkpoint, weights or source.weights, source.img_size, None)
+    if digest_of(checkpoint) == source.checkpoint_sha256:
+        return TorchRunner(replace(wanted, given=how.to_dict(), labels=source.labels))
     runner = TorchRunner(wanted)
     unsaid = set(runner.source.unsaid) & set(vars(how))
     runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})

@@ -12,8 +12,6 @@ from typing import Any
 from fca_edge import decode, fields
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.facts import Facts
-from fca_edge.export.manifest import manifest_path
 from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
     Settings,
@@ -21,6 +19,7 @@ from fca_edge.lean_settings import (
     settings_path,
     to_document,
 )
+from fca_edge.manifest import Artefact, manifest_path
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
@@ -34,7 +33,7 @@ LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
 def write_bundle(
-    facts: Facts,
+    artefact: Artefact,
     out: Path,
     threads: int | None = None,
     force: bool = False,
@@ -51,15 +50,15 @@ def write_bundle(
         UsageError: the artefact lies in that folder.
     """
     out = out.resolve()
-    check_fit(facts)
-    refuse(facts, out, force)
+    check_fit(artefact)
+    refuse(artefact, out, force)
     with staging(out.parent) as place:
         staged = place / out.name
         staged.mkdir()
-        fill(staged, facts, threads, exif)
+        fill(staged, artefact, threads, exif)
         before = place / "before"
         with locked(out.parent), uncut():
-            refuse(facts, out, force)
+            refuse(artefact, out, force)
             if out.exists():
                 out.rename(before)
             try:
@@ -71,11 +70,11 @@ def write_bundle(
     return sorted(out.iterdir())
 
 
-def refuse(facts: Facts, out: Path, force: bool) -> None:
+def refuse(artefact: Artefact, out: Path, force: bool) -> None:
     """Refuse to replace anything but an older bundle, and that only when told to."""
     if not out.exists():
         return
-    if out.resolve() in facts.path.resolve().parents:
+    if out.resolve() in artefact.path.resolve().parents:
         raise UsageError(f"{out}: the artefact lies in it; choose a folder of its own for --out.")
     if not out.is_dir() or (any(out.iterdir()) and not (out / SUMS).is_file()):
         raise UsageError(f"{out}: holds something that is no bundle; choose another --out.")
@@ -83,66 +82,67 @@ def refuse(facts: Facts, out: Path, force: bool) -> None:
         raise UsageError(f"{out}: exists already; overwrite with --force or choose another place.")
 
 
-def check_fit(facts: Facts) -> None:
+def check_fit(artefact: Artefact) -> None:
     """Refuse what would break on the board: labels and crop that are not the model's.
 
     Raises:
         FcaEdgeError: says which.
     """
-    where, size = manifest_path(facts.path), facts.told["source"]["img_size"]
-    if facts.labels is not None:
-        check_count(facts.labels, facts.num_classes, str(where))
-    if facts.how.crop != size:
+    where, source = manifest_path(artefact.path), artefact.manifest.source
+    if source.labels is not None:
+        check_count(source.labels, source.num_classes, str(where))
+    if source.preprocessing.crop != source.img_size:
         raise FcaEdgeError(
-            f"{where}: crop {facts.how.crop}, but the model's input is {size} px; export again."
+            f"{where}: crop {source.preprocessing.crop}, but the model's input is"
+            f" {source.img_size} px; export again."
         )
 
 
-def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
+def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> None:
     """Write all files of a bundle, the checksums last."""
-    beside = Settings(**read_settings(facts.path))
+    beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
-    shutil.copyfile(facts.path, folder / facts.path.name)
-    shutil.copyfile(manifest_path(facts.path), folder / manifest_path(facts.path).name)
+    shutil.copyfile(artefact.path, folder / artefact.path.name)
+    shutil.copyfile(manifest_path(artefact.path), folder / manifest_path(artefact.path).name)
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
-    shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
-    if settings_path(facts.path).is_file() and installed(facts)[0].lean:
+    shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
+    if settings_path(artefact.path).is_file() and installed(artefact)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
-        document = to_document(own, facts.proven[0])
-        write_json(settings_path(folder / facts.path.name), document)
+        document = to_document(own, artefact.manifest.proven[0])
+        write_json(settings_path(folder / artefact.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
-    write_json(folder / "preprocessing.json", preprocessing_of(facts, exif))
-    write_json(folder / "runtime.json", settings_of(facts, threads))
-    labels = labels_of(facts)
+    write_json(folder / "preprocessing.json", preprocessing_of(artefact, exif))
+    write_json(folder / "runtime.json", settings_of(artefact, threads))
+    labels = labels_of(artefact)
     write_json(folder / "labels.json", labels)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(facts), "utf-8", "surrogateescape")
+    (folder / "README.md").write_text(readme(artefact), "utf-8", "surrogateescape")
     sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 
 
-def preprocessing_of(facts: Facts, exif: str) -> dict[str, Any]:
+def preprocessing_of(artefact: Artefact, exif: str) -> dict[str, Any]:
     """Say what an image goes through: as `fca_edge.decode` does, then in which layout."""
-    return {**facts.how.to_dict(), "exif": exif, "input_layout": facts.layout}
+    return {**artefact.how.to_dict(), "exif": exif, "input_layout": artefact.manifest.input_layout}
 
 
-def installed(facts: Facts) -> list[Runtime]:
+def installed(artefact: Artefact) -> list[Runtime]:
     """List the runtimes that a file was proven on, its own first."""
-    proven = [RUNTIMES[name] for name in facts.proven if name in RUNTIMES]
+    proven = [RUNTIMES[name] for name in artefact.manifest.proven if name in RUNTIMES]
     # The profile names the runtime that the file is for, which may not be had where it was made.
-    own = [r for r in RUNTIMES.values() if facts.told["profile"] in r.profiles]
+    own = [r for r in RUNTIMES.values() if artefact.manifest.profile in r.profiles]
     return list(dict.fromkeys([*own, *proven]))
 
 
-def settings_of(facts: Facts, threads: int) -> dict[str, Any]:
+def settings_of(artefact: Artefact, threads: int) -> dict[str, Any]:
     """Say how model.py loads the model."""
-    found = installed(facts)
-    providers = [runtime.provider for runtime in found if facts.path.suffix == ".onnx"]
+    found = installed(artefact)
+    providers = [runtime.provider for runtime in found if artefact.path.suffix == ".onnx"]
     return {
-        "model": facts.path.name,
+        "model": artefact.path.name,
         "packages": [shlex.join(runtime.requirements) for runtime in found],
         "modules": list(dict.fromkeys(runtime.module for runtime in found)),
         "providers": providers,
@@ -150,18 +150,19 @@ def settings_of(facts: Facts, threads: int) -> dict[str, Any]:
     }
 
 
-def labels_of(facts: Facts) -> list[str]:
+def labels_of(artefact: Artefact) -> list[str]:
     """Name the classes; by number where the checkpoint has no names."""
-    return list(facts.labels or (f"class {number}" for number in range(facts.num_classes)))
+    source = artefact.manifest.source
+    return list(source.labels or (f"class {number}" for number in range(source.num_classes)))
 
 
-def readme(facts: Facts) -> str:
+def readme(artefact: Artefact) -> str:
     """Say in three lines what the folder is and how it is used."""
-    source = facts.told["source"]
-    runtimes = [shlex.join(runtime.requirements) for runtime in installed(facts)]
+    source = artefact.manifest.source
+    runtimes = [shlex.join(runtime.requirements) for runtime in installed(artefact)]
     return (
-        f"{facts.path.name}: {source['variant']}, {source['img_size']} px, {facts.num_classes}"
-        f" classes, {facts.told['precision']}; made by {facts.told['tool']}.\n"
+        f"{artefact.path.name}: {source.variant}, {source.img_size} px, {source.num_classes}"
+        f" classes, {artefact.manifest.precision}; made by {artefact.manifest.tool}.\n"
         f"Install: `pip install pillow {runtimes[0]}`"
         + "".join(f" (or {other})" for other in runtimes[1:])
         + ".\nCheck: `sha256sum -c SHA256SUMS`. Run: `python run.py image.jpg`.\n"

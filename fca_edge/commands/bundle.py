@@ -16,8 +16,8 @@ from fca_edge.commands.shared import (
     warn,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
-from fca_edge.export.facts import read_facts
 from fca_edge.fields import EXIF
+from fca_edge.manifest import read_artefact
 
 
 @click.command(cls=Command)
@@ -47,18 +47,19 @@ def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bo
       fca-edge bundle models/out/digits-fp32.tflite --out digits-board
       fca-edge bundle l1-int8.onnx --out l1-board --threads 4
     """
-    facts = read_facts(artefact)
+    taken = read_artefact(artefact)
+    source = taken.manifest.source
     sheet = Sheet((Column("file", kind="name"), Column("bytes")))
-    for path in write_bundle(facts, out, threads, force, exif):
+    for path in write_bundle(taken, out, threads, force, exif):
         sheet.add(path.name, str(path.stat().st_size))
     print_sheets([sheet])
     say(f"in {out}; there: python run.py image.jpg")
     notes = []
-    if not facts.labels:
+    if not source.labels:
         notes.append("the classes have no names; export with --labels FILE to have them printed.")
-    if facts.assumed:
-        assumed = ", ".join(facts.assumed)
+    if source.assumed_preprocessing:
+        assumed = ", ".join(source.assumed_preprocessing)
         notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
     print_notes(notes)
-    if not facts.told["trained"]:
+    if not source.trained:
         warn("random weights: the classes it prints mean nothing.")

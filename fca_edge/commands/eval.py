@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Begin
     from fca_edge.accuracy.evaluate import Advance
     from fca_edge.accuracy.torch_run import TorchRunner
-    from fca_edge.export.facts import Facts
+    from fca_edge.manifest import Artefact
 
 SHOWN = 3
 
@@ -114,8 +114,8 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
-    from fca_edge.export.facts import read_as, read_facts
     from fca_edge.labels import read_labels
+    from fca_edge.manifest import read_artefact
     from fca_edge.pictures import notes_of
     from fca_edge.preprocess import find_images
 
@@ -124,21 +124,21 @@ def command(
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")
     reading = fields_of({"exif": exif, "background": background})
-    all_facts = [read_as(read_facts(path), reading) for path in artefacts]
-    runtimes = [runtime_of(facts, runtime) for facts in all_facts]
-    other = None if against is None else read_as(read_facts(against), reading)
+    read = [read_artefact(path).read_as(reading) for path in artefacts]
+    runtimes = [runtime_of(artefact, runtime) for artefact in read]
+    other = None if against is None else read_artefact(against).read_as(reading)
     if labels is not None:
         read_labels(labels)
     find_images(data)
-    reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
+    reference = None if checkpoint is None else loaded(read[0], checkpoint, weights)
     if reference is not None:
         reference.how = replace(reference.how, **reading)
     asked = Asked(data, labels, limit, seed, skip_corrupt)
     with images_bar() as begin:
-        report = assess(all_facts, runtimes, asked, begin, threads, reference, other)
+        report = assess(read, runtimes, asked, begin, threads, reference, other)
     if not put_json(report, json_file, force):
         show(report, wide)
-    print_notes(assumptions(all_facts))
+    print_notes(assumptions(read))
     print_notes(notes_of(report["data"]["pictures"], data))
     for text in report["warnings"]:
         warn(text)
@@ -146,27 +146,30 @@ def command(
         warn(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
 
 
-def assumptions(all_facts: Sequence[Facts]) -> list[str]:
+def assumptions(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     notes = []
-    for facts in all_facts:
-        if facts.assumed and facts.told["trained"]:
+    for artefact in artefacts:
+        source = artefact.manifest.source
+        assumed = ", ".join(source.assumed_preprocessing)
+        if assumed and source.trained:
             notes.append(
-                f"{facts.path.name}: preprocessing was assumed at export, not stated:"
-                f" {', '.join(facts.assumed)}; accuracy is lower where that is wrong."
+                f"{artefact.path.name}: preprocessing was assumed at export, not stated:"
+                f" {assumed}; accuracy is lower where that is wrong."
             )
     return notes
 
 
-def loaded(facts: Facts, checkpoint: Path, weights: str | None) -> TorchRunner:
+def loaded(artefact: Artefact, checkpoint: Path, weights: str | None) -> TorchRunner:
     """Load a checkpoint; warns where it is not the one that the artefact was made from."""
     ERR.print("importing torch", style="dim")
     from fca_edge.accuracy.torch_run import runner_of
 
-    runner = runner_of(facts.told, checkpoint, weights)
+    source = artefact.manifest.source
+    runner = runner_of(source, checkpoint, weights)
     ERR.print(f"weights: {checkpoint.name}: {runner.source.chosen}", style="dim", markup=False)
-    if runner.source.checkpoint_sha256 != facts.told["source"]["checkpoint_sha256"]:
-        warn(f"{checkpoint} is not what {facts.path.name} was made from.")
+    if runner.source.checkpoint_sha256 != source.checkpoint_sha256:
+        warn(f"{checkpoint} is not what {artefact.path.name} was made from.")
     return runner
 
 

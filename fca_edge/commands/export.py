@@ -35,14 +35,15 @@ from fca_edge.commands.tables import print_sheets, say, wide_option
 from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.plan import Request, check_early, notes_of
-from fca_edge.export.profiles import ONNX_PROFILES, PRECISIONS, PROFILES
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.wanted import Wanted
+from fca_edge.manifest import PRECISIONS, Artefact, Manifest
 from fca_edge.preprocess import find_images
 from fca_edge.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.gate import AccuracyGate
-    from fca_edge.export.pipeline import Exported, RefusedError, Report
+    from fca_edge.export.pipeline import RefusedError, Report
 
 DEFAULT_OUT = Path("models/out")
 SECTIONS = {
@@ -256,7 +257,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         ERR.print(f"note: {text}")
     for text in (gate.warnings if gate else []) + warnings_of(exported):
         warn(text)
-    entries = [item.manifest for item in exported]
+    entries = [item.manifest.to_document() for item in exported]
     entries += [item.to_dict() for item in refusal.refusals] if refusal else []
     taken = put_json(entries, json_file, force)
     if exported:
@@ -267,36 +268,35 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         raise told_refusal(refusal, request.out)
 
 
-def show(exported: list[Exported], taken: bool, wide: bool) -> None:
+def show(exported: list[Artefact], taken: bool, wide: bool) -> None:
     """Print what was written, and what is to be known of it."""
     if not taken:
         print_sheets([sheet_of(exported)], wide)
         print_hints(exported)
         say(f"in {exported[0].path.parent}, each with its manifest")
-    told = exported[0].manifest
-    if not told["trained"]:
+    source = exported[0].manifest.source
+    if not source.trained:
         warn("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     else:
-        weights = f"{told['source']['checkpoint']}: {told['source']['chosen']}"
-        ERR.print(f"weights: {weights}", markup=False, highlight=False)
-        for text in told["source"]["assumed"]:
-            ERR.print(f"assumed: {text}", markup=False, highlight=False)
+        lines = [f"weights: {source.checkpoint}: {source.chosen}"]
+        for line in lines + [f"assumed: {text}" for text in source.assumed]:
+            ERR.print(line, markup=False, highlight=False)
     for item in exported:
-        for name in item.manifest["verification"]["not_checked_on"]:
-            how = remedy(RUNTIMES[name])
-            warn(f"{item.path.name} was not checked on {name}: {how}.")
+        for name in item.manifest.verification.not_checked_on:
+            warn(f"{item.path.name} was not checked on {name}: {remedy(RUNTIMES[name])}.")
 
 
-def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
+def notes_of_export(manifests: list[Manifest], gate: AccuracyGate | None) -> list[str]:
     """Say what was assumed of pictures and labels, and what pictures had about them."""
     from fca_edge.pictures import notes_of
 
-    told = manifests[0]
-    notes = [] if gate else list(told["source"]["notes"])  # the gate has said them
-    if pictures := told["verification"]["pictures"]:
-        notes += notes_of(pictures, "verified on " + Path(told["verification"]["images"]).name)
-    for quantization in [told["quantization"] for told in manifests]:
-        if shown := (quantization or {}).get("calibration"):
+    first = manifests[0]
+    notes = [] if gate else list(first.source.notes)  # the gate has said them
+    check = first.verification
+    if check.pictures and check.images:
+        notes += notes_of(check.pictures, "verified on " + Path(check.images).name)
+    for manifest in manifests:
+        if shown := (manifest.quantization or {}).get("calibration"):
             notes += notes_of(shown["pictures"], "calibrated on " + Path(shown["folder"]).name)
     return list(dict.fromkeys(notes))
 

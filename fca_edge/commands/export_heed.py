@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.quantize.forms import EIGHT_BITS
+from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
 from fca_edge.zoo.specs import FcaFormerSpec, spec_of
 
@@ -84,9 +83,9 @@ HEEDED = (
 )
 
 
-def notes_of_options(manifest: dict[str, Any]) -> list[str]:
+def notes_of_options(manifest: Manifest) -> list[str]:
     """Say which options had no effect on the network that the weights turned out to be."""
-    variant = manifest["source"]["variant"]
+    variant = manifest.source.variant
     if was_typed("drop_tolerance") and not isinstance(spec_of(variant), FcaFormerSpec):
         return [f"--drop-tolerance changes nothing: {variant} has no scale factors."]
     return []

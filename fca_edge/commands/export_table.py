@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fca_edge.commands.tables import Column, Sheet, say
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 COLUMNS = (
     Column("file", kind="name"),
@@ -26,53 +26,53 @@ DETAILS = (
 )
 
 
-def sheet_of(exported: list[Exported]) -> Sheet:
+def sheet_of(exported: list[Artefact]) -> Sheet:
     """One row a file and runtime."""
-    judged = "accuracy" in exported[0].manifest
+    judged = exported[0].manifest.accuracy is not None
     sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
     for item in exported:
-        size = f"{item.manifest['bytes'] / 1e6:.1f}"
-        operators = str(sum(item.manifest["operators"].values()))
+        size = f"{item.manifest.bytes / 1e6:.1f}"
+        operators = str(sum(item.manifest.operators.values()))
         name = item.path.name
-        for found in item.manifest["verification"]["runtimes"]:
-            runtime = f"{found['runtime']} {found['version']}"
-            together = f", batch of {found['batch']}" if found["batch"] > 1 else ""
+        for found in item.manifest.verification.runtimes:
+            runtime = f"{found.runtime} {found.version}"
+            together = f", batch of {found.batch}" if found.batch > 1 else ""
             sheet.add(
                 name,
                 runtime + together,
-                f"{found['snr_db']:.1f}",
-                f"{found['max_abs']:.2g}",
-                f"{100 * found['top1_agreement']:.0f} %",
+                f"{found.snr_db:.1f}",
+                f"{found.max_abs:.2g}",
+                f"{100 * found.top1_agreement:.0f} %",
                 *(accuracy_cells(item, runtime) if judged else ()),
                 size,
                 operators,
-                "" if found["partitions"] is None else str(found["partitions"]),
+                "" if found.partitions is None else str(found.partitions),
             )
             name = size = operators = ""
     return sheet
 
 
-def accuracy_cells(item: Exported, runtime: str) -> tuple[str, ...]:
+def accuracy_cells(item: Artefact, runtime: str) -> tuple[str, ...]:
     """Top-1 and drop of a file on a runtime, where its export had labelled images."""
-    for found in item.manifest.get("accuracy", {}).get("runtimes", ()):
+    for found in (item.manifest.accuracy or {}).get("runtimes", ()):
         if found["runtime"] == runtime:
             return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
     return "", ""
 
 
-def print_hints(exported: list[Exported]) -> None:
+def print_hints(exported: list[Artefact]) -> None:
     """Say what each precision is good for."""
     for item in exported:
-        made = item.manifest["quantization"]
+        made = item.manifest.quantization
         if made is not None:
             say(f"{item.path.name}: {made['hint']}.")
 
 
-def warnings_of(exported: list[Exported]) -> list[str]:
+def warnings_of(exported: list[Artefact]) -> list[str]:
     """Name the files whose calibration has shown nothing."""
     texts = []
     for item in exported:
-        pictures = (item.manifest["quantization"] or {}).get("calibration")
+        pictures = (item.manifest.quantization or {}).get("calibration")
         if pictures and pictures["of_one_colour"]:
             texts.append(
                 f"{item.path.name}: {pictures['of_one_colour']} of the {pictures['images']}"

@@ -24,7 +24,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
-from fca_edge.export.facts import read_as, read_facts
+from fca_edge.manifest import read_artefact
 from fca_edge.pictures import notes_of
 
 SHOWN = 15
@@ -97,15 +97,16 @@ def command(
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
-    facts = read_as(read_facts(artefact), reading)
-    if facts.told["precision"] != "fp32":
-        raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
+    base = read_artefact(artefact).read_as(reading)
+    precision_now = base.manifest.precision
+    if precision_now != "fp32":
+        raise UsageError(f"{artefact}: is {precision_now} already; give the fp32 file.")
     with steps() as report:
         report("importing")
         from fca_edge.accuracy.figures import too_few
         from fca_edge.accuracy.layerwise import report_of
 
-        result = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+        result = report_of(base, data, precision, max_drop, images, limit, seed, report)
     print_notes(notes_of(result["pictures"], data))
     for text in too_few(result["images"], max_drop):
         warn(text)

@@ -21,10 +21,8 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export.facts import read_facts
-from fca_edge.export.manifest import manifest_path
 from fca_edge.export.wanted import wanted_of
-from fca_edge.measure.embedded import facts_of
+from fca_edge.manifest import Artefact, manifest_path, read_artefact, read_manifest
 from fca_edge.preprocess import find_images
 
 COLUMNS = (
@@ -81,10 +79,10 @@ def command(
     claim_json(json_file, force)
     if images is not None:
         find_images(images)
-    for path in artefacts:
-        refuse_without_manifest(path)
-        wanted_of(read_facts(path).told, path, checkpoint, weights)
-    if checkpoint is not None and not any(read_facts(path).told["trained"] for path in artefacts):
+    read = [read_with_manifest(path) for path in artefacts]
+    for artefact in read:
+        wanted_of(artefact, checkpoint, weights)
+    if checkpoint is not None and not any(item.manifest.source.trained for item in read):
         raise UsageError(
             f"--checkpoint is for trained weights; {artefacts[0]} has random ones, leave it out."
         )
@@ -93,11 +91,12 @@ def command(
         report("importing torch")
         from fca_edge.export.again import verify_again
 
-        for path in artefacts:
-            report(f"verifying {path.name}")
-            for parity, short in verify_again(path, checkpoint, weights, images, threads):
-                rows.append({"file": path.name, **parity.to_dict(), "equal": short is None})
-                failures += [f"{path.name}: {short}"] if short else []
+        for artefact in read:
+            name = artefact.path.name
+            report(f"verifying {name}")
+            for parity, short in verify_again(artefact, checkpoint, weights, images, threads):
+                rows.append({"file": name, **parity.to_dict(), "equal": short is None})
+                failures += [f"{name}: {short}"] if short else []
     if not put_json(rows, json_file, force):
         sheet = Sheet(COLUMNS)
         for row in rows:
@@ -115,20 +114,21 @@ def command(
         raise NotEquivalentError("; ".join(failures))
 
 
-def refuse_without_manifest(path: Path) -> None:
-    """Say what verification needs of an artefact that was copied alone.
+def read_with_manifest(path: Path) -> Artefact:
+    """Read an artefact, or say what verification needs of one that was copied alone.
 
     Raises:
-        FcaEdgeError: there is no manifest beside it.
+        FcaEdgeError: there is no manifest beside it, or one that cannot be used.
     """
-    manifest = manifest_path(path)
-    if path.is_file() and not manifest.is_file():
-        told = facts_of(path)
-        trained = f" (of {told['source']['variant']}, trained)" if told.get("trained") else ""
+    beside = manifest_path(path)
+    if path.is_file() and not beside.is_file():
+        own = read_manifest(path)
+        trained = f" (of {own.source.variant}, trained)" if own and own.source.trained else ""
         raise FcaEdgeError(
-            f"{path}: no manifest {manifest.name} beside it; copy that along. Verifying needs its"
+            f"{path}: no manifest {beside.name} beside it; copy that along. Verifying needs its"
             f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
         )
+    return read_artefact(path)
 
 
 def number(value: float | None, form: str) -> str:

@@ -1,9 +1,9 @@
-"""One artefact: written from a program, read back, proven on its runtimes, described."""
+"""One artefact: described, written from a program, read back, proven on its runtimes."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from fca_edge import __version__
+from fca_edge.embedded import read_embedded
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.diagnose import (
@@ -20,39 +21,40 @@ from fca_edge.export.diagnose import (
     first_infinite_layer,
     placed,
 )
-from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize import LARGEST_HALF
-from fca_edge.export.tflite.file import operator_counts, read_metadata
+from fca_edge.export.tflite.file import operator_counts
 from fca_edge.export.tflite.lower import to_tflite
+from fca_edge.manifest import Manifest, Parity, Verification
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.store import sha256_of
 from fca_edge.targets.call import Event
-from fca_edge.verify import Parity, in_layout, measure, shortfall
+from fca_edge.verify import in_layout, measure, shortfall
 
 
-def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
-    """Return the metadata that goes into the file itself."""
-    source = prepared.source
-    passes = [report.name for report in prepared.reports[output.forms] if report.rewrote]
-    return {
-        "name": source.name,
-        "variant": source.variant,
-        "trained": json.dumps(source.trained),
-        "checkpoint_sha256": source.checkpoint_sha256 or "",
-        "preprocessing": json.dumps(source.preprocessing),
-        "img_size": str(source.img_size),
-        "num_classes": str(source.num_classes),
-        "labels": json.dumps(source.labels),
-        "input_layout": output.layout,
-        "profile": output.profile_name,
-        "precision": output.precision,
-        "passes": json.dumps(passes),
-        "tool": f"fca_edge {__version__}",
-    }
+def describe(request: Request, prepared: Prepared, output: Output) -> Manifest:
+    """Say what a file is going to be: all that is known before it is written."""
+    return Manifest(
+        file=output.file,
+        tool=f"fca_edge {__version__}",
+        torch=torch.__version__,
+        precision=output.precision,
+        source=prepared.source,
+        profile=output.profile_name,
+        forms={
+            **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
+            **asdict(output.forms),
+        },
+        optimize=request.optimize,
+        approximations=approximations(prepared, output),
+        input_layout=output.layout,
+        dynamic_batch=request.dynamic_batch,
+        folded=request.fold,
+        passes=prepared.reports[output.forms],
+    )
 
 
 def write_artefact(
@@ -66,9 +68,8 @@ def write_artefact(
     if output.profile is None:
         model = onnx_writer.to_onnx(program, simplify=request.fold)
         return onnx_writer.write(model, metadata, path)
-    text = json.dumps(metadata)
-    to_tflite(program, output.profile, text, path, output.layout)
-    if read_metadata(path) != text:
+    to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
+    if read_embedded(path) != metadata:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
     return operator_counts(path)
 
@@ -158,22 +159,23 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
         )
 
 
-def unchecked(output: Output, parities: list[Parity]) -> list[str]:
+def unchecked(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
     done = {parity.runtime for parity in parities}
-    return [name for name in output.runtimes if name not in done]
+    return tuple(name for name in output.runtimes if name not in done)
 
 
-def approximations(prepared: Prepared, output: Output) -> list[str]:
+def approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
     """Name what is not exact in real arithmetic."""
     for report in prepared.reports[output.forms]:
         if report.name == tanh_gelu.NAME and report.rewrote:
             done, total = len(report.rewrote), len(report.rewrote) + len(report.skipped)
-            return [f"gelu: tanh form instead of erf at {done} of {total} sites"]
-    return []
+            return (f"gelu: tanh form instead of erf at {done} of {total} sites",)
+    return ()
 
 
-def manifest(
+def complete(
+    manifest: Manifest,
     request: Request,
     prepared: Prepared,
     output: Output,
@@ -181,43 +183,26 @@ def manifest(
     counts: dict[str, int],
     parities: list[Parity],
     quantization: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Describe an artefact: identity, source, forms, passes, cost by its graph, and proof."""
+) -> Manifest:
+    """Add to a manifest what is known of the finished file: identity, cost by its graph, proof."""
     found = footprint(path)
-    return {
-        "schema": SCHEMA,
-        "file": output.file,
-        "sha256": sha256_of(path),
-        "bytes": path.stat().st_size,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "tool": f"fca_edge {__version__}",
-        "torch": torch.__version__,
-        "precision": output.precision,
-        "quantization": quantization,
-        "trained": prepared.source.trained,
-        "source": asdict(prepared.source),
-        "profile": output.profile_name,
-        "forms": {
-            **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
-            **asdict(output.forms),
-        },
-        "optimize": request.optimize,
-        "approximations": approximations(prepared, output),
-        "input_layout": output.layout,
-        "dynamic_batch": request.dynamic_batch,
-        "folded": request.fold,
-        "passes": [asdict(report) for report in prepared.reports[output.forms]],
-        "operators": dict(sorted(counts.items(), key=lambda item: -item[1])),
-        "macs": found.macs,
-        "planned": asdict(found.planned),
-        "verification": {
-            "images": str(request.pictures.resolve()) if request.pictures else None,
-            "pictures": prepared.pictures,
-            "seed": request.wanted.seed,
-            "checks": request.checks,
-            "fold_max_abs_error": prepared.fold_error,
-            "floor_db": output.floor_db,
-            "runtimes": [parity.to_dict() for parity in parities],
-            "not_checked_on": unchecked(output, parities),
-        },
-    }
+    return replace(
+        manifest,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        quantization=quantization,
+        operators=dict(sorted(counts.items(), key=lambda item: -item[1])),
+        macs=found.macs,
+        planned=found.planned,
+        verification=Verification(
+            images=str(request.pictures.resolve()) if request.pictures else None,
+            pictures=prepared.pictures,
+            seed=request.wanted.seed,
+            checks=request.checks,
+            fold_max_abs_error=prepared.fold_error,
+            floor_db=output.floor_db,
+            runtimes=tuple(parities),
+            not_checked_on=unchecked(output, parities),
+        ),
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output
@@ -14,12 +13,11 @@ from fca_edge.store import write_json
 from fca_edge.verify import in_layout, measure, shortfall
 
 
-def write_settings(path: Path, output: Output, manifest: dict[str, Any]) -> None:
+def write_settings(path: Path, output: Output, arena_bytes: int) -> None:
     """Write the settings of a file whose own runtime `lean.py` can load with."""
     runtime = output.runtimes[0]
     if RUNTIMES[runtime].lean:
-        settings = settings_for(manifest["planned"]["arena_bytes"])
-        write_json(settings_path(path), to_document(settings, runtime))
+        write_json(settings_path(path), to_document(settings_for(arena_bytes), runtime))
 
 
 def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:

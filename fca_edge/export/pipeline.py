@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
+from fca_edge.export.artefact import complete, describe, prove, write_artefact
 from fca_edge.export.diagnose import placed
-from fca_edge.export.manifest import manifest_path
 from fca_edge.export.packed import keep_packed, write_settings
 from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
@@ -22,25 +21,18 @@ from fca_edge.export.prepare import Prepared, prepare
 from fca_edge.export.program import export_program, quick_collections, release
 from fca_edge.export.quantize import LARGEST_HALF, HalfOverflowError
 from fca_edge.lean_settings import cache_path, settings_path
+from fca_edge.manifest import Artefact, Manifest, manifest_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import move_into, refuse_existing, staging, write_json
 from fca_edge.targets.call import AgentError
 
 Report = Callable[[str], None]
-# Sees a staged file and its manifest; raises where it must not be shipped, else returns what
-# the manifest keeps of it under `accuracy`.
-Judge = Callable[[Path, dict[str, Any]], dict[str, Any] | None]
+# Sees a staged file; raises where it must not be shipped, else returns what the manifest keeps
+# of it under `accuracy`.
+Judge = Callable[[Artefact], dict[str, Any] | None]
 
 REFUSED_SCHEMA = "fca_edge.refused/1"
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An artefact in its folder, with its manifest."""
-
-    path: Path
-    manifest: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,14 +61,14 @@ class RefusedError(NotEquivalentError):
         refusals: what was not.
     """
 
-    def __init__(self, exported: list[Exported], refusals: list[Refusal]) -> None:
+    def __init__(self, exported: list[Artefact], refusals: list[Refusal]) -> None:
         self.exported, self.refusals = exported, refusals
         super().__init__(str(refusals[0].error))
 
 
 def run_export(
     request: Request, report: Report, judge: Judge | None = None, choose: Choose | None = None
-) -> list[Exported]:
+) -> list[Artefact]:
     """Export everything that a request names and that is proven; the rest is refused by name.
 
     Args:
@@ -102,13 +94,13 @@ def run_export(
             move_all(request, [o for o in outputs if o.file in manifests], folder)
         else:
             manifests = {}
-    exported = [Exported(request.out / name, found) for name, found in manifests.items()]
+    exported = [Artefact(request.out / name, found) for name, found in manifests.items()]
     if refusals:
         raise RefusedError(exported, refusals)
     return exported
 
 
-def unjudged(path: Path, told: dict[str, Any]) -> None:
+def unjudged(artefact: Artefact) -> None:
     """Take every file that is proven."""
 
 
@@ -138,7 +130,7 @@ def make_all(
     report: Report,
     choose: Choose | None,
     judge: Judge,
-) -> tuple[dict[str, dict[str, Any]], list[Refusal]]:
+) -> tuple[dict[str, Manifest], list[Refusal]]:
     """Write and prove every output in the staging folder; returns manifests by file, refusals."""
     manifests, refusals = {}, []
     for forms, group in groupby(outputs, key=lambda output: output.forms):
@@ -168,7 +160,7 @@ def make_one(
     report: Report,
     choose: Choose | None,
     judge: Judge,
-) -> dict[str, Any]:
+) -> Manifest:
     """Write and prove one output in the staging folder; returns its manifest.
 
     Raises:
@@ -176,14 +168,15 @@ def make_one(
         AgentError: its runtime broke down over it.
     """
     path = folder / output.file
-    metadata = embedded(prepared, output)
+    manifest = describe(request, prepared, output)
+    metadata = manifest.to_embedded()
     report(f"writing {output.file}")
     counts = write_artefact(request, program, output, metadata, path)
     made = None
     if output.precision != "fp32":
         report(f"quantising {output.file}")
         try:
-            counts, made = convert(request, prepared, output, path, choose)
+            counts, made = convert(request, manifest, output, path, choose)
         except HalfOverflowError as error:
             raise NotEquivalentError(
                 f"{output.file} is refused: overflow in fp16, first in"
@@ -193,13 +186,12 @@ def make_one(
     release()
     report(f"verifying {output.file}")
     parities = prove(request, prepared, program, output, metadata, path)
-    told = manifest(request, prepared, output, path, counts, parities, made)
-    write_settings(path, output, told)
+    manifest = complete(manifest, request, prepared, output, path, counts, parities, made)
+    assert manifest.planned is not None
+    write_settings(path, output, manifest.planned.arena_bytes)
     if request.weight_cache:
         report(f"packing {output.file} for this machine")
         keep_packed(path, output, prepared)
-    accuracy = judge(path, told)
-    if accuracy is not None:
-        told["accuracy"] = accuracy
-    write_json(manifest_path(path), told)
-    return told
+    manifest = replace(manifest, accuracy=judge(Artefact(path, manifest)))
+    write_json(manifest_path(path), manifest.to_document())
+    return manifest

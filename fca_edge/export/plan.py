@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fca_edge.errors import UsageError, plural
-from fca_edge.export.manifest import Source, manifest_path
 from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
     EXACT_SNR_DB,
@@ -14,7 +13,6 @@ from fca_edge.export.profiles import (
     ONNX_PROFILES,
     PROFILES,
     Forms,
-    Precision,
     Profile,
     profile,
 )
@@ -22,6 +20,7 @@ from fca_edge.export.quantize import STATIC, Recipe
 from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
 from fca_edge.lean_settings import cache_path, settings_path
+from fca_edge.manifest import Layout, Precision, Source, manifest_path
 from fca_edge.preprocess import find_images
 from fca_edge.runtimes import proving_runtimes
 from fca_edge.store import refuse_existing, refuse_folders, staging
@@ -51,7 +50,7 @@ class Request:
     exact: bool = False
     fold: bool = True
     dynamic_batch: bool = False
-    input_layout: str = "nhwc"
+    input_layout: Layout = "nhwc"
     images: Path | None = None
     checks: int = 4
     drop_tolerance: float = 1e-10
@@ -76,7 +75,7 @@ class Output:
 
     file: str
     profile: Profile | None
-    layout: str
+    layout: Layout
     forms: Forms
     onnx_profile: str = "onnx"
     precision: Precision = "fp32"

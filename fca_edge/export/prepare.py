@@ -10,23 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.manifest import Source
 from fca_edge.export.plan import Output, Request, places_of, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import release, to_float32
 from fca_edge.export.source import load_source
+from fca_edge.manifest import PassReport, Source
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
 from fca_edge.passes.gather_cross import GatherCross
-from fca_edge.passes.run import DEFAULT_PASSES, EXACT, PassReport, apply, logits
+from fca_edge.passes.run import DEFAULT_PASSES, EXACT, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.passes.uncentred_norm import UncentreNorms
 from fca_edge.pictures import Seen
-from fca_edge.preprocess import Preprocessing, list_images, load_marked
+from fca_edge.preprocess import list_images, load_marked
 from fca_edge.store import refuse_existing
 from fca_edge.verify import Array
 
@@ -178,7 +178,7 @@ def check_pictures(
         generator = torch.Generator().manual_seed(request.wanted.seed)
         shape = (request.checks, 3, source.img_size, source.img_size)
         return torch.randn(shape, generator=generator).double(), None
-    how = Preprocessing.from_dict(source.preprocessing)
+    how = source.preprocessing
     listing, seen, arrays = list_images(request.pictures), Seen(), []
     count = len(listing.paths)
     step = max(1, count // request.checks)

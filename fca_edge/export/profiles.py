@@ -12,8 +12,6 @@ from typing import Literal
 
 from fca_edge.errors import UsageError, nearest
 
-Precision = Literal["fp32", "fp16", "int8", "int8-static"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-static")
 Gelu = Literal["erf", "tanh"]
 Linear = Literal["fully_connected", "conv_2d"]
 Rate = Literal["rsqrt", "sqrt_div"]

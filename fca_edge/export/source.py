@@ -9,10 +9,10 @@ from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import sizes_that_fit
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.manifest import Source
 from fca_edge.export.stated import complete, stated_of
 from fca_edge.export.wanted import Wanted as Wanted
 from fca_edge.export.wanted import check_wanted, sized_name
+from fca_edge.manifest import Source
 from fca_edge.zoo.build import build, short_name, spec_of
 from fca_edge.zoo.randomise import randomise
 
@@ -51,7 +51,7 @@ def load_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         chosen=checkpoint.chosen,
         assumed=assumptions(wanted, checkpoint, known, size),
         labels=stated.labels,
-        preprocessing=stated.preprocessing.to_dict(),
+        preprocessing=stated.preprocessing,
         unsaid=stated.unsaid,
         notes=stated.notes,
     )
@@ -109,6 +109,6 @@ def random_source(wanted: Wanted) -> tuple[nn.Module, Source]:
         seed=wanted.seed,
         chosen=f"random weights, seed {wanted.seed}",
         labels=None,
-        preprocessing=how.to_dict(),
+        preprocessing=how,
     )
     return network.to(torch.float64), source

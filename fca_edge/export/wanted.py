@@ -10,8 +10,8 @@ from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.fields import FieldError, check_fields
 from fca_edge.labels import read_labels
+from fca_edge.manifest import Artefact
 from fca_edge.zoo.specs import short_name, spec_of
 
 # A safetensors file begins with the length of its header, which is JSON.
@@ -93,33 +93,22 @@ def header_entries(path: Path) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
-def wanted_of(
-    told: dict[str, Any], artefact: Path, checkpoint: Path | None, weights: str | None
-) -> Wanted:
-    """Ask for the weights that a manifest names.
+def wanted_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) -> Wanted:
+    """Ask for the weights that an artefact was made from.
 
     Raises:
         UsageError: a trained artefact without its checkpoint, or with another one.
-        FcaEdgeError: a manifest that lacks something.
+        FcaEdgeError: random weights of an unknown seed.
     """
-    try:
-        source, trained = told["source"], told["trained"]
-        variant, size = source["variant"], source["img_size"]
-        if not trained:
-            return Wanted(variant, None, None, size, source["num_classes"], source["seed"])
-        name, digest, chosen = source["checkpoint"], source["checkpoint_sha256"], source["weights"]
-        # Options of the export may have said what the checkpoint does not.
-        given, labels = check_fields(source["preprocessing"]), source["labels"]
-    except FieldError as error:
-        raise FcaEdgeError(
-            f"{artefact}: its manifest's preprocessing: {error}; export the artefact again."
-        ) from None
-    except (KeyError, TypeError) as error:
-        raise FcaEdgeError(
-            f"{artefact}: its manifest lacks {error}; export the artefact again."
-        ) from None
+    path, source = artefact.path, artefact.manifest.source
+    if not source.trained:
+        if source.seed is None:
+            raise FcaEdgeError(f"{path}: its manifest lacks the seed; export the artefact again.")
+        return Wanted(source.variant, None, None, source.img_size, source.num_classes, source.seed)
     if checkpoint is None:
-        raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
-    if digest_of(checkpoint) != digest:
-        raise UsageError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
-    return Wanted(variant, checkpoint, weights or chosen, size, None, 0, given, labels)
+        raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
+    if digest_of(checkpoint) != source.checkpoint_sha256:
+        raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
+    # Options of the export may have said what the checkpoint does not.
+    given, place = source.preprocessing.to_dict(), weights or source.weights
+    return Wanted(source.variant, checkpoint, place, source.img_size, None, 0, given, source.labels)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.errors import UsageError, nearest
 from fca_edge.lean_settings import read_settings
-from fca_edge.measure.embedded import facts_of
-from fca_edge.records import Artefact, Planned
+from fca_edge.manifest import Manifest, read_manifest
+from fca_edge.records import Artefact
 from fca_edge.runtimes import RUNTIMES, Runtime, runtime_for
-from fca_edge.store import read_json, sha256_of
+from fca_edge.store import sha256_of
 
 # What `fca-edge bench` measures without arguments, and with --suite.
 SUITES: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,9 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("swin_tiny", "swin_small", "swin_base"),
     ),
 }
+
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,11 @@ def job_for(
         UsageError: no such file, neither ONNX nor TFLite, or a runtime that cannot load it.
         FcaEdgeError: its manifest is not one, or another file's.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
-    facts = described(path)
+    artefact = describe(path, read_manifest(path))
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
         raise UsageError(f"{path}: neither .onnx nor .tflite.")
-    default = runtime_for(path.suffix, facts.profile, on_target)
+    default = runtime_for(path.suffix, artefact.profile, on_target)
     if default is None:
         raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
     name = runtime_name or default.name
@@ -86,7 +87,7 @@ def job_for(
         )
     if name not in names:
         raise UsageError(f"{name} does not load {path.suffix} files; use {' or '.join(names)}.")
-    return Job(path, facts, RUNTIMES[name])
+    return Job(path, artefact, RUNTIMES[name])
 
 
 def lean_jobs(job: Job) -> list[Job]:
@@ -102,49 +103,36 @@ def lean_jobs(job: Job) -> list[Job]:
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 
 
-def manifest_path(path: Path) -> Path:
-    """Return the place of an artefact's manifest."""
-    return path.with_name(path.name + ".json")
-
-
-def described(path: Path) -> Artefact:
-    """Describe a file from its manifest, else from what it says itself, else as unknown.
-
-    Raises:
-        FcaEdgeError: the manifest is of another file.
-    """
-    digest = sha256_of(path)
-    beside = manifest_path(path)
-    facts: dict[str, Any] = read_json(beside) if beside.is_file() else {}
-    if not isinstance(facts, dict) or not isinstance(facts.get("source", {}), dict):
-        raise FcaEdgeError(f"{beside}: not a manifest; export {path.name} again.")
-    if facts and facts.get("sha256") != digest:
-        raise FcaEdgeError(f"{path}: its checksum is not that of {beside.name}; export it again.")
-    if not beside.is_file():
-        facts = facts_of(path)
-    trained = facts.get("trained")
+def describe(path: Path, manifest: Manifest | None) -> Artefact:
+    """Return what a record says of a file; where nothing is known of it, it says so."""
+    if manifest is None:
+        return Artefact(
+            file=path.name,
+            sha256=sha256_of(path),
+            file_bytes=path.stat().st_size,
+            variant=UNKNOWN,
+            precision=UNKNOWN,
+            profile=UNKNOWN,
+            img_size=None,
+            num_classes=None,
+            input_layout=UNKNOWN,
+            trained=None,
+            folded=False,
+        )
     return Artefact(
         file=path.name,
-        sha256=digest,
-        file_bytes=path.stat().st_size,
-        variant=facts.get("source", {}).get("variant", "unknown"),
-        precision=facts.get("precision", "unknown"),
-        profile=facts.get("profile", "unknown"),
-        img_size=facts.get("source", {}).get("img_size"),
-        num_classes=facts.get("source", {}).get("num_classes"),
-        input_layout=facts.get("input_layout", "unknown"),
-        trained=None if trained is None else bool(trained),
-        folded=bool(facts.get("folded", False)),
-        macs=facts.get("macs"),
-        operators=sum(facts["operators"].values()) if "operators" in facts else None,
-        planned=planned_of(facts.get("planned")),
-        weights=facts.get("source", {}).get("checkpoint_sha256"),
+        sha256=manifest.sha256,
+        file_bytes=manifest.bytes,
+        variant=manifest.source.variant,
+        precision=manifest.precision,
+        profile=manifest.profile,
+        img_size=manifest.source.img_size,
+        num_classes=manifest.source.num_classes,
+        input_layout=manifest.input_layout,
+        trained=manifest.source.trained,
+        folded=manifest.folded,
+        macs=manifest.macs,
+        operators=sum(manifest.operators.values()) or None,
+        planned=manifest.planned,
+        weights=manifest.source.checkpoint_sha256,
     )
-
-
-def planned_of(facts: Any) -> Planned | None:
-    """Read planned memory; None where a manifest of another version does not tell it."""
-    names = ("weights_bytes", "packed_bytes", "arena_bytes")
-    if not isinstance(facts, dict) or any(not isinstance(facts.get(n), int) for n in names):
-        return None
-    return Planned(*(facts[name] for name in names))

@@ -11,7 +11,8 @@ from typing import Any
 
 from fca_edge import __version__
 from fca_edge.errors import plural
-from fca_edge.measure.jobs import Job, manifest_path
+from fca_edge.manifest import manifest_path
+from fca_edge.measure.jobs import Job
 from fca_edge.records import (
     Agreement,
     Conditions,

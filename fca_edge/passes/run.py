@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
+from fca_edge.manifest import PassReport
 from fca_edge.passes.attention_bias import BakeAttentionBias
 from fca_edge.passes.base import FoldPass
 from fca_edge.passes.conv_bn import FuseConvBN
@@ -36,16 +35,6 @@ DEFAULT_PASSES: tuple[FoldPass, ...] = (
 )
 
 EXACT = 1e-9
-
-
-@dataclass(frozen=True)
-class PassReport:
-    """What one pass did; `max_abs_error` is against its input, in float64 logits."""
-
-    name: str
-    rewrote: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
-    max_abs_error: float
 
 
 def apply(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fca_edge.manifest import PassReport
 from fca_edge.passes.base import clone_tree, run_hooked
-from fca_edge.passes.run import PassReport, logits
+from fca_edge.passes.run import logits
 
 NAME = "tanh_gelu"
 

@@ -11,9 +11,10 @@ from conftest import DIGITS
 from fca_edge.accuracy.assess import Asked
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
+from fca_edge.manifest import Artefact
 
 WANTED = Wanted(None, DIGITS, None, None, None)
 
@@ -27,12 +28,10 @@ def gate(digits: Path) -> AccuracyGate:
     return AccuracyGate(Asked(digits), WANTED, 1.0, quiet)
 
 
-def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Exported]) -> None:
+def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Artefact]) -> None:
     for item in exported:
-        found = gate(item.path, item.manifest)
-        proven = [
-            f"{r['runtime']} {r['version']}" for r in item.manifest["verification"]["runtimes"]
-        ]
+        found = gate(item)
+        proven = [f"{run.runtime} {run.version}" for run in item.manifest.verification.runtimes]
         assert [row["runtime"] for row in found["runtimes"]] == proven
         assert found["images"] == 60
         assert found["reference"]["top1"]["percent"] > 95
@@ -43,7 +42,7 @@ def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Ex
 
 def test_the_manifest_keeps_the_result(gate: AccuracyGate, tmp_path: Path) -> None:
     (done,) = run_export(Request(WANTED, tmp_path, ("onnx",)), quiet, gate)
-    assert done.manifest["accuracy"]["max_drop_points"] == 1.0
+    assert done.manifest.accuracy["max_drop_points"] == 1.0
     assert '"accuracy"' in (tmp_path / "digits-fp32.onnx.json").read_text()
 
 
@@ -60,7 +59,7 @@ def test_swapped_classes_leave_no_file(gate: AccuracyGate, swapped: Path, tmp_pa
 
 
 def test_corrupted_weights_are_refused(
-    gate: AccuracyGate, exported: list[Exported], tmp_path: Path
+    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
 ) -> None:
     """Noise on one weight of each layer: a file that runs, and is wrong."""
     model = onnx.load(exported[0].path)
@@ -72,11 +71,11 @@ def test_corrupted_weights_are_refused(
             tensor.CopyFrom(onnx.numpy_helper.from_array(array + noise, tensor.name))
     onnx.save(model, tmp_path / "bad.onnx")
     with pytest.raises(NotEquivalentError, match=r"bad\.onnx is refused: top-1 on onnxruntime"):
-        gate(tmp_path / "bad.onnx", exported[0].manifest)
+        gate(replace(exported[0], path=tmp_path / "bad.onnx"))
 
 
 def test_logits_that_are_not_finite_are_no_accuracy(
-    gate: AccuracyGate, exported: list[Exported], tmp_path: Path
+    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
 ) -> None:
     model = onnx.load(exported[0].path)
     for tensor in model.graph.initializer:
@@ -85,7 +84,7 @@ def test_logits_that_are_not_finite_are_no_accuracy(
             tensor.CopyFrom(onnx.numpy_helper.from_array(array * np.nan, tensor.name))
     onnx.save(model, tmp_path / "nan.onnx")
     with pytest.raises(NotEquivalentError, match="not finite"):
-        gate(tmp_path / "nan.onnx", exported[0].manifest)
+        gate(replace(exported[0], path=tmp_path / "nan.onnx"))
 
 
 def test_few_images_and_one_class_are_told(digits: Path, tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.quantize import Outcome, Recipe, layers, run
 from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.source import Wanted
+from fca_edge.manifest import Artefact, read_artefact
 
 SPOILED = 2
 NOTHING = Predictions(np.zeros(1, np.int32), np.zeros(1, np.int32))
@@ -34,25 +34,31 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture
-def base(exported: list[Exported]) -> Base:
+def base(exported: list[Artefact]) -> Base:
     """Four layers of the digits network; the others are kept from the start."""
-    facts = read_facts(exported[0].path)
-    candidates = run(facts.path, facts.path.parent / "q.onnx", Recipe("int8")).quantised
-    (facts.path.parent / "q.onnx").unlink()
-    kept = tuple(name for name in layers(facts.path) if name not in candidates[:4])
-    return Base(facts, ("onnxruntime",), Recipe("int8", keep_float=kept))
+    artefact = read_artefact(exported[0].path)
+    candidates = run(artefact.path, artefact.path.parent / "q.onnx", Recipe("int8")).quantised
+    (artefact.path.parent / "q.onnx").unlink()
+    kept = tuple(name for name in layers(artefact.path) if name not in candidates[:4])
+    return Base(artefact, ("onnxruntime",), Recipe("int8", keep_float=kept))
 
 
 @pytest.fixture
 def few(base: Base, digits: Path) -> Data:
-    return read_tree(digits, base.facts.labels, base.facts.num_classes, 20, 0)
+    return read_tree(
+        digits,
+        base.artefact.manifest.source.labels,
+        base.artefact.manifest.source.num_classes,
+        20,
+        0,
+    )
 
 
 @pytest.fixture
 def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
     """A quantiser that gets one layer wrong."""
-    others = set(layers(base.facts.path)) - set(base.recipe.keep_float)
-    name = [layer for layer in layers(base.facts.path) if layer in others][SPOILED]
+    others = set(layers(base.artefact.path)) - set(base.recipe.keep_float)
+    name = [layer for layer in layers(base.artefact.path) if layer in others][SPOILED]
 
     def wrong(path_in: Path, path_out: Path, recipe: Recipe, inputs: None) -> Outcome:
         outcome = run(path_in, path_out, recipe, inputs)
@@ -84,7 +90,7 @@ def test_the_spoiled_layer_is_found_and_kept(base: Base, few: Data, spoiled: str
     assert found[0].snr_db < 10
     assert found[0].drop_points > 50
     assert all(loss.drop_points == 0 for loss in found[1:])
-    with ArtefactRunner(base.facts, "onnxruntime") as runner:
+    with ArtefactRunner(base.artefact, "onnxruntime") as runner:
         (reference,), _ = predict([runner], few, lambda count: None)
     mix = search(base, found, few, reference, 1.0, quiet)
     assert mix.keep == (spoiled,)
@@ -124,7 +130,7 @@ def test_what_float_does_not_mend_is_said(
 
 
 def test_nothing_to_quantise(base: Base, few: Data) -> None:
-    none = Base(base.facts, base.runtimes, Recipe("int8", keep_float=layers(base.facts.path)))
+    none = Base(base.artefact, base.runtimes, Recipe("int8", keep_float=layers(base.artefact.path)))
     with pytest.raises(FcaEdgeError, match="no layer to quantise"):
         sensitivities(none, few, quiet)
 
@@ -134,16 +140,16 @@ def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: P
     gate = AccuracyGate(Asked(digits), wanted, 5.0, quiet)
     request = Request(wanted, tmp_path, ("onnx",), precisions=("int8",))
     (done,) = run_export(request, quiet, gate, gate.choose)
-    mix = done.manifest["quantization"]["mix"]
+    mix = done.manifest.quantization["mix"]
     assert (mix["keep"], mix["images"]) == ((), 60)
     assert [trial["kept"] for trial in mix["trials"]] == [0]
-    assert done.manifest["accuracy"]["runtimes"][0]["drop_points"] <= 5
-    assert done.manifest["quantization"]["quantised"]
+    assert done.manifest.accuracy["runtimes"][0]["drop_points"] <= 5
+    assert done.manifest.quantization["quantised"]
 
 
-def test_layers_of_other_forms_are_not_judged(exported: list[Exported], digits: Path) -> None:
+def test_layers_of_other_forms_are_not_judged(exported: list[Artefact], digits: Path) -> None:
     """`linear_3` of a file that is never quantised is another layer than that of one that is."""
-    facts = read_facts(exported[0].path)
-    assert facts.told["forms"]["blocks"] == "channels_first"
+    artefact = read_artefact(exported[0].path)
+    assert artefact.manifest.forms["blocks"] == "channels_first"
     with pytest.raises(UsageError, match=r"digits-fp32\.onnx: its blocks are channels first"):
-        report_of(facts, digits, "int8", 1.0, 8, None, 0, quiet)
+        report_of(artefact, digits, "int8", 1.0, 8, None, 0, quiet)

@@ -16,11 +16,11 @@ from PIL import Image
 
 from fca_edge.bundle.write import write_bundle
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
 from fca_edge.lean_settings import cache_path, settings_path
+from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
 from fca_edge.targets.outputs import run_artefact
@@ -49,7 +49,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nchw(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def nchw(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     """A TFLite file whose input is channels first."""
     out = tmp_path_factory.mktemp("nchw")
     wanted = Wanted("micro", None, None, None, None)
@@ -79,9 +79,9 @@ def python_of(runtime: str, folder: Path) -> tuple[str, dict[str, str]]:
     return python, {"PYTHONPATH": str(borrowed)}
 
 
-def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None:
-    facts = read_facts(item.path)
-    write_bundle(facts, folder / "bundle")
+def same_logits(item: Artefact, runtime: str, photo: Path, folder: Path) -> None:
+    artefact = read_artefact(item.path)
+    write_bundle(artefact, folder / "bundle")
     settings = json.loads((folder / "bundle" / "runtime.json").read_text())
     assert "torch" not in json.dumps(settings)
     python, environment = python_of(runtime, folder)
@@ -89,7 +89,7 @@ def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None
     command = [python, "-c", LOGITS, str(folder / "bundle"), str(photo), str(got)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
-    given = in_layout(load(photo, facts.how)[None], facts.layout)
+    given = in_layout(load(photo, artefact.how)[None], artefact.manifest.input_layout)
     wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1
@@ -100,20 +100,20 @@ def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None
     [(0, "onnxruntime"), (1, "litert"), (1, "tflite-2.14"), (2, "tflite-2.14")],
 )
 def test_the_logits_are_ours(
-    exported: list[Exported], number: int, runtime: str, photo: Path, tmp_path: Path
+    exported: list[Artefact], number: int, runtime: str, photo: Path, tmp_path: Path
 ) -> None:
     same_logits(exported[number], runtime, photo, tmp_path)
 
 
-def test_the_logits_are_ours_channels_first(nchw: Exported, photo: Path, tmp_path: Path) -> None:
-    assert read_facts(nchw.path).layout == "nchw"
+def test_the_logits_are_ours_channels_first(nchw: Artefact, photo: Path, tmp_path: Path) -> None:
+    assert read_artefact(nchw.path).manifest.input_layout == "nchw"
     same_logits(nchw, "litert", photo, tmp_path)
 
 
 def test_it_runs_from_anywhere_and_prints_five_classes(
-    exported: list[Exported], tmp_path: Path
+    exported: list[Artefact], tmp_path: Path
 ) -> None:
-    write_bundle(read_facts(exported[0].path), tmp_path / "b", threads=2)
+    write_bundle(read_artefact(exported[0].path), tmp_path / "b", threads=2)
     Image.new("L", (30, 20), 255).save(tmp_path / "grey.png")
     command = [sys.executable, str(tmp_path / "b" / "run.py"), "grey.png"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={})
@@ -129,8 +129,8 @@ def test_it_runs_from_anywhere_and_prints_five_classes(
     assert "python run.py image.jpg" in none.stderr
 
 
-def test_checksums_cover_every_file(exported: list[Exported], tmp_path: Path) -> None:
-    files = write_bundle(read_facts(exported[1].path), tmp_path / "b")
+def test_checksums_cover_every_file(exported: list[Artefact], tmp_path: Path) -> None:
+    files = write_bundle(read_artefact(exported[1].path), tmp_path / "b")
     lines = (tmp_path / "b" / "SHA256SUMS").read_text().splitlines()
     told = dict(line.split("  ")[::-1] for line in lines)
     assert set(told) == {path.name for path in files} - {"SHA256SUMS"}
@@ -141,11 +141,11 @@ def test_checksums_cover_every_file(exported: list[Exported], tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_runner_loads_in_little_memory(
-    exported: list[Exported], number: int, tmp_path: Path, photo: Path
+    exported: list[Artefact], number: int, tmp_path: Path, photo: Path
 ) -> None:
     """With the settings that an export writes; without lean.py's runtime it loads plainly."""
     item = exported[number]
-    assert write_bundle(read_facts(item.path), tmp_path / "b", threads=2)
+    assert write_bundle(read_artefact(item.path), tmp_path / "b", threads=2)
     beside = settings_path(tmp_path / "b" / item.path.name)
     assert json.loads(beside.read_text())["settings"]["threads"] == 2
     command = [sys.executable, str(tmp_path / "b" / "run.py"), str(photo)]
@@ -162,27 +162,27 @@ def test_the_runner_loads_in_little_memory(
     assert plain.stdout == lean.stdout
 
 
-def test_bad_input(exported: list[Exported], tmp_path: Path) -> None:
+def test_bad_input(exported: list[Artefact], tmp_path: Path) -> None:
     alone = tmp_path / "alone.tflite"
     alone.write_bytes(exported[1].path.read_bytes())
     with pytest.raises(FcaEdgeError, match=r"no manifest alone\.tflite\.json"):
-        read_facts(alone)
+        read_artefact(alone)
     with pytest.raises(FcaEdgeError, match="no such artefact"):
-        read_facts(tmp_path / "none.onnx")
-    alone.with_name("alone.tflite.json").write_text(json.dumps(exported[0].manifest))
+        read_artefact(tmp_path / "none.onnx")
+    alone.with_name("alone.tflite.json").write_text(json.dumps(exported[0].manifest.to_document()))
     with pytest.raises(FcaEdgeError, match="checksum is not the manifest's"):
-        read_facts(alone)
-    facts = read_facts(exported[1].path)
+        read_artefact(alone)
+    artefact = read_artefact(exported[1].path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious").write_text("")
     with pytest.raises(FcaEdgeError, match="no bundle; choose another"):
-        write_bundle(facts, tmp_path / "mine", force=True)
-    write_bundle(facts, tmp_path / "b")
+        write_bundle(artefact, tmp_path / "mine", force=True)
+    write_bundle(artefact, tmp_path / "b")
     with pytest.raises(FcaEdgeError, match="--force"):
-        write_bundle(facts, tmp_path / "b")
-    write_bundle(facts, tmp_path / "b", force=True)
+        write_bundle(artefact, tmp_path / "b")
+    write_bundle(artefact, tmp_path / "b", force=True)
     with pytest.raises(UsageError, match="the artefact lies in it"):
-        write_bundle(facts, exported[1].path.parent, force=True)
+        write_bundle(artefact, exported[1].path.parent, force=True)
 
 
 def test_the_runner_is_short_and_runs_on_an_old_python() -> None:

@@ -8,7 +8,7 @@ from compare.rows import row
 from compare.rows import written as record_file
 from conftest import DIGITS
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 
 # Another command line is needed: words, combinations, paths.
 USAGE = (
@@ -76,7 +76,7 @@ FAILED = (
 )
 
 
-def run(line: str, exported: list[Exported], place: Path, patch: pytest.MonkeyPatch) -> Done:
+def run(line: str, exported: list[Artefact], place: Path, patch: pytest.MonkeyPatch) -> Done:
     """Run a line in a folder that has the files which the tables name."""
     patch.chdir(place)
     for folder in ("x", "empty"):
@@ -95,7 +95,7 @@ def run(line: str, exported: list[Exported], place: Path, patch: pytest.MonkeyPa
 def test_a_wrong_command_line_is_exit_2(
     line: str,
     words: str,
-    exported: list[Exported],
+    exported: list[Artefact],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_wrong_command_line_is_exit_2(
 def test_a_file_that_cannot_be_used_is_exit_1(
     line: str,
     words: str,
-    exported: list[Exported],
+    exported: list[Artefact],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,8 +15,7 @@ from conftest import ROOT
 
 from fca_edge.bundle.write import write_bundle
 from fca_edge.device import LEAN
-from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact, read_artefact
 
 CHECKS = ROOT / "fca_edge" / "bundle" / "board" / "checks.py"
 IMAGE = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
@@ -36,14 +35,14 @@ def loaded(path: Path, name: str) -> ModuleType:
 @pytest.fixture(scope="module", params=["lean-onnx", "lean-tflite", "model-onnx", "model-tflite"])
 def call(
     request: pytest.FixtureRequest,
-    exported: list[Exported],
+    exported: list[Artefact],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Call, bool]:
     """A loaded model, and whether its channels come first."""
     loader, kind = request.param.split("-")
     item = exported[kind == "tflite"]
     folder = tmp_path_factory.mktemp(request.param) / "bundle"
-    write_bundle(read_facts(item.path), folder)
+    write_bundle(read_artefact(item.path), folder)
     if loader == "lean":
         return loaded(folder / "lean.py", "lean").open_model(str(folder / item.path.name)), (
             kind == "onnx"
@@ -175,11 +174,11 @@ def test_u5_errors_are_seen_and_chatter_is_not(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("plain", [False, True], ids=["lean", "plain"])
 def test_u5_the_runner_is_quiet(
-    exported: list[Exported], number: int, plain: bool, tmp_path: Path
+    exported: list[Artefact], number: int, plain: bool, tmp_path: Path
 ) -> None:
     from PIL import Image
 
-    write_bundle(read_facts(exported[number].path), tmp_path / "b")
+    write_bundle(read_artefact(exported[number].path), tmp_path / "b")
     Image.new("RGB", (96, 96), "white").save(tmp_path / "a.png")
     if plain:
         (tmp_path / "b" / "lean.py").write_text("raise ImportError")

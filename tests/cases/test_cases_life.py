@@ -28,12 +28,13 @@ from torch import Tensor
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.pipeline import Exported, move_all, run_export
+from fca_edge.export.pipeline import move_all, run_export
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.profiles import Forms
 from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.wanted import Wanted
-from fca_edge.measure.jobs import described
+from fca_edge.manifest import Artefact, read_manifest
+from fca_edge.measure.jobs import describe
 from fca_edge.places import locked, put
 from fca_edge.store import move_into, staging
 
@@ -327,7 +328,7 @@ def is_running(number: int) -> bool:
     ],
 )
 def test_l3_u9_a_bench_that_is_stopped(
-    exported: list[Exported], tmp_path: Path, number: signal.Signals, code: int
+    exported: list[Artefact], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     records, marks = tmp_path / "r.json", tmp_path / "temporary"
     marks.mkdir()
@@ -359,7 +360,7 @@ def test_l3_u9_a_bench_that_is_stopped(
     assert [name for name in written(marks) if "fca-edge" in name] == []
 
 
-def test_u9_nothing_measured_yet(exported: list[Exported], tmp_path: Path) -> None:
+def test_u9_nothing_measured_yet(exported: list[Artefact], tmp_path: Path) -> None:
     process = begin(
         *("bench", exported[0].path, "--runs", 1_000_000, "--json", tmp_path / "r.json")
     )
@@ -371,7 +372,7 @@ def test_u9_nothing_measured_yet(exported: list[Exported], tmp_path: Path) -> No
     assert written(tmp_path) == []
 
 
-def test_l3_an_ignored_hangup_stays_ignored(exported: list[Exported]) -> None:
+def test_l3_an_ignored_hangup_stays_ignored(exported: list[Artefact]) -> None:
     """As under nohup."""
     process = begin(
         *("bench", exported[0].path, "--runs", 2, "--processes", 2, "--warmup", 0),
@@ -442,8 +443,8 @@ def test_l4_the_later_export_is_refused(tmp_path: Path) -> None:
     wanted = Wanted("micro", None, None, None, None)
     request = Request(wanted, tmp_path / "out", formats=("tflite",))
 
-    def other_is_quicker(path: Path, told: dict[str, Any]) -> None:
-        (tmp_path / "out" / path.name).write_text("the other's")
+    def other_is_quicker(artefact: Artefact) -> None:
+        (tmp_path / "out" / artefact.path.name).write_text("the other's")
 
     with pytest.raises(FcaEdgeError, match="exists already"):
         run_export(request, lambda text: None, other_is_quicker)
@@ -614,10 +615,10 @@ def test_u7_the_accuracy_gate_judges_each_file(
 ) -> None:
     judge = AccuracyGate.judge
 
-    def strict(self: AccuracyGate, facts: Any, runtime: str, found: Any) -> None:
-        if "int8" in facts.path.name:
-            raise NotEquivalentError(f"{facts.path.name} is refused: top-1 falls.")
-        judge(self, facts, runtime, found)
+    def strict(self: AccuracyGate, artefact: Any, runtime: str, found: Any) -> None:
+        if "int8" in artefact.path.name:
+            raise NotEquivalentError(f"{artefact.path.name} is refused: top-1 falls.")
+        judge(self, artefact, runtime, found)
 
     monkeypatch.setattr(AccuracyGate, "judge", strict)
     words = ("--format", "onnx", "--precision", "int8,fp32", "--data", digits, "--max-drop", 5)
@@ -631,7 +632,7 @@ def test_u7_the_accuracy_gate_judges_each_file(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_u6_without_a_manifest(exported: list[Exported], tmp_path: Path, number: int) -> None:
+def test_u6_without_a_manifest(exported: list[Artefact], tmp_path: Path, number: int) -> None:
     path = exported[number].path
     alone = Path(shutil.copy(path, tmp_path / path.name))
     words = ("--runs", 1, "--processes", 1, "--warmup", 0, "--json", tmp_path / "r.json")
@@ -640,7 +641,7 @@ def test_u6_without_a_manifest(exported: list[Exported], tmp_path: Path, number:
     assert "no manifest beside it" in done.stdout and "random weights" not in done.stdout
     artefact = json.loads((tmp_path / "r.json").read_text())["records"][0]["artefact"]
     assert (artefact["variant"], artefact["trained"], artefact["img_size"]) == ("micro", True, 96)
-    profile = exported[number].manifest["profile"]
+    profile = exported[number].manifest.profile
     assert (artefact["precision"], artefact["profile"]) == ("fp32", profile)
     line = refused(fca_edge("verify", alone), 1, "no manifest", f"{alone.name}.json")
     assert "--checkpoint" in line and "micro, trained" in line
@@ -651,19 +652,19 @@ def test_u6_without_a_manifest(exported: list[Exported], tmp_path: Path, number:
 def test_u6_files_of_others_are_unknown(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    artefact = described(path)
+    artefact = describe(path, read_manifest(path))
     assert (artefact.variant, artefact.trained, artefact.profile) == ("unknown", None, "unknown")
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_u6_a_file_cut_anywhere_is_unknown_or_right(
-    exported: list[Exported], tmp_path: Path, number: int
+    exported: list[Artefact], tmp_path: Path, number: int
 ) -> None:
     whole = exported[number].path.read_bytes()
     for size in range(0, len(whole), len(whole) // 40):
         path = tmp_path / exported[number].path.name
         path.write_bytes(whole[:size])
-        assert described(path).variant in ("unknown", "micro")
+        assert describe(path, read_manifest(path)).variant in ("unknown", "micro")
 
 
 # U8: before torch
@@ -685,7 +686,7 @@ def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path) -> None:
+def test_u8_usage_errors_need_no_torch(exported: list[Artefact], tmp_path: Path) -> None:
     out, new = exported[0].path.parent, tmp_path / "new"
     (tmp_path / "file").write_text("")
     (tmp_path / "there").mkdir()
@@ -722,7 +723,7 @@ def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path)
     assert not new.exists()
 
 
-def test_u8_verify_and_sensitivity_need_no_torch_to_refuse(exported: list[Exported]) -> None:
+def test_u8_verify_and_sensitivity_need_no_torch_to_refuse(exported: list[Artefact]) -> None:
     done = without_torch("verify", exported[1].path)
     assert (done.returncode, "name it with --checkpoint" in done.stderr) == (2, True), done.stderr
     done = without_torch("sensitivity", "none.tflite", "--data", exported[1].path.parent)

@@ -16,9 +16,8 @@ from fca_edge.accuracy.evaluate import predict
 from fca_edge.accuracy.mixed import drops_of
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base
-from fca_edge.export.facts import read_facts
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.quantize import Recipe, tflite
+from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.runtimes import RUNTIMES, available
 
 STATIC = ("export", "--checkpoint", DIGITS, "--precision", "int8-static", "--checks", 1)
@@ -85,7 +84,7 @@ needs_214 = pytest.mark.skipif(
 @needs_214
 @pytest.mark.parametrize("index", [1, 2], ids=["modern", "tflite-2.14"])
 def test_u1_nothing_is_lost_without_layers_in_float(
-    index: int, exported: list[Exported], digits: Path
+    index: int, exported: list[Artefact], digits: Path
 ) -> None:
     """On each runtime alone: the worst of them decides."""
     drops = trial_zero(exported[index].path, digits)
@@ -94,7 +93,7 @@ def test_u1_nothing_is_lost_without_layers_in_float(
 
 @needs_214
 def test_u1_a_runtime_that_computes_garbage_is_seen(
-    exported: list[Exported], digits: Path, monkeypatch: pytest.MonkeyPatch
+    exported: list[Artefact], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With FULLY_CONNECTED per channel, as it was, 2.14 loses and LiteRT does not."""
     monkeypatch.setattr(tflite, "without_fully_connected", contextlib.nullcontext)
@@ -105,11 +104,13 @@ def test_u1_a_runtime_that_computes_garbage_is_seen(
 
 def trial_zero(path: Path, folder: Path) -> dict[str, float]:
     """Points of top-1 that are lost with no layer in float, by runtime."""
-    facts = read_facts(path)
-    data = read_tree(folder, facts.labels, facts.num_classes, None, 0)
-    with ArtefactRunner(facts, facts.proven[0]) as runner:
+    artefact = read_artefact(path)
+    data = read_tree(
+        folder, artefact.manifest.source.labels, artefact.manifest.source.num_classes, None, 0
+    )
+    with ArtefactRunner(artefact, artefact.manifest.proven[0]) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
-    base = Base(facts, ("litert", "tflite-2.14"), Recipe("int8"))
+    base = Base(artefact, ("litert", "tflite-2.14"), Recipe("int8"))
     return drops_of(base, (), data, reference)
 
 

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.quantize import calibration
+from fca_edge.manifest import Artefact
 
 ONNX = ("--format", "onnx")
 NAMES = [f"digit {number}" for number in range(10)]
@@ -68,7 +68,7 @@ def run_board(bundle: Path, *words: object, python: str = sys.executable) -> Don
 
 
 @pytest.fixture(scope="module")
-def trusted(exported: list[Exported], digits: Path) -> int:
+def trusted(exported: list[Artefact], digits: Path) -> int:
     """How many of the digits are right as 8-bit PNG."""
     count, data, _ = evaluate(exported[0].path, digits)
     assert (data["images"], data["pictures"]["deep"]) == (60, 0)
@@ -77,7 +77,7 @@ def trusted(exported: list[Exported], digits: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: list[Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(exported: list[Artefact], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "b"
     assert fca_edge("bundle", exported[0].path, "--out", out).returncode == 0
     return out
@@ -310,7 +310,7 @@ def test_p3_options_that_do_not_fit(
     refused(export(tmp_path / "out", DIGITS, option, given), code, *said)
 
 
-def test_p3_a_bundle_is_checked_again(exported: list[Exported], tmp_path: Path) -> None:
+def test_p3_a_bundle_is_checked_again(exported: list[Artefact], tmp_path: Path) -> None:
     for path in exported[0].path.parent.glob("digits-fp32.onnx*"):
         if path.is_file():
             shutil.copy(path, tmp_path)
@@ -372,7 +372,7 @@ DEEP: dict[str, Callable[[Path, np.ndarray], None]] = {
 
 
 def test_i1_deep_pictures_are_scaled(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     """16-bit PNG, grey and in colours, TIFF, PGM, and floats of a stated range, by turns."""
     kinds = list(DEEP.items())
@@ -398,7 +398,7 @@ def test_i1_deep_pictures_are_scaled(
     ],
 )
 def test_i1_what_cannot_be_scaled_is_refused(
-    kind: str, said: str, exported: list[Exported], digits: Path, tmp_path: Path
+    kind: str, said: str, exported: list[Artefact], digits: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "val" / "3").mkdir(parents=True)
     (tmp_path / "made").mkdir()
@@ -426,7 +426,7 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     """Bit for bit, every kind of picture, under the interpreter of the old runtime."""
     from bundle.test_bundle import python_of
 
-    from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.manifest import read_artefact
     from fca_edge.preprocess import load
 
     made, grey = tmp_path / "made", picture_kinds.grey()
@@ -447,16 +447,16 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     words = [python, "-c", PIXELS, str(bundle), str(made), str(tmp_path / "got.npz"), exif]
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    facts = read_facts(next(bundle.glob("*.onnx")))
+    artefact = read_artefact(next(bundle.glob("*.onnx")))
     with np.load(tmp_path / "got.npz") as got:
         assert len(got.files) > 40
         for name in got.files:
-            ours = load(made / name, read_as(facts, {"exif": exif}).how)
+            ours = load(made / name, artefact.read_as({"exif": exif}).how)
             assert np.array_equal(got[name][0], ours), name
 
 
 def test_i2_orientations_are_counted_and_applied(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     """All eight, in PNG and WebP; eval ignores them as training does, and says so."""
 
@@ -565,7 +565,7 @@ def alpha_of(path: Path, image: Image.Image, number: int) -> None:
 
 
 def test_i3_transparency_lies_on_a_colour(
-    exported: list[Exported], bundle: Path, digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], bundle: Path, digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     remake(digits, tmp_path / "val", alpha_of)
     count, data, text = evaluate(exported[0].path, tmp_path / "val", "--background", "black")
@@ -615,7 +615,7 @@ def test_i4_a_bad_picture_costs_one_line(bundle: Path, digits: Path, tmp_path: P
 
 
 def test_i5_what_can_be_read_is_read_and_the_rest_counted(
-    exported: list[Exported], digits: Path, trusted: int, tmp_path: Path
+    exported: list[Artefact], digits: Path, trusted: int, tmp_path: Path
 ) -> None:
     endings = ("gif", "JFIF", "ppm", "pgm", "jpe", "jp2", "TGA", "dib", "webp", "Jpg")
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from fca_edge import decode
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.pipeline import Exported
 from fca_edge.labels import read_labels
+from fca_edge.manifest import Artefact
 from fca_edge.pictures import Seen, notes_of
 from fca_edge.preprocess import IMAGENET
 from fca_edge.store import read_json, read_toml
@@ -25,7 +25,7 @@ NESTED = "[" * 100_000
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: list[Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(exported: list[Artefact], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle") / "b"
     assert fca_edge("bundle", exported[1].path, "--out", out).returncode == 0
     return out
@@ -71,7 +71,7 @@ def test_i1_a_picture_of_few_bits_is_not_dim_where_the_file_says_so(tmp_path: Pa
 
 
 def test_i1_dim_pictures_are_told_of(
-    exported: list[Exported], bundle: Path, tmp_path: Path
+    exported: list[Artefact], bundle: Path, tmp_path: Path
 ) -> None:
     """By eval, in words and in the report, and by the runner."""
     (tmp_path / "val" / "3").mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_p3_labels_whatever_the_file_is_called(
     assert read_labels(tmp_path / "a.txt") == wanted
 
 
-def test_p3_deep_nesting_is_one_line(exported: list[Exported], tmp_path: Path) -> None:
+def test_p3_deep_nesting_is_one_line(exported: list[Artefact], tmp_path: Path) -> None:
     deep = tmp_path / "deep.json"
     deep.write_text(NESTED)
     words = ("export", "--variant", "micro", "--out", tmp_path / "out", "--preprocessing", deep)

@@ -31,10 +31,10 @@ from fca_edge.commands.tables import Column, Sheet, print_sheets
 from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.plan import Request, notes_of
 from fca_edge.export.program import export_program
 from fca_edge.export.wanted import Wanted
+from fca_edge.manifest import Artefact
 from fca_edge.measure.session import Outcome
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.stats import counted as summary
@@ -185,14 +185,14 @@ def test_u2_compare_fits(
     readable(done.stdout, width, whole)
 
 
-def test_u2_export_fits(width: int, exported: list[Exported]) -> None:
+def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
     from fca_edge.commands.export_table import sheet_of
 
     out = io.StringIO()
     with redirect_stdout(out):
         print_sheets([sheet_of(exported)])
-    runs = [run for item in exported for run in item.manifest["verification"]["runtimes"]]
-    readable(out.getvalue(), width, [f"{run['snr_db']:.1f}" for run in runs])
+    runs = [run for item in exported for run in item.manifest.verification.runtimes]
+    readable(out.getvalue(), width, [f"{run.snr_db:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
 
 
@@ -404,7 +404,7 @@ def test_u10_another_version_must_be_installed(tmp_path: Path) -> None:
 
 
 def test_u10_pasting_the_remedy_leads_to_a_comparison(
-    exported: list[Exported], tmp_path: Path, monkeypatch: Any
+    exported: list[Artefact], tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("models").mkdir()
@@ -612,7 +612,7 @@ def test_u12_what_nothing_heeds_is_refused(
     line: str,
     option: str,
     word: str,
-    exported: list[Exported],
+    exported: list[Artefact],
     digits: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -632,7 +632,7 @@ def test_u12_what_nothing_heeds_is_refused(
     assert not (tmp_path / "o").exists()
 
 
-def test_u12_the_cores_that_were_used_are_told(exported: list[Exported]) -> None:
+def test_u12_the_cores_that_were_used_are_told(exported: list[Artefact]) -> None:
     core = min(os.sched_getaffinity(0))
     words = ["bench", exported[0].path, "--cpus", core, "--threads", 4]
     words += ["--processes", 1, "--runs", 1, "--warmup", 0]

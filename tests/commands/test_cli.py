@@ -15,7 +15,7 @@ from conftest import DIGITS
 from safetensors.torch import load_file
 
 from fca_edge.cli import WAITING
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 
 # One more than the machine has, so that the row is marked.
 THREADS = (os.cpu_count() or 1) + 1
@@ -105,7 +105,7 @@ def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
     refused(done, 1, "'head.bias'", "NaN")
 
 
-def test_existing_file(exported: list[Exported]) -> None:
+def test_existing_file(exported: list[Artefact]) -> None:
     out = exported[0].path.parent
     refused(
         fca_edge("export", "--checkpoint", DIGITS, "--out", out), 1, "exists already", "--force"
@@ -134,7 +134,7 @@ def test_unknown_command_and_profile() -> None:
     assert (done.returncode, "modern, tflite-2.14" in done.stderr) == (2, True)
 
 
-def test_missing_artefact_and_target(exported: list[Exported]) -> None:
+def test_missing_artefact_and_target(exported: list[Artefact]) -> None:
     refused(fca_edge("bench", "none.onnx"), 2, "no such artefact")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:z80"), 2, "no machine 'z80'")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:armv7:a9"), 2, "no CPU 'a9'")
@@ -164,7 +164,7 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
 
 
 @pytest.mark.old_tflite
-def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_path: Path) -> None:
+def test_bench_prints_a_table_and_writes_records(exported: list[Artefact], tmp_path: Path) -> None:
     words = (
         "bench",
         *[item.path for item in exported],
@@ -188,7 +188,7 @@ def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_p
 
 
 @pytest.mark.old_tflite
-def test_verify_command(exported: list[Exported]) -> None:
+def test_verify_command(exported: list[Artefact]) -> None:
     done = real_fca_edge("verify", exported[1].path, "--checkpoint", DIGITS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("equal") == 2

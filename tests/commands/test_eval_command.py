@@ -9,7 +9,7 @@ from commands.test_cli import refused
 from conftest import DIGITS
 from PIL import Image
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.mark.old_tflite
 def test_all_runtimes_beside_the_checkpoint(
-    exported: list[Exported], images: Path, tmp_path: Path
+    exported: list[Artefact], images: Path, tmp_path: Path
 ) -> None:
     words = ("eval", *[item.path for item in exported], "--data", images, "--checkpoint", DIGITS)
     done = fca_edge(*words, "--json", tmp_path / "r.json")
@@ -46,7 +46,7 @@ def test_all_runtimes_beside_the_checkpoint(
     refused(fca_edge(*words, "--json", tmp_path / "r.json"), 2, "--force")
 
 
-def test_swapped_folders_are_wrong_answers(exported: list[Exported], images: Path) -> None:
+def test_swapped_folders_are_wrong_answers(exported: list[Artefact], images: Path) -> None:
     (images / "3").rename(images / "x")
     (images / "8").rename(images / "3")
     (images / "x").rename(images / "8")
@@ -57,7 +57,7 @@ def test_swapped_folders_are_wrong_answers(exported: list[Exported], images: Pat
     assert {c["true"] for c in row["confusions"][:2]} == {"3", "8"}
 
 
-def test_against_another_artefact_and_one_class(exported: list[Exported], images: Path) -> None:
+def test_against_another_artefact_and_one_class(exported: list[Artefact], images: Path) -> None:
     for path in images.iterdir():
         if path.name != "4":
             path.rename(images.parent / path.name)
@@ -69,7 +69,7 @@ def test_against_another_artefact_and_one_class(exported: list[Exported], images
     refused(fca_edge(*words, "--checkpoint", DIGITS), 2, "give one of them")
 
 
-def test_corrupt_images(exported: list[Exported], images: Path) -> None:
+def test_corrupt_images(exported: list[Artefact], images: Path) -> None:
     bad = sorted((images / "2").iterdir())[0]
     bad.write_bytes(bad.read_bytes()[:40])
     words = ("eval", exported[0].path, "--data", images)
@@ -80,7 +80,7 @@ def test_corrupt_images(exported: list[Exported], images: Path) -> None:
     assert "1 corrupt images left out" in done.stderr
 
 
-def test_what_does_not_fit(exported: list[Exported], images: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit(exported: list[Artefact], images: Path, tmp_path: Path) -> None:
     path = exported[0].path
     (images / "ten").mkdir()
     (images / "ten" / "a.png").write_bytes(b"")

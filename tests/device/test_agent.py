@@ -15,7 +15,7 @@ from fca_edge.targets.call import AgentError, call_agent, failure_reason
 from fca_edge.targets.plan import AgentPlan, Mode
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 MIB = 1 << 20
 
@@ -27,7 +27,7 @@ def plan(path: Path, runtime: str, mode: Mode = "latency", iterations: int = 4) 
 @pytest.mark.parametrize(
     ("index", "runtime"), [(0, "onnxruntime"), (1, "litert"), (2, "tflite-2.14")]
 )
-def test_latency_and_memory(exported: list[Exported], index: int, runtime: str) -> None:
+def test_latency_and_memory(exported: list[Artefact], index: int, runtime: str) -> None:
     path, python = exported[index].path, interpreter(RUNTIMES[runtime])
     events = call_agent(python, plan(path, runtime))
     samples = events["samples"]["latency_ns"]
@@ -39,7 +39,7 @@ def test_latency_and_memory(exported: list[Exported], index: int, runtime: str) 
     assert 10 * MIB < memory["ready"]["peak_rss_bytes"] < memory["done"]["peak_rss_bytes"]
 
 
-def test_a_parents_memory_is_not_inherited(exported: list[Exported]) -> None:
+def test_a_parents_memory_is_not_inherited(exported: list[Artefact]) -> None:
     """VmHWM of the fresh process knows nothing of a large parent."""
     ballast = np.ones(400 * MIB // 8)
     events = call_agent(
@@ -56,7 +56,7 @@ def test_a_broken_artefact_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_process_that_hangs_is_ended(exported: list[Exported]) -> None:
+def test_a_process_that_hangs_is_ended(exported: list[Artefact]) -> None:
     endless = plan(exported[1].path, "litert", iterations=10**9)
     with pytest.raises(AgentError, match="no answer in 2 s"):
         call_agent(interpreter(RUNTIMES["litert"]), endless, timeout_seconds=2)

@@ -21,7 +21,7 @@ from fca_edge.targets.local import LocalTarget, governed
 from fca_edge.targets.plan import AgentPlan
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 ONNX = RUNTIMES["onnxruntime"]
 CORES = sorted(os.sched_getaffinity(0))
@@ -52,7 +52,7 @@ def sysfs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plan(exported: list[Exported], sysfs: Path) -> AgentPlan:
+def plan(exported: list[Artefact], sysfs: Path) -> AgentPlan:
     path = str(exported[0].path)
     return AgentPlan(ONNX, path, "latency", warmups=1, iterations=2, sysfs=str(sysfs))
 

@@ -19,13 +19,13 @@ from ai_edge_litert import schema_py_generated as schema
 from fca_edge.compare.pairs import identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.export.pipeline import Exported
 from fca_edge.lean_settings import (
     read_settings,
     settings_for,
     settings_path,
     to_document,
 )
+from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.measure.session import run_jobs
 from fca_edge.records import Plan, from_document
@@ -40,7 +40,7 @@ INPUT = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float
 
 
 @pytest.fixture
-def artefacts(exported: list[Exported], tmp_path: Path) -> dict[str, Path]:
+def artefacts(exported: list[Artefact], tmp_path: Path) -> dict[str, Path]:
     """Copies of the digits files, for nothing to be kept beside those of other tests."""
     for item in exported[:2]:
         for path in (item.path, settings_path(item.path)):
@@ -144,7 +144,7 @@ def test_lean_jobs_are_rows_of_their_own(artefacts: dict[str, Path]) -> None:
     assert len({identity(r) for r in (*records, *plain.records)}) == 3
 
 
-def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Exported]) -> None:
+def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Artefact]) -> None:
     with pytest.raises(UsageError, match="--lean is for onnxruntime and litert"):
         lean_jobs(job_for(exported[2].path))
 

@@ -15,12 +15,13 @@ from conftest import ROOT
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.onnx_stream import save, varint
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
+from fca_edge.manifest import Artefact
 
 
-def test_streamed_file_is_what_onnx_would_write(exported: list[Exported], tmp_path: Path) -> None:
+def test_streamed_file_is_what_onnx_would_write(exported: list[Artefact], tmp_path: Path) -> None:
     model = onnx.load(exported[0].path)
     save(ir.from_proto(model), 1024, tmp_path / "streamed.onnx")
     again = onnx.load(tmp_path / "streamed.onnx")
@@ -38,13 +39,13 @@ def test_varint(number: int, encoded: bytes) -> None:
     assert varint(number) == encoded
 
 
-def test_metadata_and_operators(exported: list[Exported]) -> None:
+def test_metadata_and_operators(exported: list[Artefact]) -> None:
     model = onnx.load(exported[0].path)
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert told["variant"] == "micro"
     assert json.loads(told["preprocessing"])["crop"] == 96
     assert told["num_classes"] == "10"
-    assert told["checkpoint_sha256"] == exported[0].manifest["source"]["checkpoint_sha256"]
+    assert told["checkpoint_sha256"] == exported[0].manifest.source.checkpoint_sha256
     assert "scale_factors" in json.loads(told["passes"])
     kinds = {node.op_type for node in model.graph.node}
     assert {"LayerNormalization", "Gelu"} <= kinds
@@ -52,7 +53,7 @@ def test_metadata_and_operators(exported: list[Exported]) -> None:
     assert model.opset_import[0].version >= 20
 
 
-def test_folded_graph_has_no_leftover_products(exported: list[Exported]) -> None:
+def test_folded_graph_has_no_leftover_products(exported: list[Artefact]) -> None:
     """What is left of Mul: cross tokens' taps, variance and normalisation, and norm2's none."""
     model = onnx.load(exported[0].path)
     weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
@@ -76,7 +77,7 @@ def test_dynamic_batch(variant: str, tmp_path: Path) -> None:
     (done,) = run_export(
         Request(wanted, tmp_path, ("onnx",), dynamic_batch=True), lambda text: None
     )
-    assert [r["batch"] for r in done.manifest["verification"]["runtimes"]] == [1, 4]
+    assert [run.batch for run in done.manifest.verification.runtimes] == [1, 4]
     session = onnxruntime.InferenceSession(str(done.path))
     size = golden_data.ZOO[variant].img_size
     assert session.get_inputs()[0].shape == ["batch", 3, size, size]
@@ -95,9 +96,9 @@ def test_no_fold_is_plain(tmp_path: Path) -> None:
         "fcaformer_micro-fp32-plain.onnx",
         "fcaformer_micro-fp32-plain.tflite",
     ]
-    assert all(item.manifest["passes"] == [] for item in done)
+    assert all(item.manifest.passes == () for item in done)
     (folded,) = run_export(Request(wanted, tmp_path, ("tflite",)), lambda text: None)
-    plain, better = done[1].manifest["operators"], folded.manifest["operators"]
+    plain, better = done[1].manifest.operators, folded.manifest.operators
     assert plain["MUL"] > better["MUL"]
     assert sum(plain.values()) > sum(better.values())
 
@@ -112,11 +113,11 @@ def test_torch_weights_are_not_copied(micro: torch.nn.Module) -> None:
     assert len(shared) > len(ours) // 2 > 0
 
 
-def test_files_name_no_place_of_this_machine(exported: list[Exported]) -> None:
+def test_files_name_no_place_of_this_machine(exported: list[Artefact]) -> None:
     assert str(ROOT).encode() not in exported[0].path.read_bytes()
 
 
-def test_the_checker_refuses_a_broken_graph(exported: list[Exported], tmp_path: Path) -> None:
+def test_the_checker_refuses_a_broken_graph(exported: list[Artefact], tmp_path: Path) -> None:
     model = ir.from_proto(onnx.load(exported[0].path))
     next(node for node in model.graph if node.op_type == "Gelu").op_type = "NoSuchOperator"
     with pytest.raises(FcaEdgeError, match=r"onnx\.checker refuses the graph"):

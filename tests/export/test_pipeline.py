@@ -8,15 +8,15 @@ import pytest
 import torch
 from conftest import DIGITS
 
+from fca_edge.embedded import read_embedded
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, TargetUnavailableError, UsageError
 from fca_edge.export import artefact
 from fca_edge.export.again import verify_again
-from fca_edge.export.manifest import read_manifest
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
-from fca_edge.export.tflite import file as tflite_file
+from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.runtimes import OLD_TFLITE_VARIABLE
 from fca_edge.store import sha256_of
 
@@ -28,44 +28,47 @@ def quiet(text: str) -> None:
 
 
 @pytest.mark.old_tflite
-def test_three_artefacts_are_proven(exported: list[Exported]) -> None:
+def test_three_artefacts_are_proven(exported: list[Artefact]) -> None:
     names = [item.path.name for item in exported]
     assert names == ["digits-fp32.onnx", "digits-fp32.tflite", "digits-fp32-tflite-2.14.tflite"]
     for item in exported:
-        told = read_manifest(item.path)
-        assert told["sha256"] == sha256_of(item.path)
-        assert told["trained"] is True
-        assert told["verification"]["not_checked_on"] == []
-        for found in told["verification"]["runtimes"]:
-            assert found["snr_db"] >= told["verification"]["floor_db"]
-            assert found["top1_agreement"] == 1.0
+        manifest = read_manifest(item.path)
+        assert manifest is not None
+        assert manifest.sha256 == sha256_of(item.path)
+        assert manifest.source.trained is True
+        check = manifest.verification
+        assert check.not_checked_on == ()
+        assert check.floor_db is not None
+        for found in check.runtimes:
+            assert found.snr_db >= check.floor_db
+            assert found.top1_agreement == 1.0
 
 
 @pytest.mark.old_tflite
 def test_the_modern_file_is_one_partition_and_right_on_the_old_runtime(
-    exported: list[Exported],
+    exported: list[Artefact],
 ) -> None:
-    found = {r["runtime"]: r for r in exported[1].manifest["verification"]["runtimes"]}
-    assert found["litert"]["partitions"] == 1
-    assert found["litert"]["delegate"] == "XNNPACK"
-    assert found["tflite-2.14"]["snr_db"] >= 110
+    found = {run.runtime: run for run in exported[1].manifest.verification.runtimes}
+    assert found["litert"].partitions == 1
+    assert found["litert"].delegate == "XNNPACK"
+    assert found["tflite-2.14"].snr_db >= 110
 
 
-def test_the_approximation_is_named(exported: list[Exported]) -> None:
-    assert exported[0].manifest["approximations"] == exported[1].manifest["approximations"] == []
-    (named,) = exported[2].manifest["approximations"]
+def test_the_approximation_is_named(exported: list[Artefact]) -> None:
+    assert exported[0].manifest.approximations == exported[1].manifest.approximations == ()
+    (named,) = exported[2].manifest.approximations
     assert named.startswith("gelu: tanh form instead of erf at ")
 
 
 def test_exact_on_request(tmp_path: Path) -> None:
     request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), exact=True)
     (done,) = run_export(request, quiet)
-    assert done.manifest["approximations"] == []
-    assert done.manifest["verification"]["runtimes"][0]["snr_db"] >= 110
+    assert done.manifest.approximations == ()
+    assert done.manifest.verification.runtimes[0].snr_db >= 110
 
 
-def test_metadata_of_tflite(exported: list[Exported]) -> None:
-    told = json.loads(tflite_file.read_metadata(exported[1].path) or "")
+def test_metadata_of_tflite(exported: list[Artefact]) -> None:
+    told = read_embedded(exported[1].path)
     assert told["variant"] == "micro"
     assert told["profile"] == "modern"
     assert told["input_layout"] == "nhwc"
@@ -74,14 +77,14 @@ def test_metadata_of_tflite(exported: list[Exported]) -> None:
 
 def test_nchw_input(tmp_path: Path) -> None:
     (done,) = run_export(Request(RANDOM, tmp_path, ("tflite",), input_layout="nchw"), quiet)
-    assert done.manifest["input_layout"] == "nchw"
-    assert done.manifest["operators"]["TRANSPOSE"] > 0
+    assert done.manifest.input_layout == "nchw"
+    assert done.manifest.operators["TRANSPOSE"] > 0
 
 
 def test_random_weights_say_so(tmp_path: Path) -> None:
     (done,) = run_export(Request(RANDOM, tmp_path, ("onnx",)), quiet)
-    assert done.manifest["trained"] is False
-    assert done.manifest["source"]["checkpoint"] is None
+    assert done.manifest.source.trained is False
+    assert done.manifest.source.checkpoint is None
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_the_old_profile_needs_its_runtime(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(TargetUnavailableError, match="fca-edge targets setup local"):
         run_export(Request(RANDOM, tmp_path / "out", ("tflite",), ("tflite-2.14",)), quiet)
     (done,) = run_export(Request(RANDOM, tmp_path / "out", ("tflite",)), quiet)
-    assert done.manifest["verification"]["not_checked_on"] == ["tflite-2.14"]
+    assert done.manifest.verification.not_checked_on == ("tflite-2.14",)
 
 
 def test_dynamic_batch_is_not_for_tflite(tmp_path: Path) -> None:
@@ -145,17 +148,17 @@ def test_checkpoint_in_the_training_scripts_form(tmp_path: Path) -> None:
     wanted = Wanted("micro", path, None, None, None)
     (done,) = run_export(Request(wanted, tmp_path / "out", ("onnx",)), quiet)
     assert done.path.name == "fcaformer_micro-fp32.onnx"
-    assert done.manifest["source"]["num_classes"] == 10
-    assert done.manifest["source"]["chosen"] == "taken from its entry 'model'"
+    assert done.manifest.source.num_classes == 10
+    assert done.manifest.source.chosen == "taken from its entry 'model'"
 
 
-def test_verify_again(exported: list[Exported]) -> None:
+def test_verify_again(exported: list[Artefact]) -> None:
     for item in exported:
-        found = verify_again(item.path, DIGITS, None, None, 2)
+        found = verify_again(item, DIGITS, None, None, 2)
         assert found
         assert all(short is None for _, short in found)
     with pytest.raises(UsageError, match="name it with --checkpoint"):
-        verify_again(exported[0].path, None, None, None, 1)
+        verify_again(exported[0], None, None, None, 1)
 
 
 @pytest.mark.slow
@@ -164,20 +167,20 @@ def test_real_networks(variant: str, tmp_path: Path) -> None:
     wanted = Wanted(variant, None, None, None, None)
     done = run_export(Request(wanted, tmp_path, profiles=("modern", "tflite-2.14")), quiet)
     modern = next(item for item in done if item.path.name.endswith("fp32.tflite"))
-    assert modern.manifest["verification"]["runtimes"][0]["partitions"] == 1
-    assert variant != "l1" or sum(modern.manifest["operators"].values()) <= 560
-    names = [[r["runtime"] for r in i.manifest["verification"]["runtimes"]] for i in done]
+    assert modern.manifest.verification.runtimes[0].partitions == 1
+    assert variant != "l1" or sum(modern.manifest.operators.values()) <= 560
+    names = [[run.runtime for run in i.manifest.verification.runtimes] for i in done]
     assert sorted(names) == [["litert", "tflite-2.14"], ["onnxruntime"], ["tflite-2.14"]]
     for item in done:
-        assert item.manifest["verification"]["not_checked_on"] == []
+        assert item.manifest.verification.not_checked_on == ()
 
 
 def test_no_fold_describes_itself(tmp_path: Path) -> None:
     request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), fold=False)
     (done,) = run_export(request, quiet)
-    assert done.manifest["forms"]["gelu"] == "erf"
-    assert done.manifest["forms"]["depthwise"] is None
-    assert done.manifest["verification"]["floor_db"] == 110
+    assert done.manifest.forms["gelu"] == "erf"
+    assert done.manifest.forms["depthwise"] is None
+    assert done.manifest.verification.floor_db == 110
 
 
 @pytest.mark.old_tflite
@@ -192,16 +195,16 @@ def test_partial_delegation_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_rationed_gelu_holds_on_other_inputs(tmp_path: Path) -> None:
     request = Request(RANDOM, tmp_path, ("tflite",), ("tflite-2.14",), checks=12)
     (done,) = run_export(request, quiet)
-    found = done.manifest["verification"]["runtimes"][0]
-    assert found["snr_db"] >= 70
-    assert found["worst_snr_db"] >= 66
+    found = done.manifest.verification.runtimes[0]
+    assert found.snr_db >= 70
+    assert found.worst_snr_db >= 66
 
 
 def test_other_sizes_get_other_names(tmp_path: Path) -> None:
     wanted = Wanted("fcaformer_micro", None, None, 64, None)
     (done,) = run_export(Request(wanted, tmp_path, ("onnx",)), quiet)
     assert done.path.name == "fcaformer_micro-64px-fp32.onnx"
-    assert done.manifest["source"]["variant"] == "micro"
+    assert done.manifest.source.variant == "micro"
 
 
 def test_a_manifest_alone_is_not_overwritten(tmp_path: Path) -> None:
@@ -213,8 +216,8 @@ def test_a_manifest_alone_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_verify_needs_the_files_own_runtime(
-    exported: list[Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: list[Artefact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "none"))
     with pytest.raises(TargetUnavailableError):
-        verify_again(exported[2].path, DIGITS, None, None, 1)
+        verify_again(exported[2], DIGITS, None, None, 1)

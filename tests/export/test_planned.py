@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx_stream
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.planned import footprint
 from fca_edge.export.planned_graph import (
     Graph,
@@ -22,7 +21,8 @@ from fca_edge.export.planned_graph import (
 )
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.writer import write
-from fca_edge.measure.jobs import described
+from fca_edge.manifest import Artefact, read_manifest
+from fca_edge.measure.jobs import describe
 from fca_edge.records import Planned
 
 RNG = np.random.default_rng(0)
@@ -179,19 +179,17 @@ def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
 
 
 @pytest.mark.old_tflite
-def test_manifests_hold_what_records_take(exported: list[Exported]) -> None:
+def test_manifests_hold_what_records_take(exported: list[Artefact]) -> None:
     for item in exported:
-        told, facts = item.manifest, described(item.path)
-        assert facts.planned == Planned(**told["planned"]) == footprint(item.path).planned
-        assert facts.macs == told["macs"]
-        assert facts.operators == sum(told["operators"].values())
-    onnx_told, modern, old = (item.manifest for item in exported)
+        manifest, artefact = item.manifest, describe(item.path, read_manifest(item.path))
+        assert artefact.planned == manifest.planned == footprint(item.path).planned
+        assert artefact.macs == manifest.macs
+        assert artefact.operators == sum(manifest.operators.values())
+    onnx_manifest, modern, old = (item.manifest for item in exported)
     # One network: as many products and activations in any format, but for means as convolutions.
-    assert modern["macs"] == pytest.approx(old["macs"], rel=0.01)
-    assert modern["macs"] > 8_000_000
-    assert modern["macs"] == pytest.approx(onnx_told["macs"], rel=0.01)
-    assert modern["planned"]["arena_bytes"] == pytest.approx(
-        onnx_told["planned"]["arena_bytes"], rel=0.02
-    )
-    for told in (onnx_told, modern, old):
-        assert 0.75 < told["planned"]["weights_bytes"] / told["bytes"] < 1
+    assert modern.macs == pytest.approx(old.macs, rel=0.01)
+    assert modern.macs > 8_000_000
+    assert modern.macs == pytest.approx(onnx_manifest.macs, rel=0.01)
+    assert modern.planned.arena_bytes == pytest.approx(onnx_manifest.planned.arena_bytes, rel=0.02)
+    for manifest in (onnx_manifest, modern, old):
+        assert 0.75 < manifest.planned.weights_bytes / manifest.bytes < 1

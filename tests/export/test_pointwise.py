@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fca_edge.export.pipeline import Exported
 from fca_edge.export.quantize import Recipe, check_weights, run
 from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
 from fca_edge.export.tflite.pointwise import use_convolutions, without_fully_connected
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.stats import snr_db
 from fca_edge.targets.outputs import run_artefact
@@ -21,7 +21,7 @@ def products(file: TfliteFile) -> int:
 
 
 @pytest.mark.parametrize("index", [1, 2], ids=["modern", "tflite-2.14"])
-def test_the_network_stays_the_same(index: int, exported: list[Exported], tmp_path: Path) -> None:
+def test_the_network_stays_the_same(index: int, exported: list[Artefact], tmp_path: Path) -> None:
     path = exported[index].path
     file = TfliteFile.read(path)
     number = products(file)
@@ -38,7 +38,7 @@ def test_the_network_stays_the_same(index: int, exported: list[Exported], tmp_pa
             assert snr_db(right, got) > 110
 
 
-def test_a_file_without_them_is_not_copied(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_file_without_them_is_not_copied(exported: list[Artefact], tmp_path: Path) -> None:
     file = TfliteFile.read(exported[1].path)
     use_convolutions(file)
     path = tmp_path / "pointwise.tflite"
@@ -50,7 +50,7 @@ def test_a_file_without_them_is_not_copied(exported: list[Exported], tmp_path: P
     assert not copy.exists()
 
 
-def test_eight_bits_are_right_on_every_runtime(exported: list[Exported], tmp_path: Path) -> None:
+def test_eight_bits_are_right_on_every_runtime(exported: list[Artefact], tmp_path: Path) -> None:
     """An fp32 file with FULLY_CONNECTED: per channel, that is garbage on tflite-runtime 2.14."""
     base, path = exported[1].path, tmp_path / "int8.tflite"
     check_weights(base, path, run(base, path, Recipe("int8")))
@@ -62,7 +62,7 @@ def test_eight_bits_are_right_on_every_runtime(exported: list[Exported], tmp_pat
             assert snr_db(right, got) > 28
 
 
-def test_weights_that_others_use_keep_their_shape(exported: list[Exported]) -> None:
+def test_weights_that_others_use_keep_their_shape(exported: list[Artefact]) -> None:
     file = TfliteFile.read(exported[1].path)
     one = next(op for op in file.graph.operators if file.code(op) == Operator.FULLY_CONNECTED)
     other = next(op for op in file.graph.operators if file.code(op) == Operator.ADD)
@@ -72,7 +72,7 @@ def test_weights_that_others_use_keep_their_shape(exported: list[Exported]) -> N
     assert list(file.graph.tensors[one.inputs[1]].shape) == shape
 
 
-def test_two_layers_may_share_their_weights(exported: list[Exported], tmp_path: Path) -> None:
+def test_two_layers_may_share_their_weights(exported: list[Artefact], tmp_path: Path) -> None:
     file = TfliteFile.read(exported[1].path)
     layers = [op for op in file.graph.operators if file.code(op) == Operator.FULLY_CONNECTED]
     shapes = [tuple(file.graph.tensors[op.inputs[1]].shape) for op in layers]
@@ -91,7 +91,7 @@ def test_two_layers_may_share_their_weights(exported: list[Exported], tmp_path: 
     assert snr_db(right, got) > 110
 
 
-def test_a_layer_without_bias_gets_one_of_zeros(exported: list[Exported]) -> None:
+def test_a_layer_without_bias_gets_one_of_zeros(exported: list[Artefact]) -> None:
     file = TfliteFile.read(exported[1].path)
     for one in file.graph.operators:
         if file.code(one) == Operator.FULLY_CONNECTED:

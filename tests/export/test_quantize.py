@@ -1,6 +1,5 @@
 """Smaller precisions: proven files, planted faults, refusals; on the digits network."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from conftest import DIGITS, profiles_here
 from networks import export_once
 from PIL import Image
 
+from fca_edge.embedded import ENTRY, read_embedded
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export import onnx as onnx_writer
 from fca_edge.export import quantize
-from fca_edge.export.manifest import read_manifest
-from fca_edge.export.pipeline import Exported, run_export
+from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request, notes_of
 from fca_edge.export.quantize import Array, Recipe, calibration
 from fca_edge.export.quantize import onnx as onnx_quantizer
@@ -27,6 +25,7 @@ from fca_edge.export.quantize.tflite import HALF_ARITHMETIC
 from fca_edge.export.source import Wanted
 from fca_edge.export.tflite import file as tflite_file
 from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
+from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing
 
 TRAINED = Wanted(None, DIGITS, None, None, None)
@@ -38,7 +37,7 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artefact]:
     """Digits in fp16 and int8, for both formats and TFLite 2.14, by file name."""
     done = export_once(
         tmp_path_factory,
@@ -49,44 +48,40 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
 
 
 @pytest.mark.old_tflite
-def test_every_precision_has_its_files(small: dict[str, Exported]) -> None:
+def test_every_precision_has_its_files(small: dict[str, Artefact]) -> None:
     ends = (".onnx", ".tflite", "-tflite-2.14.tflite")
     assert set(small) == {f"digits-{p}{end}" for p in SMALL for end in ends}
 
 
 @pytest.mark.old_tflite
-def test_each_is_proven_on_its_runtimes(small: dict[str, Exported]) -> None:
+def test_each_is_proven_on_its_runtimes(small: dict[str, Artefact]) -> None:
     for item in small.values():
-        check = read_manifest(item.path)["verification"]
-        assert check["not_checked_on"] == []
-        for found in check["runtimes"]:
-            assert found["snr_db"] >= check["floor_db"]
-            assert found["top1_agreement"] == 1.0
+        check = item.manifest.verification
+        assert check.not_checked_on == ()
+        for found in check.runtimes:
+            assert found.snr_db >= check.floor_db
+            assert found.top1_agreement == 1.0
 
 
-def test_litert_takes_them_whole(small: dict[str, Exported]) -> None:
+def test_litert_takes_them_whole(small: dict[str, Artefact]) -> None:
     for precision in SMALL:
-        (first, *_) = small[f"digits-{precision}.tflite"].manifest["verification"]["runtimes"]
-        assert (first["runtime"], first["partitions"]) == ("litert", 1)
+        (first, *_) = small[f"digits-{precision}.tflite"].manifest.verification.runtimes
+        assert (first.runtime, first.partitions) == ("litert", 1)
 
 
-def test_the_manifest_says_what_was_done(small: dict[str, Exported]) -> None:
-    told = small["digits-int8.tflite"].manifest
-    assert told["precision"] == "int8"
-    made = told["quantization"]
+def test_the_manifest_says_what_was_done(small: dict[str, Artefact]) -> None:
+    manifest = small["digits-int8.tflite"].manifest
+    assert manifest.precision == "int8"
+    made = manifest.quantization
     assert len(made["quantised"]) > 10
     assert all("fewer than 1000" in reason for reason in made["kept"].values())
     assert "dot products" in made["hint"]
 
 
-def test_metadata_survives(small: dict[str, Exported]) -> None:
+def test_metadata_survives(small: dict[str, Artefact]) -> None:
     for item in small.values():
-        if item.path.suffix == ".onnx":
-            told = onnx_writer.read_metadata(item.path)
-        else:
-            told = json.loads(tflite_file.read_metadata(item.path) or "")
-        assert told["precision"] == item.manifest["precision"]
-        assert told["variant"] == "micro"
+        assert read_embedded(item.path) == item.manifest.to_embedded()
+        assert item.manifest.to_embedded()["variant"] == "micro"
 
 
 def test_lost_metadata_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +155,7 @@ def test_a_fault_in_one_layer_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_layers_can_stay_in_float(exported: list[Exported], tmp_path: Path) -> None:
+def test_layers_can_stay_in_float(exported: list[Artefact], tmp_path: Path) -> None:
     for item in exported[:2]:
         names = quantize.layers(item.path)
         out = tmp_path / item.path.name
@@ -180,17 +175,17 @@ def test_half_arithmetic_is_allowed_in_the_file(tmp_path: Path) -> None:
     file = TfliteFile.read(done.path)
     entries = {e.name.decode(): e.buffer for e in file.model.metadata}
     assert bytes(file.model.buffers[entries[name]].data) == content
-    assert tflite_file.METADATA_NAME in entries
+    assert ENTRY in entries
     with pytest.raises(UsageError, match="add --precision fp16 or int8"):
         run_export(Request(TRAINED, tmp_path, ("tflite",), profiles), quiet)
 
 
-def test_a_file_written_anew_is_the_same_network(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_file_written_anew_is_the_same_network(exported: list[Artefact], tmp_path: Path) -> None:
     """Reading and writing alone changes nothing but the order of the file."""
     path = tmp_path / "again.tflite"
     TfliteFile.read(exported[1].path).write(path)
     assert tflite_file.operator_counts(path) == tflite_file.operator_counts(exported[1].path)
-    assert tflite_file.read_metadata(path) == tflite_file.read_metadata(exported[1].path)
+    assert read_embedded(path) == read_embedded(exported[1].path) != {}
 
 
 def unaligned(path: Path) -> list[int]:
@@ -202,7 +197,7 @@ def unaligned(path: Path) -> list[int]:
     return [place for place in places if place % 16]
 
 
-def test_weights_are_aligned(small: dict[str, Exported], tmp_path: Path) -> None:
+def test_weights_are_aligned(small: dict[str, Artefact], tmp_path: Path) -> None:
     path = small["digits-int8.tflite"].path
     assert unaligned(path) == []
     # What the library writes is not: the reason for a writer of our own.
@@ -210,7 +205,7 @@ def test_weights_are_aligned(small: dict[str, Exported], tmp_path: Path) -> None
     assert unaligned(tmp_path / "a.tflite")
 
 
-def test_a_file_can_be_written_over_itself(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_file_can_be_written_over_itself(exported: list[Artefact], tmp_path: Path) -> None:
     """Its weights are a map of what is replaced."""
     path = tmp_path / "same.tflite"
     path.write_bytes(exported[1].path.read_bytes())
@@ -312,8 +307,8 @@ def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
     assert "TFLite only" in note
     (done,) = run_export(request, quiet)
     assert done.path.name == "digits-int8-static.tflite"
-    assert done.manifest["quantization"]["calibration"]["images"] == 12
-    assert "calibration" in done.manifest["quantization"]["hint"]
+    assert done.manifest.quantization["calibration"]["images"] == 12
+    assert "calibration" in done.manifest.quantization["hint"]
     with pytest.raises(UsageError, match="TFLite only"):
         run_export(replace(request, formats=("onnx",)), quiet)
     assert notes_of(replace(request, precisions=("int8",))) == []
@@ -332,4 +327,4 @@ def test_real_networks(variant: str, tmp_path: Path) -> None:
     profiles = ("modern", "tflite-2.14", "litert-fp16")
     done = run_export(Request(wanted, tmp_path, profiles=profiles, precisions=SMALL), quiet)
     assert len(done) == 8
-    assert all(item.manifest["verification"]["not_checked_on"] == [] for item in done)
+    assert all(item.manifest.verification.not_checked_on == () for item in done)

@@ -16,7 +16,7 @@ from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.plan import AgentPlan
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 
 class Bent(LocalTarget):
@@ -35,7 +35,7 @@ class Bent(LocalTarget):
 
 
 @pytest.fixture
-def job(exported: list[Exported]) -> Job:
+def job(exported: list[Artefact]) -> Job:
     return job_for(exported[0].path)
 
 

@@ -18,7 +18,7 @@ from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.resolve import resolve
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=3, processes=2)
 
@@ -51,7 +51,7 @@ class Scripted(LocalTarget):
 
 
 @pytest.fixture
-def jobs(exported: list[Exported]) -> list[Job]:
+def jobs(exported: list[Artefact]) -> list[Job]:
     return [job_for(item.path) for item in exported]
 
 
@@ -224,17 +224,17 @@ def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:
         assert record.cost.bound == record.artefact.macs // 4
 
 
-def test_a_changed_artefact_is_refused(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_changed_artefact_is_refused(exported: list[Artefact], tmp_path: Path) -> None:
     path = tmp_path / exported[0].path.name
     path.write_bytes(exported[0].path.read_bytes() + b"\0")
     path.with_name(path.name + ".json").write_text(
         exported[0].path.with_name(path.name + ".json").read_text()
     )
-    with pytest.raises(FcaEdgeError, match="its checksum is not that of"):
+    with pytest.raises(FcaEdgeError, match="its checksum is not the manifest's"):
         job_for(path)
 
 
-def test_runtime_must_load_the_file(exported: list[Exported]) -> None:
+def test_runtime_must_load_the_file(exported: list[Artefact]) -> None:
     assert job_for(exported[1].path, "tflite-2.14").runtime.name == "tflite-2.14"
     with pytest.raises(UsageError, match="use onnxruntime"):
         job_for(exported[0].path, "litert")

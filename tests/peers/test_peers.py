@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from test_stats import RECORD
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.records import Plan, Record, to_document
 from fca_edge.runtimes import RUNTIMES
@@ -75,7 +75,7 @@ def test_ratios_are_to_the_plain_fp32_file_though_another_is_quicker() -> None:
     assert tables.best_of(rows, records) is records["a-fp32-lean.tflite"]
 
 
-def test_a_lean_row_is_a_copy_that_is_loaded_so(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_lean_row_is_a_copy_that_is_loaded_so(exported: list[Artefact], tmp_path: Path) -> None:
     entry = entries.our_entry(exported[0].path)
     twin = entries.lean_twin(entry, tmp_path)
     assert twin is not None and twin.job is not None and entry.job is not None
@@ -162,13 +162,13 @@ def test_what_cannot_be_converted_is_a_row(
     assert re.match(message, found.row.error)
 
 
-def ours(exported: list[Exported], index: int) -> entries.Entry:
+def ours(exported: list[Artefact], index: int) -> entries.Entry:
     path = exported[index].path
     job = job_for(path)
     return entries.Entry(entries.Row(path.name, path.name, True), None, job)
 
 
-def test_a_file_that_does_not_run_is_a_row(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_file_that_does_not_run_is_a_row(exported: list[Artefact], tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
     bad = ours(exported, 0)
@@ -191,7 +191,7 @@ class Forgetful(Here):
         return events
 
 
-def test_a_second_inference_must_be_right_too(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_second_inference_must_be_right_too(exported: list[Artefact], tmp_path: Path) -> None:
     images = np.random.default_rng(2).standard_normal((2, 3, 96, 96)).astype(np.float32)
     arrays, _ = run_artefact(exported[0].path, RUNTIMES["onnxruntime"], images, Here({}))
     right = entries.Reference(images, arrays["logits"])
@@ -203,7 +203,7 @@ def test_a_second_inference_must_be_right_too(exported: list[Exported], tmp_path
     assert bad.row.error.startswith("output: wrong")
 
 
-def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Exported]) -> None:
+def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Artefact]) -> None:
     good, failed = ours(exported, 0), ours(exported, 1)
     failed.row.error = "output: wrong"
     found = timed([good, failed], Plan(1, 1, 1, 3, 2), Here({}))
@@ -216,7 +216,7 @@ def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Expo
 
 
 def test_the_agent_takes_an_image_and_tells_its_logits(
-    exported: list[Exported], tmp_path: Path
+    exported: list[Artefact], tmp_path: Path
 ) -> None:
     images = np.random.default_rng(1).standard_normal((2, 1, 3, 96, 96)).astype(np.float32)
     told = []

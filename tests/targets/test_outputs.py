@@ -19,16 +19,16 @@ from fca_edge.targets.plan import AgentPlan
 from fca_edge.verify import in_layout
 
 if TYPE_CHECKING:
-    from fca_edge.export.pipeline import Exported
+    from fca_edge.manifest import Artefact
 
 
 @pytest.mark.parametrize(
     ("number", "runtime"), [(0, "onnxruntime"), (1, "litert"), (2, "tflite-2.14")]
 )
-def test_blocks_are_as_one_run(exported: list[Exported], number: int, runtime: str) -> None:
+def test_blocks_are_as_one_run(exported: list[Artefact], number: int, runtime: str) -> None:
     item = exported[number]
     images = np.random.default_rng(0).standard_normal((5, 3, 96, 96)).astype(np.float32)
-    given = in_layout(images, item.manifest["input_layout"])
+    given = in_layout(images, item.manifest.input_layout)
     whole, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     with Stream(item.path, RUNTIMES[runtime]) as stream:
         assert stream.ready["version"]
@@ -37,10 +37,10 @@ def test_blocks_are_as_one_run(exported: list[Exported], number: int, runtime: s
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_all_tensors_are_those_of_the_last_input(exported: list[Exported], runtime: str) -> None:
+def test_all_tensors_are_those_of_the_last_input(exported: list[Artefact], runtime: str) -> None:
     item = exported[0 if runtime == "onnxruntime" else 1]
     images = np.random.default_rng(0).standard_normal((2, 3, 96, 96)).astype(np.float32)
-    given = in_layout(images, item.manifest["input_layout"])
+    given = in_layout(images, item.manifest.input_layout)
     both, first, last = (
         run_artefact(item.path, RUNTIMES[runtime], inputs, all_tensors=True)[0]
         for inputs in (given, given[:1], given[1:])
@@ -52,7 +52,7 @@ def test_all_tensors_are_those_of_the_last_input(exported: list[Exported], runti
     assert not all(np.array_equal(both[name], first[name]) for name in names)
 
 
-def test_logits_are_of_all_inputs_in_their_order(exported: list[Exported]) -> None:
+def test_logits_are_of_all_inputs_in_their_order(exported: list[Artefact]) -> None:
     images = np.random.default_rng(1).standard_normal((3, 3, 96, 96)).astype(np.float32)
     onnx = RUNTIMES["onnxruntime"]
     forwards, _ = run_artefact(exported[0].path, onnx, images)
@@ -70,7 +70,7 @@ def test_the_agent_is_told_what_is_not_none() -> None:
     assert not {"inputs", "outputs", "lean", "governor"} & set(document)
 
 
-def test_a_given_input_is_timed_instead_of_noise(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_given_input_is_timed_instead_of_noise(exported: list[Artefact], tmp_path: Path) -> None:
     """An input of another size shows that it is the one that runs."""
     np.save(tmp_path / "small.npy", np.zeros((2, 3, 32, 32), np.float32))
     plan = AgentPlan(RUNTIMES["onnxruntime"], str(exported[0].path), "latency")
@@ -79,7 +79,7 @@ def test_a_given_input_is_timed_instead_of_noise(exported: list[Exported], tmp_p
         LocalTarget().run(replace(plan, inputs=str(tmp_path / "small.npy")), 60)
 
 
-def test_a_damaged_file_is_refused(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(exported: list[Artefact], tmp_path: Path) -> None:
     path = tmp_path / "cut.onnx"
     path.write_bytes(exported[0].path.read_bytes()[:2000])
     with pytest.raises(AgentError, match=r"onnxruntime on cut\.onnx") as caught:
@@ -87,7 +87,7 @@ def test_a_damaged_file_is_refused(exported: list[Exported], tmp_path: Path) -> 
     assert caught.value.refused
 
 
-def test_a_killed_process_is_named(exported: list[Exported]) -> None:
+def test_a_killed_process_is_named(exported: list[Artefact]) -> None:
     with Stream(exported[0].path, RUNTIMES["onnxruntime"]) as stream:
         os.kill(stream.process.pid, signal.SIGKILL)
         stream.process.wait()
@@ -95,7 +95,7 @@ def test_a_killed_process_is_named(exported: list[Exported]) -> None:
             stream.logits(np.zeros((1, 3, 96, 96), np.float32))
 
 
-def test_inputs_of_another_size_are_refused(exported: list[Exported]) -> None:
+def test_inputs_of_another_size_are_refused(exported: list[Artefact]) -> None:
     with (
         Stream(exported[0].path, RUNTIMES["onnxruntime"]) as stream,
         pytest.raises(AgentError) as caught,

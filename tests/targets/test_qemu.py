@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import DIGITS, ROOT
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.records import Record, from_document
 from fca_edge.stats import counted
 
@@ -54,7 +54,7 @@ def test_a_second_set_up_does_nothing(machine: str, tmp_path: Path) -> None:
 
 
 def test_counts_repeat_and_logits_agree(
-    machine: str, exported: list[Exported], tmp_path: Path
+    machine: str, exported: list[Artefact], tmp_path: Path
 ) -> None:
     files = [exported[0].path, exported[1 if machine == "aarch64" else 2].path]
     for record in bench(tmp_path, f"qemu:{machine}", *files, "--threads", 4, "--processes", 3):

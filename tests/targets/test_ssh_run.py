@@ -17,7 +17,7 @@ from targets.loopback import Loopback
 
 from fca_edge.device import GUARD
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.plan import AgentPlan
@@ -47,7 +47,7 @@ def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def plan(target: SshTarget, exported: list[Exported]) -> AgentPlan:
+def plan(target: SshTarget, exported: list[Artefact]) -> AgentPlan:
     place = target.push(exported[0].path)
     return AgentPlan(ONNX, place, "latency", warmups=1, iterations=3)
 
@@ -145,7 +145,7 @@ def test_a_board_that_stays_away(board: Loopback, target: SshTarget, plan: Agent
 
 
 def test_a_killed_agent_is_told_and_not_tried_again(
-    board: Loopback, target: SshTarget, plan: AgentPlan, exported: list[Exported]
+    board: Loopback, target: SshTarget, plan: AgentPlan, exported: list[Artefact]
 ) -> None:
     killing = when_running(board, lambda pid: os.kill(pid, signal.SIGKILL))
     name = exported[0].path.name

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.address import Address
@@ -161,7 +161,7 @@ def assert_clean(board: SshTarget) -> None:
 KEPT = ["files", "lock", "runtimes", "wheels"]
 
 
-def test_a_bench(board: SshTarget, exported: list[Exported], tmp_path: Path) -> None:
+def test_a_bench(board: SshTarget, exported: list[Artefact], tmp_path: Path) -> None:
     file = tmp_path / "records.json"
     process = bench(exported[0].path, FOLDER / "ssh_config", "--json", str(file))
     assert ended(process)[0] == 0
@@ -183,7 +183,7 @@ def test_the_board_has_no_way_to_the_internet(board: SshTarget) -> None:
 
 
 def test_a_cut_run_begins_again(
-    board: SshTarget, relay: Relay, exported: list[Exported], tmp_path: Path
+    board: SshTarget, relay: Relay, exported: list[Artefact], tmp_path: Path
 ) -> None:
     process = bench(exported[0].path, tmp_path / "ssh_config")
     assert eventually(lambda: agent_there(board))
@@ -208,7 +208,7 @@ def test_a_cut_push_goes_on(board: SshTarget, relay: Relay, tmp_path: Path) -> N
 
 
 def test_a_board_that_goes_away(
-    board: SshTarget, relay: Relay, exported: list[Exported], tmp_path: Path
+    board: SshTarget, relay: Relay, exported: list[Artefact], tmp_path: Path
 ) -> None:
     process = bench(exported[0].path, tmp_path / "ssh_config", *LONG)
     assert eventually(lambda: agent_there(board))
@@ -219,7 +219,7 @@ def test_a_board_that_goes_away(
     assert_clean(board)
 
 
-def test_a_full_disk(board: SshTarget, exported: list[Exported], tmp_path: Path) -> None:
+def test_a_full_disk(board: SshTarget, exported: list[Artefact], tmp_path: Path) -> None:
     fill = "$HOME/fill"
     free = int(console(board, "df -Pk $HOME | tail -n 1").split()[3])
     console(board, f"fallocate -l {free - 512}K {fill} && sync")
@@ -298,7 +298,7 @@ def test_a_wheel_of_another_machine(board: SshTarget, foreign: Path, tmp_path: P
     assert "does not run there (aarch64, Python 3.11.2, glibc 2.36): ModuleNotFound" in error
 
 
-def test_another_host_key(board: SshTarget, exported: list[Exported], tmp_path: Path) -> None:
+def test_another_host_key(board: SshTarget, exported: list[Artefact], tmp_path: Path) -> None:
     other = (FOLDER / "user_key.pub").read_text()
     (tmp_path / "known_hosts").write_text(f"{NAME} {other}")
     text = (FOLDER / "ssh_config").read_text()
@@ -311,7 +311,7 @@ def test_another_host_key(board: SshTarget, exported: list[Exported], tmp_path: 
     assert time.monotonic() - begin < 20
 
 
-def test_a_killed_agent(board: SshTarget, exported: list[Exported]) -> None:
+def test_a_killed_agent(board: SshTarget, exported: list[Artefact]) -> None:
     process = bench(exported[0].path, FOLDER / "ssh_config", *LONG)
     assert eventually(lambda: agent_there(board))
     console(board, f"kill -9 {agent_there(board)}")
@@ -321,7 +321,7 @@ def test_a_killed_agent(board: SshTarget, exported: list[Exported]) -> None:
     assert_clean(board)
 
 
-def test_memory_runs_out(board: SshTarget, exported: list[Exported]) -> None:
+def test_memory_runs_out(board: SshTarget, exported: list[Artefact]) -> None:
     """Another process takes what is left; it is the larger one, and yet the agent goes."""
     process = bench(exported[0].path, FOLDER / "ssh_config", *LONG)
     assert eventually(lambda: agent_there(board))
@@ -337,7 +337,7 @@ def test_memory_runs_out(board: SshTarget, exported: list[Exported]) -> None:
     assert_clean(board)
 
 
-def test_the_host_is_killed(board: SshTarget, exported: list[Exported]) -> None:
+def test_the_host_is_killed(board: SshTarget, exported: list[Artefact]) -> None:
     process = bench(exported[0].path, FOLDER / "ssh_config", *LONG)
     assert eventually(lambda: agent_there(board))
     process.kill()
@@ -345,7 +345,7 @@ def test_the_host_is_killed(board: SshTarget, exported: list[Exported]) -> None:
     assert_clean(board)
 
 
-def test_an_interrupt(board: SshTarget, exported: list[Exported]) -> None:
+def test_an_interrupt(board: SshTarget, exported: list[Artefact]) -> None:
     process = bench(exported[0].path, FOLDER / "ssh_config", *LONG)
     assert eventually(lambda: agent_there(board))
     process.send_signal(signal.SIGINT)
@@ -354,7 +354,7 @@ def test_an_interrupt(board: SshTarget, exported: list[Exported]) -> None:
     assert_clean(board)
 
 
-def test_a_board_that_is_off(exported: list[Exported], tmp_path: Path) -> None:
+def test_a_board_that_is_off(exported: list[Artefact], tmp_path: Path) -> None:
     text = (FOLDER / "ssh_config").read_text().splitlines()
     config = tmp_path / "ssh_config"
     config.write_text("\n".join("    Port 9" if "Port" in line else line for line in text))

@@ -6,7 +6,7 @@ import pytest
 
 from fca_edge import runtimes
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.export.pipeline import Exported
+from fca_edge.manifest import Artefact
 from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import RUNTIMES, interpreter, possible_here
@@ -23,7 +23,7 @@ def plan(path: Path, mode: Mode) -> AgentPlan:
     return AgentPlan(XNNPACK, str(path), mode, warmups=1)
 
 
-def test_a_build_without_it_is_refused(exported: list[Exported]) -> None:
+def test_a_build_without_it_is_refused(exported: list[Artefact]) -> None:
     """Asked for a provider that it lacks, ONNX Runtime would go on with another."""
     with pytest.raises(AgentError, match="was built without XnnpackExecutionProvider") as caught:
         call_agent(interpreter(RUNTIMES["onnxruntime"]), plan(exported[0].path, "latency"))
@@ -46,7 +46,7 @@ def test_the_builds_own_word_is_taken() -> None:
     assert not runtimes.provides(python, "NoSuchExecutionProvider")
 
 
-def test_a_file_without_a_profile_goes_to_the_plain_one(exported: list[Exported]) -> None:
+def test_a_file_without_a_profile_goes_to_the_plain_one(exported: list[Artefact]) -> None:
     assert job_for(exported[0].path, None, ARMV7.environments).runtime.name == "onnxruntime"
     named = job_for(exported[0].path, XNNPACK.name, ARMV7.environments)
     assert named.runtime == XNNPACK
@@ -57,7 +57,7 @@ def test_a_file_without_a_profile_goes_to_the_plain_one(exported: list[Exported]
     not emulation.is_ready(ARMV7.environments[XNNPACK.name]),
     reason="needs `fca-edge targets setup qemu:armv7`",
 )
-def test_its_kernels_run_and_are_right(exported: list[Exported]) -> None:
+def test_its_kernels_run_and_are_right(exported: list[Artefact]) -> None:
     target = qemu_target("qemu:armv7")
     try:
         path = exported[0].path

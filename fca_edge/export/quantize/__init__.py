@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fca_edge.errors import NotEquivalentError, UsageError, nearest
-from fca_edge.export.profiles import Precision
+from fca_edge.manifest import Precision
 
 Array = NDArray[Any]
 # Gives calibration inputs (1, ...) in the artefact's layout, one at a time, from the start at

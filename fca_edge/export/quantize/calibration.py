@@ -102,12 +102,12 @@ class Calibration:
         }
 
 
-def of(asked: Asked, preprocessing: dict[str, Any], output: Made) -> Calibration | None:
+def of(asked: Asked, how: Preprocessing, output: Made) -> Calibration | None:
     """Return the calibration of a static output, None for any other."""
     if asked.calibration is None or output.precision != "int8-static":
         return None
     seed = asked.wanted.seed
     paths = sample(asked.calibration, asked.calibration_images, seed)
-    how, flat, seen = Preprocessing.from_dict(preprocessing), set[Path](), Seen()
+    flat, seen = set[Path](), Seen()
     inputs = stream(paths, how, output.layout, flat, seen)
     return Calibration(asked.calibration, seed, paths, inputs, flat, how, seen)

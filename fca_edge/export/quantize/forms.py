@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fca_edge.errors import UsageError
-from fca_edge.export.profiles import Forms, Precision, Profile
+from fca_edge.export.profiles import Forms, Profile
+from fca_edge.manifest import Precision
 
 # Least SNR in dB of the logits against float64 (docs/precision.md has what was measured).
 FLOORS: dict[Precision, float] = {"fp16": 50.0, "int8": 28.0, "int8-static": 24.0}

@@ -23,7 +23,6 @@ from fca_edge.export.tflite.writer import operator_code, write_model
 Operator = schema.BuiltinOperator
 Kind = schema.TensorType
 
-METADATA_NAME = "fca_edge"
 OPERATOR_NAMES = {value: name for name, value in vars(Operator).items() if isinstance(value, int)}
 WIDTHS = {
     Kind.FLOAT32: np.float32,
@@ -140,12 +139,6 @@ class TfliteFile:
 def text(name: bytes | str) -> str:
     """Return a name as the schema gives it, decoded."""
     return name.decode() if isinstance(name, bytes) else name
-
-
-def read_metadata(path: Path) -> str | None:
-    """Return our metadata entry of a file, None where it has none."""
-    content = TfliteFile.read(path).metadata(METADATA_NAME)
-    return None if content is None else content.decode()
 
 
 def operator_counts(path: Path) -> dict[str, int]:

@@ -11,11 +11,11 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from fca_edge.embedded import ENTRY
 from fca_edge.export.profiles import Profile
 from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.context import Context, Lowered, require, shape_of
-from fca_edge.export.tflite.file import METADATA_NAME
 from fca_edge.export.tflite.layout import Value, plain
 from fca_edge.export.tflite.writer import write
 from fca_edge.passes.compact_bias import CompactBias
@@ -72,7 +72,7 @@ def to_tflite(
 ) -> None:
     """Lower a program with the forms of a profile and write the file, metadata included."""
     graph, source, target = lower(program, profile, input_layout)
-    write(graph, source, target, {METADATA_NAME: metadata.encode()}, path)
+    write(graph, source, target, {ENTRY: metadata.encode()}, path)
 
 
 def lower(

@@ -1,4 +1,4 @@
-"""What an artefact says of itself, where no manifest is beside it. Needs no library."""
+"""The texts that an export writes into a file, read without any library."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 
 # Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
 BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
-ENTRY = b"fca_edge"
+ENTRY = "fca_edge"
 # Of an ONNX file: ModelProto.metadata_props, StringStringEntryProto.key, .value.
 PROPERTIES, KEY, VALUE = 14, 1, 2
+# Texts that hold JSON.
+JSON = ("trained", "preprocessing", "labels", "passes")
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 
 
@@ -22,30 +24,37 @@ def read_embedded(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = tflite(data) if path.suffix == ".tflite" else onnx(data)
-    except (OSError, ValueError, IndexError, struct.error):
+    except (OSError, ValueError, IndexError, RecursionError, struct.error):
         return {}
     return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """Return embedded metadata in the form of a manifest's fields; empty where there is none."""
-    told = read_embedded(path)
-    try:
-        return {
-            "source": {
-                "variant": told["variant"],
-                "num_classes": int(told["num_classes"]),
-                "img_size": int(told["img_size"]) if "img_size" in told else None,
-                "checkpoint_sha256": told.get("checkpoint_sha256") or None,
-            },
-            "precision": told["precision"],
-            "profile": told["profile"],
-            "input_layout": told["input_layout"],
-            "trained": json.loads(told["trained"]),
-            "folded": bool(json.loads(told["passes"])),
-        }
-    except (KeyError, ValueError):
-        return {}
+def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
+    """Return the texts, of this or an older export, as fields of a manifest's document.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one that is JSON or a number is neither.
+        TypeError: its JSON is of a wrong kind.
+    """
+    stated: dict[str, Any] = {k: json.loads(v) if k in JSON else v for k, v in entries.items()}
+    preprocessing = stated["preprocessing"]
+    source = {
+        **{name: stated[name] for name in ("variant", "name", "trained", "labels")},
+        "num_classes": int(stated["num_classes"]),
+        # The crop is the input; files of older exports state no other size.
+        "img_size": int(stated.get("img_size", preprocessing["crop"])),
+        "checkpoint_sha256": stated["checkpoint_sha256"] or None,
+        "preprocessing": preprocessing,
+        "checkpoint": None,
+        "chosen": None,
+    }
+    return {
+        **{name: stated[name] for name in ("profile", "input_layout", "tool")},
+        "precision": stated.get("precision", "fp32"),  # before there was any other
+        "folded": bool(stated["passes"]),
+        "source": source,
+    }
 
 
 def onnx(data: mmap.mmap) -> dict[str, str]:
@@ -96,7 +105,7 @@ def tflite(data: mmap.mmap) -> dict[str, str]:
     for index in range(number(data, metadata) if metadata else 0):
         entry = metadata + 4 + 4 * index
         entry += number(data, entry)
-        if content(data, follow(data, entry, NAME)) == ENTRY:
+        if content(data, follow(data, entry, NAME)) == ENTRY.encode():
             slot = field(data, entry, BUFFER)
             buffer = follow(data, model, BUFFERS) + 4 + 4 * (number(data, slot) if slot else 0)
             buffer += number(data, buffer)

@@ -1,0 +1,71 @@
+"""Manifests of older and newer exports: what they lacked, and which cannot be read.
+
+The number of the schema is for readers that would be wrong; fields that were only added left it
+as it is, and what stands for them in older manifests is here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fca_edge.documents import DocumentError, shortened
+
+SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
+
+# Stands for a ratio; a file cannot hold it, as JSON has no such number.
+NOT_TOLD = float("nan")
+# What the first manifests of this schema lacked, by the mapping that lacks it.
+LACKED: dict[str, dict[str, Any]] = {
+    "": {"quantization": None, "optimize": None, "macs": None, "planned": None, "accuracy": None},
+    "source": {"weights": None, "seed": None, "assumed": [], "unsaid": [], "notes": []},
+    "verification": {"images": None, "pictures": None, "seed": 0},
+    "run": {"delegate": "unknown", "partitions": None, "batch": 1, "worst_snr_db": NOT_TOLD},
+}
+
+
+class NewerSchemaError(DocumentError):
+    """A later version of this tool wrote it."""
+
+
+def check_schema(document: Any) -> None:
+    """Refuse what is no manifest, or one that a later version wrote.
+
+    Raises:
+        DocumentError: says what it is instead.
+    """
+    schema = document.get("schema") if isinstance(document, dict) else None
+    known = re.fullmatch(rf"{SCHEMA_NAME}/([1-9][0-9]{{0,5}})", str(schema))
+    if known is None:
+        raise DocumentError(
+            f"not a manifest: its schema is {shortened(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
+        )
+    if int(known[1]) != SCHEMA:
+        raise NewerSchemaError(f"schema {schema} is not this tool's {SCHEMA_NAME}/{SCHEMA}")
+
+
+def fill_in(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with the fields that manifests of older exports lacked."""
+    filled: dict[str, Any] = {**LACKED[""], **document}
+    for name in ("source", "verification"):
+        if isinstance(filled.get(name), dict):
+            filled[name] = {**LACKED[name], **filled[name]}
+    check = filled.get("verification")
+    if isinstance(check, dict) and isinstance(check.get("runtimes"), list):
+        check["runtimes"] = [
+            {**LACKED["run"], **run} if isinstance(run, dict) else run for run in check["runtimes"]
+        ]
+        if isinstance(stated := check.get("inputs"), str):
+            fill_inputs(check, stated)
+    return filled
+
+
+def fill_inputs(check: dict[str, Any], stated: str) -> None:
+    """Take the inputs of a verification from the words that the first manifests had for them."""
+    seed = stated.removeprefix("seeded noise ")
+    if seed != stated and seed.lstrip("-").isdigit():
+        check["seed"] = int(seed)
+    else:
+        check["images"] = stated
+    if check["runtimes"] and isinstance(check["runtimes"][0], dict):
+        check.setdefault("checks", check["runtimes"][0].get("inputs"))

@@ -58,7 +58,7 @@ def read_labels_field(value: Any) -> tuple[str, ...]:
 
 
 def read_ratio(value: Any) -> float:
-    """Read a ratio; None stands for infinity, which JSON does not have."""
+    """Read a ratio; None stands for infinity, which JSON lacks."""
     if value is None or value is NOT_TOLD:
         return math.inf if value is None else NOT_TOLD
     return float(number()(value))
@@ -248,13 +248,6 @@ class Manifest:
         """Names of the runtimes on which the file was verified, its own first."""
         return tuple(dict.fromkeys(run.runtime for run in self.verification.runtimes))
 
-    def promises_whole(self, runtime: str) -> bool:
-        """Tell whether the delegate of a runtime has promised to take the file as one partition.
-
-        Promised is what the forms say, on the file's own runtime; not known without a manifest.
-        """
-        return self.forms.get("whole") is True and self.proven[:1] == (runtime,)
-
     def to_document(self) -> dict[str, Any]:
         """Return what stands beside the artefact, ready for JSON."""
         values = asdict(self)
@@ -308,8 +301,6 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
-        if not entries:
-            return None
         file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
         try:
             return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
@@ -371,7 +362,8 @@ def read_manifest(path: Path) -> Manifest | None:
         raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     beside = manifest_path(path)
     if not beside.is_file():
-        return Manifest.from_embedded(read_embedded(path), path)
+        entries = read_embedded(path)
+        return Manifest.from_embedded(entries, path) if entries else None
     try:
         manifest = Manifest.from_document(read_json(beside))
     except NewerSchemaError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
     Settings,
-    profile_path,
     read_settings,
+    settings_path,
     to_document,
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
 from fca_edge.options import check_choice, spelled
 from fca_edge.places import locked
+from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
 
@@ -28,23 +30,6 @@ BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
 # Shared with the tools here, so that both see the same pixels.
 SHARED = (Path(decode.__file__), Path(fields.__file__))
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What a runtime is called where it is installed, imported and, in ONNX Runtime, chosen."""
-
-    package: str
-    module: str
-    provider: str = "CPUExecutionProvider"
-
-
-RUNTIMES: dict[str, Installed] = {
-    "onnxruntime": Installed("onnxruntime", "onnxruntime"),
-    "onnxruntime-xnnpack": Installed("onnxruntime", "onnxruntime", "XnnpackExecutionProvider"),
-    "litert": Installed("ai-edge-litert", "ai_edge_litert.interpreter"),
-    "tflite-2.14": Installed("tflite-runtime==2.14.0 'numpy<2'", "tflite_runtime.interpreter"),
-}
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
@@ -159,12 +144,11 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
-    if profile_path(artefact.path).is_file() and artefact.manifest.profile not in RUNTIMES:
+    if settings_path(artefact.path).is_file() and installed(artefact)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, artefact.manifest.proven[0])
-        write_json(profile_path(folder / artefact.path.name), document)
+        write_json(settings_path(folder / artefact.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", preprocessing_of(artefact, exif))
     write_json(folder / "runtime.json", settings_of(artefact, threads))
@@ -182,12 +166,12 @@ def preprocessing_of(artefact: Artefact, exif: str) -> dict[str, Any]:
     return {**artefact.how.to_dict(), "exif": exif, "input_layout": artefact.manifest.input_layout}
 
 
-def installed(artefact: Artefact) -> list[Installed]:
+def installed(artefact: Artefact) -> list[Runtime]:
     """List the runtimes that a file was proven on, its own first."""
     proven = [RUNTIMES[name] for name in artefact.manifest.proven if name in RUNTIMES]
     # The profile names the runtime that the file is for, which may not be had where it was made.
-    own = RUNTIMES.get(artefact.manifest.profile)
-    return list(dict.fromkeys([own, *proven] if own else proven))
+    own = [r for r in RUNTIMES.values() if artefact.manifest.profile in r.profiles]
+    return list(dict.fromkeys([*own, *proven]))
 
 
 def settings_of(artefact: Artefact, threads: int) -> dict[str, Any]:
@@ -196,7 +180,7 @@ def settings_of(artefact: Artefact, threads: int) -> dict[str, Any]:
     providers = [runtime.provider for runtime in found if artefact.path.suffix == ".onnx"]
     return {
         "model": artefact.path.name,
-        "packages": [runtime.package for runtime in found],
+        "packages": [shlex.join(runtime.requirements) for runtime in found],
         "modules": list(dict.fromkeys(runtime.module for runtime in found)),
         "providers": providers,
         "threads": threads,
@@ -212,7 +196,7 @@ def labels_of(artefact: Artefact) -> list[str]:
 def readme(artefact: Artefact) -> str:
     """Say in three lines what the folder is and how it is used."""
     source = artefact.manifest.source
-    runtimes = [runtime.package for runtime in installed(artefact)]
+    runtimes = [shlex.join(runtime.requirements) for runtime in installed(artefact)]
     return (
         f"{artefact.path.name}: {source.variant}, {source.img_size} px, {source.num_classes}"
         f" classes, {artefact.manifest.precision}; made by {artefact.manifest.tool}.\n"

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.check_inputs import make_inputs
-from fca_edge.export.outputs import onnx_runtimes
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.request import request_of
 from fca_edge.export.source import load_source
 from fca_edge.manifest import Artefact
 from fca_edge.passes.run import logits
-from fca_edge.runtimes import RUNTIMES, available, interpreter
+from fca_edge.runtimes import RUNTIMES, available, interpreter, proving_runtimes
 from fca_edge.verify import Check, in_layout, measure, shortfall
 
 
@@ -53,7 +51,6 @@ def runtimes_of(profile_name: str) -> list[str]:
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    profile = PROFILES.get(profile_name)
-    own, *others = profile.runtimes if profile else onnx_runtimes(profile_name)
+    own, *others = proving_runtimes(profile_name)
     interpreter(RUNTIMES[own])
     return [own, *(name for name in others if available(RUNTIMES[name]))]

@@ -24,8 +24,9 @@ from fca_edge.export.diagnose import (
 from fca_edge.export.outputs import Output
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize.half import LARGEST_HALF
-from fca_edge.export.tflite import emit
+from fca_edge.export.quantize import LARGEST_HALF
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.manifest import Manifest, Parity, Verification
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
@@ -67,10 +68,10 @@ def write_artefact(
     if output.profile is None:
         model = onnx_writer.to_onnx(program, simplify=output.folded)
         return onnx_writer.write(model, metadata, path)
-    emit.to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
+    to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
     if read_embedded(path) != metadata:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
-    return emit.operator_counts(path)
+    return operator_counts(path)
 
 
 def prove(

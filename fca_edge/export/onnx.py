@@ -1,4 +1,4 @@
-"""Artefact program to a checked ONNX file: torch.onnx, then onnxsim, then metadata.
+"""Exported program to a checked ONNX file: torch.onnx, then onnxsim, then metadata.
 
 The simplifier sees a skeleton: weights larger than a few kilobytes become graph
 inputs meanwhile, so that a 66 M parameter network does not pass through it three times.
@@ -129,6 +129,11 @@ def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str,
             f"onnx.checker refuses the graph: {str(error).splitlines()[0]}"
         ) from None
     return counts
+
+
+def operator_counts(path: Path) -> dict[str, int]:
+    """Count a file's operators by type."""
+    return dict(Counter(node.op_type for node in onnx.load(str(path)).graph.node))
 
 
 def with_all_outputs(path: Path, out: Path) -> None:

@@ -15,11 +15,12 @@ from fca_edge.export.profiles import (
     Profile,
     profile,
 )
+from fca_edge.export.quantize import STATIC, Draw, Recipe
 from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
-from fca_edge.export.quantize.recipe import STATIC, Draw, Recipe
 from fca_edge.export.request import Request, check_request, known_name
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Layout, Precision, manifest_path
+from fca_edge.runtimes import proving_runtimes
 from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
@@ -52,7 +53,7 @@ class Output:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which the file must be right, its own first."""
-        return self.profile.runtimes if self.profile else onnx_runtimes(self.onnx_profile)
+        return proving_runtimes(self.profile_name)
 
     @property
     def floor_db(self) -> float:
@@ -75,11 +76,6 @@ class Output:
     def recipe(self) -> Recipe:
         """How the file is made of its fp32 file."""
         return Recipe(self.precision, self.keep_float, self.half_arithmetic)
-
-
-def onnx_runtimes(profile_name: str) -> tuple[str, ...]:
-    """Runtimes of an ONNX file: the plain one proves it, others where they can be had."""
-    return ("onnxruntime", profile_name) if profile_name in ONNX_PROFILES else ("onnxruntime",)
 
 
 def check_early(request: Request) -> None:
@@ -105,9 +101,9 @@ def list_places(folder: Path, outputs: list[Output]) -> list[Path]:
         FcaEdgeError: a folder stands where a file will be.
     """
     files = [folder / output.file for output in outputs]
-    beside = [place(file) for file in files for place in (manifest_path, profile_path)]
+    beside = [place(file) for file in files for place in (manifest_path, settings_path)]
     refuse_folders([*files, *beside])
-    kept = [kept_path(file) for file in files]
+    kept = [cache_path(file) for file in files]
     return [*files, *beside, *(path for path in kept if path.exists())]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.outputs import Output
 from fca_edge.export.prepare import Prepared
-from fca_edge.lean_settings import profile_path, read_settings, settings_for, to_document
-from fca_edge.measure.jobs import LEAN_RUNTIMES
+from fca_edge.lean_settings import read_settings, settings_for, settings_path, to_document
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.store import write_json
 from fca_edge.verify import in_layout, measure, shortfall
 
@@ -16,8 +16,8 @@ from fca_edge.verify import in_layout, measure, shortfall
 def write_settings(path: Path, output: Output, arena_bytes: int) -> None:
     """Write the settings of a file whose own runtime `lean.py` can load with."""
     runtime = output.runtimes[0]
-    if runtime in LEAN_RUNTIMES:
-        write_json(profile_path(path), to_document(settings_for(arena_bytes), runtime))
+    if RUNTIMES[runtime].lean:
+        write_json(settings_path(path), to_document(settings_for(arena_bytes), runtime))
 
 
 def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
@@ -27,7 +27,7 @@ def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
         NotEquivalentError: below the profile's floor, packed or when loaded again.
     """
     runtime = output.runtimes[0]
-    if runtime not in LEAN_RUNTIMES:
+    if not RUNTIMES[runtime].lean:
         return
     inputs, settings = in_layout(prepared.images, output.layout), read_settings(path)
     for cold in (True, False):

@@ -9,12 +9,12 @@ from typing import Any
 
 from fca_edge.embedded import read_embedded
 from fca_edge.errors import NotEquivalentError
+from fca_edge.export import onnx as onnx_file
+from fca_edge.export import quantize
 from fca_edge.export.outputs import Output
-from fca_edge.export.quantize import calibration, check, onnx_file, table
+from fca_edge.export.quantize import Inputs, Recipe, calibration
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.export.quantize.hints import hint
-from fca_edge.export.quantize.recipe import Inputs, Recipe
-from fca_edge.export.tflite import emit
+from fca_edge.export.tflite import file as tflite_file
 from fca_edge.manifest import Artefact, Manifest
 
 # Sees an fp32 file that will be quantised; returns the layers to keep in float, and what the
@@ -48,13 +48,14 @@ def convert(
     if choose is not None and output.precision in EIGHT_BITS:
         keep, mix = choose(Artefact(base, manifest), output, recipe, inputs)
         recipe = replace(recipe, keep_float=tuple(dict.fromkeys([*recipe.keep_float, *keep])))
-    outcome = table.run(base, path, recipe, inputs)
-    check.weights(base, path, outcome)
+    outcome = quantize.run(base, path, recipe, inputs)
+    quantize.check_weights(base, path, outcome)
     survived = read_embedded(path) == manifest.to_embedded()
     base.unlink()
     if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
-    counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
-    made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
-    made["calibration"] = sample.describe() if sample else None
-    return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}
+    format_of = tflite_file if path.suffix == ".tflite" else onnx_file
+    account = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
+    account["calibration"] = sample.describe() if sample else None
+    account["hint"] = quantize.hint(recipe, path.suffix)
+    return format_of.operator_counts(path), account

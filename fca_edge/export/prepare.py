@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.check_inputs import CheckInputs, make_inputs
-from fca_edge.export.memory import release
 from fca_edge.export.outputs import Output
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
-from fca_edge.export.program import to_float32
+from fca_edge.export.program import release, to_float32
 from fca_edge.export.request import Request
 from fca_edge.manifest import PassReport, Source
 from fca_edge.passes.bands import BandWideLayers

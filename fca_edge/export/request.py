@@ -12,8 +12,8 @@ from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError, plural
 from fca_edge.export.optimize import OPTIMIZE, USUAL
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.quantize import STATIC
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.export.quantize.recipe import STATIC
 from fca_edge.labels import read_labels
 from fca_edge.manifest import (
     PRECISIONS,

@@ -11,12 +11,10 @@ from fca_edge.errors import UsageError, nearest
 from fca_edge.lean_settings import read_settings
 from fca_edge.manifest import Manifest, read_manifest
 from fca_edge.records import Artefact
-from fca_edge.runtimes import RUNTIMES, Runtime
+from fca_edge.runtimes import RUNTIMES, Runtime, runtime_for
 from fca_edge.store import sha256_of
 
 UNKNOWN = "unknown"
-# Runtimes that `lean.py` can load with.
-LEAN_RUNTIMES = ("onnxruntime", "litert")
 
 
 @dataclass(frozen=True)
@@ -25,14 +23,12 @@ class Job:
 
     Attributes:
         settings: those of `lean.py`, with which it is loaded; None where it is not.
-        whole: the runtime's delegate has promised to take the file as one partition.
     """
 
     path: Path
     artefact: Artefact
     runtime: Runtime
     settings: dict[str, Any] | None = None
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,24 +60,21 @@ def job_for(
         UsageError: no such file, neither ONNX nor TFLite, or a runtime that cannot load it.
         FcaEdgeError: its manifest is not one, or another file's.
     """
-    manifest = read_manifest(path)
-    artefact = describe(path, manifest)
+    artefact = describe(path, read_manifest(path))
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
         raise UsageError(f"{path}: neither .onnx nor .tflite.")
-    there = [name for name in names if name in on_target]
-    if not there:
+    default = runtime_for(path.suffix, artefact.profile, on_target)
+    if default is None:
         raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
-    default = artefact.profile if artefact.profile in there else there[0]
-    name = runtime_name or default
+    name = runtime_name or default.name
     if name not in RUNTIMES:
         raise UsageError(
             f"unknown runtime '{name}'.{nearest(name, RUNTIMES)} Known: {', '.join(RUNTIMES)}."
         )
     if name not in names:
         raise UsageError(f"{name} does not load {path.suffix} files; use {' or '.join(names)}.")
-    whole = manifest is not None and manifest.promises_whole(name)
-    return Job(path, artefact, RUNTIMES[name], whole=whole)
+    return Job(path, artefact, RUNTIMES[name])
 
 
 def lean_jobs(job: Job) -> list[Job]:
@@ -90,8 +83,8 @@ def lean_jobs(job: Job) -> list[Job]:
     Raises:
         UsageError: a runtime that `lean.py` does not know.
     """
-    if job.runtime.name not in LEAN_RUNTIMES:
-        known = " and ".join(LEAN_RUNTIMES)
+    if not job.runtime.lean:
+        known = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
         raise UsageError(f"{job.path}: --lean is for {known}, not for {job.runtime.name}.")
     settings = read_settings(job.path)
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]

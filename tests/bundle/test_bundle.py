@@ -18,11 +18,12 @@ from fca_edge.bundle.write import write_bundle
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.request import NetworkRequest, Request
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
-from fca_edge.verify import in_layout, run_artefact
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 LOGITS = """
 import sys
@@ -88,7 +89,7 @@ def same_logits(item: Artefact, runtime: str, photo: Path, folder: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
     given = in_layout(load(photo, artefact.how)[None], artefact.manifest.input_layout)
-    wanted, _ = run_artefact(item.path, runtime, given)
+    wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1
 
@@ -144,15 +145,15 @@ def test_the_runner_loads_in_little_memory(
     """With the settings that an export writes; without lean.py's runtime it loads plainly."""
     item = exported[number]
     assert write_bundle(read_artefact(item.path), tmp_path / "b", threads=2)
-    beside = profile_path(tmp_path / "b" / item.path.name)
+    beside = settings_path(tmp_path / "b" / item.path.name)
     assert json.loads(beside.read_text())["settings"]["threads"] == 2
     command = [sys.executable, str(tmp_path / "b" / "run.py"), str(photo)]
     lean = subprocess.run(command, capture_output=True, text=True, env={})
     assert lean.returncode == 0, lean.stderr
-    assert kept_path(tmp_path / "b" / item.path.name).is_dir()
+    assert cache_path(tmp_path / "b" / item.path.name).is_dir()
     # A folder where nothing can be kept, as on a read-only card.
-    shutil.rmtree(kept_path(tmp_path / "b" / item.path.name))
-    kept_path(tmp_path / "b" / item.path.name).write_text("in the way")
+    shutil.rmtree(cache_path(tmp_path / "b" / item.path.name))
+    cache_path(tmp_path / "b" / item.path.name).write_text("in the way")
     plain = subprocess.run(command, capture_output=True, text=True, env={})
     assert plain.stdout == lean.stdout
     (tmp_path / "b" / "lean.py").write_text("raise ImportError")

@@ -11,13 +11,13 @@ import argparse
 from pathlib import Path
 
 import torch
+from fca_edge.export.quantize.forms import tflite_profile
 from rich.console import Console
 from torch import nn
 
 from fca_edge.commands.shared import counted, table
-from fca_edge.export.profiles import PROFILES
+from fca_edge.export.forms import PROFILES
 from fca_edge.export.quantize import table as quantize
-from fca_edge.export.quantize.forms import tflite_profile
 from fca_edge.export.quantize.recipe import Recipe
 from fca_edge.export.tflite.emit import to_tflite
 from fca_edge.measure.jobs import job_for

@@ -47,7 +47,7 @@ def embedded(prepared: Prepared, output: Output) -> dict[str, str]:
         "num_classes": str(source.num_classes),
         "labels": json.dumps(source.labels),
         "input_layout": output.layout,
-        "profile": output.profile_name,
+        "profile": output.profile.name,
         "precision": output.precision,
         "passes": json.dumps(passes),
         "tool": f"fca_edge {__version__}",
@@ -62,7 +62,7 @@ def write_artefact(
     Raises:
         NotEquivalentError: the metadata did not survive.
     """
-    if output.profile is None:
+    if output.profile.format == "onnx":
         model = onnx_writer.to_onnx(program, simplify=request.fold)
         return onnx_writer.write(model, metadata, path)
     text = json.dumps(metadata)
@@ -92,12 +92,12 @@ def prove(
     refuse_overflow(program, output, prepared)
     inputs = in_layout(prepared.images, output.layout)
     parities = []
-    for name in output.runtimes:
-        if name != output.runtimes[0] and not available(RUNTIMES[name]):
+    for name in output.profile.runtimes:
+        if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
             continue
         for together in (False, True) if request.dynamic_batch else (False,):
             parity, events = measure(path, name, inputs, prepared.reference, together=together)
-            short = shortfall(parity, output.floor_db)
+            short = shortfall(parity, output.profile.snr_floor_db)
             if short:
                 raise NotEquivalentError(
                     f"{output.file} is refused: {short};"
@@ -116,7 +116,7 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
     Raises:
         NotEquivalentError: names the first such layer.
     """
-    if output.profile is None or not output.profile.half_arithmetic:
+    if not output.profile.half_arithmetic:
         return
     beyond = first_beyond(program, prepared.images, LARGEST_HALF)
     if beyond is not None:
@@ -124,7 +124,7 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
         raise NotEquivalentError(
             f"{output.file} is refused: overflow in fp16, first in {placed(program, layer)}, which"
             f" reaches {peak:.3g} where halves end at {LARGEST_HALF:.0f};"
-            f" leave --profile {output.profile_name} out."
+            f" leave --profile {output.profile.name} out."
         )
 
 
@@ -149,7 +149,7 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    promised = output.profile is not None and output.profile.whole and runtime == output.runtimes[0]
+    promised = output.profile.whole and runtime == output.profile.runtimes[0]
     if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
@@ -160,7 +160,7 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
 def unchecked(output: Output, parities: list[Parity]) -> list[str]:
     """Name the runtimes on which a file should have been checked and was not."""
     done = {parity.runtime for parity in parities}
-    return [name for name in output.runtimes if name not in done]
+    return [name for name in output.profile.runtimes if name not in done]
 
 
 def approximations(prepared: Prepared, output: Output) -> list[str]:
@@ -195,10 +195,10 @@ def manifest(
         "quantization": quantization,
         "trained": prepared.source.trained,
         "source": asdict(prepared.source),
-        "profile": output.profile_name,
+        "profile": output.profile.name,
         "forms": {
-            **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
-            **asdict(output.forms),
+            **({"opset": onnx_writer.OPSET} if output.profile.format == "onnx" else {}),
+            **output.profile.describe(),
         },
         "optimize": request.optimize,
         "approximations": approximations(prepared, output),
@@ -215,7 +215,7 @@ def manifest(
             "seed": request.wanted.seed,
             "checks": request.checks,
             "fold_max_abs_error": prepared.fold_error,
-            "floor_db": output.floor_db,
+            "floor_db": output.profile.snr_floor_db,
             "runtimes": [parity.to_dict() for parity in parities],
             "not_checked_on": unchecked(output, parities),
         },

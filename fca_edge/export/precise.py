@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import NotEquivalentError
+from fca_edge.export.forms import EIGHT_BITS
 from fca_edge.export.plan import Output, Request, recipe_of
 from fca_edge.export.prepare import Prepared
 from fca_edge.export.quantize import calibration, check, onnx_file, table
-from fca_edge.export.quantize.forms import EIGHT_BITS
 from fca_edge.export.quantize.hints import hint
 from fca_edge.export.quantize.recipe import Inputs, Recipe
 from fca_edge.export.tflite import emit
@@ -49,7 +49,8 @@ def convert(
     base.unlink()
     if before != after:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
-    counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
+    reader = emit if output.profile.format == "tflite" else onnx_file
+    counts = reader.operator_counts(path)
     made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
     made["calibration"] = sample.describe() if sample else None
     return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}

@@ -19,10 +19,10 @@ from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export.facts import read_facts
+from fca_edge.export.forms import FLOORS
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.quantize import Outcome, Recipe, layers, run
-from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.source import Wanted
 
 SPOILED = 2

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
+from fca_edge.export.forms import PROFILES
 from fca_edge.export.planned import footprint
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
 from fca_edge.passes.bands import BandWideLayers

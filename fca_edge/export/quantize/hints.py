@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fca_edge.export.profiles import Precision
+from fca_edge.export.forms import Precision
 
 HALF_ARITHMETIC = (
     "computed in fp16 by XNNPACK on cores with ARMv8.2 arithmetic (a55, a76 and later); elsewhere"

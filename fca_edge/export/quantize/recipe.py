@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fca_edge.export.profiles import Precision
+from fca_edge.export.forms import Precision
 
 Array = NDArray[Any]
 # Gives calibration inputs (1, ...) in the artefact's layout, one at a time, from the start at

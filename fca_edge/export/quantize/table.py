@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import UsageError, nearest
-from fca_edge.export.profiles import Precision
+from fca_edge.export.forms import Precision
 from fca_edge.export.quantize import (
     onnx_dynamic,
     onnx_file,

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from torch.export import ExportedProgram
 
-from fca_edge.export.profiles import Profile
+from fca_edge.export.forms import Profile
 from fca_edge.export.tflite.lower import lower
 from fca_edge.export.tflite.writer import write
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from fca_edge.export.profiles import Profile
+from fca_edge.export.forms import Profile
 from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.context import Context, Lowered, require, shape_of

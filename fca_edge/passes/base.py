@@ -11,11 +11,13 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass
@@ -55,6 +57,17 @@ def clone_tree(module: nn.Module) -> nn.Module:
         name: child if child is None else clone_tree(child)
         for name, child in module._modules.items()
     }
+    return twin
+
+
+def recast(module: nn.Module, kind: type[M]) -> M:
+    """Copy a module as one of a kind that derives from its own, with other methods.
+
+    Its submodules and tensors keep their names, so a file's weights do.
+    """
+    twin = clone_tree(module)
+    twin.__class__ = kind
+    assert isinstance(twin, kind)
     return twin
 
 

@@ -13,11 +13,13 @@ block's activations is added to it.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast
 from fca_edge.passes.join_kv import JoinedAttention
 
 # A smaller constant is not worth its operators.
@@ -30,6 +32,9 @@ class CompactBias(nn.Module):
 
     Where an activation that it is tied to is not finite, the logits are not either.
     """
+
+    # Writers leave what is made here to the runtime, so that the file stays small.
+    EXPANDS: ClassVar[bool] = True
 
     mirrored: Tensor
     rows: Tensor
@@ -64,6 +69,17 @@ class CompactBias(nn.Module):
         return y.reshape(1, y.shape[0], side * side, -1)
 
 
+class CompactAttention(JoinedAttention):
+    """Attention that makes the biases of its logits from tables."""
+
+    compact: CompactBias
+
+    def bias(self, x: Tensor) -> Tensor:
+        """What is added to the logits (B, heads, N, N + Ns) of a grid x (B, H, W, C)."""
+        out: Tensor = self.compact(x)
+        return out
+
+
 class CompactBiases(FoldPass):
     """Replace the expanded biases of FcaFormer blocks that are large.
 
@@ -78,14 +94,16 @@ class CompactBiases(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for path, module in network.named_modules():
-            if not isinstance(module, JoinedAttention) or module.logit_bias is None:
+        for path, attention in list(network.named_modules()):
+            if type(attention) is not JoinedAttention:
                 continue
-            if module.logit_bias.numel() * FLOAT_BYTES < self.least_bytes:
+            if not self.is_large(attention):
                 rewrites.skipped.append((path, "small"))
                 continue
-            module.compact = compacted(module.logit_bias, self.tied)
-            module.logit_bias = None
+            compact = recast(attention, CompactAttention)
+            compact.compact = compacted(attention.logit_bias, self.tied)
+            del compact.logit_bias
+            network.set_submodule(path, compact)
             rewrites.done.append(path)
         return network, rewrites
 
@@ -93,10 +111,12 @@ class CompactBiases(FoldPass):
         return [
             path
             for path, m in network.named_modules()
-            if isinstance(m, JoinedAttention)
-            and m.logit_bias is not None
-            and m.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
+            if type(m) is JoinedAttention and self.is_large(m)
         ]
+
+    def is_large(self, attention: JoinedAttention) -> bool:
+        """Tell whether tables would make a file smaller."""
+        return attention.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
 
 
 def compacted(bias: Tensor, tied: bool) -> CompactBias:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import ClassVar
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, sites
+import torch
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, recast, sites
 from fca_edge.zoo.fcaformer import FcaBlock
+from fca_edge.zoo.layers import Sites
 
 
 class FoldQueryScale(FoldPass):
@@ -37,6 +40,19 @@ class FoldQueryScale(FoldPass):
         ]
 
 
+class SeparateBlock(FcaBlock):
+    """A block whose cross tokens have a key and value Linear of their own, where it has any."""
+
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"), ("s_norm", "kv_s"))
+
+    kv_s: nn.Linear
+
+    def cross_keys_values(self, cross: list[Tensor]) -> Tensor:
+        """Keys and values (B, Ns, 2C) of all cross tokens."""
+        out: Tensor = self.kv_s(self.normalised(cross))
+        return out
+
+
 class DropCrossQuery(FoldPass):
     """Give the cross tokens a key and value Linear of their own; their query was never read."""
 
@@ -44,14 +60,15 @@ class DropCrossQuery(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for path, block in network.named_modules():
+        for path, block in list(network.named_modules()):
             if not isinstance(block, FcaBlock):
                 continue
             if block.s_norm is None:
                 rewrites.skipped.append((path, "first block of its stage: no cross tokens"))
                 continue
-            qkv = block.qkv
-            block.kv_s = linear(qkv.weight[block.dim :], qkv.bias[block.dim :])
+            dim, qkv, separate = block.dim, block.qkv, recast(block, SeparateBlock)
+            separate.kv_s = linear(qkv.weight[dim:], qkv.bias[dim:])  # (2C, C)
+            network.set_submodule(path, separate)
             rewrites.done.append(f"{path}.qkv -> {path}.kv_s")
         return network, rewrites
 
@@ -59,5 +76,5 @@ class DropCrossQuery(FoldPass):
         return [
             path
             for path, block in network.named_modules()
-            if isinstance(block, FcaBlock) and block.s_norm is not None and block.kv_s is None
+            if type(block) is FcaBlock and block.s_norm is not None
         ]

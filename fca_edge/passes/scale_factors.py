@@ -19,8 +19,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, run_hooked
-from fca_edge.zoo.fcaformer import FcaBlock, FcaStage
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast, run_hooked
+from fca_edge.passes.query import SeparateBlock
+from fca_edge.zoo.fcaformer import FcaBlock, FcaStage, concatenated
+
+# Centred cross tokens (B, Ns, C) of one block, and their variance (B, Ns, 1).
+Centred = tuple[Tensor, Tensor]
 
 
 class ScaledNorm(nn.Module):
@@ -42,6 +46,20 @@ class ScaledNorm(nn.Module):
         return centred * (rate if self.sign is None else rate * self.sign)
 
 
+class StatisticsBlock(SeparateBlock):
+    """A block that centres the cross tokens it makes and hands on their variance with them."""
+
+    def cross_tokens(self, grid: Tensor) -> Centred:  # type: ignore[override]
+        """Merge a grid (B, C, H, W) into centred cross tokens with their variance."""
+        tokens = super().cross_tokens(grid)  # (B, Ns, C)
+        tokens = tokens - tokens.mean(-1, keepdim=True)
+        return tokens, (tokens * tokens).mean(-1, keepdim=True)
+
+    def normalised(self, cross: list[Centred]) -> Tensor:  # type: ignore[override]
+        """All cross tokens (B, Ns, C), normalised with the factors of this block."""
+        return normalise(cross, self.s_norm)
+
+
 class FoldScaleFactors(FoldPass):
     """Move statistics to the producer and the factor into the square root of each consumer."""
 
@@ -59,13 +77,13 @@ class FoldScaleFactors(FoldPass):
         stages = [(n, m) for n, m in network.named_modules() if isinstance(m, FcaStage)]
         for path, stage in stages:
             for i, block in enumerate(stage.blocks):
-                assert isinstance(block, FcaBlock)
-                block.emits_statistics = block.dw_conv is not None
+                block = recast(block, StatisticsBlock)
+                network.set_submodule(f"{path}.blocks.{i}", block)
                 if block.s_norm is not None:
                     self.fold(f"{path}.blocks.{i}", block, rewrites)
         return network, rewrites
 
-    def fold(self, path: str, block: FcaBlock, rewrites: Rewrites) -> None:
+    def fold(self, path: str, block: StatisticsBlock, rewrites: Rewrites) -> None:
         """Replace `s_norm` and `s_scale_factors` of one consumer."""
         norm, factors = block.s_norm, block.s_scale_factors
         assert isinstance(norm, nn.LayerNorm) and norm.weight is None and factors is not None
@@ -94,6 +112,14 @@ class FoldScaleFactors(FoldPass):
         ]
 
 
+def normalise(cross: list[Centred], norm: nn.Module | None) -> Tensor:
+    """Concatenate cross tokens and their variances and give both to a `ScaledNorm`: (B, Ns, C)."""
+    assert isinstance(norm, ScaledNorm)
+    tokens = concatenated([tokens for tokens, _ in cross])
+    out: Tensor = norm(tokens, concatenated([variance for _, variance in cross]))
+    return out
+
+
 def folded(factors: Tensor, eps: float, dropped: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return offset and sign for factors (1, Ns, 1); an offset stays finite in float32."""
     ceiling = 1e30
@@ -110,8 +136,8 @@ def observe_variances(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     hooks = []
 
     def watch(path: str, block: FcaBlock) -> None:
-        def hook(_: nn.Module, args: tuple[Tensor, list[tuple[Tensor, Tensor | None]]]) -> None:
-            tokens = torch.cat([s for s, _ in args[1]], 1)  # (B, Ns, C)
+        def hook(_: nn.Module, args: tuple[Tensor, list[Tensor]]) -> None:
+            tokens = torch.cat(args[1], 1)  # (B, Ns, C)
             seen[path] = tokens.var(-1, unbiased=False).amin(0)  # (Ns,)
 
         if block.s_scale_factors is not None:

@@ -14,15 +14,15 @@ from fca_edge.export.forms import PROFILES
 from fca_edge.export.planned import footprint
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
-from fca_edge.passes.bands import BandWideLayers
+from fca_edge.passes.bands import BandWideLayers, bands_of
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst
-from fca_edge.passes.compact_bias import CompactBias, CompactBiases
+from fca_edge.passes.compact_bias import CompactAttention, CompactBias, CompactBiases
 from fca_edge.passes.join_kv import JoinedAttention
 from fca_edge.passes.run import apply, fold, logits
 from fca_edge.verify import run_artefact
 from fca_edge.zoo.build import build
-from fca_edge.zoo.layers import WideBlock, bands_of
+from fca_edge.zoo.layers import ConvNeXtBlock
 from fca_edge.zoo.randomise import randomise
 
 EXACT = 1e-12
@@ -51,7 +51,7 @@ def test_compact_biases_are_the_expanded_ones(
     assert len(rewrites.done) == len(attentions(folded)) > 2
     assert not step.ensures(rewritten)
     for old, new in zip(attentions(folded), attentions(rewritten)):
-        assert old.logit_bias is not None and new.logit_bias is None and new.compact is not None
+        assert isinstance(new, CompactAttention) and not hasattr(new, "logit_bias")
         assert torch.equal(new.compact(torch.randn(1, 2, 2, 4).double()), old.logit_bias)
     assert error(folded, rewritten, images) <= EXACT
 
@@ -59,7 +59,7 @@ def test_compact_biases_are_the_expanded_ones(
 def test_a_small_bias_stays_expanded(folded: nn.Module) -> None:
     rewritten, rewrites = CompactBiases().call(folded)
     assert not rewrites.done and rewrites.skipped
-    assert all(m.compact is None for m in attentions(rewritten))
+    assert all(type(m) is JoinedAttention for m in attentions(rewritten))
     assert CompactBiases(least_bytes=0).ensures(rewritten)
 
 
@@ -111,7 +111,7 @@ def test_bands_are_so_many_and_so_small(folded: nn.Module, images: Tensor) -> No
     rewritten, _ = BandWideLayers(64 * 1024).call(folded)
     sizes: list[int] = []
     for module in rewritten.modules():
-        if isinstance(module, WideBlock):
+        if isinstance(module, ConvNeXtBlock):
             module.act.register_forward_hook(lambda m, given, y: sizes.append(y.numel() * 4))
     logits(rewritten, images[:1])
     assert sizes and max(sizes) <= 64 * 1024

@@ -32,8 +32,9 @@ class JoinedAttention(nn.Module):
         self.norm1 = block.norm1
         self.q = linear(qkv.weight[:dim], qkv.bias[:dim])
         self.kv = linear(qkv.weight[dim:], qkv.bias[dim:])
-        self.s_norm, self.proj = block.s_norm, block.proj
+        self.s_norm = block.s_norm
         self.kv_s = None if block.s_norm is None else block.kv_s
+        self.proj = block.proj
         self.register_buffer("logit_bias", block.logit_bias)
 
     def forward(self, x: Tensor, cross: list[Centred]) -> Tensor:

@@ -10,7 +10,7 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export.forms import ONNX, PROFILES
 from fca_edge.export.manifest import read_manifest
 from fca_edge.export.plan import Request
-from fca_edge.export.prepare import check_images
+from fca_edge.export.prepare import load_images
 from fca_edge.export.source import load_source
 from fca_edge.export.wanted import wanted_of
 from fca_edge.passes.run import logits
@@ -38,7 +38,7 @@ def verify_again(
         images = Path(check["images"])
     asked = replace(wanted, seed=check["seed"])
     request = Request(asked, artefact.parent, images=images, checks=check["checks"])
-    pictures = check_images(request, source)
+    pictures = load_images(request, source)
     reference = logits(network, pictures).numpy()
     inputs = in_layout(pictures.float().numpy(), told["input_layout"])
     floor = float(told["verification"]["floor_db"])

@@ -61,9 +61,9 @@ class BakeAttentionBias(FoldPass):
         for path, module in list(network.named_modules()):
             baked: BakedBlock | BakedWindowAttention
             if isinstance(module, StatisticsBlock):
-                bias, baked = fca_bias(module), recast(module, BakedBlock)
+                bias, baked = compute_block_bias(module), recast(module, BakedBlock)
             elif isinstance(module, WindowAttention):
-                bias, baked = window_bias(module), recast(module, BakedWindowAttention)
+                bias, baked = compute_window_bias(module), recast(module, BakedWindowAttention)
             else:
                 continue
             for table in TABLES:
@@ -79,7 +79,7 @@ class BakeAttentionBias(FoldPass):
         return [name for name, _ in named if name.endswith(TABLES)]
 
 
-def fca_bias(block: FcaBlock) -> Tensor:
+def compute_block_bias(block: FcaBlock) -> Tensor:
     """Return the constant (1, heads, N, N + Ns) of one FcaFormer block."""
     bias = block.attention_biases.detach()[None, :, block.bias_index]  # (1, heads, N, N)
     if block.s_token_bias is None:
@@ -88,7 +88,7 @@ def fca_bias(block: FcaBlock) -> Tensor:
     return torch.cat([bias, cross], -1)
 
 
-def window_bias(attention: WindowAttention) -> Tensor:
+def compute_window_bias(attention: WindowAttention) -> Tensor:
     """Return the constant (1 or windows, heads, N, N) of one Swin block."""
     table = attention.relative_position_bias_table
     bias = table.detach()[attention.bias_index].permute(2, 0, 1)[None]  # (1, heads, N, N)

@@ -31,7 +31,9 @@ class BandedBlock(ConvNeXtBlock):
         """Widen and narrow normalised pixels (B, H, W, C), band by band."""
         rows, columns = y.shape[1:3]
         wide_bytes = rows * columns * self.pwconv1.out_features * FLOAT_BYTES
-        return in_bands(super().bottleneck, y, 1, bands_of(rows, wide_bytes, self.most_bytes))
+        return run_in_bands(
+            super().bottleneck, y, 1, count_bands(rows, wide_bytes, self.most_bytes)
+        )
 
 
 class BandedChannelsFirstBlock(ChannelsFirstBlock):
@@ -43,7 +45,9 @@ class BandedChannelsFirstBlock(ChannelsFirstBlock):
         """Widen and narrow normalised pixels (B, C, H, W), band by band."""
         rows, columns = y.shape[2:4]
         wide_bytes = rows * columns * self.expand.out_channels * FLOAT_BYTES
-        return in_bands(super().bottleneck, y, 2, bands_of(rows, wide_bytes, self.most_bytes))
+        return run_in_bands(
+            super().bottleneck, y, 2, count_bands(rows, wide_bytes, self.most_bytes)
+        )
 
 
 # A kind of block -> the kind that takes its place.
@@ -77,7 +81,9 @@ class BandWideLayers(FoldPass):
         return [path for path, m in network.named_modules() if type(m) in BANDED]
 
 
-def in_bands(layers: Callable[[Tensor], Tensor], image: Tensor, axis: int, bands: int) -> Tensor:
+def run_in_bands(
+    layers: Callable[[Tensor], Tensor], image: Tensor, axis: int, bands: int
+) -> Tensor:
     """Call layers on equal bands of an image's rows, which are an axis of it."""
     if bands == 1:
         return layers(image)
@@ -85,7 +91,7 @@ def in_bands(layers: Callable[[Tensor], Tensor], image: Tensor, axis: int, bands
     return torch.cat([layers(band) for band in parts], axis)
 
 
-def bands_of(rows: int, wide_bytes: int, most_bytes: int) -> int:
+def count_bands(rows: int, wide_bytes: int, most_bytes: int) -> int:
     """Fewest equal bands of rows that are small enough, or the most that there can be."""
     fits = [n for n in range(1, MOST_BANDS + 1) if rows % n == 0]
     return next((n for n in fits if wide_bytes <= n * most_bytes), fits[-1])

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze
 from fca_edge.passes.pool_first import PooledConvNeXtBlock
-from fca_edge.passes.uncentred_norm import centred, is_bare
+from fca_edge.passes.uncentred_norm import centre_rows, is_bare
 from fca_edge.zoo.layers import ConvNeXtBlock
 
 
@@ -28,16 +28,16 @@ class ChannelsFirstBlock(nn.Module):
         self.eps, self.act = block.norm.eps, block.act
         self.depthwise = block.dwconv
         weight = block.pwconv1.weight  # (4C, C)
-        self.expand = pointwise(centred(weight), block.pwconv1.bias)
-        self.reduce = pointwise(block.pwconv2.weight, block.pwconv2.bias)
-        self.average = pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
+        self.expand = make_pointwise(centre_rows(weight), block.pwconv1.bias)
+        self.reduce = make_pointwise(block.pwconv2.weight, block.pwconv2.bias)
+        self.average = make_pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.bottleneck(self.normalised(x))
 
     def normalised(self, x: Tensor) -> Tensor:
         """The depthwise convolution of (B, C, H, W), of unit variance over the channels."""
-        y = self.spread(x)
+        y = self.convolve(x)
         apart = y - self.average(y)
         variance = self.average(apart * apart)  # (B, 1, H, W)
         return y * torch.rsqrt(variance + self.eps)
@@ -47,7 +47,7 @@ class ChannelsFirstBlock(nn.Module):
         out: Tensor = self.reduce(self.act(self.expand(y)))
         return out
 
-    def spread(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Depthwise convolution of (B, C, H, W) with its columns of zeros put there before."""
         conv = self.depthwise
         assert isinstance(conv.padding, tuple)
@@ -94,11 +94,11 @@ class ChannelsFirst(FoldPass):
         ]
 
 
-def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+def make_pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
     """Make a 1x1 convolution of weight (out, in)."""
     out, into = weight.shape
     layer = nn.Conv2d(into, out, 1, bias=bias is not None, device="meta")
-    layer.weight = frozen(weight[:, :, None, None])
+    layer.weight = freeze(weight[:, :, None, None])
     if bias is not None:
-        layer.bias = frozen(bias)
+        layer.bias = freeze(bias)
     return layer.eval()

@@ -7,7 +7,7 @@ first and columns second, which multiplies 2 side numbers a result and not side 
 Each result is one number of the table times 1 plus zeros, so it is exact.
 
 A runtime that computes constants when it loads, or before everything else, would hold all
-of them expanded after all. There the table is *tied* to the image: nought times one of the
+of them expanded after all. There the table is *tied* to the image: zero times one of the
 block's activations is added to it.
 """
 
@@ -36,11 +36,11 @@ class CompactBias(nn.Module):
     # Writers leave what is made here to the runtime, so that the file stays small.
     EXPANDS: ClassVar[bool] = True
 
-    mirrored: Tensor
-    rows: Tensor
-    columns: Tensor
-    ones: Tensor
-    cross: Tensor | None
+    mirrored: Tensor  # (heads, 1, 2 side - 1, 2 side - 1)
+    rows: Tensor  # (side, 1, side, 1)
+    columns: Tensor  # (side * side, 1, 1, side)
+    ones: Tensor  # (1, side, side, 1)
+    cross: Tensor | None  # (heads, 1, 1, Ns)
 
     def __init__(self, table: Tensor, cross: Tensor | None, tied: bool) -> None:
         """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
@@ -58,13 +58,13 @@ class CompactBias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         side = self.rows.shape[0]
-        nought = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
-        y = self.mirrored if nought is None else self.mirrored + nought
+        zero = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
+        y = self.mirrored if zero is None else self.mirrored + zero
         y = F.conv2d(y, self.rows)  # (heads, r', r, 2 side - 1)
         y = F.conv2d(y, self.columns, groups=side)  # (heads, r' c', r, c)
         y = y.permute(0, 2, 3, 1)  # (heads, r, c, N)
         if self.cross is not None:
-            cross = self.cross if nought is None else self.cross + nought
+            cross = self.cross if zero is None else self.cross + zero
             y = torch.cat([y, self.ones * cross], -1)
         return y.reshape(1, y.shape[0], side * side, -1)
 
@@ -101,7 +101,7 @@ class CompactBiases(FoldPass):
                 rewrites.skipped.append((path, "small"))
                 continue
             compact = recast(attention, CompactAttention)
-            compact.compact = compacted(attention.logit_bias, self.tied)
+            compact.compact = read_tables(attention.logit_bias, self.tied)
             del compact.logit_bias
             network.set_submodule(path, compact)
             rewrites.done.append(path)
@@ -119,7 +119,7 @@ class CompactBiases(FoldPass):
         return attention.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
 
 
-def compacted(bias: Tensor, tied: bool) -> CompactBias:
+def read_tables(bias: Tensor, tied: bool) -> CompactBias:
     """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
     first = bias[0, :, 0]  # (heads, N + Ns)
     tokens = bias.shape[2]

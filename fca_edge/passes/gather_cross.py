@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen, recast
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze, recast
 from fca_edge.passes.join_kv import JoinedBlock
 from fca_edge.zoo.fcaformer import FcaBlock
 
@@ -43,8 +43,8 @@ class GatherCross(FoldPass):
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
         for path, block in list(network.named_modules()):
-            if isinstance(block, FcaBlock) and makes_cross(block):
-                network.set_submodule(path, gathered(block))
+            if isinstance(block, FcaBlock) and makes_cross_tokens(block):
+                network.set_submodule(path, gather_block(block))
                 rewrites.done.append(path)
         return network, rewrites
 
@@ -52,27 +52,27 @@ class GatherCross(FoldPass):
         return [
             path
             for path, m in network.named_modules()
-            if isinstance(m, FcaBlock) and makes_cross(m)
+            if isinstance(m, FcaBlock) and makes_cross_tokens(m)
         ]
 
 
-def makes_cross(block: FcaBlock) -> bool:
+def makes_cross_tokens(block: FcaBlock) -> bool:
     """Tell whether a block makes cross tokens by a convolution without a bias."""
     return isinstance(block.dw_conv, nn.Conv2d) and block.dw_conv.bias is None
 
 
-def gathered(block: FcaBlock) -> GatheredBlock:
+def gather_block(block: FcaBlock) -> GatheredBlock:
     """Return a block that gathers what the convolution of another one reads."""
     conv = block.dw_conv
     assert conv is not None
     twin = recast(block, GatheredJoinedBlock if isinstance(block, JoinedBlock) else GatheredBlock)
-    twin.taps = frozen(conv.weight.flatten(1).t())
-    twin.register_buffer("index", sources(conv, block.side), persistent=False)
+    twin.taps = freeze(conv.weight.flatten(1).t())
+    twin.register_buffer("index", find_sources(conv, block.side), persistent=False)
     twin.dw_conv = nn.Identity()  # type: ignore[assignment]  # its taps do the work
     return twin
 
 
-def sources(conv: nn.Conv2d, side: int) -> Tensor:
+def find_sources(conv: nn.Conv2d, side: int) -> Tensor:
     """Token that each tap of each output reads, (Ns taps,); 0 for a tap beyond the edge."""
     assert isinstance(conv.padding, tuple)
     places = torch.arange(1.0, side * side + 1).reshape(1, 1, side, side)

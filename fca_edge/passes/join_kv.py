@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.attention_bias import BakedBlock
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, recast
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, make_linear, recast
 from fca_edge.passes.scale_factors import Centred, StatisticsBlock, normalise
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.layers import Sites, merge_heads, split_heads
@@ -30,8 +30,8 @@ class JoinedAttention(nn.Module):
         dim, qkv = block.dim, block.qkv
         self.heads = block.heads
         self.norm1 = block.norm1
-        self.q = linear(qkv.weight[:dim], qkv.bias[:dim])
-        self.kv = linear(qkv.weight[dim:], qkv.bias[dim:])
+        self.q = make_linear(qkv.weight[:dim], qkv.bias[:dim])
+        self.kv = make_linear(qkv.weight[dim:], qkv.bias[dim:])
         self.s_norm = block.s_norm
         self.kv_s = None if block.s_norm is None else block.kv_s
         self.proj = block.proj

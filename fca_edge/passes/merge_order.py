@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, recast
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, make_linear, recast
 from fca_edge.zoo.swin import PatchMerging
 
 
@@ -38,7 +38,7 @@ class OrderPatchMerging(FoldPass):
                 rewrites.skipped.append((path, "its norm still has an affine"))
                 continue
             ordered, old = recast(merging, OrderedPatchMerging), merging.reduction
-            ordered.reduction = linear(swapped(old.weight), old.bias)
+            ordered.reduction = make_linear(swap_parities(old.weight), old.bias)
             network.set_submodule(path, ordered)
             rewrites.done.append(f"{path}.reduction")
         return network, rewrites
@@ -47,7 +47,7 @@ class OrderPatchMerging(FoldPass):
         return [path for path, m in network.named_modules() if type(m) is PatchMerging]
 
 
-def swapped(weight: Tensor) -> Tensor:
+def swap_parities(weight: Tensor) -> Tensor:
     """Turn input channels (column parity, row parity, C) into (row parity, column parity, C)."""
     first, second, third, fourth = weight.chunk(4, dim=1)
     return torch.cat([first, third, second, fourth], 1)

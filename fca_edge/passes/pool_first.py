@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast, sites
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, find_sites, recast
 from fca_edge.passes.join_kv import JoinedBlock
 from fca_edge.zoo.deit import DeiTBlock, TokenAttention
 from fca_edge.zoo.fcaformer import FcaBlock
@@ -85,25 +85,25 @@ class PoolFirst(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for prefix, owner, (blocks, _) in list(sites(network, "POOLED")):
-            path, last = last_of(owner, blocks)
+        for prefix, owner, (blocks, _) in list(find_sites(network, "POOLED")):
+            path, last = find_last(owner, blocks)
             if type(last) not in POOLED:
                 continue
-            owner.set_submodule(path, pooled(last))
+            owner.set_submodule(path, pool_block(last))
             rewrites.done.append(f"{prefix}{blocks}: last block")
-        for prefix, _, (blocks, reason) in sites(network, "POOLED_LATE"):
+        for prefix, _, (blocks, reason) in find_sites(network, "POOLED_LATE"):
             rewrites.skipped.append((prefix + blocks, reason))
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
         return [
             prefix + blocks
-            for prefix, owner, (blocks, _) in sites(network, "POOLED")
-            if not isinstance(last_of(owner, blocks)[1], tuple(POOLED.values()))
+            for prefix, owner, (blocks, _) in find_sites(network, "POOLED")
+            if not isinstance(find_last(owner, blocks)[1], tuple(POOLED.values()))
         ]
 
 
-def pooled(block: nn.Module) -> nn.Module:
+def pool_block(block: nn.Module) -> nn.Module:
     """Return the pooled kind of a block."""
     twin = recast(block, POOLED[type(block)])
     if isinstance(twin, PooledFcaBlock):
@@ -113,7 +113,7 @@ def pooled(block: nn.Module) -> nn.Module:
     return twin
 
 
-def last_of(owner: nn.Module, blocks: str) -> tuple[str, nn.Module]:
+def find_last(owner: nn.Module, blocks: str) -> tuple[str, nn.Module]:
     """Return the path of the last of a network's blocks, and the block."""
     name, last = list(owner.get_submodule(blocks).named_children())[-1]
     return f"{blocks}.{name}", last

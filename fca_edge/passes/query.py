@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, recast, sites
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, find_sites, make_linear, recast
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.layers import Sites
 
@@ -19,7 +19,7 @@ class FoldQueryScale(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for prefix, owner, (scale_name, target) in list(sites(network, "QUERY_SCALES")):
+        for prefix, owner, (scale_name, target) in list(find_sites(network, "QUERY_SCALES")):
             scale, qkv = getattr(owner, scale_name), owner.get_submodule(target)
             assert isinstance(qkv, nn.Linear)
             if scale is None:
@@ -27,7 +27,7 @@ class FoldQueryScale(FoldPass):
                 continue
             gain = torch.ones_like(qkv.weight[:, 0])  # (3C,)
             gain[: qkv.in_features] = scale
-            owner.set_submodule(target, linear(qkv.weight * gain[:, None], qkv.bias * gain))
+            owner.set_submodule(target, make_linear(qkv.weight * gain[:, None], qkv.bias * gain))
             setattr(owner, scale_name, None)
             rewrites.done.append(f"{prefix}{scale_name} -> {prefix}{target}")
         return network, rewrites
@@ -35,7 +35,7 @@ class FoldQueryScale(FoldPass):
     def ensures(self, network: nn.Module) -> list[str]:
         return [
             prefix + name
-            for prefix, owner, (name, _) in sites(network, "QUERY_SCALES")
+            for prefix, owner, (name, _) in find_sites(network, "QUERY_SCALES")
             if getattr(owner, name) is not None
         ]
 
@@ -67,7 +67,7 @@ class DropCrossQuery(FoldPass):
                 rewrites.skipped.append((path, "first block of its stage: no cross tokens"))
                 continue
             dim, qkv, separate = block.dim, block.qkv, recast(block, SeparateBlock)
-            separate.kv_s = linear(qkv.weight[dim:], qkv.bias[dim:])  # (2C, C)
+            separate.kv_s = make_linear(qkv.weight[dim:], qkv.bias[dim:])  # (2C, C)
             network.set_submodule(path, separate)
             rewrites.done.append(f"{path}.qkv -> {path}.kv_s")
         return network, rewrites

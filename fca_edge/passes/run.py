@@ -11,7 +11,7 @@ from fca_edge.errors import NotEquivalentError
 from fca_edge.passes.attention_bias import BakeAttentionBias
 from fca_edge.passes.base import FoldPass
 from fca_edge.passes.conv_bn import FuseConvBN
-from fca_edge.passes.diverge import first_difference
+from fca_edge.passes.diverge import find_first_difference
 from fca_edge.passes.join_kv import JoinKeysValues
 from fca_edge.passes.layer_scale import FoldLayerScale
 from fca_edge.passes.merge_order import OrderPatchMerging
@@ -74,7 +74,7 @@ def apply(
     error = float((after - before).abs().max())
     # A NaN compares false with everything, so the sound direction is asked for.
     if not error <= bound * max(1.0, float(before.abs().max())):
-        layer = first_difference(network, folded, images)
+        layer = find_first_difference(network, folded, images)
         raise NotEquivalentError(
             f"pass {step.name} changed the logits by {error:.3g}, more than {bound:g};"
             f" first diverging layer: {layer}. Please report it with the checkpoint."

@@ -137,7 +137,7 @@ class FcaBlock(nn.Module):
     def normalised(self, cross: list[Tensor]) -> Tensor:
         """All cross tokens (B, Ns, C), each scaled by its own factor, then `s_norm`."""
         assert self.s_norm is not None and self.s_scale_factors is not None
-        out: Tensor = self.s_norm(concatenated(cross) * self.s_scale_factors)
+        out: Tensor = self.s_norm(concatenate(cross) * self.s_scale_factors)
         return out
 
     def cross_tokens(self, grid: Tensor) -> Tensor:
@@ -197,11 +197,11 @@ class FcaFormer(nn.Module):
         super().__init__()
         d, n = spec.dims, spec.depths
         self.patch_embed = Stem(d[0])
-        side = halved(halved(halved(halved(img_size))))
+        side = halve(halve(halve(halve(img_size))))
         self.layer_0 = ConvStage(d[0], n[0], d[1])
         self.layer_1 = ConvStage(d[1], n[1], d[2])
         self.layer_2 = FcaStage(d[2], n[2], spec.heads[0], side, d[3])
-        self.layer_3 = FcaStage(d[3], n[3], spec.heads[1], halved(side), None)
+        self.layer_3 = FcaStage(d[3], n[3], spec.heads[1], halve(side), None)
         self.norm_head = nn.LayerNorm(d[3], eps=1e-5)
         self.head = nn.Linear(d[3], num_classes)
 
@@ -212,12 +212,12 @@ class FcaFormer(nn.Module):
         return out
 
 
-def concatenated(parts: list[Tensor]) -> Tensor:
+def concatenate(parts: list[Tensor]) -> Tensor:
     """Concatenate along the tokens, without an operator where there is one part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-def halved(side: int) -> int:
+def halve(side: int) -> int:
     """Side of a feature map after a 3x3 convolution with stride 2 and padding 1."""
     return (side + 1) // 2
 

@@ -14,7 +14,7 @@ from fca_edge.export.forms import PROFILES
 from fca_edge.export.planned import footprint
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.emit import operator_counts, to_tflite
-from fca_edge.passes.bands import BandWideLayers, bands_of
+from fca_edge.passes.bands import BandWideLayers, count_bands
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactAttention, CompactBias, CompactBiases
@@ -100,11 +100,11 @@ def test_a_pooling_block_is_not_banded() -> None:
 
 
 def test_the_number_of_bands() -> None:
-    assert bands_of(56, 3 << 20, 4 << 20) == 1
-    assert bands_of(56, 3 << 20, 2 << 20) == 2
-    assert bands_of(56, 3 << 20, 1 << 10) == 4
-    assert bands_of(7, 3 << 20, 1 << 10) == 1  # no equal parts
-    assert bands_of(9, 3 << 20, 1 << 10) == 3
+    assert count_bands(56, 3 << 20, 4 << 20) == 1
+    assert count_bands(56, 3 << 20, 2 << 20) == 2
+    assert count_bands(56, 3 << 20, 1 << 10) == 4
+    assert count_bands(7, 3 << 20, 1 << 10) == 1  # no equal parts
+    assert count_bands(9, 3 << 20, 1 << 10) == 3
 
 
 def test_bands_are_so_many_and_so_small(folded: nn.Module, images: Tensor) -> None:
@@ -159,6 +159,35 @@ def test_tflite_expands_when_it_runs(image: Tensor, tmp_path: Path) -> None:
     arrays, events = run_artefact(path, "litert", image.numpy())
     assert events["loaded"]["partitions"] == 1
     np.testing.assert_allclose(arrays["logits"], expanded.numpy(), rtol=1e-6)
+
+
+class Spread(nn.Module):
+    """A constant of 64 equal rows, made of one row; kinds of it say who makes it."""
+
+    EXPANDS = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("row", torch.arange(69.0))
+        self.register_buffer("ones", torch.ones(1, 1, 64, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.ones * self.row
+
+
+class LeftSpread(Spread):
+    EXPANDS = True
+
+
+@pytest.mark.parametrize("kind", [Spread, LeftSpread])
+def test_a_module_says_what_is_left_to_the_runtime(
+    image: Tensor, tmp_path: Path, kind: type[Spread]
+) -> None:
+    program = torch.export.export(kind().eval(), (image,))
+    path = tmp_path / "spread.tflite"
+    to_tflite(program, PROFILES["modern"], "", path, "nchw")
+    assert operator_counts(path).get("MUL", 0) == kind.EXPANDS
+    assert (path.stat().st_size < 64 * 69 * 4) == kind.EXPANDS
 
 
 @pytest.mark.parametrize(("tied", "left"), [(True, 2), (False, 0)])

@@ -60,7 +60,7 @@ class BakeAttentionBias(FoldPass):
         network, rewrites = clone_tree(network), Rewrites()
         for path, module in list(network.named_modules()):
             baked: BakedBlock | BakedWindowAttention
-            if isinstance(module, StatisticsBlock):
+            if isinstance(module, FcaBlock) and is_ready(module):
                 bias, baked = compute_block_bias(module), recast(module, BakedBlock)
             elif isinstance(module, WindowAttention):
                 bias, baked = compute_window_bias(module), recast(module, BakedWindowAttention)
@@ -77,6 +77,11 @@ class BakeAttentionBias(FoldPass):
     def ensures(self, network: nn.Module) -> list[str]:
         named = (*network.named_parameters(), *network.named_buffers())
         return [name for name, _ in named if name.endswith(TABLES)]
+
+
+def is_ready(block: FcaBlock) -> bool:
+    """Tell whether a block's cross tokens, where it reads any, come with their statistics."""
+    return block.s_norm is None or isinstance(block, StatisticsBlock)
 
 
 def compute_block_bias(block: FcaBlock) -> Tensor:

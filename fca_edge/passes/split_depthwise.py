@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze
 
-LARGEST_NATIVE_TAPS = 25
-
 
 @dataclass(frozen=True)
 class Part:
@@ -28,6 +26,16 @@ class Part:
     column: int
     columns: int
     column_step: int = 1
+
+    @property
+    def last_row(self) -> int:
+        """Last row of the kernel that the part has."""
+        return self.row + (self.rows - 1) * self.row_step
+
+    @property
+    def last_column(self) -> int:
+        """Last column of the kernel that the part has."""
+        return self.column + (self.columns - 1) * self.column_step
 
 
 # Ways to cut a 7x7 kernel. XNNPACK runs 10 to 25 taps at the price of 25, up to 9 at that of 9.
@@ -125,19 +133,9 @@ def is_large_depthwise(module: nn.Module) -> bool:
 
 def cut_taps(weight: Tensor, part: Part) -> Tensor:
     """Cut the taps of a part out of a kernel (C, 1, 7, 7)."""
-    rows = slice(part.row, find_last_row(part) + 1, part.row_step)
-    columns = slice(part.column, find_last_column(part) + 1, part.column_step)
+    rows = slice(part.row, part.last_row + 1, part.row_step)
+    columns = slice(part.column, part.last_column + 1, part.column_step)
     return weight[:, :, rows, columns]
-
-
-def find_last_row(part: Part) -> int:
-    """Last row of the kernel that a part has."""
-    return part.row + (part.rows - 1) * part.row_step
-
-
-def find_last_column(part: Part) -> int:
-    """Last column of the kernel that a part has."""
-    return part.column + (part.columns - 1) * part.column_step
 
 
 def compute_padding(part: Part, source: nn.Conv2d) -> tuple[int, int, int, int]:
@@ -147,7 +145,7 @@ def compute_padding(part: Part, source: nn.Conv2d) -> tuple[int, int, int, int]:
     rows, columns = source.padding
     return (
         columns - part.column,
-        columns - (wide - 1 - find_last_column(part)),
+        columns - (wide - 1 - part.last_column),
         rows - part.row,
-        rows - (high - 1 - find_last_row(part)),
+        rows - (high - 1 - part.last_row),
     )

@@ -15,6 +15,9 @@ from fca_edge.passes.run import DEFAULT_PASSES, fold, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.zoo.build import build
+from fca_edge.zoo.fcaformer import FcaFormer
+from fca_edge.zoo.randomise import randomise
+from fca_edge.zoo.specs import FcaFormerSpec
 
 EXACT = 1e-12
 # What each pass rewrites in micro: 7 FcaFormer blocks in two stages, 3 ConvNeXt blocks.
@@ -228,3 +231,13 @@ def flagged(network: nn.Module, folded: nn.Module) -> list[str]:
         and name not in [scale for scale, _ in getattr(module, "QUERY_SCALES", ())]
         and vars(module)[name] != vars(network.get_submodule(path)).get(name)
     ]
+
+
+@pytest.mark.parametrize("depths", [(1, 1, 1, 1), (1, 1, 2, 1), (1, 1, 1, 3), (1, 1, 15, 1)])
+def test_other_depths_fold_exactly(depths: tuple[int, ...]) -> None:
+    """Stages without cross tokens, and with more sets of them than a block reads."""
+    spec = FcaFormerSpec("other", (8, 8, 16, 16), depths, heads=(2, 2))
+    network = randomise(FcaFormer(spec, 64, 5).eval(), hard=True).double().requires_grad_(False)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
+    folded, _ = fold(network, image, (*DEFAULT_PASSES, GatherCross()), bound=1e-11)
+    assert not [name for name, _ in folded.named_buffers() if "bias_index" in name]

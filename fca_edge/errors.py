@@ -16,13 +16,16 @@ INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_ed
 
 
 class FcaEdgeError(Exception):
-    """What went wrong, where, and what to do about it, in one line."""
+    """What went wrong, where, and what to do about it, in one line.
+
+    As it is, its exit code says that something else than the command line must change.
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(FcaEdgeError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """The command line must change: its words, their combination, or a path that it names."""
 
     exit_code: ClassVar[int] = 2
 

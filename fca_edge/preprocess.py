@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fca_edge import decode
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import check_fields
 
 # What file managers leave behind; hidden files are ignored as well.
@@ -120,10 +120,11 @@ def list_images(folder: Path) -> Listing:
     """List the pictures of a folder, flat or one sub-folder per class, in a stable order.
 
     Raises:
-        FcaEdgeError: no such folder, or no pictures in it.
+        UsageError: no such folder.
+        FcaEdgeError: no pictures in it.
     """
     if not folder.is_dir():
-        raise FcaEdgeError(f"{folder}: no such folder of images.")
+        raise UsageError(f"{folder}: no such folder of images.")
     # Class folders are often links, which rglob does not follow.
     listing, seen, endings = Listing(), set[str](), decode.suffixes()
     for place, inner, names in os.walk(folder, followlinks=True):

@@ -51,7 +51,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256. None where nothing tells."""
+    """The measured file; its identity is its sha256. None where nothing tells.
+
+    `weights` is the sha256 of the checkpoint; random weights have none.
+    """
 
     file: str
     sha256: str
@@ -67,6 +70,7 @@ class Artefact:
     macs: int | None = None
     operators: int | None = None
     planned: Planned | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.places import claimed, is_replaceable, is_unclaimed, put, write_through
 
 if sys.version_info >= (3, 11):
@@ -77,12 +77,12 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
     """Refuse to overwrite files unless told to; a device or a pipe loses nothing.
 
     Raises:
-        FcaEdgeError: a file or a folder is there and `force` is not given.
+        UsageError: a file or a folder is there and `force` is not given.
     """
     there = [p for p in paths if p.exists() and (p.is_dir() or is_replaceable(p))]
     if there and not force:
         more = f" ({len(there) - 1} more are there, too)" if len(there) > 1 else ""
-        raise FcaEdgeError(
+        raise UsageError(
             f"{there[0]}: exists already; overwrite with --force or choose another place{more}."
         )
 
@@ -91,11 +91,11 @@ def refuse_folders(paths: list[Path]) -> None:
     """Refuse a folder where a file is to be written.
 
     Raises:
-        FcaEdgeError: names the folder.
+        UsageError: names the folder.
     """
     for path in paths:
         if path.is_dir():
-            raise FcaEdgeError(f"{path}: is a folder; name a file, or remove it.")
+            raise UsageError(f"{path}: is a folder; name a file, or remove it.")
 
 
 def move_into(files: list[Path], out: Path) -> list[Path]:

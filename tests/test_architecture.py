@@ -84,6 +84,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records",
         "store",
         "fields",
+        "labels",
+        "preprocess",
         "pictures",
         "zoo",
         "export",

@@ -43,6 +43,8 @@ ENVIRONMENTS: dict[str, Environment] = {
 
 def main(names: list[str]) -> None:
     """Run the libraries that are asked for, or all of them."""
+    if unknown := [name for name in names if name not in ENVIRONMENTS]:
+        sys.exit(f"{unknown[0]}: no such library; known: {', '.join(ENVIRONMENTS)}.")
     results: dict[str, Any] = read_golden() if GOLDEN.is_file() else {}
     for name in names or ENVIRONMENTS:
         results[name] = run_library(name.split("=")[0], ENVIRONMENTS[name])

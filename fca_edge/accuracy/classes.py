@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 
 LISTED = 3
 
@@ -29,7 +29,7 @@ def class_indices(
     if all(name.isdecimal() for name in names):
         numbers = [int(name) for name in sorted(names)]
         if labels is None and numbers != sorted(numbers):
-            raise FcaEdgeError(
+            raise UsageError(
                 f"{folder}: folders such as {listed(sorted(names)[:LISTED])} can be meant by number"
                 " or in the order of training scripts, which is that of text; give --labels."
             )

@@ -93,11 +93,9 @@ def refuse(facts: Facts, out: Path, force: bool) -> None:
     if out.resolve() in facts.path.resolve().parents:
         raise UsageError(f"{out}: the artefact lies in it; choose a folder of its own for --out.")
     if not out.is_dir() or (any(out.iterdir()) and not (out / SUMS).is_file()):
-        raise FcaEdgeError(f"{out}: holds something that is no bundle; choose another --out.")
+        raise UsageError(f"{out}: holds something that is no bundle; choose another --out.")
     if any(out.iterdir()) and not force:
-        raise FcaEdgeError(
-            f"{out}: exists already; overwrite with --force or choose another place."
-        )
+        raise UsageError(f"{out}: exists already; overwrite with --force or choose another place.")
 
 
 def check_fit(facts: Facts) -> None:

@@ -52,8 +52,6 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
     if not leaves:
         return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
     variants = all_variants()
-    if asked is not None and (text := fits_another(path, leaves, asked)):
-        return text
     places = compare_places(leaves, variants)
     for found in find_translations(leaves):
         words = f"{found.prefix} with {found.dialect.its_names}".strip()

@@ -89,7 +89,7 @@ def size_from(
     """Find the image size whose tables fit the file."""
     fits = fitting_size(variant, shapes, classes)
     if fits is None:
-        raise FcaEdgeError(mismatch(variant, checkpoint, shapes, asked, classes))
+        raise mismatch(variant, checkpoint, shapes, asked, classes)
     if asked is not None:
         raise UsageError(
             f"{checkpoint.path}: --img-size {asked}, but its attention tables are of {fits} px;"
@@ -100,9 +100,11 @@ def size_from(
 
 def mismatch(
     variant: str, checkpoint: Checkpoint, shapes: Shapes, asked: int | None, classes: int | None
-) -> str:
+) -> FcaEdgeError:
     """Describe what does not fit, and the variant that would."""
-    told = listed_differences(differences(shapes_of(variant, asked, classes), shapes))
+    wrong = listed_differences(differences(shapes_of(variant, asked, classes), shapes))
     fits = [v for v in all_variants() if fitting_size(v, shapes, classes) is not None]
-    closest = f"The file fits --variant {fits[0]}." if fits else "No variant fits."
-    return f"{checkpoint.path} is not {variant}: {told}. {closest}"
+    text = f"{checkpoint.path} is not {variant}: {wrong}."
+    if fits:
+        return UsageError(f"{text} The file fits --variant {fits[0]}.")
+    return FcaEdgeError(f"{text} No variant fits.")

@@ -14,7 +14,7 @@ from fca_edge.checkpoint.shards import SHARD, files_of, read_head
 from fca_edge.checkpoint.signs import what_folder_it_is, what_it_is, what_zip_it_is
 from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 
 EMPTY_ZIP = b"PK\x05\x06"
 TAR_OFFSET, TAR = 257, b"ustar"
@@ -42,12 +42,13 @@ def read_content(path: Path) -> Content:
     """Read a checkpoint in any format; the shards of a set together.
 
     Raises:
+        UsageError: it is not there.
         FcaEdgeError: it is something else, damaged, or wants to run code; one line.
     """
     if path.is_dir():
         raise FcaEdgeError(f"{path}: {what_folder_it_is(path)}.")
     if not path.is_file():
-        raise FcaEdgeError(f"{path}: no such checkpoint file.")
+        raise UsageError(f"{path}: no such checkpoint file.")
     files = files_of(path)
     try:
         return read_one(path, read_head(path)) if len(files) == 1 else read_shards(path, files)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import name_change
-from fca_edge.checkpoint.explain import explain
+from fca_edge.checkpoint.explain import explain, fits_another
 from fca_edge.checkpoint.formats import read_content
 from fca_edge.checkpoint.partial import Partial, find_partial, find_unnamed
 from fca_edge.checkpoint.search import (
@@ -74,7 +74,7 @@ def load_checkpoint(
 
     Raises:
         FcaEdgeError: unreadable, truncated, holding code, or no network's weights.
-        UsageError: the choice of weights is missing or does not exist.
+        UsageError: the choice of weights is missing or does not exist, or another variant fits.
     """
     content = read_content(path)
     leaves = flatten(content.value)
@@ -83,6 +83,8 @@ def load_checkpoint(
     leaves, wrappers = unwrapped(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
+        if asked is not None and (text := fits_another(path, leaves, asked)):
+            raise UsageError(text)
         raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
     partial = find_partial(candidates, leaves)
     candidate = pick(path, candidates, partial, weights)
@@ -193,9 +195,9 @@ def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
     container, start = split_prefix(candidate.prefix)
     entries = dict.fromkeys(split_prefix(c.prefix)[0].rstrip(STEP) or "." for c in candidates)
     entry = container.rstrip(STEP)
-    notes = [
-        f"'{clean(entry)}' of {', '.join(map(clean, entries))}" if entry else "bare state dict"
-    ]
+    others = [f"'{clean(other)}'" for other in entries if other != entry]
+    beside = f" (the file also has {', '.join(others)})" if others else ""
+    notes = [f"taken from its entry '{clean(entry)}'{beside}" if entry else "the whole file"]
     notes += [f"prefix '{clean(start)}' stripped"] if start else []
     notes += [f"{candidate.dialect} translated"] if candidate.dialect else []
     notes += [candidate.note] if candidate.note else []

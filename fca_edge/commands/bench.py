@@ -12,10 +12,10 @@ from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    ARTEFACT,
     AT_LEAST_0,
     CPUS,
     ERR,
-    FILE,
     FOLDER,
     OUT,
     TARGET,
@@ -67,7 +67,7 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 
 
 @click.command(cls=Command, sections=SECTIONS)
-@click.argument("artefacts", nargs=-1, type=FILE)
+@click.argument("artefacts", nargs=-1, type=ARTEFACT)
 @click.option(
     "--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime."
 )
@@ -115,9 +115,14 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     "--start-below",
     type=AT_LEAST_0,
     metavar="CELSIUS",
-    help="Wait before each process until the board is cooler.",
+    help="Wait before each timed process until the board is cooler, ten minutes at most.",
 )
-@click.option("--cool-down", type=AT_LEAST_0, metavar="SECONDS", help="Pause before each process.")
+@click.option(
+    "--cool-down",
+    type=AT_LEAST_0,
+    metavar="SECONDS",
+    help="Pause before each timed process but the first.",
+)
 @click.option(
     "--hot",
     type=click.IntRange(min=0),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.commands.shared import ERR, steps
-from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
+from fca_edge.errors import INSTALL_ALL, FcaEdgeError
 from fca_edge.measure.jobs import SUITES, Job, job_for
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.zoo.specs import ZOO
@@ -51,7 +51,7 @@ def export_missing(variants: list[str], out: Path) -> None:
             from fca_edge.export.plan import Request
             from fca_edge.export.source import Wanted
         except ModuleNotFoundError:
-            raise UsageError(
+            raise FcaEdgeError(
                 f"{out} lacks artefacts of {', '.join(variants)}, and exporting needs torch:"
                 f" {INSTALL_ALL}, or name ARTEFACTs."
             ) from None

@@ -9,14 +9,19 @@ import click
 from fca_edge.bundle.write import write_bundle
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import print_notes
-from fca_edge.commands.shared import FILE, FOLDER, force_option, warn
+from fca_edge.commands.shared import (
+    ARTEFACT,
+    FOLDER,
+    force_option,
+    warn,
+)
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
 from fca_edge.export.facts import read_facts
 from fca_edge.fields import EXIF
 
 
 @click.command(cls=Command)
-@click.argument("artefact", type=FILE)
+@click.argument("artefact", type=ARTEFACT)
 @click.option("--out", type=FOLDER, required=True, help="Folder to make.")
 @click.option(
     "--threads",

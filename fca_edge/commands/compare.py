@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -19,20 +21,24 @@ from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     ERR,
     FILE,
+    INPUT_FILE,
     OUT,
     Variant,
     claim_json,
     force_option,
     json_option,
     put_json,
+    refuse_missing,
 )
 from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
 from fca_edge.compare.comparison import Comparison, compare
 from fca_edge.compare.gate import failures, read_thresholds, summary
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
+from fca_edge.compare.remedy import REMARK
 from fca_edge.compare.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
+from fca_edge.records import Record
 from fca_edge.store import write_text
 
 HEEDED = (
@@ -46,10 +52,10 @@ HEEDED = (
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE")
+@click.argument("files", nargs=-1, type=FILE, metavar="BASELINE CANDIDATE...")
 @click.option(
     "--gate",
-    type=FILE,
+    type=INPUT_FILE,
     help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
 )
 @click.option(
@@ -83,9 +89,10 @@ def command(
 ) -> None:
     """Compare two files of records that `fca-edge bench --json` wrote, metric by metric.
 
-    Records pair by what the artefact is, not by its checksum. Exit code 4 where --gate finds
-    something worse or a row gone; 5 where a pair is of different machines, runtimes or plans
-    (files and planned memory are compared even so), or where there is nothing to compare.
+    Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
+    checksum. Exit code 4 where --gate finds something worse or a row gone; 5 where a pair is
+    of different machines, runtimes or plans (files and planned memory are compared even so),
+    or where there is nothing to compare.
 
     \b
     Examples:
@@ -101,9 +108,9 @@ def command(
     if published:
         show_published(files[0], reference, wide, json_file, force)
     elif update_baseline:
-        update(files[0], files[1], wide, json_file, force)
+        update(files[0], files[1:], wide, json_file, force)
     else:
-        show_comparison(files[0], files[1], gate, wide, json_file, force)
+        show_comparison(files[0], files[1:], gate, wide, json_file, force)
 
 
 def check(
@@ -112,18 +119,21 @@ def check(
     """Refuse options that do not fit together.
 
     Raises:
-        UsageError: says which.
+        UsageError: says which, or which file is not there.
     """
     if sum((gate is not None, update_baseline, published)) > 1:
         raise UsageError("--gate, --update-baseline and --published exclude each other; give one.")
     wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
-    if len(files) != len(wanted):
+    if len(files) < len(wanted) or (published and len(files) > 1):
         raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
+    # An update makes a baseline that is not there.
+    for path in files[1:] if update_baseline else files:
+        refuse_missing(path, str(path), "file of records", "`fca-edge bench --json` writes one")
 
 
 def show_comparison(
     baseline: Path,
-    candidate: Path,
+    candidates: Sequence[Path],
     gate: Path | None,
     wide: bool,
     json_file: Path | None,
@@ -136,65 +146,83 @@ def show_comparison(
         IncomparableError: a pair is of unlike things, or nothing pairs.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
-    found = compare(read_records(baseline), read_records(candidate), thresholds)
-    worse = failures(found, thresholds)
-    if not put_json(found.to_dict(), json_file, force):
-        print_comparison(found, worse, wide)
-    if gate is not None and (worse or (found.missing and not found.is_empty)):
-        raise RegressionError(summary(worse, found.missing))
-    if found.incomparable:
-        nothing = "nothing to compare: " if found.pairs and found.is_empty else ""
-        raise IncomparableError(nothing + found.incomparable)
+    comparison = compare(
+        read_records(baseline),
+        read_all(candidates),
+        thresholds,
+        (baseline, *candidates),
+        "" if gate is None else f" --gate {quote(str(gate))}",
+    )
+    worse = failures(comparison, thresholds)
+    if not put_json(comparison.to_dict(), json_file, force):
+        print_comparison(comparison, worse, wide)
+    if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
+        raise RegressionError(summary(worse, comparison.missing))
+    if comparison.incomparable:
+        nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
+        raise IncomparableError(nothing + comparison.incomparable)
 
 
-def print_comparison(found: Comparison, worse: list[str], wide: bool) -> None:
+def read_all(files: Sequence[Path]) -> list[Record]:
+    """Read the records of several files as if one run had written them."""
+    return [record for file in files for record in read_records(file)]
+
+
+def print_comparison(comparison: Comparison, worse: list[str], wide: bool) -> None:
     """Print the pairs, what has no partner, what fails the gate, and what to measure."""
     notes = Notes()
-    if found.pairs:
-        print_sheets(compare_sheets(found, notes), wide)
-    for line in (*notes.lines(), *compare_footer(found)):
+    if comparison.pairs:
+        print_sheets(compare_sheets(comparison, notes), wide)
+    for line in (*notes.lines(), *compare_footer(comparison)):
         say(line)
     for line in worse:
         OUT.print(f"worse: {line}")
-    if found.remedy:
-        say("To measure what the baseline has and the candidate lacks, from the same files:")
-        for line in found.remedy:
-            say_command(line)
+    if comparison.remedy:
+        say("To measure what the baseline has and the candidate lacks, and compare again:")
+        for line in comparison.remedy:
+            if line.startswith(REMARK):
+                say(f"{line.removeprefix(REMARK)}:")
+            else:
+                say_command(line)
 
 
 def update(
-    baseline: Path, candidate: Path, wide: bool, json_file: Path | None, force: bool
+    baseline: Path,
+    candidates: Sequence[Path],
+    wide: bool,
+    json_file: Path | None,
+    force: bool,
 ) -> None:
     """Make the candidate the new baseline and print what moved.
 
     Raises:
         FcaEdgeError: rows of the baseline would be lost.
     """
-    new = read_records(candidate)
+    new = read_all(candidates)
     old = read_records(baseline) if baseline.exists() else []
-    found = compare(old, [deterministic(record) for record in new])
-    if found.missing and not force:
+    comparison = compare(old, [deterministic(record) for record in new])
+    if comparison.missing and not force:
         raise FcaEdgeError(
-            f"{candidate} lacks rows of {baseline} ({'; '.join(found.missing)});"
+            f"{candidates[0]} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
             " measure them too, or drop them with --force."
         )
     write_text(baseline, baseline_text(new), force=True)
-    if not put_json(found.to_dict(), json_file, force):
-        show_moved(baseline, found, len(new), wide)
+    if not put_json(comparison.to_dict(), json_file, force):
+        show_moved(baseline, comparison, len(new), wide)
 
 
-def show_moved(baseline: Path, found: Comparison, rows: int, wide: bool) -> None:
+def show_moved(baseline: Path, comparison: Comparison, rows: int, wide: bool) -> None:
     """Print what an update changed."""
     notes = Notes()
-    moved = moved_sheets(found, notes)
-    if moved:
-        print_sheets(moved, wide)
-    lines = [f"{pair.label}: {text}" for pair in found.pairs for text in pair.unlike]
-    lines += [f"new: {text}" for text in found.new]
-    lines += [f"dropped: {text}" for text in found.missing]
+    sheets = moved_sheets(comparison, notes)
+    if sheets:
+        print_sheets(sheets, wide)
+    lines = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]
+    lines += [f"new: {text}" for text in comparison.new]
+    lines += [f"dropped: {text}" for text in comparison.missing]
     for line in (*notes.lines(), *lines):
         say(line)
-    OUT.print(f"{baseline}: {plural(rows, 'row')}" + ("" if moved else ", no figure moved"))
+    OUT.print(f"{baseline}: {plural(rows, 'row')}" + ("" if sheets else ", no figure moved"))
 
 
 def show_published(

@@ -11,9 +11,13 @@ from fca_edge.compare.judge import Row
 from fca_edge.compare.published import Group
 from fca_edge.zoo.specs import PUBLISHED_CAVEATS
 
-MIB, NS_PER_MS, MEGA = 1 << 20, 1e6, 1e6
 COLUMNS = (
-    Column("metric", kind="label"),
+    Column(
+        "metric",
+        kind="label",
+        legend="thresholds and --json have it in the unit of its name there: latency_ns,"
+        " model_bytes, file_bytes",
+    ),
     Column("baseline"),
     Column("candidate"),
     Column("ratio", 1, legend="candidate over baseline"),
@@ -26,21 +30,27 @@ COLUMNS = (
     Column("verdict", kind="label"),
     NOTES,
 )
+# How a metric's name ends, what is shown instead, and the size of that.
+UNITS = (
+    ("_ns", " ms", 1e6),
+    ("_bytes", " MiB", float(1 << 20)),
+    ("instructions", "million instructions", 1e6),
+)
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "incomparable": "magenta"}
 
 
-def compare_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
+def compare_sheets(comparison: Comparison, notes: Notes) -> list[Sheet]:
     """One sheet a pair, one row a metric."""
-    return [section(pair, pair.rows, notes) for pair in found.pairs]
+    return [section(pair, pair.rows, notes) for pair in comparison.pairs]
 
 
-def moved_sheets(found: Comparison, notes: Notes) -> list[Sheet]:
+def moved_sheets(comparison: Comparison, notes: Notes) -> list[Sheet]:
     """The rows of a comparison whose figures differ."""
-    moved = [
+    changes = [
         (pair, [row for row in pair.rows if not row.measured and row.baseline != row.candidate])
-        for pair in found.pairs
+        for pair in comparison.pairs
     ]
-    return [section(pair, rows, notes) for pair, rows in moved if rows]
+    return [section(pair, rows, notes) for pair, rows in changes if rows]
 
 
 def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
@@ -48,7 +58,7 @@ def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
     sheet = Sheet(COLUMNS, title=pair.label)
     for row in rows:
         sheet.add(
-            row.metric,
+            unit_of(row.metric)[0],
             figure(row.metric, row.baseline),
             figure(row.metric, row.candidate),
             "" if row.ratio is None else f"{row.ratio:.4f}",
@@ -59,15 +69,20 @@ def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
     return sheet
 
 
+def unit_of(metric: str) -> tuple[str, float]:
+    """Name a metric in the unit that it is read in; returns how many of its own are one of that."""
+    for ending, unit, size in UNITS:
+        if metric.endswith(ending):
+            return f"{metric.removesuffix(ending).replace('_', ' ')}{unit}", size
+    return metric.replace("_", " "), 1
+
+
 def figure(metric: str, value: float | None) -> str:
     """Write a value in the unit that its metric is read in."""
     if value is None:
         return ""
-    if metric.endswith("_ns"):
-        return f"{value / NS_PER_MS:.2f} ms"
-    if metric.endswith("_bytes"):
-        return f"{value / MIB:.2f} MiB"
-    return f"{value / MEGA:.2f} M" if metric == "instructions" else f"{value:.0f}"
+    _, size = unit_of(metric)
+    return f"{value:.0f}" if size == 1 else f"{value / size:.2f}"
 
 
 def interval(row: Row) -> str:
@@ -75,11 +90,11 @@ def interval(row: Row) -> str:
     return "" if row.low is None or row.high is None else f"{row.low:.3f}–{row.high:.3f}"
 
 
-def compare_footer(found: Comparison) -> list[str]:
+def compare_footer(comparison: Comparison) -> list[str]:
     """Say what found no partner, and what the intervals do not hold."""
-    lines = [f"missing: {text}" for text in found.missing]
-    lines += [f"new: {text}" for text in found.new]
-    measured = [pair for pair in found.pairs if any(row.low is not None for row in pair.rows)]
+    lines = [f"missing: {text}" for text in comparison.missing]
+    lines += [f"new: {text}" for text in comparison.new]
+    measured = [pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)]
     if not all(pair.together for pair in measured):
         lines.append(
             "Measured in separate runs: what changed on the machine between them is in no"

@@ -22,11 +22,12 @@ from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheede
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    ARTEFACT,
     CHECKPOINT,
     DESCRIPTION,
     ERR,
-    FILE,
-    FOLDER,
+    IMAGES,
+    INPUT_FILE,
     claim_json,
     force_option,
     json_option,
@@ -48,16 +49,18 @@ SHOWN = 3
 
 
 @click.command(cls=Command)
-@click.argument("artefacts", nargs=-1, required=True, type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
+@click.option("--data", type=IMAGES, required=True, help="Labelled images, one folder per class.")
 @click.option(
-    "--labels", type=FILE, help="Names of the classes, instead of the artefact's: JSON or lines."
+    "--labels",
+    type=INPUT_FILE,
+    help="Names of the classes, instead of the artefact's: JSON or lines.",
 )
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
 )
 @weights_option
-@click.option("--against", type=FILE, help="Compare with another artefact instead.")
+@click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
@@ -112,7 +115,9 @@ def command(
     """
     from fca_edge.accuracy.assess import Asked, assess, runtime_of
     from fca_edge.export.facts import read_as, read_facts
+    from fca_edge.labels import read_labels
     from fca_edge.pictures import notes_of
+    from fca_edge.preprocess import find_images
 
     refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
@@ -122,6 +127,9 @@ def command(
     all_facts = [read_as(read_facts(path), reading) for path in artefacts]
     runtimes = [runtime_of(facts, runtime) for facts in all_facts]
     other = None if against is None else read_as(read_facts(against), reading)
+    if labels is not None:
+        read_labels(labels)
+    find_images(data)
     reference = None if checkpoint is None else loaded(all_facts[0], checkpoint, weights)
     if reference is not None:
         reference.how = replace(reference.how, **reading)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fca_edge.commands.export_table import print_hints, sheet_of
+from fca_edge.commands.export_table import print_hints, sheet_of, warnings_of
 from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
@@ -16,8 +16,9 @@ from fca_edge.commands.shared import (
     AT_LEAST_0,
     CHECKPOINT,
     ERR,
-    FILE,
     FOLDER,
+    IMAGES,
+    INPUT_FILE,
     NAMES,
     Listed,
     Variant,
@@ -34,6 +35,7 @@ from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.export.forms import OPTIMIZE, PRECISIONS, PROFILES, USUAL
 from fca_edge.export.plan import Request, check_early, notes_of
 from fca_edge.export.wanted import Wanted
+from fca_edge.preprocess import find_images
 from fca_edge.runtimes import RUNTIMES, remedy
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ HEEDED = (
 )
 @click.option(
     "--calibration",
-    type=FOLDER,
+    type=IMAGES,
     help="Images for int8-static, in one folder or one folder per class.",
 )
 @click.option(
@@ -148,7 +150,7 @@ HEEDED = (
 @preprocessing_options
 @click.option(
     "--labels",
-    type=FILE,
+    type=INPUT_FILE,
     help="Names of the classes: a JSON list, or a text file with one per line.",
 )
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
@@ -161,7 +163,7 @@ HEEDED = (
 )
 @click.option(
     "--images",
-    type=FOLDER,
+    type=IMAGES,
     help="Real images to verify on, instead of noise or those of --calibration.",
 )
 @click.option(
@@ -185,7 +187,7 @@ HEEDED = (
     show_default=True,
     help="Seed of random weights, noise and samples.",
 )
-@click.option("--data", type=FOLDER, help="Labelled images; a file that loses accuracy is refused.")
+@click.option("--data", type=IMAGES, help="Labelled images; a file that loses accuracy is refused.")
 @click.option(
     "--max-drop",
     type=AT_LEAST_0,
@@ -297,20 +299,6 @@ def show(exported: list[Exported], taken: bool, wide: bool) -> None:
             warn(f"{item.path.name} was not checked on {name}: {how}.")
 
 
-def warnings_of(exported: list[Exported]) -> list[str]:
-    """Name the files whose calibration has shown nothing."""
-    texts = []
-    for item in exported:
-        shown = (item.manifest["quantization"] or {}).get("calibration")
-        if shown and shown["of_one_colour"]:
-            texts.append(
-                f"{item.path.name}: {shown['of_one_colour']} of the {shown['images']} calibration"
-                " images are of one colour, which show no range of what the network will see; give"
-                " --calibration pictures like those."
-            )
-    return texts
-
-
 def notes_of_export(manifests: list[dict[str, Any]], gate: AccuracyGate | None) -> list[str]:
     """Say what was assumed of pictures and labels, and what pictures had about them."""
     from fca_edge.pictures import notes_of
@@ -376,6 +364,7 @@ def check_gate(options: dict[str, Any]) -> None:
 
     Raises:
         UsageError: random weights, or options of the gate without images.
+        FcaEdgeError: no images in the folder.
     """
     if options["data"] is None:
         given = [name for name in ("limit", "skip_corrupt", "mixed") if options[name]]
@@ -386,6 +375,8 @@ def check_gate(options: dict[str, Any]) -> None:
             )
     elif options["checkpoint"] is None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+    else:
+        find_images(options["data"])
 
 
 def gate_of(options: dict[str, Any], request: Request, report: Report) -> AccuracyGate | None:

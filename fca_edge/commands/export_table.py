@@ -66,3 +66,17 @@ def print_hints(exported: list[Exported]) -> None:
         made = item.manifest["quantization"]
         if made is not None:
             say(f"{item.path.name}: {made['hint']}.")
+
+
+def warnings_of(exported: list[Exported]) -> list[str]:
+    """Name the files whose calibration has shown nothing."""
+    texts = []
+    for item in exported:
+        pictures = (item.manifest["quantization"] or {}).get("calibration")
+        if pictures and pictures["of_one_colour"]:
+            texts.append(
+                f"{item.path.name}: {pictures['of_one_colour']} of the {pictures['images']}"
+                " calibration images are of one colour, which show no range of what the network"
+                " will see; give --calibration pictures like those."
+            )
+    return texts

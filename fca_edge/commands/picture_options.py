@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.shared import ERR, FILE
-from fca_edge.errors import UsageError
+from fca_edge.commands.shared import ERR, INPUT_FILE
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import BACKGROUNDS, EXIF, INTERPOLATIONS, LAYOUTS, FieldError, check_fields
 from fca_edge.store import read_json
 
@@ -36,7 +36,7 @@ def preprocessing_options(command: Command) -> Command:
         command = click.option(f"--{name}", type=kind, help=text)(command)
     command = click.option(
         "--preprocessing",
-        type=FILE,
+        type=INPUT_FILE,
         help="All of these as fields of a JSON file; options go first.",
     )(command)
     return reading_options("ignore, as most training does", "white")(command)
@@ -66,14 +66,14 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of preprocessing that a command line gives, its file's included.
 
     Raises:
-        FcaEdgeError: a file that is not readable, or not JSON.
-        UsageError: fields that are unknown, wrong, or do not fit together.
+        FcaEdgeError: a file that is not readable, not JSON, or has fields that are wrong.
+        UsageError: options that are unknown, wrong, or do not fit together.
     """
     path: Path | None = options.get("preprocessing")
     try:
         fields = {} if path is None else check_fields(read_json(path, unique=True))
     except FieldError as error:
-        raise UsageError(f"{path}: {error}.") from None
+        raise FcaEdgeError(f"{path}: {error}.") from None
     given = {
         name: parse(name, options[name])
         for name in (*NUMBERS, "interpolation", "layout", "background", "exif")

@@ -11,9 +11,9 @@ from fca_edge.commands.heed import FORCE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
+    ARTEFACT,
     AT_LEAST_0,
-    FILE,
-    FOLDER,
+    IMAGES,
     OUT,
     claim_json,
     force_option,
@@ -30,8 +30,8 @@ SHOWN = 15
 
 
 @click.command(cls=Command)
-@click.argument("artefact", type=FILE)
-@click.option("--data", type=FOLDER, required=True, help="Labelled images, one folder per class.")
+@click.argument("artefact", type=ARTEFACT)
+@click.option("--data", type=IMAGES, required=True, help="Labelled images, one folder per class.")
 @click.option(
     "--precision",
     type=click.Choice(["int8"]),
@@ -103,10 +103,10 @@ def command(
         report("importing")
         from fca_edge.accuracy.layerwise import report_of
 
-        found = report_of(facts, data, precision, max_drop, images, limit, seed, report)
-    print_notes(notes_of(found["pictures"], data))
-    if not put_json(found, json_file, force):
-        show(found, wide)
+        result = report_of(facts, data, precision, max_drop, images, limit, seed, report)
+    print_notes(notes_of(result["pictures"], data))
+    if not put_json(result, json_file, force):
+        show(result, wide)
 
 
 COLUMNS = (
@@ -118,27 +118,27 @@ COLUMNS = (
 )
 
 
-def show(found: dict[str, Any], wide: bool) -> None:
+def show(report: dict[str, Any], wide: bool) -> None:
     """Print the most harmful layers and the choice."""
     sheet = Sheet(COLUMNS)
-    for row in found["layers"][:SHOWN]:
+    for row in report["layers"][:SHOWN]:
         ratio = "exact" if row["snr_db"] is None else f"{row['snr_db']:.1f}"
         same, drop = f"{row['agreement_percent']:.1f}", f"{row['drop_points']:.2f}"
-        sheet.add(row["layer"], ratio, same, drop, "yes" if row["layer"] in found["keep"] else "")
+        sheet.add(row["layer"], ratio, same, drop, "yes" if row["layer"] in report["keep"] else "")
     print_sheets([sheet], wide)
-    if more := len(found["layers"]) - SHOWN:
+    if more := len(report["layers"]) - SHOWN:
         say(f"and {plural(more, 'layer')} that matter less") if more > 0 else None
     OUT.print()
-    print_sheets([trials_sheet(found)], wide)
-    kept = len(found["keep"])
-    drop = next(t["drop_points"] for t in reversed(found["trials"]) if t["kept"] == kept)
+    print_sheets([trials_sheet(report)], wide)
+    count = len(report["keep"])
+    drop = next(t["drop_points"] for t in reversed(report["trials"]) if t["kept"] == count)
     OUT.print(
-        f"{kept} of {plural(len(found['layers']), 'layer')} in float: top-1 falls by"
-        f" {drop:.2f} points on {plural(found['images'], 'image')}"
-        + (", on the worse runtime." if len(found["runtimes"]) > 1 else ".")
+        f"{count} of {plural(len(report['layers']), 'layer')} in float: top-1 falls by"
+        f" {drop:.2f} points on {plural(report['images'], 'image')}"
+        + (", on the worse runtime." if len(report["runtimes"]) > 1 else ".")
     )
-    if kept:
-        OUT.print(f"--keep-float {','.join(found['keep'])}", soft_wrap=True)
+    if count:
+        OUT.print(f"--keep-float {','.join(report['keep'])}", soft_wrap=True)
 
 
 def trials_sheet(report: dict[str, Any]) -> Sheet:

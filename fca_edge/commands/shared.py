@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from fca_edge.commands.console import styled as styled
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.places import is_standard_output
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
 from fca_edge.terminal import CLOSED, to_output, visible
@@ -171,9 +173,57 @@ class Finite(click.FloatRange):
         return number
 
 
-FILE = NamedPath(path_type=Path, dir_okay=False)
+def refuse_missing(path: Path, where: str, what: str, remedy: str) -> None:
+    """Refuse a path that is to be read and is not there.
+
+    Raises:
+        UsageError: names what is missing and what to do.
+    """
+    if not os.path.exists(path):  # that of Path raises where a name is too long
+        raise UsageError(f"{where}: no such {what}; {remedy}.")
+
+
+class Input(NamedPath):
+    """A path that a command reads: it is looked at while options are read, before any work.
+
+    Args:
+        what: what has to be there, for the error.
+        remedy: what to do where it is not.
+        suffixes: the endings that such a file may have; none where any will do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        remedy: str = "check the name",
+        suffixes: tuple[str, ...] = (),
+        file_okay: bool = True,
+        dir_okay: bool = False,
+    ) -> None:
+        super().__init__(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+        self.what, self.remedy, self.suffixes = what, remedy, suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path: Path = super().convert(value, param, ctx)
+        flag = param.opts[0] if isinstance(param, click.Option) else ""
+        where = f"{flag} {path}".lstrip()
+        refuse_missing(path, where, self.what, self.remedy)
+        if self.suffixes and path.suffix not in self.suffixes:
+            raise UsageError(f"{where}: no {self.what}: neither {' nor '.join(self.suffixes)}.")
+        return path
+
+
+ARTEFACT = Input(
+    "artefact",
+    "`fca-edge export` makes one",
+    tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES.values())),
+)
 # A folder is told apart by what is in it.
-CHECKPOINT = NamedPath(path_type=Path)
+CHECKPOINT = Input("checkpoint file", dir_okay=True)
+INPUT_FILE = Input("file")
+IMAGES = Input("folder of images", file_okay=False, dir_okay=True)
+# What may be there or not.
+FILE = NamedPath(path_type=Path, dir_okay=False)
 FOLDER = NamedPath(path_type=Path, file_okay=False)
 AT_LEAST_0 = Finite(min=0)
 

@@ -145,10 +145,12 @@ def arrange(
     if room is None:
         return usable
     groups = groups_of(usable, beneath)
-    for measure, detail in ((best, DETAIL), (least, 1)):
-        chosen = [c for rank, group in groups if rank < detail for c in group]
+    every = max((rank for rank, _ in groups), default=0) + 1
+    # Beside folded names no details: they would fold them further.
+    for measure, kept, end in ((best, DETAIL, every), (least, 1, every if beneath else DETAIL)):
+        chosen = [c for rank, group in groups if rank < kept for c in group]
         for rank, group in groups:
-            if rank >= detail and total([*chosen, *group], sheets, measure) <= room:
+            if kept <= rank < end and total([*chosen, *group], sheets, measure) <= room:
                 chosen += group
         if total(chosen, sheets, measure) <= room:
             break
@@ -215,9 +217,12 @@ def widths_of(columns: Sequence[Column], sheets: Sequence[Sheet], room: int | No
     widths = [least(column, sheets) for column in columns]
     if sum(widths) > room:
         widths = [least(column, sheets, LEAST_NAME) for column in columns]
-    while sum(widths) < min(room, sum(wanted)):
-        place = max(range(len(widths)), key=lambda i: wanted[i] - widths[i])
-        widths[place] += 1
+    # A name that is one letter short is broken all the same, so names come before texts.
+    for kinds in (("name",), ("text", "number", "label")):
+        places = [i for i, column in enumerate(columns) if column.kind in kinds]
+        while sum(widths) < room and any(widths[i] < wanted[i] for i in places):
+            place = max(places, key=lambda i: wanted[i] - widths[i])
+            widths[place] += 1
     return widths
 
 

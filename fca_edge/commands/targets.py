@@ -56,8 +56,17 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
         return
     sheet = Sheet(COLUMNS)
     for row in rows:
-        sheet.add(row.target, row.runtime, "yes" if row.ready else "no", row.place)
+        place = shortened(row.place)
+        sheet.add(row.target, row.runtime, "yes" if row.ready else "no", place)
     print_sheets([sheet], wide)
+
+
+def shortened(place: str) -> str:
+    """Write a path from the current folder, or from the user's own, where it lies in it."""
+    for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if folder != Path("/") and Path(place).is_relative_to(folder):
+            return f"{sign}{Path(place).relative_to(folder)}"
+    return place
 
 
 @command.command("check")
@@ -68,11 +77,11 @@ def check_target(target: str) -> None:
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = meant(target)
-    found, about = look(target)
+    runtimes, about = look(target)
     for name, value in about:
         OUT.print(f"{name:9} {value}", highlight=False)
-    refuse_unready(target, found)
-    OUT.print(f"{target}: {', '.join(state.runtime for state in found)} ready")
+    refuse_unready(target, runtimes)
+    OUT.print(f"{target}: {', '.join(state.runtime for state in runtimes)} ready")
 
 
 @command.command("setup")

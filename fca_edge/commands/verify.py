@@ -9,9 +9,9 @@ import click
 from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
+    ARTEFACT,
     CHECKPOINT,
-    FILE,
-    FOLDER,
+    IMAGES,
     claim_json,
     force_option,
     json_option,
@@ -25,6 +25,7 @@ from fca_edge.export.facts import read_facts
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.wanted import wanted_of
 from fca_edge.measure.embedded import facts_of
+from fca_edge.preprocess import find_images
 
 COLUMNS = (
     Column("file", kind="name"),
@@ -39,12 +40,12 @@ COLUMNS = (
 
 
 @click.command(cls=Command)
-@click.argument("artefacts", nargs=-1, required=True, type=FILE)
+@click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
 @weights_option
-@click.option("--images", type=FOLDER, help="Real images instead of seeded noise.")
+@click.option("--images", type=IMAGES, help="Real images instead of seeded noise.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -78,6 +79,8 @@ def command(
     """
     refuse_unheeded((FORCE, WEIGHTS))
     claim_json(json_file, force)
+    if images is not None:
+        find_images(images)
     for path in artefacts:
         refuse_without_manifest(path)
         wanted_of(read_facts(path).told, path, checkpoint, weights)

@@ -16,18 +16,18 @@ Figure = tuple[float, float | None, float | None]
 
 def advice(records: Iterable[Record]) -> list[str]:
     """Say of each smaller file what it saves over the fp32 file of its network and runtime."""
-    found = list(records)
-    smaller = [record for record in found if record.artefact.precision != FULL]
-    pairs = [(record, full_of(record, found)) for record in smaller]
-    lines = [told(record, full) for record, full in pairs if full is not None]
+    everything = list(records)
+    smaller = [record for record in everything if record.artefact.precision != FULL]
+    pairs = [(record, full_of(record, everything)) for record in smaller]
+    lines = [line_of(record, full) for record, full in pairs if full is not None]
     return [line for line in lines if line is not None]
 
 
-def full_of(record: Record, found: list[Record]) -> Record | None:
+def full_of(record: Record, everything: list[Record]) -> Record | None:
     """Find the fp32 file of a record's network on its runtime, of its own profile if there is."""
     same = [
         other
-        for other in found
+        for other in everything
         if other.artefact.precision == FULL and subject(other) == subject(record)
     ]
     own = [other for other in same if other.artefact.profile == record.artefact.profile]
@@ -44,7 +44,7 @@ def subject(record: Record) -> tuple[object, ...]:
     )
 
 
-def told(record: Record, full: Record) -> str | None:
+def line_of(record: Record, full: Record) -> str | None:
     """Write one line of advice: the ratios, and what they are good for; None without figures."""
     figures = {
         "speed": (speed(record, full), "time"),

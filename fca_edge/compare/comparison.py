@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fca_edge.compare.differences import differences
 from fca_edge.compare.judge import Row, judge
 from fca_edge.compare.metrics import METRICS
 from fca_edge.compare.noise import interleaved
-from fca_edge.compare.pairs import label, pair, why_unpaired
-from fca_edge.compare.remedy import commands
+from fca_edge.compare.pairs import heading, label, pair, why_unpaired
+from fca_edge.compare.remedy import Lack, commands
 from fca_edge.errors import plural
 from fca_edge.records import Record
 
@@ -47,7 +48,8 @@ class Comparison:
     Attributes:
         missing: of the baseline, with what they lack in the candidate.
         new: of the candidate.
-        remedy: commands that measure what has no like in the candidate.
+        remedy: commands that measure what has no like in the candidate and compare again;
+            remarks between them begin with "# ".
     """
 
     pairs: tuple[Compared, ...]
@@ -82,23 +84,34 @@ class Comparison:
 
 
 def compare(
-    baseline: list[Record], candidate: list[Record], limits: Mapping[str, float] | None = None
+    baseline: list[Record],
+    candidate: list[Record],
+    limits: Mapping[str, float] | None = None,
+    files: Sequence[Path] = (),
+    more: str = "",
 ) -> Comparison:
     """Pair two sets of records and judge every metric that the baseline has.
 
     Args:
         limits: changes in percent by metric that take the place of the metrics' own.
+        files: of the baseline and the candidates, to be named in the remedy.
+        more: options with which the remedy compares.
     """
-    found = pair(baseline, candidate)
-    limits = limits or {}
-    pairs = [compared(a, b, limits) for a, b in found.found]
-    unlike = [a for (a, _), both in zip(found.found, pairs) if both.unlike]
+    pairs = pair(baseline, candidate)
+    results = [compared(a, b, limits or {}) for a, b in pairs.together]
+    lacks = [Lack(a, kinds) for a, b in pairs.together if (kinds := kinds_of(a, b))]
+    lacks += [Lack(record) for record in pairs.missing]
     return Comparison(
-        tuple(pairs),
-        tuple(why_unpaired(record, found.new) for record in found.missing),
-        tuple(label(record) for record in found.new),
-        commands([*unlike, *found.missing]),
+        tuple(results),
+        tuple(why_unpaired(record, pairs.new) for record in pairs.missing),
+        tuple(label(record) for record in pairs.new),
+        commands(lacks, files[0], files[1:], more) if files else (),
     )
+
+
+def kinds_of(baseline: Record, candidate: Record) -> list[str]:
+    """List the kinds of things in which a pair differs."""
+    return [difference.kind for difference in differences(baseline, candidate)]
 
 
 def compared(baseline: Record, candidate: Record, limits: Mapping[str, float]) -> Compared:
@@ -110,4 +123,6 @@ def compared(baseline: Record, candidate: Record, limits: Mapping[str, float]) -
     )
     texts = tuple(difference.text for difference in unlike)
     together = interleaved(baseline, candidate)
-    return Compared(label(candidate), texts, together, tuple(row for row in rows if row))
+    return Compared(
+        heading(baseline, candidate), texts, together, tuple(row for row in rows if row)
+    )

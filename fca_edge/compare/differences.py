@@ -26,8 +26,8 @@ def differences(baseline: Record, candidate: Record) -> list[Difference]:
         # Anything else that differs follows from it.
         kind = {False: "a real machine", True: "an emulated one"}
         text = f"{kind[baseline.target.emulated]} against {kind[candidate.target.emulated]}"
-        found = [Difference("emulated", text)]
-        return found + [differ(k, a, b) for k in ("machine", "runtime version") if a[k] != b[k]]
+        first = [Difference("emulated", text)]
+        return first + [differ(k, a, b) for k in ("machine", "runtime version") if a[k] != b[k]]
     return [differ(kind, a, b) for kind in a if unlike(a[kind], b[kind])]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fca_edge.compare.comparison import Comparison
 from fca_edge.compare.metrics import METRICS
-from fca_edge.errors import UsageError, nearest
+from fca_edge.errors import FcaEdgeError, nearest
 from fca_edge.store import read_toml
 
 # Table of the file -> whether its metrics are measured.
@@ -20,31 +20,32 @@ def read_thresholds(path: Path) -> dict[str, float]:
     """Read the allowed changes in percent by metric; metrics that it leaves out are not gated.
 
     Raises:
-        FcaEdgeError: missing, or not TOML.
-        UsageError: a table, metric or number that cannot be meant.
+        FcaEdgeError: missing, not TOML, or a table, metric or number that cannot be meant.
     """
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for table, entries in read_toml(path).items():
         if table not in TABLES or not isinstance(entries, dict):
             known = ", ".join(f"[{name}]" for name in TABLES)
-            raise UsageError(f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}.")
+            raise FcaEdgeError(
+                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
+            )
         for name, value in entries.items():
-            found[name] = limit(path, table, name, value)
-    if not found:
-        raise UsageError(f"{path}: sets no threshold.")
-    return found
+            limits[name] = limit(path, table, name, value)
+    if not limits:
+        raise FcaEdgeError(f"{path}: sets no threshold.")
+    return limits
 
 
 def limit(path: Path, table: str, name: str, value: Any) -> float:
     """Check one threshold."""
     known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
     if name not in known:
-        raise UsageError(
+        raise FcaEdgeError(
             f"{path}: [{table}] has no metric '{name}'.{nearest(name, known)}"
             f" Known: {', '.join(known)}."
         )
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
-        raise UsageError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
+        raise FcaEdgeError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
     return float(value)
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from fca_edge.compare.differences import differences
+from fca_edge.compare.remedy import DIGITS
 from fca_edge.errors import plural
 from fca_edge.records import Record
 
@@ -36,9 +37,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Records that belong together, and those that found nothing."""
+    """Records that belong together, and those that have no partner."""
 
-    found: list[tuple[Record, Record]]
+    together: list[tuple[Record, Record]]
     missing: list[Record]
     new: list[Record]
 
@@ -58,10 +59,34 @@ def identity(record: Record) -> Identity:
 
 
 def label(record: Record) -> str:
-    """Name a record for a reader: artefact, runtime, target, threads."""
+    """Name a record for a reader: artefact, runtime, target, threads, weights."""
+    weights = weights_of(record)
+    return measured(record) + (f", {weights}" if weights else "")
+
+
+def heading(baseline: Record, candidate: Record) -> str:
+    """Name a pair for a reader: as its candidate, with the weights of both where they differ."""
+    before, after = weights_of(baseline), weights_of(candidate)
+    if before in ("", after) or not after:
+        return label(candidate)
+    return f"{measured(candidate)}, {after} against {before}"
+
+
+def measured(record: Record) -> str:
+    """Say what was measured, and where: artefact, runtime, target, threads."""
     unfolded = "" if record.artefact.folded else " (not folded)"
     target, threads = record.target, record.plan.threads
     return f"{identity(record)}{unfolded}, {target.name}, {plural(threads, 'thread')}"
+
+
+def weights_of(record: Record) -> str:
+    """Tell whose weights an artefact has, in few characters; "" where nothing tells."""
+    artefact = record.artefact
+    if artefact.trained is None:
+        return ""
+    if not artefact.trained:
+        return "random weights"
+    return f"weights {artefact.weights[:DIGITS]}" if artefact.weights else "trained weights"
 
 
 def pair(baseline: list[Record], candidate: list[Record]) -> Pairs:
@@ -92,6 +117,7 @@ def distance(a: Record, b: Record) -> tuple[int, ...]:
         int(a.target.emulated != b.target.emulated),
         len(differences(a, b)),
         int(a.artefact.folded != b.artefact.folded),
+        int(weights_of(a) != weights_of(b)),
         int(a.artefact.input_layout != b.artefact.input_layout),
         int(a.artefact.file != b.artefact.file),
     )
@@ -105,5 +131,5 @@ def why_unpaired(missing: Record, new: list[Record]) -> str:
         both = zip(fields(Identity), astuple(mine), astuple(identity(record)))
         return [f"{NAMES.get(f.name, f.name)} {x} against {y}" for f, x, y in both if x != y]
 
-    near = sorted((found for found in map(unlike, new) if len(found) <= NEAR), key=len)
+    near = sorted((texts for texts in map(unlike, new) if len(texts) <= NEAR), key=len)
     return f"{label(missing)} ({', '.join(near[0])})" if near else label(missing)

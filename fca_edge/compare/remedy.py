@@ -1,35 +1,85 @@
-"""What to run so that a baseline finds records of its like."""
+"""What to run so that a baseline finds records of its like, and nothing measured is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 
-from fca_edge.records import Record
+from fca_edge.records import Artefact, Record
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.zoo.specs import ZOO
 
-LOCAL, QEMU = "local", "qemu:"
-
-
-def commands(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return one `fca-edge bench` for each way in which records of a baseline were measured."""
-    files: dict[tuple[str, str], list[str]] = {}
-    for record in records:
-        files.setdefault((place(record), words(record)), []).append(record.artefact.file)
-    return tuple(
-        f"fca-edge bench {' '.join(map(quote, dict.fromkeys(names)))} {how} --json new.json{where}"
-        for (where, how), names in files.items()
-    )
+LOCAL, QEMU, VERSION = "local", "qemu:", "runtime version"
+# Where exports and suites put their files.
+OUT = Path("models/out")
+FOLDERS = (Path(), OUT, OUT / "suite")
+MODERN = "modern"
+# So many hexadecimal digits of a checksum tell checkpoints apart.
+DIGITS = 8
+# What begins so is for the reader, not for the shell.
+REMARK = "# "
 
 
-def place(record: Record) -> str:
-    """Say where the command is to be run, if not here, as a comment of the shell."""
-    return f"  # on {record.target.cpu_model}" if record.target.name == LOCAL else ""
+class Lack(NamedTuple):
+    """A record of a baseline without its like, and in which kinds of things others differ."""
+
+    record: Record
+    kinds: Collection[str] = ()
 
 
-def words(record: Record) -> str:
-    """Return the options of the command."""
+class Way(NamedTuple):
+    """What records measured by one command share: where it is run, its options, a remark."""
+
+    place: str
+    options: str
+    remark: str
+
+
+def commands(
+    lacks: Iterable[Lack], baseline: Path, candidates: Sequence[Path], more: str = ""
+) -> tuple[str, ...]:
+    """Return commands that lead to a comparison, in their order, with remarks between them.
+
+    What is missing is measured into new files, beside what the candidates hold, and all of
+    them are compared. An artefact that is not here is exported first.
+
+    Args:
+        more: options that the comparison was called with.
+    """
+    ways: dict[Way, list[Record]] = {}
+    for lack in lacks:
+        ways.setdefault(way_of(lack), []).append(lack.record)
+    if not ways or not candidates:
+        return ()
+    folders = list(dict.fromkeys((*FOLDERS, *(file.parent for file in candidates))))
+    lines: list[str] = []
+    results = unused_names(candidates[0], len(ways))
+    for (way, records), result in zip(ways.items(), results):
+        exports = [text for record in records for text in exports_of(record, folders)]
+        lines += dict.fromkeys(exports)
+        lines += [f"{REMARK}{text}" for text in (way.place, way.remark) if text]
+        paths = [path_of(record, folders) or exported(record) for record in records]
+        lines.append(f"fca-edge bench {listed(paths)} {way.options} --json {listed([result])}")
+    return (*lines, f"fca-edge compare {listed([baseline, *candidates, *results])}{more}")
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """Write paths for the shell, each once."""
+    return " ".join(dict.fromkeys(quote(str(path)) for path in paths))
+
+
+def way_of(lack: Lack) -> Way:
+    """Say how a record was measured."""
+    target, runtime = lack.record.target, lack.record.runtime
+    place = f"on {target.cpu_model}" if target.name == LOCAL else ""
+    needed = f"{runtime.name} {runtime.version} must be what is installed there"
+    return Way(place, options_of(lack.record), needed if VERSION in lack.kinds else "")
+
+
+def options_of(record: Record) -> str:
+    """Return the options of the command that measures a record again."""
     target, runtime, threads = record.target, record.runtime, record.plan.threads
     name = f"{target.name}:{target.cpu_model}" if target.name.startswith(QEMU) else target.name
     more = "" if runtime.name == usual_runtime(record) else f" --runtime {runtime.name}"
@@ -43,3 +93,56 @@ def usual_runtime(record: Record) -> str:
     suffix, profile = Path(record.artefact.file).suffix, record.artefact.profile
     fitting = [name for name, runtime in RUNTIMES.items() if runtime.suffix == suffix]
     return profile if profile in fitting else next(iter(fitting), record.runtime.name)
+
+
+def unused_names(candidate: Path, count: int) -> list[Path]:
+    """Name files beside the candidate that are not there yet."""
+    results: list[Path] = []
+    number = 1
+    while len(results) < count:
+        path = candidate.with_name(f"{candidate.stem}-more-{number}.json")
+        if not path.exists():
+            results.append(path)
+        number += 1
+    return results
+
+
+def path_of(record: Record, folders: Sequence[Path]) -> Path | None:
+    """Find a record's artefact by its name; None where it is not here."""
+    places = (folder / record.artefact.file for folder in folders)
+    return next((path for path in places if path.is_file()), None)
+
+
+def exported(record: Record) -> Path:
+    """Return where an export puts a record's artefact."""
+    return OUT / record.artefact.file
+
+
+def exports_of(record: Record, folders: Sequence[Path]) -> list[str]:
+    """Return the command that makes a record's artefact where it is not here, or what is needed."""
+    artefact = record.artefact
+    if path_of(record, folders) is not None:
+        return []
+    if artefact.trained or artefact.variant not in ZOO or artefact.file != usual_name(artefact):
+        weights = f" from the checkpoint {artefact.weights[:DIGITS]}..." if artefact.weights else ""
+        return [f"{REMARK}{artefact.file} is not here: export it{weights} into {OUT}"]
+    spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix.lstrip(".")
+    options = {
+        "img-size": artefact.img_size if artefact.img_size != spec.img_size else None,
+        "num-classes": artefact.num_classes if artefact.num_classes != spec.num_classes else None,
+        "format": suffix,
+        "profile": artefact.profile if artefact.profile not in (suffix, MODERN) else None,
+        "precision": artefact.precision,
+    }
+    words = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    words += [] if artefact.folded else ["--no-fold"]
+    return [f"fca-edge export --variant {artefact.variant} {' '.join(words)} --out {OUT}"]
+
+
+def usual_name(artefact: Artefact) -> str:
+    """Return the name that an export gives the file of a network with random weights."""
+    spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix
+    size = "" if artefact.img_size in (None, spec.img_size) else f"-{artefact.img_size}px"
+    plain = "" if artefact.folded else "-plain"
+    profile = "" if artefact.profile in (suffix.lstrip("."), MODERN) else f"-{artefact.profile}"
+    return f"{spec.name}{size}-{artefact.precision}{plain}{profile}{suffix}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.manifest import manifest_path, read_manifest
 from fca_edge.fields import FieldError
 from fca_edge.labels import check_labels
@@ -45,10 +45,11 @@ def read_facts(path: Path) -> Facts:
     """Read the manifest beside an artefact.
 
     Raises:
-        FcaEdgeError: no such file, no manifest, or one that is another file's or lacks a field.
+        UsageError: no such file.
+        FcaEdgeError: no manifest, or one that is another file's or lacks a field.
     """
     if not path.is_file():
-        raise FcaEdgeError(f"{path}: no such artefact; `fca-edge export` makes one.")
+        raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     if not manifest_path(path).is_file():
         raise FcaEdgeError(
             f"{path}: there is no manifest {manifest_path(path).name} beside it, which tells its"

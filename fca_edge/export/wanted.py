@@ -11,6 +11,7 @@ from typing import Any
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import FieldError, check_fields
+from fca_edge.labels import read_labels
 from fca_edge.zoo.specs import short_name, spec_of
 
 # A safetensors file begins with the length of its header, which is JSON.
@@ -40,14 +41,17 @@ def check_wanted(wanted: Wanted) -> None:
     """Refuse what names no network, no weights or no file, before anything is loaded.
 
     Raises:
-        UsageError: no such variant, none at all, or a choice of weights without a checkpoint.
-        FcaEdgeError: no such checkpoint.
+        UsageError: no such variant or checkpoint, neither of them, or a choice of weights
+            without a checkpoint.
+        FcaEdgeError: a file of labels that cannot be read as such.
     """
     if wanted.variant is not None:
         short_name(wanted.variant)
+    if isinstance(wanted.labels, Path):
+        read_labels(wanted.labels)
     if wanted.checkpoint is not None:
         if not wanted.checkpoint.exists():
-            raise FcaEdgeError(f"{wanted.checkpoint}: no such checkpoint file.")
+            raise UsageError(f"{wanted.checkpoint}: no such checkpoint file.")
         return
     if wanted.variant is None:
         raise UsageError(
@@ -95,8 +99,8 @@ def wanted_of(
     """Ask for the weights that a manifest names.
 
     Raises:
-        UsageError: a trained artefact without its checkpoint.
-        FcaEdgeError: another checkpoint, or a manifest that lacks something.
+        UsageError: a trained artefact without its checkpoint, or with another one.
+        FcaEdgeError: a manifest that lacks something.
     """
     try:
         source, trained = told["source"], told["trained"]
@@ -117,5 +121,5 @@ def wanted_of(
     if checkpoint is None:
         raise UsageError(f"{artefact}: made from {name}; name it with --checkpoint.")
     if digest_of(checkpoint) != digest:
-        raise FcaEdgeError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
+        raise UsageError(f"{checkpoint}: not the checkpoint that {artefact.name} was made from.")
     return Wanted(variant, checkpoint, weights or chosen, size, None, 0, given, labels)

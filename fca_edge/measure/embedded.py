@@ -36,6 +36,7 @@ def facts_of(path: Path) -> dict[str, Any]:
                 "variant": told["variant"],
                 "num_classes": int(told["num_classes"]),
                 "img_size": int(told["img_size"]) if "img_size" in told else None,
+                "checkpoint_sha256": told.get("checkpoint_sha256") or None,
             },
             "precision": told["precision"],
             "profile": told["profile"],

@@ -71,15 +71,15 @@ def job_for(
     """Pair an artefact with its own runtime, another of the target's, or the one asked for.
 
     Raises:
-        FcaEdgeError: no such file, or neither ONNX nor TFLite.
-        UsageError: a runtime that cannot load the file.
+        UsageError: no such file, neither ONNX nor TFLite, or a runtime that cannot load it.
+        FcaEdgeError: its manifest is not one, or another file's.
     """
     if not path.is_file():
-        raise FcaEdgeError(f"{path}: no such artefact; `fca-edge export` makes one.")
+        raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     facts = described(path)
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
-        raise FcaEdgeError(f"{path}: neither .onnx nor .tflite.")
+        raise UsageError(f"{path}: neither .onnx nor .tflite.")
     there = [name for name in names if name in on_target]
     if not there:
         raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
@@ -143,6 +143,7 @@ def described(path: Path) -> Artefact:
         macs=facts.get("macs"),
         operators=sum(facts["operators"].values()) if "operators" in facts else None,
         planned=planned_of(facts.get("planned")),
+        weights=facts.get("source", {}).get("checkpoint_sha256"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 
-from fca_edge.errors import TargetUnavailableError, UsageError, nearest
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError, nearest
 from fca_edge.targets import settings
 from fca_edge.targets.base import Target
 from fca_edge.targets.local import LocalTarget
@@ -48,13 +48,14 @@ def meant(name: str) -> str:
 
     Raises:
         UsageError: no such target.
+        FcaEdgeError: the settings name no board.
     """
     if name == "arm":
         if platform.machine() in ARM_MACHINES:
             return "local"
         board = settings.board() or f"{QEMU}:aarch64"
         if board == name:
-            raise UsageError("the configured board is 'arm' itself; name it as ssh://user@host.")
+            raise FcaEdgeError("the configured board is 'arm' itself; name it as ssh://user@host.")
         return meant(board)
     if name == "local" or name.startswith((SSH, f"{QEMU}:")):
         return name

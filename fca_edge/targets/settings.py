@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fca_edge.errors import UsageError
+from fca_edge.errors import FcaEdgeError
 from fca_edge.store import read_toml
 
 BOARD_VARIABLE = "FCA_EDGE_BOARD"
@@ -23,8 +23,7 @@ def settings() -> dict[str, str]:
     """Read the file; empty where there is none.
 
     Raises:
-        FcaEdgeError: not TOML.
-        UsageError: a key that means nothing.
+        FcaEdgeError: not TOML, or a key that means nothing.
     """
     file = config_file()
     if not file.is_file():
@@ -32,7 +31,7 @@ def settings() -> dict[str, str]:
     found = read_toml(file)
     for key, value in found.items():
         if key not in KNOWN or not isinstance(value, str):
-            raise UsageError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
+            raise FcaEdgeError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
     return found
 
 

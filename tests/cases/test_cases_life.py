@@ -107,7 +107,7 @@ def test_l1_a_links_target_is_replaced(tmp_path: Path) -> None:
     link.symlink_to("real/t.json")
     chain.symlink_to("l.json")
     before = target.stat().st_ino
-    refused(list_targets("--json", chain), 1, "exists already", "--force")
+    refused(list_targets("--json", chain), 2, "exists already", "--force")
     assert list_targets("--json", chain, "--force").returncode == 0
     assert link.is_symlink() and chain.is_symlink()
     assert json.loads(target.read_text())[0]["target"] == "local"
@@ -228,7 +228,7 @@ def test_l1_a_mounted_file_is_written_in_place(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_l2_names_in_errors(name: str) -> None:
-    line = refused(fca_edge("bench", f"{name}.onnx"), 1, NAMES[name], "no such artefact")
+    line = refused(fca_edge("bench", f"{name}.onnx"), 2, NAMES[name], "no such artefact")
     assert line.isprintable()
 
 
@@ -508,8 +508,8 @@ def test_l3_l4_folders_of_killed_processes_are_swept(tmp_path: Path) -> None:
         ("fca-edge targets list 2>&- >/dev/null", 0, ""),
         ("fca-edge lean | true", 141, ""),
         ("fca-edge targets list | true", 141, ""),
-        ("fca-edge bench none.onnx 2>&-", 1, ""),
-        ("fca-edge bench none.onnx 2>/dev/full", 1, ""),
+        ("fca-edge bench none.onnx 2>&-", 2, ""),
+        ("fca-edge bench none.onnx 2>/dev/full", 2, ""),
         ("fca-edge targets list >/dev/full", 1, "standard output: No space left on device."),
         ("fca-edge completion bash >/dev/full", 1, "standard output: No space left on device."),
         ("fca-edge --help >/dev/full", 1, "No space left on device."),
@@ -694,16 +694,22 @@ def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path)
         (2, "unknown variant 'l9'", ("--variant", "l9", "--out", new)),
         (2, "neither --variant nor", ("--out", new)),
         (2, "--weights", ("--variant", "l1", "--weights", "model", "--out", new)),
-        (1, "no such checkpoint", ("--checkpoint", new / "a.pth", "--out", new)),
-        (1, "exists already", ("--checkpoint", DIGITS, "--out", out)),
-        (1, "exists already", ("--variant", "l1", "--out", tmp_path / "there")),
+        (2, "no such checkpoint", ("--checkpoint", new / "a.pth", "--out", new)),
+        (2, "exists already", ("--checkpoint", DIGITS, "--out", out)),
+        (2, "exists already", ("--variant", "l1", "--out", tmp_path / "there")),
         (1, "cannot write there", ("--variant", "l1", "--out", tmp_path / "file" / "o")),
         (2, "--keep-float", ("--variant", "l1", "--keep-float", "a", "--out", new)),
         (2, "--data needs", ("--variant", "l1", "--data", tmp_path, "--out", new)),
+        (2, "--labels", ("--checkpoint", DIGITS, "--labels", new / "a.txt", "--out", new)),
+        (1, "not labels", ("--checkpoint", DIGITS, "--labels", tmp_path / "file", "--out", new)),
+        (2, "--images", ("--checkpoint", DIGITS, "--images", new, "--out", new)),
+        (2, "--data", ("--checkpoint", DIGITS, "--data", new, "--out", new)),
+        (1, "no images", ("--checkpoint", DIGITS, "--data", tmp_path / "there", "--out", new)),
+        (2, "--preprocessing", ("--variant", "l1", "--preprocessing", new, "--out", new)),
         (2, "--limit", ("--variant", "l1", "--limit", 3, "--out", new)),
         (2, "--dynamic-batch", ("--variant", "l1", "--dynamic-batch", "--out", new)),
         (
-            1,
+            2,
             "is a folder",
             ("--variant", "micro", "--img-size", 64, "--force", "--out", tmp_path / "folder"),
         ),
@@ -718,8 +724,8 @@ def test_u8_usage_errors_need_no_torch(exported: list[Exported], tmp_path: Path)
 def test_u8_verify_and_sensitivity_need_no_torch_to_refuse(exported: list[Exported]) -> None:
     done = without_torch("verify", exported[1].path)
     assert (done.returncode, "name it with --checkpoint" in done.stderr) == (2, True), done.stderr
-    done = without_torch("sensitivity", "none.tflite", "--data", "none")
-    assert (done.returncode, "no such artefact" in done.stderr) == (1, True), done.stderr
+    done = without_torch("sensitivity", "none.tflite", "--data", exported[1].path.parent)
+    assert (done.returncode, "no such artefact" in done.stderr) == (2, True), done.stderr
 
 
 # U14: what a connection needs of this machine

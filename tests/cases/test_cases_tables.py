@@ -4,6 +4,7 @@ options (U12), and the list of networks (U13)."""
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,8 +159,11 @@ def test_u2_what_was_left_out_is_named(width: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["made", "recorded", "longest"])
-def test_u2_compare_fits(width: int, name: str, tmp_path: Path) -> None:
-    first, second = tmp_path / "a.json", tmp_path / "b.json"
+def test_u2_compare_fits(
+    width: int, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a path that is longer than a line stays in one piece
+    first, second = Path("a.json"), Path("b.json")
     if name == "recorded":
         first = second = RECORDED[1]
     else:
@@ -172,7 +176,7 @@ def test_u2_compare_fits(width: int, name: str, tmp_path: Path) -> None:
         written(second, slow, counted(figures[1]))
     done = fca_edge("compare", first, second)
     assert done.returncode == 0, done.stderr
-    whole = ["same"] if name == "recorded" else ["worse", f"{figures[1] / 1e6:.2f} M", "112.00 ms"]
+    whole = ["same"] if name == "recorded" else ["worse", f"{figures[1] / 1e6:.2f}", "112.00"]
     readable(done.stdout, width, whole)
 
 
@@ -185,6 +189,61 @@ def test_u2_export_fits(width: int, exported: list[Exported]) -> None:
     runs = [run for item in exported for run in item.manifest["verification"]["runtimes"]]
     readable(out.getvalue(), width, [f"{run['snr_db']:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
+
+
+def result(file: str) -> dict[str, Any]:
+    """A row of `eval`."""
+    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
+    return {
+        "file": file,
+        "runtime": "tflite-2.14",
+        "version": "2.14.0",
+        "images": 360,
+        "top1": share,
+        "top5": share,
+        "agreement": share,
+        "drop_points": 0.28,
+        "lost": 2,
+        "gained": 1,
+        "confusions": [],
+    }
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_u2_eval_keeps_usual_names_whole(width: int, compared: bool) -> None:
+    from fca_edge.commands.eval import show as show_eval
+
+    files = ["digits-int8-tflite-2.14.tflite", "fcaformer_l1-int8.tflite"]
+    share = {"percent": 99.17, "low": 97.6, "high": 99.7}
+    reference = {"name": "digits.safetensors", "top1": share, "top5": share} if compared else None
+    report = {"reference": reference, "data": {"images": 360}, "results": list(map(result, files))}
+    out = io.StringIO()
+    with redirect_stdout(out):
+        show_eval(report, False)
+    readable(out.getvalue(), width, ["99.17", "97.6", *(files if width >= 80 else [])])
+
+
+def test_u2_targets_keep_usual_paths_whole(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fca_edge.commands import targets
+    from fca_edge.targets.setup import State
+
+    clone, home = tmp_path / "clone", tmp_path / "home"
+    for folder in (clone, home):
+        folder.mkdir()
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("HOME", str(home))
+    places = [clone / ".venv-tflite-2.14/bin/python", home / ".cache/fca-edge/trees/armv7-newer"]
+    states = [State("qemu:aarch64", "onnxruntime-xnnpack", True, str(p)) for p in places]
+    monkeypatch.setattr(targets, "known_targets", lambda: ["local"])
+    monkeypatch.setattr(targets, "states", lambda target: states)
+    text = fca_edge("targets", "list").stdout
+    whole = [".venv-tflite-2.14/bin/python", "~/.cache/fca-edge/trees/armv7-newer"]
+    readable(text, width, [])
+    assert all((place in text) or width < 80 for place in whole), text
+    listed = json.loads(fca_edge("targets", "list", "--json", "-").stdout)
+    assert [row["place"] for row in listed] == list(map(str, places))
 
 
 @pytest.mark.parametrize("words", [["models"], ["targets", "list"]])
@@ -267,15 +326,23 @@ def test_u10_nothing_to_compare_is_no_regression(name: str, tmp_path: Path) -> N
     line = refused(done, 5)
     assert "nothing" in line
     assert len(line) <= 200, line
-    (command,) = done.stdout.split("\n  fca-edge ")[1:]
+    *_, measure, again = done.stdout.split("\n  fca-edge ")[1:]
     for word in ("bench", "fcaformer_l1-fp32.tflite", "--target qemu:aarch64:cortex-a72"):
-        assert word in command
-    assert "--threads 4" in command
+        assert word in measure
+    assert "--threads 4" in measure
+    assert "compare" in again and f"--gate {THRESHOLDS}" in " ".join(again.split())
     assert done.stdout.count("missing: ") in (0, 4, 5, 6)
 
 
-def test_u10_the_command_measures_what_pairs(tmp_path: Path) -> None:
+def remedy_of(text: str) -> list[str]:
+    """Commands and remarks that `compare` prints at its end, each as one line."""
+    _, _, text = text.partition("and compare again:\n")
+    return [" ".join(line.split()) for line in text.replace("\\\n", " ").splitlines() if line]
+
+
+def test_u10_the_command_measures_what_pairs(tmp_path: Path, monkeypatch: Any) -> None:
     """It is made of each record, as it was measured: machine, threads, runtime, loader."""
+    monkeypatch.chdir(tmp_path)
     records = [
         counted(1, target=replace(QEMU, cpu_model="cortex-a53")),
         row(runtime=replace(row().runtime, name="tflite-2.14")),
@@ -285,17 +352,103 @@ def test_u10_the_command_measures_what_pairs(tmp_path: Path) -> None:
             runtime=replace(row().runtime, name="onnxruntime"),
         ),
     ]
-    base = written(tmp_path / "a.json", *records)
-    new = written(tmp_path / "b.json", row(artefact=artefact(variant="l4")))
-    commands = fca_edge("compare", base, new).stdout.split("\n  ")[1:]
-    assert [" ".join(command.split()) for command in commands] == [
+    Path("models/out").mkdir(parents=True)
+    for place in ("l1-fp32.tflite", "models/out/b.onnx"):
+        Path(place).touch()
+    written(Path("a.json"), *records)
+    written(Path("b.json"), row(artefact=artefact(variant="l4")))
+    written(Path("b-more-2.json"), row())  # stays as it is: its name is not taken
+    assert remedy_of(fca_edge("compare", "a.json", "b.json").stdout) == [
         "fca-edge bench l1-fp32.tflite --target qemu:aarch64:cortex-a53 --threads 1"
-        " --json new.json",
+        " --json b-more-1.json",
         "fca-edge bench l1-fp32.tflite --target ssh://pi --threads 1 --runtime tflite-2.14"
-        " --json new.json",
-        "fca-edge bench l1-fp32.tflite --target ssh://pi --threads 1 --lean --json new.json",
-        "fca-edge bench b.onnx --target local --threads 1 --json new.json # on AMD EPYC",
+        " --json b-more-3.json",
+        "fca-edge bench l1-fp32.tflite --target ssh://pi --threads 1 --lean --json b-more-4.json",
+        "on AMD EPYC:",
+        "fca-edge bench models/out/b.onnx --target local --threads 1 --json b-more-5.json",
+        "fca-edge compare a.json b.json b-more-1.json b-more-3.json b-more-4.json b-more-5.json",
     ]
+
+
+def test_u10_what_is_not_here_is_exported_first(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "fcaformer_l1-128px-int8-plain-tflite-2.14.tflite"
+    forms = {"profile": "tflite-2.14", "precision": "int8", "img_size": 128, "folded": False}
+    digest = "0123456789abcdef" * 4
+    records = [
+        row(artefact=artefact(file=name, **forms)),
+        row(artefact=artefact(file="d.onnx", profile="onnx", trained=True, weights=digest)),
+    ]
+    written(Path("a.json"), *records)
+    written(Path("b.json"), row(runtime=replace(row().runtime, version="9")))
+    lines = remedy_of(fca_edge("compare", "a.json", "b.json").stdout)
+    assert lines[:2] == [
+        "fca-edge export --variant l1 --img-size 128 --format tflite --profile tflite-2.14"
+        " --precision int8 --no-fold --out models/out",
+        "d.onnx is not here: export it from the checkpoint 01234567... into models/out:",
+    ]
+    assert f" models/out/{name} models/out/d.onnx " in " ".join(lines)
+
+
+def test_u10_another_version_must_be_installed(tmp_path: Path) -> None:
+    """Measuring again with the version that is there would be refused again."""
+    base = written(tmp_path / "a.json", row())
+    new = written(tmp_path / "b.json", row(runtime=replace(row().runtime, version="9")))
+    text = fca_edge("compare", base, new).stdout
+    assert "\nlitert 2.3.0 must be what is installed there:\n" in text
+
+
+def test_u10_pasting_the_remedy_leads_to_a_comparison(
+    exported: list[Exported], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/out").symlink_to(exported[0].path.parent)
+    quick = ("--runs", 2, "--processes", 1, "--warmup", 0)
+    both = [exported[0].path, exported[1].path]
+    assert fca_edge("bench", *both, *quick, "--json", "old.json").returncode == 0
+    assert fca_edge("bench", both[0], *quick, "--json", "new.json").returncode == 0
+    before = Path("new.json").read_text()
+    done = fca_edge("compare", "old.json", "new.json", "--gate", THRESHOLDS)
+    refused(done, 4, "missing", both[1].suffix[1:])
+    commands = [line for line in remedy_of(done.stdout) if line.startswith("fca-edge ")]
+    assert len(commands) == 2
+    for command in commands:
+        done = fca_edge(*shlex.split(command)[1:])
+        assert done.returncode == 0, done.stderr
+    assert "missing" not in done.stdout and done.stdout.count("latency ms") == 2
+    assert Path("new.json").read_text() == before
+
+
+def test_u3_rows_tell_whose_weights_they_are_of(tmp_path: Path) -> None:
+    """Two of one network: trained and random; each meets its like, and is told apart."""
+    digest = "0123456789abcdef" * 4
+    trained = row(artefact=artefact(trained=True, weights=digest, file_bytes=5 << 20))
+    random = row(artefact=artefact(file_bytes=7 << 20))
+    base = written(tmp_path / "a.json", trained, random)
+    new = written(tmp_path / "b.json", random, trained)
+    text = fca_edge("compare", base, new).stdout
+    heads = [line for line in text.splitlines() if line.startswith("l1 fp32")]
+    assert [head.rpartition(", ")[2] for head in heads] == ["weights 01234567", "random weights"]
+    assert "worse" not in text and "better" not in text
+    other = row(artefact=artefact(trained=True, weights="f" * 64))
+    text = fca_edge("compare", base, written(tmp_path / "c.json", other)).stdout
+    assert "weights ffffffff against weights 01234567" in text
+    assert "missing: l1" in text and "random weights" in text
+    old = row(artefact=artefact(trained=True))  # as versions before this one wrote it
+    text = fca_edge("compare", base, written(tmp_path / "d.json", old)).stdout
+    assert "trained weights" in text
+
+
+def test_u3_figures_are_in_the_unit_that_stands_by_their_name(tmp_path: Path) -> None:
+    base = written(tmp_path / "a.json", row(), counted(1_500_000))
+    text = fca_edge("compare", base, base).stdout
+    rows = {line[:21].strip(): line[21:].split()[:2] for line in text.splitlines()}
+    assert rows["latency ms"] == ["102.00"] * 2
+    assert rows["million instructions"] == ["1.50"] * 2
+    assert rows["model MiB"] == ["80.00"] * 2
+    assert rows["operators"] == ["536"] * 2
+    assert not re.search(r"^\w+_(ns|bytes)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("worse", [False, True])
@@ -306,7 +459,7 @@ def test_u10_many_rows_gone_are_a_short_line(worse: bool, tmp_path: Path) -> Non
     done = fca_edge("compare", base, new, "--gate", THRESHOLDS)
     line = refused(done, 4, "missing from the candidate: 4 rows, first l2")
     assert ("instructions +1.00 %" in line) == worse
-    assert len(line) < 250
+    assert len(line) < 280
     assert done.stdout.count("missing: ") == 4
     assert done.stdout.count("worse: ") == worse
 
@@ -413,8 +566,17 @@ UNHEEDED = (
 
 @pytest.mark.parametrize(("line", "option", "word"), UNHEEDED, ids=[u[0] for u in UNHEEDED])
 def test_u12_what_nothing_heeds_is_refused(
-    line: str, option: str, word: str, exported: list[Exported], tmp_path: Path
+    line: str,
+    option: str,
+    word: str,
+    exported: list[Exported],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x").mkdir()
+    for name in ("a.json", "b.json"):
+        written(Path(name), row())
     words = line.format(tflite=exported[1].path).split()
     if words[0] == "export":
         words += ["--out", str(tmp_path / "o")]

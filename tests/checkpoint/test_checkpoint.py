@@ -52,7 +52,7 @@ def same(found: State, expected: State) -> bool:
 def test_bare_state_dict(tmp_path: Path, raw: State) -> None:
     found = load_checkpoint(saved(tmp_path, raw))
     assert same(found.state, raw)
-    assert found.chosen == "bare state dict"
+    assert found.chosen == "the whole file"
 
 
 def test_old_torch_format(tmp_path: Path, raw: State) -> None:
@@ -65,7 +65,7 @@ def test_training_script_form_with_namespace(tmp_path: Path, raw: State) -> None
     content = {"model": raw, "optimizer": {"state": {}}, "epoch": 3, "scaler": {}, "args": args}
     found = load_checkpoint(saved(tmp_path, content))
     assert same(found.state, raw)
-    assert found.chosen == "'model' of model"
+    assert found.chosen == "taken from its entry 'model'"
 
 
 def test_both_weights_need_a_choice(tmp_path: Path, raw: State, average: State) -> None:
@@ -75,7 +75,7 @@ def test_both_weights_need_a_choice(tmp_path: Path, raw: State, average: State) 
     assert same(load_checkpoint(path, "model").state, raw)
     found = load_checkpoint(path, "model_ema")
     assert same(found.state, average)
-    assert found.chosen == "'model_ema' of model, model_ema"
+    assert found.chosen == "taken from its entry 'model_ema' (the file also has 'model')"
 
 
 def test_a_choice_that_is_not_there(tmp_path: Path, raw: State) -> None:

@@ -1,10 +1,13 @@
 """Names of other libraries: what is recognised, what is left alone, what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dialects_data
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import DIALECTS, Dialect, name_change
@@ -187,3 +190,13 @@ def test_adapters_beside_official_names_are_refused_with_the_file(tmp_path: Path
     torch.save(state, tmp_path / "tuned.pth")
     with pytest.raises(FcaEdgeError, match=r"tuned\.pth: 'blocks\.0\.adapter\.weight' belongs to"):
         load_checkpoint(tmp_path / "tuned.pth")
+
+
+def test_an_unknown_library_is_one_line() -> None:
+    """Of `bench/dialects/run.py`, which makes the golden networks anew."""
+    script = ROOT / "bench" / "dialects" / "run.py"
+    command = [sys.executable, str(script), "timm=9.9.9"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("timm=9.9.9: no such library; known: timm=1.0.31, ")
+    assert done.stderr.count("\n") == 1

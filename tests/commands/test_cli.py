@@ -14,6 +14,7 @@ from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
 
+from fca_edge.cli import WAITING
 from fca_edge.export.pipeline import Exported
 
 # One more than the machine has, so that the row is marked.
@@ -66,7 +67,7 @@ def test_pickle_with_code(tmp_path: Path) -> None:
 
 def test_wrong_variant(tmp_path: Path) -> None:
     done = fca_edge("export", "--variant", "l2", "--checkpoint", DIGITS, "--out", tmp_path / "o")
-    refused(done, 1, "is not l2", "The file fits --variant micro")
+    refused(done, 2, "is not l2", "The file fits --variant micro")
 
 
 def test_wrong_image_size(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_unknown_command_and_profile() -> None:
 
 
 def test_missing_artefact_and_target(exported: list[Exported]) -> None:
-    refused(fca_edge("bench", "none.onnx"), 1, "no such artefact")
+    refused(fca_edge("bench", "none.onnx"), 2, "no such artefact")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:z80"), 2, "no machine 'z80'")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:armv7:a9"), 2, "no CPU 'a9'")
     refused(fca_edge("bench", exported[0].path, "--target", "moon"), 2, "unknown target")
@@ -156,9 +157,9 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
     )
     done = fca_edge(*words, "--out", tmp_path / "o", "--json", "-")
     assert done.returncode == 0, done.stderr
-    assert "'model_ema' of model, model_ema" in done.stderr
+    assert "taken from its entry 'model_ema' (the file also has 'model')" in done.stderr
     (told,) = json.loads(done.stdout)
-    assert told["source"]["chosen"].startswith("'model_ema'")
+    assert told["source"]["chosen"].startswith("taken from its entry 'model_ema'")
     assert told["source"]["num_classes"] == 10
 
 
@@ -183,7 +184,7 @@ def test_bench_prints_a_table_and_writes_records(exported: list[Exported], tmp_p
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["schema"] == "fca_edge.records/2"
     assert len(document["records"]) == 3
-    refused(fca_edge(*words, "--json", tmp_path / "r.json"), 1, "--force")
+    refused(fca_edge(*words, "--json", tmp_path / "r.json"), 2, "--force")
 
 
 @pytest.mark.old_tflite
@@ -242,3 +243,22 @@ def test_help_has_examples(command: str) -> None:
     done = fca_edge(command, "--help")
     assert done.returncode == 0
     assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_of_torch_sleep_while_they_wait(given: dict[str, str], tmp_path: Path) -> None:
+    """Unless the user has said how they wait, and before torch is imported, which reads it once."""
+    code = (
+        "import os, sys; from fca_edge.cli import run\n"
+        "sys.argv = ['fca-edge', 'models', '--json', sys.argv[1]]; run()\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    )
+    known = {key: value for key, value in os.environ.items() if key not in WAITING}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "models.json")],
+        capture_output=True,
+        text=True,
+        env=known | given,
+    )
+    policy = given.get("OMP_WAIT_POLICY") if given else "passive"
+    assert done.stdout.splitlines()[-1] == f"{policy} False", done.stderr

@@ -43,7 +43,7 @@ def test_all_runtimes_beside_the_checkpoint(
         assert row["top1"]["low"] < row["top1"]["percent"]
         assert row["agreement"]["count"] == 40
     assert "digits-fp32.onnx" in done.stdout
-    refused(fca_edge(*words, "--json", tmp_path / "r.json"), 1, "--force")
+    refused(fca_edge(*words, "--json", tmp_path / "r.json"), 2, "--force")
 
 
 def test_swapped_folders_are_wrong_answers(exported: list[Exported], images: Path) -> None:

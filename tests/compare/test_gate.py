@@ -9,7 +9,7 @@ from conftest import ROOT
 from fca_edge.compare.comparison import compare
 from fca_edge.compare.gate import failures, read_thresholds, summary
 from fca_edge.compare.metrics import METRICS
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import FcaEdgeError
 
 GIVEN = ROOT / "bench" / "baselines" / "thresholds.toml"
 
@@ -43,7 +43,7 @@ def test_the_given_thresholds_name_every_metric() -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(FcaEdgeError, match=message):
         thresholds(tmp_path, text)
 
 

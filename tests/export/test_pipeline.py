@@ -146,7 +146,7 @@ def test_checkpoint_in_the_training_scripts_form(tmp_path: Path) -> None:
     (done,) = run_export(Request(wanted, tmp_path / "out", ("onnx",)), quiet)
     assert done.path.name == "fcaformer_micro-fp32.onnx"
     assert done.manifest["source"]["num_classes"] == 10
-    assert done.manifest["source"]["chosen"] == "'model' of model"
+    assert done.manifest["source"]["chosen"] == "taken from its entry 'model'"
 
 
 def test_verify_again(exported: list[Exported]) -> None:

@@ -1,7 +1,7 @@
 """Building blocks that more than one network of the zoo uses.
 
-Each block declares its algebra, as class attributes; names are attribute paths relative to
-the block. What feeds what can be folded:
+Each block declares its algebra as class attributes, so that nobody has to guess what reads
+what; names are attribute paths relative to the block:
 
 - `LAYER_SCALES`: (layer scale, the Linear before it)
 - `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)

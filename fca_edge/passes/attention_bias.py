@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast
 from fca_edge.passes.scale_factors import StatisticsBlock
 from fca_edge.zoo.fcaformer import FcaBlock
-from fca_edge.zoo.layers import merge_heads, scaled, split_heads
 from fca_edge.zoo.swin import WindowAttention, add_by_window
 
 # What the constant replaces, of both networks.
@@ -22,23 +21,17 @@ TABLES = (
 
 
 class BakedBlock(StatisticsBlock):
-    """A block that adds one constant (1, heads, N, N + Ns) to its logits."""
+    """A block with one constant (1, heads, N, N + Ns) for all of its logits."""
 
     logit_bias: Tensor
 
-    def attend(self, x: Tensor, cross: list[Tensor]) -> Tensor:
-        """Attention of the grid x (B, H, W, C) over itself and the cross tokens."""
-        qkv = self.qkv(self.norm1(x)).flatten(1, 2)  # (B, N, 3C)
-        q, k, v = split_heads(qkv, self.heads, 3)  # (B, heads, N, C / heads)
-        q = scaled(q, self.scale)
-        logits = q @ k.transpose(-2, -1)  # (B, heads, N, N)
-        if self.s_norm is not None:
-            k_s, v_s = split_heads(self.cross_keys_values(cross), self.heads, 2)
-            logits = torch.cat([logits, q @ k_s.transpose(-2, -1)], -1)  # (B, heads, N, N + Ns)
-            v = torch.cat([v, v_s], 2)
-        logits = logits + self.logit_bias
-        out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
-        return out
+    def grid_bias(self) -> Tensor:
+        """Bias (1, heads, N, N) of the logits of grid tokens."""
+        return self.logit_bias[..., : self.logit_bias.shape[2]]
+
+    def cross_bias(self) -> Tensor:
+        """Bias (1, heads, N, Ns) of the logits of cross tokens."""
+        return self.logit_bias[..., self.logit_bias.shape[2] :]
 
 
 class BakedWindowAttention(WindowAttention):
@@ -86,10 +79,10 @@ def is_ready(block: FcaBlock) -> bool:
 
 def compute_block_bias(block: FcaBlock) -> Tensor:
     """Return the constant (1, heads, N, N + Ns) of one FcaFormer block."""
-    bias = block.attention_biases.detach()[None, :, block.bias_index]  # (1, heads, N, N)
-    if block.s_token_bias is None:
+    bias = block.grid_bias().detach()[None]  # (1, heads, N, N)
+    if block.s_norm is None:
         return bias
-    cross = block.s_token_bias.detach().expand(-1, -1, bias.shape[2], -1)
+    cross = block.cross_bias().detach().expand(-1, -1, bias.shape[2], -1)
     return torch.cat([bias, cross], -1)
 
 

@@ -119,15 +119,23 @@ class FcaBlock(nn.Module):
         qkv = self.qkv(self.norm1(x)).flatten(1, 2)  # (B, N, 3C)
         q, k, v = split_heads(qkv, self.heads, 3)  # (B, heads, N, C / heads)
         q = scaled(q, self.scale)
-        logits = q @ k.transpose(-2, -1) + self.attention_biases[:, self.bias_index]
+        logits = q @ k.transpose(-2, -1) + self.grid_bias()  # (B, heads, N, N)
         if self.s_norm is not None:
-            assert self.s_token_bias is not None
             k_s, v_s = split_heads(self.cross_keys_values(cross), self.heads, 2)
-            cross_logits = q @ k_s.transpose(-2, -1) + self.s_token_bias  # (B, heads, N, Ns)
+            cross_logits = q @ k_s.transpose(-2, -1) + self.cross_bias()  # (B, heads, N, Ns)
             logits = torch.cat([logits, cross_logits], -1)
             v = torch.cat([v, v_s], 2)
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
         return out
+
+    def grid_bias(self) -> Tensor:
+        """Bias (heads, N, N) of the logits of grid tokens, by their offset."""
+        return self.attention_biases[:, self.bias_index]
+
+    def cross_bias(self) -> Tensor:
+        """Bias (1, heads, 1, Ns) of the logits of cross tokens."""
+        assert self.s_token_bias is not None
+        return self.s_token_bias
 
     def cross_keys_values(self, cross: list[Tensor]) -> Tensor:
         """Keys and values (B, Ns, 2C) of all cross tokens."""

@@ -29,11 +29,8 @@ class BandedBlock(ConvNeXtBlock):
 
     def bottleneck(self, y: Tensor) -> Tensor:
         """Widen and narrow normalised pixels (B, H, W, C), band by band."""
-        rows, columns = y.shape[1:3]
-        wide_bytes = rows * columns * self.pwconv1.out_features * FLOAT_BYTES
-        return run_in_bands(
-            super().bottleneck, y, 1, count_bands(rows, wide_bytes, self.most_bytes)
-        )
+        width = self.pwconv1.out_features
+        return run_in_bands(super().bottleneck, y, 1, width, self.most_bytes)
 
 
 class BandedChannelsFirstBlock(ChannelsFirstBlock):
@@ -43,11 +40,8 @@ class BandedChannelsFirstBlock(ChannelsFirstBlock):
 
     def bottleneck(self, y: Tensor) -> Tensor:
         """Widen and narrow normalised pixels (B, C, H, W), band by band."""
-        rows, columns = y.shape[2:4]
-        wide_bytes = rows * columns * self.expand.out_channels * FLOAT_BYTES
-        return run_in_bands(
-            super().bottleneck, y, 2, count_bands(rows, wide_bytes, self.most_bytes)
-        )
+        width = self.expand.out_channels
+        return run_in_bands(super().bottleneck, y, 2, width, self.most_bytes)
 
 
 # A kind of block -> the kind that takes its place.
@@ -82,12 +76,14 @@ class BandWideLayers(FoldPass):
 
 
 def run_in_bands(
-    layers: Callable[[Tensor], Tensor], image: Tensor, axis: int, bands: int
+    layers: Callable[[Tensor], Tensor], image: Tensor, axis: int, width: int, most_bytes: int
 ) -> Tensor:
-    """Call layers on equal bands of an image's rows, which are an axis of it."""
+    """Call layers that widen an image to `width` channels on bands of its rows, an `axis` of it."""
+    rows, columns = image.shape[axis], image.shape[axis + 1]
+    bands = count_bands(rows, rows * columns * width * FLOAT_BYTES, most_bytes)
     if bands == 1:
         return layers(image)
-    parts = torch.split(image, image.shape[axis] // bands, axis)
+    parts = torch.split(image, rows // bands, axis)
     return torch.cat([layers(band) for band in parts], axis)
 
 

@@ -21,7 +21,8 @@ from fca_edge.passes.query import DropCrossQuery, FoldQueryScale
 from fca_edge.passes.scale_factors import FoldScaleFactors
 
 # Order matters: a cross-token Linear must exist before an affine can go into it,
-# and the affine must be gone before the scale factors are folded.
+# and the affine must be gone before the scale factors are folded. FcaFormer's blocks become
+# one kind after another: FcaBlock, SeparateBlock, StatisticsBlock, BakedBlock, JoinedBlock.
 DEFAULT_PASSES: tuple[FoldPass, ...] = (
     FuseConvBN(),
     FoldLayerScale(),

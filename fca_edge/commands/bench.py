@@ -9,7 +9,7 @@ import click
 
 from fca_edge.commands.bench_suite import suite_jobs
 from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
-from fca_edge.commands.heed import FORCE, Heeded, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     ARTEFACT,
@@ -55,6 +55,7 @@ SECTIONS = {
 }
 HEEDED = (
     FORCE,
+    WIDE,
     Heeded(
         ("out",),
         lambda values: values["suite"] is not None or not values["artefacts"],
@@ -125,8 +126,7 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 )
 @click.option(
     "--hot",
-    type=click.IntRange(min=0),
-    default=0,
+    type=AT_LEAST_1,
     metavar="N",
     help="Show the N stretches of code with most instructions; qemu targets only.",
 )
@@ -152,7 +152,7 @@ def command(
     governor: str | None,
     start_below: float | None,
     cool_down: float | None,
-    hot: int,
+    hot: int | None,
     lean: bool,
     wide: bool,
     force: bool,
@@ -203,7 +203,7 @@ def command(
 
 
 def refuse_uncounted(
-    place: Target, info: TargetInfo, hot: int, runs: int | None, processes: int | None
+    place: Target, info: TargetInfo, hot: int | None, runs: int | None, processes: int | None
 ) -> None:
     """Refuse what a target cannot do.
 
@@ -230,7 +230,9 @@ def announce(info: TargetInfo, asked: str) -> None:
         ERR.print(f"{asked}: {info.name}")
 
 
-def show(outcome: Outcome, hot: int, wide: bool, json_file: Path | None, force: bool) -> None:
+def show(
+    outcome: Outcome, hot: int | None, wide: bool, json_file: Path | None, force: bool
+) -> None:
     """Print what was measured.
 
     Raises:

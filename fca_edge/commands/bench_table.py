@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fca_edge.commands.tables import NOTES, Column, Notes, Sheet
 from fca_edge.errors import plural
-from fca_edge.records import Cost, Memory, Record
+from fca_edge.records import Cost, Memory, Record, TargetInfo
 from fca_edge.stats import LEAST_PROCESSES, counted, latency
 
 MIB = 1 << 20
@@ -154,7 +154,7 @@ def footer(records: list[Record]) -> list[str]:
     first = records[0]
     target, plan = first.target, first.plan
     lines = [
-        f"{target.cpu_model}, {plural(target.cores, 'core')}, {target.machine}, {target.kernel};"
+        f"{target.cpu_model}, {cores(target)}, {target.machine}, {target.kernel};"
         f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
         + ("" if target.emulated else timing(first))
     ]
@@ -178,6 +178,14 @@ def footer(records: list[Record]) -> list[str]:
         methods = {r.memory.method for r in records if r.memory}
         lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
     return lines
+
+
+def cores(target: TargetInfo) -> str:
+    """Say how many cores there are, and on which of them the processes were kept."""
+    if target.cpus is None:
+        return plural(target.cores, "core")
+    used = target.cpus.split(",")
+    return f"core{'' if len(used) == 1 else 's'} {', '.join(used)} alone, of {target.cores}"
 
 
 def timing(record: Record) -> str:

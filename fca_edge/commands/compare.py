@@ -16,8 +16,9 @@ from fca_edge.commands.compare_table import (
     published_footer,
     published_sheet,
 )
-from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.heed import WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.picture_options import print_notes
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -32,7 +33,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
 from fca_edge.compare.comparison import Comparison, compare
-from fca_edge.compare.gate import failures, read_thresholds, summary
+from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
 from fca_edge.compare.remedy import REMARK
@@ -42,6 +43,7 @@ from fca_edge.records import Record
 from fca_edge.store import write_text
 
 HEEDED = (
+    WIDE,
     Heeded(("reference",), lambda values: values["published"], "--published"),
     Heeded(
         ("force",),
@@ -92,7 +94,7 @@ def command(
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
     checksum. Exit code 4 where --gate finds something worse or a row gone; 5 where a pair is
     of different machines, runtimes or plans (files and planned memory are compared even so),
-    or where there is nothing to compare.
+    or where there is nothing to compare or --gate could judge nothing.
 
     \b
     Examples:
@@ -143,7 +145,7 @@ def show_comparison(
 
     Raises:
         RegressionError: the gate does not let it pass.
-        IncomparableError: a pair is of unlike things, or nothing pairs.
+        IncomparableError: a pair is of unlike things, nothing pairs, or the gate judged nothing.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
     comparison = compare(
@@ -154,13 +156,21 @@ def show_comparison(
         "" if gate is None else f" --gate {quote(str(gate))}",
     )
     worse = failures(comparison, thresholds)
-    if not put_json(comparison.to_dict(), json_file, force):
+    skipped = unjudged(comparison, thresholds)
+    printed = not put_json(comparison.to_dict(), json_file, force)
+    if printed:
         print_comparison(comparison, worse, wide)
+        if skipped:
+            say(f"not judged by --gate: {skipped}")
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
         nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
         raise IncomparableError(nothing + comparison.incomparable)
+    if gate is not None and not judged_rows(comparison, thresholds):
+        raise IncomparableError(f"the gate judged nothing: {skipped}.")
+    if skipped and not printed:
+        print_notes([f"not judged by --gate: {skipped}."])
 
 
 def read_all(files: Sequence[Path]) -> list[Record]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fca_edge.errors import UsageError
+from fca_edge.errors import UsageError, plural
 from fca_edge.export.forms import (
+    EIGHT_BITS,
     ONNX,
     PROFILES,
     USUAL,
@@ -160,9 +161,9 @@ def check_precisions(request: Request) -> None:
     Raises:
         UsageError: names the option.
     """
-    small = [name for name in request.precisions if name != "fp32"]
-    if request.keep_float and not small:
-        raise UsageError("--keep-float is for smaller precisions; add --precision int8.")
+    eight = [name for name in request.precisions if name in EIGHT_BITS]
+    if request.keep_float and not eight:
+        raise UsageError("--keep-float is for 8-bit files; add --precision int8.")
     if request.keep_float and len(request.formats) > 1:
         raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
     if request.optimize == "memory" and not request.fold:
@@ -171,9 +172,18 @@ def check_precisions(request: Request) -> None:
 
 def notes_of(request: Request) -> list[str]:
     """Say what a request asks for and will not get."""
+    notes = []
     if STATIC in request.precisions and "onnx" in request.formats:
-        return [f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."]
-    return []
+        notes.append(
+            f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
+        )
+    count = request.checks if request.pictures is None else len(find_images(request.pictures))
+    if count < request.checks:
+        notes.append(
+            f"verified on {plural(count, 'picture')}, all that {request.pictures} has, instead of"
+            f" {request.checks} (--checks)."
+        )
+    return notes
 
 
 def recipe_of(request: Request, output: Output) -> Recipe:

@@ -3,7 +3,7 @@
     python bench/forms.py [VARIANT]
 
 One process a run, 1 thread; the models take turns in random order. The winners stand in
-fca_edge/export/profiles.py, the table in docs/forms.md.
+fca_edge/export/forms.py, the table in docs/forms.md.
 """
 
 import random
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from fca_edge.commands.shared import table
 from fca_edge.export import onnx as onnx_writer
-from fca_edge.export.profiles import PROFILES
+from fca_edge.export.forms import PROFILES
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.file import operator_counts
 from fca_edge.export.tflite.lower import to_tflite

@@ -3,7 +3,7 @@
     python bench/forms_arm.py [RUNTIME ...] [--only WORD] [--variant l1]
 
 One inference after one warm-up, 1 thread. dB are against float64, on this machine. The winners
-stand in fca_edge/export/profiles.py, the tables in docs/forms.md.
+stand in fca_edge/export/forms.py, the tables in docs/forms.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from fca_edge.commands.shared import table
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
-from fca_edge.export.prepare import form_passes
-from fca_edge.export.profiles import (
+from fca_edge.export.forms import (
     APPROXIMATE_MARGIN_DB,
     APPROXIMATE_SNR_DB,
     ONNX_FORMS,
@@ -30,6 +29,7 @@ from fca_edge.export.profiles import (
     Forms,
     Profile,
 )
+from fca_edge.export.prepare import form_passes
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.file import operator_counts
 from fca_edge.export.tflite.lower import to_tflite

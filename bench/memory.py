@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from fca_edge.device import LEAN
-from fca_edge.export.optimize import OPTIMIZE
+from fca_edge.export.forms import OPTIMIZE
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import golden_data
 
 from fca_edge.commands.shared import table
+from fca_edge.export.forms import PROFILES
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.plan import Request
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
 from fca_edge.export.tflite.file import OPERATOR_NAMES
 from fca_edge.manifest import Artefact

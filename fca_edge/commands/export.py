@@ -33,9 +33,8 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import print_sheets, say, wide_option
 from fca_edge.errors import NotEquivalentError, UsageError
-from fca_edge.export.optimize import OPTIMIZE, USUAL
+from fca_edge.export.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.export.plan import Request, check_early, notes_of
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.wanted import Wanted
 from fca_edge.manifest import PRECISIONS, Artefact, Manifest
 from fca_edge.preprocess import find_images
@@ -108,7 +107,7 @@ SECTIONS = {
 @click.option(
     "--profile",
     "profiles",
-    type=Listed(*PROFILES, *ONNX_PROFILES),
+    type=Listed(*PROFILES),
     default="modern",
     show_default=True,
     help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"

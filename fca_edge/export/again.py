@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.plan import Request
-from fca_edge.export.prepare import check_images
+from fca_edge.export.prepare import load_images
 from fca_edge.export.source import load_source
 from fca_edge.export.wanted import wanted_of
 from fca_edge.manifest import Artefact, Parity
@@ -39,7 +39,7 @@ def verify_again(
         images = Path(check.images)
     asked = replace(wanted, seed=check.seed)
     request = Request(asked, artefact.path.parent, images=images, checks=check.checks)
-    pictures = check_images(request, source)
+    pictures = load_images(request, source)
     reference = logits(network, pictures).numpy()
     inputs = in_layout(pictures.float().numpy(), manifest.input_layout)
     found = []

@@ -48,7 +48,7 @@ class Refusal:
             "schema": REFUSED_SCHEMA,
             "file": self.output.file,
             "precision": self.output.precision,
-            "profile": self.output.profile_name,
+            "profile": self.output.profile.name,
             "refused": str(self.error),
         }
 

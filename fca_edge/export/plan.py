@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fca_edge.errors import UsageError, plural
-from fca_edge.export.optimize import USUAL, optimized
-from fca_edge.export.profiles import (
-    EXACT_SNR_DB,
-    ONNX_FORMS,
-    ONNX_PROFILES,
+from fca_edge.export.forms import (
+    EIGHT_BITS,
+    ONNX,
     PROFILES,
+    USUAL,
+    USUAL_PROFILES,
     Forms,
     Profile,
-    profile,
+    named_profile,
+    profile_for,
 )
 from fca_edge.export.quantize import STATIC, Recipe
-from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Layout, Precision, Source, manifest_path
 from fca_edge.preprocess import find_images
-from fca_edge.runtimes import proving_runtimes
 from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
@@ -38,7 +37,7 @@ class Request:
         calibration: folder of images for static quantisation, of which `calibration_images` are
             drawn by the seed.
         keep_float: layers that no precision quantises.
-        optimize: a row of `optimize.OPTIMIZE`.
+        optimize: a row of `forms.OPTIMIZE`.
         weight_cache: make what `lean.py` keeps, for this machine.
         all_or_nothing: write no file where one is refused.
     """
@@ -71,31 +70,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Output:
-    """One file to be made; `profile` is None for ONNX, whose profile is but a name."""
+    """One file to be made; its profile has the forms of this request and precision."""
 
     file: str
-    profile: Profile | None
+    profile: Profile
     layout: Layout
-    forms: Forms
-    onnx_profile: str = "onnx"
     precision: Precision = "fp32"
 
     @property
-    def runtimes(self) -> tuple[str, ...]:
-        """Runtimes on which the file must be right, its own first."""
-        return proving_runtimes(self.profile_name)
-
-    @property
-    def floor_db(self) -> float:
-        """Least SNR that verification takes."""
-        if self.profile:
-            return self.profile.snr_floor_db
-        return FLOORS.get(self.precision, EXACT_SNR_DB)
-
-    @property
-    def profile_name(self) -> str:
-        """Name for manifests."""
-        return self.profile.name if self.profile else self.onnx_profile
+    def forms(self) -> Forms:
+        """Forms of the network that the file is written from."""
+        return self.profile.forms
 
 
 def check(request: Request) -> None:
@@ -107,15 +92,14 @@ def check(request: Request) -> None:
     """
     if request.dynamic_batch and "tflite" in request.formats:
         raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
-    for name in request.profiles:
-        if name not in ONNX_PROFILES:
-            profile(name)
-    if "tflite" in request.formats and not any(name in PROFILES for name in request.profiles):
+    formats = {named_profile(name).format for name in request.profiles}
+    if "tflite" in request.formats and "tflite" not in formats:
         raise UsageError(
             f"--profile {','.join(request.profiles)} writes no TFLite; add modern or --format onnx."
         )
-    if "onnx" not in request.formats and any(name in ONNX_PROFILES for name in request.profiles):
-        raise UsageError(f"--profile {', '.join(ONNX_PROFILES)} is ONNX; add --format onnx,tflite.")
+    if "onnx" not in request.formats and "onnx" in formats:
+        names = ", ".join(name for name in PROFILES if PROFILES[name].format == "onnx")
+        raise UsageError(f"--profile {names} is ONNX; add --format onnx,tflite.")
     if request.images is not None:
         find_images(request.images)
     check_calibration(request)
@@ -203,8 +187,7 @@ def notes_of(request: Request) -> list[str]:
 
 def recipe_of(request: Request, output: Output) -> Recipe:
     """Say how an output is made of its fp32 file."""
-    half = output.profile is not None and output.profile.half_arithmetic
-    return Recipe(output.precision, request.keep_float, half)
+    return Recipe(output.precision, request.keep_float, output.profile.half_arithmetic)
 
 
 def planned(request: Request, source: Source) -> list[Output]:
@@ -227,42 +210,18 @@ def outputs_in(request: Request, prefix: str, precision: Precision) -> list[Outp
     """List the files of one precision."""
     stem = f"{prefix}-{precision}" + ("" if request.fold else "-plain")
     outputs = []
-    if "onnx" in request.formats and precision != STATIC:
-        names = [name for name in request.profiles if name in ONNX_PROFILES]
-        for name, forms in {"onnx": ONNX_FORMS, **{n: ONNX_PROFILES[n] for n in names}}.items():
-            suffix = "" if name == "onnx" else f"-{name}"
-            if not request.fold:
-                forms = Forms()
-            elif name == "onnx":
-                forms = optimized(forms, request.optimize, "onnx")
-            file = f"{stem}{suffix}.onnx"
-            forms = onnx_forms(forms, precision, name)
-            outputs.append(Output(file, None, "nchw", forms, name, precision))
-    if "tflite" in request.formats:
-        for name in (n for n in request.profiles if n in PROFILES):
-            found = profile(name, request.exact)
-            suffix = "" if name == "modern" else f"-{name}"
-            if not request.fold:
-                found = unfolded(found)
-            found = tflite_profile(found, precision)
-            forms = found.forms
-            if found.whole:
-                forms = optimized(forms, request.optimize, "tflite")
-            file = f"{stem}{suffix}.tflite"
-            layout = request.input_layout
-            outputs.append(Output(file, found, layout, forms, precision=precision))
+    for name in profiles_in(request, precision):
+        profile = profile_for(name, precision, request.optimize, request.exact, request.fold)
+        suffix = "" if name in USUAL_PROFILES else f"-{name}"
+        layout = "nchw" if profile.format == "onnx" else request.input_layout
+        outputs.append(Output(f"{stem}{suffix}.{profile.format}", profile, layout, precision))
     return outputs
 
 
-def unfolded(found: Profile) -> Profile:
-    """Return a profile whose network is the original: whole kernels, exact GELU."""
-    whole = Forms()
-    return replace(
-        found,
-        depthwise=whole.depthwise,
-        strided_depthwise=whole.strided_depthwise,
-        gelu=whole.gelu,
-        norm=whole.norm,
-        whole=False,
-        snr_floor_db=EXACT_SNR_DB,
-    )
+def profiles_in(request: Request, precision: Precision) -> list[str]:
+    """Name the profiles that have a file in one precision, ONNX first."""
+    asked = dict.fromkeys(request.profiles)
+    onnx = [ONNX.name, *(name for name in asked if PROFILES[name].format == "onnx")]
+    tflite = [name for name in asked if PROFILES[name].format == "tflite"]
+    with_onnx = "onnx" in request.formats and precision != STATIC
+    return [*(onnx if with_onnx else ()), *(tflite if "tflite" in request.formats else ())]

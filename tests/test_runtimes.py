@@ -9,7 +9,7 @@ import pytest
 from fca_edge import runtimes
 from fca_edge.device import AGENT, LEAN
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.forms import ONNX, PROFILES
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import (
     OLD_TFLITE,
@@ -24,7 +24,7 @@ from fca_edge.runtimes import (
 from fca_edge.targets.local import EMULATOR, LocalTarget, emulator_here
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
 
-PROFILE_NAMES = ("onnx", *ONNX_PROFILES, *PROFILES)
+PROFILE_NAMES = (ONNX.name, *PROFILES)
 
 
 def test_what_runs_on_boards_knows_the_same_runtimes() -> None:

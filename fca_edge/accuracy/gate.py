@@ -92,7 +92,7 @@ class AccuracyGate:
         from fca_edge.accuracy.mixed import Mix, Trial, drops_of, search
         from fca_edge.accuracy.sensitivity import Base, sensitivities
 
-        own, *others = output.runtimes
+        own, *others = output.profile.runtimes
         runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
         data = self.data
         base_file = Base(base, runtimes, recipe, inputs)

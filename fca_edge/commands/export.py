@@ -38,8 +38,7 @@ from fca_edge.commands.shared import (
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
 from fca_edge.manifest import PRECISIONS
 
@@ -103,7 +102,7 @@ SECTIONS = {
 )
 @click.option(
     "--profile",
-    type=Listed(*PROFILES, *ONNX_PROFILES),
+    type=Listed(*PROFILES),
     default="modern",
     show_default=True,
     help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
-from fca_edge.export.quantize.forms import EIGHT_BITS
+from fca_edge.export.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
 from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
 from fca_edge.zoo.specs import FcaFormerSpec, spec_of
 
 LEAVE_OUT = "leave it out"
 TFLITE = "TFLite files: --format tflite"
+ONNX_PROFILES = tuple(name for name, profile in PROFILES.items() if profile.format == "onnx")
 
 
 def writes_onnx(values: Values) -> bool:
@@ -25,7 +25,8 @@ def writes_tflite(values: Values) -> bool:
 
 def tflite_profiles(values: Values) -> list[str]:
     """List the profiles that a TFLite file will be written for."""
-    return [name for name in values["profile"] if name in PROFILES and writes_tflite(values)]
+    names = values["profile"] if writes_tflite(values) else ()
+    return [name for name in names if name not in ONNX_PROFILES]
 
 
 def profiles_count(values: Values) -> bool:
@@ -35,14 +36,14 @@ def profiles_count(values: Values) -> bool:
 
 def has_tanh(values: Values) -> bool:
     """Tell whether a file would have forms that are not exact in real arithmetic."""
-    inexact = any(PROFILES[name].gelu != "erf" for name in tflite_profiles(values))
+    inexact = any(PROFILES[name].forms.gelu != "erf" for name in tflite_profiles(values))
     return inexact and not values["no_fold"]
 
 
 def has_choice(values: Values) -> bool:
     """Tell whether a file has forms that --optimize chooses."""
-    whole = any(PROFILES[name].whole for name in tflite_profiles(values))
-    return not values["no_fold"] and (writes_onnx(values) or whole)
+    names = [*([ONNX.name] if writes_onnx(values) else []), *tflite_profiles(values)]
+    return not values["no_fold"] and any(name in row for row in OPTIMIZE.values() for name in names)
 
 
 def has_eight_bits(values: Values) -> bool:

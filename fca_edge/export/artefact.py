@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ def describe(prepared: Prepared, output: Output) -> Manifest:
         torch=torch.__version__,
         precision=output.precision,
         source=prepared.source,
-        profile=output.profile_name,
+        profile=output.profile.name,
         forms={
-            **(asdict(output.profile) if output.profile else {"opset": onnx_writer.OPSET}),
-            **asdict(output.forms),
+            **({"opset": onnx_writer.OPSET} if output.profile.format == "onnx" else {}),
+            **output.profile.describe(),
         },
         optimize=output.optimize,
         approximations=approximations(prepared, output),
@@ -65,7 +65,7 @@ def write_artefact(
     Raises:
         NotEquivalentError: the metadata did not survive.
     """
-    if output.profile is None:
+    if output.profile.format == "onnx":
         model = onnx_writer.to_onnx(program, simplify=output.folded)
         return onnx_writer.write(model, metadata, path)
     to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
@@ -93,12 +93,12 @@ def prove(
     refuse_overflow(program, output, prepared)
     inputs = in_layout(prepared.images, output.layout)
     parities = []
-    for name in output.runtimes:
-        if name != output.runtimes[0] and not available(RUNTIMES[name]):
+    for name in output.profile.runtimes:
+        if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
             continue
         for together in (False, True) if output.dynamic_batch else (False,):
             parity, events = measure(path, name, inputs, prepared.reference, together=together)
-            short = shortfall(parity, output.floor_db)
+            short = shortfall(parity, output.profile.snr_floor_db)
             if short:
                 raise NotEquivalentError(
                     f"{output.file} is refused: {short};"
@@ -117,7 +117,7 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
     Raises:
         NotEquivalentError: names the first such layer.
     """
-    if not output.half_arithmetic:
+    if not output.profile.half_arithmetic:
         return
     beyond = first_beyond(program, prepared.images, LARGEST_HALF)
     if beyond is not None:
@@ -125,7 +125,7 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
         raise NotEquivalentError(
             f"{output.file} is refused: overflow in fp16, first in {placed(program, layer)}, which"
             f" reaches {peak:.3g} where halves end at {LARGEST_HALF:.0f};"
-            f" leave --profile {output.profile_name} out."
+            f" leave --profile {output.profile.name} out."
         )
 
 
@@ -150,7 +150,7 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    promised = output.profile is not None and output.profile.whole and runtime == output.runtimes[0]
+    promised = output.profile.whole and runtime == output.profile.runtimes[0]
     if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
@@ -161,7 +161,7 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
 def unchecked(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
     done = {parity.runtime for parity in parities}
-    return tuple(name for name in output.runtimes if name not in done)
+    return tuple(name for name in output.profile.runtimes if name not in done)
 
 
 def approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def complete(
             seed=inputs.seed,
             checks=inputs.count,
             fold_max_abs_error=prepared.fold_error,
-            floor_db=output.floor_db,
+            floor_db=output.profile.snr_floor_db,
             runtimes=tuple(parities),
             not_checked_on=unchecked(output, parities),
         ),

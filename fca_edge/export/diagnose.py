@@ -32,7 +32,7 @@ def first_diverging_layer(
         got = inner_tensors(output, path, given, runtime)
     except FcaEdgeError as error:
         return f"unknown ({error})"
-    name = first_diverging(expected, got, output.floor_db)
+    name = first_diverging(expected, got, output.profile.snr_floor_db)
     module = modules.get(name.split(" ")[0])
     return f"{name} in {module}" if module else name
 
@@ -106,7 +106,7 @@ def in_float64(program: ExportedProgram) -> fx.GraphModule:
 
 def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
     """Run an artefact and return every tensor it lets out."""
-    if output.profile is not None:
+    if output.profile.format == "tflite":
         return run_artefact(path, RUNTIMES[runtime], given, all_tensors=True)[0]
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
         verbose = Path(folder) / "all.onnx"

@@ -15,7 +15,7 @@ from fca_edge.verify import in_layout, measure, shortfall
 
 def write_settings(path: Path, output: Output, arena_bytes: int) -> None:
     """Write the settings of a file whose own runtime `lean.py` can load with."""
-    runtime = output.runtimes[0]
+    runtime = output.profile.runtimes[0]
     if RUNTIMES[runtime].lean:
         write_json(settings_path(path), to_document(settings_for(arena_bytes), runtime))
 
@@ -26,13 +26,13 @@ def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
     Raises:
         NotEquivalentError: below the profile's floor, packed or when loaded again.
     """
-    runtime = output.runtimes[0]
+    runtime = output.profile.runtimes[0]
     if not RUNTIMES[runtime].lean:
         return
     inputs, settings = in_layout(prepared.images, output.layout), read_settings(path)
     for cold in (True, False):
         told = {**settings, "cold": cold}
         parity, _ = measure(path, runtime, inputs, prepared.reference, settings=told)
-        short = shortfall(parity, output.floor_db)
+        short = shortfall(parity, output.profile.snr_floor_db)
         if short:
             raise NotEquivalentError(f"{output.file} is refused with packed weights: {short}.")

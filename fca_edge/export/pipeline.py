@@ -111,7 +111,7 @@ def write_all(
             try:
                 manifests[output.file] = writer.write(output, program)
             except (NotEquivalentError, AgentError) as error:
-                refusals.append(Refusal(output.file, output.precision, output.profile_name, error))
+                refusals.append(Refusal(output.file, output.precision, output.profile.name, error))
                 if all_or_nothing:
                     return {}, refusals
     return manifests, refusals

@@ -11,9 +11,9 @@ from fca_edge.embedded import read_embedded
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_file
 from fca_edge.export import quantize
+from fca_edge.export.forms import EIGHT_BITS
 from fca_edge.export.outputs import Output
 from fca_edge.export.quantize import Inputs, Recipe, calibration
-from fca_edge.export.quantize.forms import EIGHT_BITS
 from fca_edge.export.tflite import file as tflite_file
 from fca_edge.manifest import Artefact, Manifest
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.check_inputs import CheckInputs, make_inputs
+from fca_edge.export.forms import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.outputs import Output
-from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.export.program import release, to_float32
 from fca_edge.export.request import Request
 from fca_edge.manifest import PassReport, Source
@@ -72,17 +72,17 @@ def prepare(
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
     # The name is bound anew after each pass, so that weights it replaced are freed at once.
     before, reports = reference[:1], tuple[PassReport, ...]()
-    for step in passes_of(request, network, images):
-        bound = dropping_bound(request) if isinstance(step, FoldScaleFactors) else EXACT
+    for step in choose_passes(request, network, images):
+        bound = choose_bound(request) if isinstance(step, FoldScaleFactors) else EXACT
         network, before, report = apply(step, network, before, images[:1], bound)
         reports += (report,)
         release()
-    error = total_error(request, network, images, reference) if reports else 0.0
-    calibration = calibration_of(request, source, network, outputs)
+    error = measure_total_error(request, network, images, reference) if reports else 0.0
+    calibration = load_calibration(request, source, network, outputs)
     variants, by_forms = [], {}
     for forms in dict.fromkeys(output.forms for output in outputs):
         variant, by_forms[forms] = network, reports
-        for step in form_passes(forms) if request.fold else ():
+        for step in choose_form_passes(forms) if request.fold else ():
             variant, _, report = apply(step, variant, before, images[:1])
             by_forms[forms] += (report,)
         variants.append(clone_tree(variant))
@@ -98,23 +98,23 @@ def prepare(
     return Prepared(source, networks, by_forms, inputs, reference.numpy(), error)
 
 
-def form_passes(forms: Forms) -> tuple[FoldPass, ...]:
+def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     """Return the passes that bring a folded network into the forms of an output."""
     blocks = (ChannelsFirst(),) if forms.blocks == "channels_first" else ()
     norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
     cross = (GatherCross(),) if forms.cross == "gather" else ()
     splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
-    return (*blocks, *cross, splits, *norms, *memory_passes(forms))
+    return (*blocks, *cross, splits, *norms, *choose_memory_passes(forms))
 
 
-def memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
+def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
     """Return the passes that make a network need less memory."""
     bias = () if forms.bias == "expanded" else (CompactBiases(tied=forms.bias == "tied"),)
     bands = (BandWideLayers(forms.most_wide_bytes),) if forms.most_wide_bytes else ()
     return (*bias, *bands)
 
 
-def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:
+def choose_passes(request: Request, network: nn.Module, images: Tensor) -> tuple[FoldPass, ...]:
     """Return the passes of a request; scale factors get the variances that the images show."""
     if not request.fold:
         return ()
@@ -122,25 +122,27 @@ def passes_of(request: Request, network: nn.Module, images: Tensor) -> tuple[Fol
     return tuple(scale if isinstance(p, FoldScaleFactors) else p for p in DEFAULT_PASSES)
 
 
-def dropping_bound(request: Request) -> float:
+def choose_bound(request: Request) -> float:
     """Return the error that the pass which may drop factors may have; the others are exact."""
     return max(EXACT, 100 * request.drop_tolerance)
 
 
-def total_error(request: Request, network: nn.Module, images: Tensor, reference: Tensor) -> float:
+def measure_total_error(
+    request: Request, network: nn.Module, images: Tensor, reference: Tensor
+) -> float:
     """Compare the folded network with the one that was loaded, on all images.
 
     Raises:
         NotEquivalentError: all passes together changed the logits.
     """
     error = float((logits(network, images) - reference).abs().max())
-    bound = dropping_bound(request) * max(1.0, float(reference.abs().max()))
+    bound = choose_bound(request) * max(1.0, float(reference.abs().max()))
     if not error <= bound:
         raise NotEquivalentError(f"the passes together changed the logits by {error:.3g}.")
     return error
 
 
-def calibration_of(
+def load_calibration(
     request: Request, source: Source, network: nn.Module, outputs: list[Output]
 ) -> tuple[Tensor, Tensor]:
     """Images in float32, other than those of the proof, and their float64 logits.

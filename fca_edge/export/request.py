@@ -10,10 +10,8 @@ from typing import Any
 
 from fca_edge.checkpoint.shards import digest_of
 from fca_edge.errors import FcaEdgeError, UsageError, plural
-from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.export.quantize import STATIC
-from fca_edge.export.quantize.forms import EIGHT_BITS
 from fca_edge.labels import read_labels
 from fca_edge.manifest import (
     PRECISIONS,
@@ -87,7 +85,7 @@ class Request:
         out: folder to write to.
         exact: take only forms that are exact in real arithmetic.
         fold: bring the network into the forms that runtimes are fast at.
-        optimize: a row of `optimize.OPTIMIZE`.
+        optimize: a row of `forms.OPTIMIZE`.
         weight_cache: make what `lean.py` keeps, for this machine.
         keep_float: layers that no precision quantises.
         calibration: folder of images for static quantisation, of which `calibration_images` are
@@ -137,12 +135,14 @@ def check_request(request: Request) -> None:
     check_values(request)
     if request.dynamic_batch and "tflite" in request.formats:
         raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
-    if "tflite" in request.formats and not any(name in PROFILES for name in request.profiles):
+    formats = {PROFILES[name].format for name in request.profiles}
+    if "tflite" in request.formats and "tflite" not in formats:
         raise UsageError(
             f"--profile {','.join(request.profiles)} writes no TFLite; add modern or --format onnx."
         )
-    if "onnx" not in request.formats and any(name in ONNX_PROFILES for name in request.profiles):
-        raise UsageError(f"--profile {', '.join(ONNX_PROFILES)} is ONNX; add --format onnx,tflite.")
+    if "onnx" not in request.formats and "onnx" in formats:
+        names = ", ".join(name for name in PROFILES if PROFILES[name].format == "onnx")
+        raise UsageError(f"--profile {names} is ONNX; add --format onnx,tflite.")
     if request.images is not None:
         find_images(request.images)
     check_calibration(request)
@@ -160,7 +160,7 @@ def check_values(request: Request) -> None:
     network = request.network
     check_choices("format", request.formats, FORMATS)
     check_choices("precision", request.precisions, PRECISIONS)
-    check_choices("profile", request.profiles, (*PROFILES, *ONNX_PROFILES))
+    check_choices("profile", request.profiles, PROFILES)
     check_choice("input-layout", request.input_layout, LAYOUTS)
     check_choice("optimize", request.optimize, OPTIMIZE)
     check_number("img-size", network.img_size, least=1)

@@ -1,8 +1,9 @@
 """The contract of a fold pass, and how a pass edits a network without touching it.
 
-A pass takes a network and returns another. It never writes into a tensor or a
-module that it was given: `clone_tree` copies the module objects and shares the
-tensors, so that a fold costs the memory of what it rewrote and no more.
+A pass takes a network and returns another, in which it swapped modules. It never writes
+into a tensor or a module that it was given: `clone_tree` copies the module objects and
+shares the tensors, so that a fold costs the memory of what it rewrote and no more. What
+is new in a swapped block stands in a class beside the pass (see `recast`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass
@@ -58,7 +61,20 @@ def clone_tree(module: nn.Module) -> nn.Module:
     return twin
 
 
-def sites(network: nn.Module, attribute: str) -> Iterator[tuple[str, nn.Module, tuple[str, str]]]:
+def recast(module: nn.Module, kind: type[M]) -> M:
+    """Copy a module as one of a related kind, with other methods over the same parts.
+
+    Submodules and tensors keep their names, and with them the weights of written files.
+    """
+    twin = clone_tree(module)
+    twin.__class__ = kind
+    assert isinstance(twin, kind)
+    return twin
+
+
+def find_sites(
+    network: nn.Module, attribute: str
+) -> Iterator[tuple[str, nn.Module, tuple[str, str]]]:
     """Yield (prefix, owner, pair) for every pair that a module declares under `attribute`."""
     for path, module in network.named_modules():
         for pair in getattr(type(module), attribute, ()):
@@ -75,25 +91,25 @@ def run_hooked(network: nn.Module, images: Tensor, hooks: list[RemovableHandle])
             handle.remove()
 
 
-def frozen(tensor: Tensor) -> nn.Parameter:
+def freeze(tensor: Tensor) -> nn.Parameter:
     """Wrap a folded tensor as a weight that is not trained."""
     return nn.Parameter(tensor.detach().contiguous(), requires_grad=False)
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Make a Linear around existing tensors, weight (out, in), without initialising any."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    layer.weight = frozen(weight)
+    layer.weight = freeze(weight)
     if bias is not None:
-        layer.bias = frozen(bias)
+        layer.bias = freeze(bias)
     return layer.eval()
 
 
-def convolution(source: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+def copy_convolution(source: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
     """Copy a convolution's geometry around new tensors, weight (out, in / groups, kh, kw)."""
     twin = copy.copy(source)
     twin.__dict__["_parameters"] = {
-        "weight": frozen(weight),
-        "bias": None if bias is None else frozen(bias),
+        "weight": freeze(weight),
+        "bias": None if bias is None else freeze(bias),
     }
     return twin

@@ -14,37 +14,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
-from fca_edge.passes.uncentred_norm import centred, is_bare
-from fca_edge.zoo.layers import ConvNeXtBlock, WideBlock
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze
+from fca_edge.passes.pool_first import PooledConvNeXtBlock
+from fca_edge.passes.uncentred_norm import centre_rows, is_bare
+from fca_edge.zoo.layers import ConvNeXtBlock
 
 
-class ChannelsFirstBlock(WideBlock):
+class ChannelsFirstBlock(nn.Module):
     """A folded ConvNeXt block over (B, C, H, W)."""
 
     def __init__(self, block: ConvNeXtBlock) -> None:
         super().__init__()
-        self.pools, self.eps, self.act = block.pools, block.norm.eps, block.act
-        self.most_wide_bytes = block.most_wide_bytes
+        self.eps, self.act = block.norm.eps, block.act
         self.depthwise = block.dwconv
         weight = block.pwconv1.weight  # (4C, C)
-        self.expand = pointwise(centred(weight), block.pwconv1.bias)
-        self.reduce = pointwise(block.pwconv2.weight, block.pwconv2.bias)
-        self.average = pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
+        self.expand = make_pointwise(centre_rows(weight), block.pwconv1.bias)
+        self.reduce = make_pointwise(block.pwconv2.weight, block.pwconv2.bias)
+        self.average = make_pointwise(torch.full_like(weight[:1], 1 / weight.shape[1]), None)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.spread(x)
-        apart = y - self.average(y)
-        y = y * torch.rsqrt(self.average(apart * apart) + self.eps)  # (B, C, H, W)
-        if self.pools:
-            x, y = (t.mean((2, 3), keepdim=True) for t in (x, self.act(self.expand(y))))
-            y = self.reduce(y)
-        else:
-            width = self.expand.out_channels
-            y = self.in_bands(lambda band: self.reduce(self.act(self.expand(band))), y, 2, width)
-        return x + y
+        return x + self.bottleneck(self.normalised(x))
 
-    def spread(self, x: Tensor) -> Tensor:
+    def normalised(self, x: Tensor) -> Tensor:
+        """The depthwise convolution of (B, C, H, W), of unit variance over the channels."""
+        y = self.convolve(x)
+        apart = y - self.average(y)
+        variance = self.average(apart * apart)  # (B, 1, H, W)
+        return y * torch.rsqrt(variance + self.eps)
+
+    def bottleneck(self, y: Tensor) -> Tensor:
+        """Widen normalised pixels (B, C, H, W) to 4C channels and narrow them again."""
+        out: Tensor = self.reduce(self.act(self.expand(y)))
+        return out
+
+    def convolve(self, x: Tensor) -> Tensor:
         """Depthwise convolution of (B, C, H, W) with its columns of zeros put there before."""
         conv = self.depthwise
         assert isinstance(conv.padding, tuple)
@@ -52,6 +55,17 @@ class ChannelsFirstBlock(WideBlock):
         zeros = x.new_zeros(*x.shape[:3], columns)  # (B, C, H, columns)
         wide = torch.cat([zeros, x, zeros], 3)
         return F.conv2d(wide, conv.weight, conv.bias, conv.stride, (rows, 0), 1, conv.groups)
+
+
+class PooledChannelsFirstBlock(ChannelsFirstBlock):
+    """A block that hands on the mean of its output: (B, C, H, W) to (B, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.normalised(x)
+        wide = self.act(self.expand(y))  # (B, 4C, H, W)
+        x, wide = x.mean((2, 3), keepdim=True), wide.mean((2, 3), keepdim=True)
+        out: Tensor = x + self.reduce(wide)
+        return out
 
 
 class ChannelsFirst(FoldPass):
@@ -66,7 +80,9 @@ class ChannelsFirst(FoldPass):
             if block.gamma is not None or not is_bare(block.norm):
                 rewrites.skipped.append((path, "not folded"))
                 continue
-            network.set_submodule(path, ChannelsFirstBlock(block))
+            pools = isinstance(block, PooledConvNeXtBlock)
+            kind = PooledChannelsFirstBlock if pools else ChannelsFirstBlock
+            network.set_submodule(path, kind(block))
             rewrites.done.append(path)
         return network, rewrites
 
@@ -78,11 +94,11 @@ class ChannelsFirst(FoldPass):
         ]
 
 
-def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+def make_pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
     """Make a 1x1 convolution of weight (out, in)."""
     out, into = weight.shape
     layer = nn.Conv2d(into, out, 1, bias=bias is not None, device="meta")
-    layer.weight = frozen(weight[:, :, None, None])
+    layer.weight = freeze(weight[:, :, None, None])
     if bias is not None:
-        layer.bias = frozen(bias)
+        layer.bias = freeze(bias)
     return layer.eval()

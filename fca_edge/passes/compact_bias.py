@@ -7,17 +7,19 @@ first and columns second, which multiplies 2 side numbers a result and not side 
 Each result is one number of the table times 1 plus zeros, so it is exact.
 
 A runtime that computes constants when it loads, or before everything else, would hold all
-of them expanded after all. There the table is *tied* to the image: nought times one of the
+of them expanded after all. There the table is *tied* to the image: zero times one of the
 block's activations is added to it.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast
 from fca_edge.passes.join_kv import JoinedAttention
 
 # A smaller constant is not worth its operators.
@@ -31,11 +33,14 @@ class CompactBias(nn.Module):
     Where an activation that it is tied to is not finite, the logits are not either.
     """
 
-    mirrored: Tensor
-    rows: Tensor
-    columns: Tensor
-    ones: Tensor
-    cross: Tensor | None
+    # Writers leave what is made here to the runtime, so that the file stays small.
+    EXPANDS: ClassVar[bool] = True
+
+    mirrored: Tensor  # (heads, 1, 2 side - 1, 2 side - 1)
+    rows: Tensor  # (side, 1, side, 1)
+    columns: Tensor  # (side * side, 1, 1, side)
+    ones: Tensor  # (1, side, side, 1)
+    cross: Tensor | None  # (heads, 1, 1, Ns)
 
     def __init__(self, table: Tensor, cross: Tensor | None, tied: bool) -> None:
         """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
@@ -53,15 +58,26 @@ class CompactBias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         side = self.rows.shape[0]
-        nought = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
-        y = self.mirrored if nought is None else self.mirrored + nought
+        zero = 0.0 * x[:1, :1, :1, :1] if self.tied else None  # (1, 1, 1, 1)
+        y = self.mirrored if zero is None else self.mirrored + zero
         y = F.conv2d(y, self.rows)  # (heads, r', r, 2 side - 1)
         y = F.conv2d(y, self.columns, groups=side)  # (heads, r' c', r, c)
         y = y.permute(0, 2, 3, 1)  # (heads, r, c, N)
         if self.cross is not None:
-            cross = self.cross if nought is None else self.cross + nought
+            cross = self.cross if zero is None else self.cross + zero
             y = torch.cat([y, self.ones * cross], -1)
         return y.reshape(1, y.shape[0], side * side, -1)
+
+
+class CompactAttention(JoinedAttention):
+    """Attention that makes the biases of its logits from tables."""
+
+    compact: CompactBias
+
+    def bias(self, x: Tensor) -> Tensor:
+        """What is added to the logits (B, heads, N, N + Ns) of a grid x (B, H, W, C)."""
+        out: Tensor = self.compact(x)
+        return out
 
 
 class CompactBiases(FoldPass):
@@ -78,14 +94,16 @@ class CompactBiases(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for path, module in network.named_modules():
-            if not isinstance(module, JoinedAttention) or module.logit_bias is None:
+        for path, attention in list(network.named_modules()):
+            if type(attention) is not JoinedAttention:
                 continue
-            if module.logit_bias.numel() * FLOAT_BYTES < self.least_bytes:
+            if not self.is_large(attention):
                 rewrites.skipped.append((path, "small"))
                 continue
-            module.compact = compacted(module.logit_bias, self.tied)
-            module.logit_bias = None
+            compact = recast(attention, CompactAttention)
+            compact.compact = read_tables(attention.logit_bias, self.tied)
+            del compact.logit_bias
+            network.set_submodule(path, compact)
             rewrites.done.append(path)
         return network, rewrites
 
@@ -93,13 +111,15 @@ class CompactBiases(FoldPass):
         return [
             path
             for path, m in network.named_modules()
-            if isinstance(m, JoinedAttention)
-            and m.logit_bias is not None
-            and m.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
+            if type(m) is JoinedAttention and self.is_large(m)
         ]
 
+    def is_large(self, attention: JoinedAttention) -> bool:
+        """Tell whether tables would make a file smaller."""
+        return attention.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
 
-def compacted(bias: Tensor, tied: bool) -> CompactBias:
+
+def read_tables(bias: Tensor, tied: bool) -> CompactBias:
     """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
     first = bias[0, :, 0]  # (heads, N + Ns)
     tokens = bias.shape[2]

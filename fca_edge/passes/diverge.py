@@ -9,33 +9,33 @@ from fca_edge.passes.base import run_hooked
 TOLERANCE = 1e-9
 
 
-def outputs_by_layer(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def record_outputs(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Run images and return every module's output tensor by its path, in order of execution."""
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     hooks = []
 
     def watch(path: str, module: nn.Module) -> None:
         def hook(_: nn.Module, __: object, output: Tensor | tuple[Tensor, object]) -> None:
-            seen[path] = output[0] if isinstance(output, tuple) else output
+            outputs[path] = output[0] if isinstance(output, tuple) else output
 
         hooks.append(module.register_forward_hook(hook))
 
     for path, module in network.named_modules():
         watch(path, module)
     run_hooked(network, images, hooks)
-    return seen
+    return outputs
 
 
-def first_difference(reference: nn.Module, candidate: nn.Module, images: Tensor) -> str:
+def find_first_difference(reference: nn.Module, candidate: nn.Module, images: Tensor) -> str:
     """Return the path of the first block whose output differs, of those that both have.
 
     Inside a block a fold moves factors across layers on purpose, so only stages'
     blocks and what lies between them are compared.
     """
-    expected = outputs_by_layer(reference, images)
-    got = outputs_by_layer(candidate, images)
+    expected = record_outputs(reference, images)
+    got = record_outputs(candidate, images)
     for path, tensor in expected.items():
-        if not comparable(path) or path not in got or got[path].shape != tensor.shape:
+        if not is_comparable(path) or path not in got or got[path].shape != tensor.shape:
             continue
         worst = float((got[path] - tensor).abs().max())
         if not worst <= TOLERANCE * max(1.0, float(tensor.abs().max())):
@@ -43,7 +43,7 @@ def first_difference(reference: nn.Module, candidate: nn.Module, images: Tensor)
     return "none that both versions share"
 
 
-def comparable(path: str) -> bool:
+def is_comparable(path: str) -> bool:
     """Tell whether folds keep the output of the module at this path."""
     parts = path.split(".")
     inner = {"blocks", "stages", "downsample_layers", "downsample", "patch_embed", "seq"}

@@ -11,33 +11,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze, recast
+from fca_edge.passes.join_kv import JoinedBlock
 from fca_edge.zoo.fcaformer import FcaBlock
 
 
 class GatheredBlock(FcaBlock):
     """A block that makes its cross tokens from (B, N, C): gather, product, sum."""
 
-    taps: nn.Parameter
-    index: Tensor
+    taps: nn.Parameter  # (taps, C)
+    index: Tensor  # (Ns taps,)
 
-    def __init__(self, block: FcaBlock) -> None:
-        nn.Module.__init__(self)
-        self.__dict__.update(clone_tree(block).__dict__)
-        conv = block.dw_conv
-        assert conv is not None
-        self.taps = frozen(conv.weight.flatten(1).t())  # (taps, C)
-        self.register_buffer("index", sources(conv, block.side), persistent=False)
-        # The caller hands its result on to `emit`, which does the work here.
-        self.dw_conv = nn.Identity()  # type: ignore[assignment]
-
-    def emit(self, s: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Make a cross set of a grid (B, C, H, W)."""
-        tokens = s.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, C)
+    def merged(self, grid: Tensor) -> Tensor:
+        """The cross tokens (B, C, Ns, 1) of a grid (B, C, H, W)."""
+        tokens = grid.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, C)
         padded = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], 1)
         near = torch.index_select(padded, 1, self.index)  # (B, Ns taps, C)
-        made = (near.reshape(s.shape[0], -1, *self.taps.shape) * self.taps).sum(2)
-        return super().emit(made.transpose(1, 2).unsqueeze(-1))
+        weighed = near.reshape(grid.shape[0], -1, *self.taps.shape) * self.taps
+        return weighed.sum(2).transpose(1, 2).unsqueeze(-1)
+
+
+class GatheredJoinedBlock(GatheredBlock, JoinedBlock):
+    """The same of a block whose attention is folded."""
 
 
 class GatherCross(FoldPass):
@@ -48,28 +43,39 @@ class GatherCross(FoldPass):
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
         for path, block in list(network.named_modules()):
-            if not makes_cross(block):
-                continue
-            assert isinstance(block, FcaBlock)
-            network.set_submodule(path, GatheredBlock(block))
-            rewrites.done.append(path)
+            if isinstance(block, FcaBlock) and makes_cross_tokens(block):
+                network.set_submodule(path, gather_block(block))
+                rewrites.done.append(path)
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        return [path for path, m in network.named_modules() if makes_cross(m)]
+        return [
+            path
+            for path, m in network.named_modules()
+            if isinstance(m, FcaBlock) and makes_cross_tokens(m)
+        ]
 
 
-def makes_cross(module: nn.Module) -> bool:
-    """Tell whether a module makes cross tokens by a convolution without a bias."""
-    if not isinstance(module, FcaBlock) or not isinstance(module.dw_conv, nn.Conv2d):
-        return False
-    return module.dw_conv.bias is None
+def makes_cross_tokens(block: FcaBlock) -> bool:
+    """Tell whether a block makes cross tokens by a convolution without a bias."""
+    return isinstance(block.dw_conv, nn.Conv2d) and block.dw_conv.bias is None
 
 
-def sources(conv: nn.Conv2d, side: int) -> Tensor:
+def gather_block(block: FcaBlock) -> GatheredBlock:
+    """Return a block that gathers what the convolution of another one reads."""
+    conv = block.dw_conv
+    assert conv is not None
+    twin = recast(block, GatheredJoinedBlock if isinstance(block, JoinedBlock) else GatheredBlock)
+    twin.taps = freeze(conv.weight.flatten(1).t())
+    twin.register_buffer("index", find_sources(conv, block.side), persistent=False)
+    twin.dw_conv = nn.Identity()  # type: ignore[assignment]  # its taps do the work
+    return twin
+
+
+def find_sources(conv: nn.Conv2d, side: int) -> Tensor:
     """Token that each tap of each output reads, (Ns taps,); 0 for a tap beyond the edge."""
     assert isinstance(conv.padding, tuple)
     places = torch.arange(1.0, side * side + 1).reshape(1, 1, side, side)
     size, stride = tuple(conv.kernel_size), tuple(conv.stride)
-    found = F.unfold(places, size, padding=conv.padding, stride=stride)  # (1, taps, Ns)
-    return found[0].t().flatten().long()
+    tokens = F.unfold(places, size, padding=conv.padding, stride=stride)  # (1, taps, Ns)
+    return tokens[0].t().flatten().long()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, sites
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, find_sites, make_linear
 
 
 class FoldLayerScale(FoldPass):
@@ -14,7 +14,7 @@ class FoldLayerScale(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for prefix, owner, (gamma_name, target) in list(sites(network, "LAYER_SCALES")):
+        for prefix, owner, (gamma_name, target) in list(find_sites(network, "LAYER_SCALES")):
             gamma = getattr(owner, gamma_name)
             if gamma is None:
                 rewrites.skipped.append((prefix + gamma_name, "no layer scale"))
@@ -22,7 +22,7 @@ class FoldLayerScale(FoldPass):
             before = owner.get_submodule(target)
             assert isinstance(before, nn.Linear)
             bias = None if before.bias is None else before.bias * gamma
-            owner.set_submodule(target, linear(before.weight * gamma[:, None], bias))
+            owner.set_submodule(target, make_linear(before.weight * gamma[:, None], bias))
             setattr(owner, gamma_name, None)
             rewrites.done.append(f"{prefix}{gamma_name} -> {prefix}{target}")
         return network, rewrites
@@ -30,6 +30,6 @@ class FoldLayerScale(FoldPass):
     def ensures(self, network: nn.Module) -> list[str]:
         return [
             prefix + name
-            for prefix, owner, (name, _) in sites(network, "LAYER_SCALES")
+            for prefix, owner, (name, _) in find_sites(network, "LAYER_SCALES")
             if getattr(owner, name) is not None
         ]

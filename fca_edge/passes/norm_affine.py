@@ -11,7 +11,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, convolution, linear, sites
+from fca_edge.passes.base import (
+    FoldPass,
+    Rewrites,
+    clone_tree,
+    copy_convolution,
+    find_sites,
+    make_linear,
+)
 
 
 class FoldNormAffine(FoldPass):
@@ -21,23 +28,20 @@ class FoldNormAffine(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for prefix, owner, (norm_name, target) in list(sites(network, "NORM_FEEDS")):
-            norm, reader = found(owner, norm_name), found(owner, target)
+        for prefix, owner, (norm_name, target) in list(find_sites(network, "NORM_FEEDS")):
+            norm, reader = find_part(owner, norm_name), find_part(owner, target)
             if not isinstance(norm, nn.LayerNorm) or norm.weight is None:
                 continue
-            if reader is None:
-                reason = f"{target} is shared with other tokens"
-                rewrites.skipped.append((prefix + norm_name, reason))
-                continue
-            owner.set_submodule(target, absorbed(reader, norm.weight, norm.bias))
-            owner.set_submodule(norm_name, bare(norm))
+            assert reader is not None
+            owner.set_submodule(target, absorb_affine(reader, norm.weight, norm.bias))
+            owner.set_submodule(norm_name, strip_affine(norm))
             rewrites.done.append(f"{prefix}{norm_name} -> {prefix}{target}")
-        for prefix, _, (norm_name, reason) in sites(network, "NORM_KEEPS"):
+        for prefix, _, (norm_name, reason) in find_sites(network, "NORM_KEEPS"):
             rewrites.skipped.append((prefix + norm_name, reason))
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        kept = {prefix + name for prefix, _, (name, _) in sites(network, "NORM_KEEPS")}
+        kept = {prefix + name for prefix, _, (name, _) in find_sites(network, "NORM_KEEPS")}
         return [
             path
             for path, module in network.named_modules()
@@ -45,7 +49,7 @@ class FoldNormAffine(FoldPass):
         ]
 
 
-def found(owner: nn.Module, path: str) -> nn.Module | None:
+def find_part(owner: nn.Module, path: str) -> nn.Module | None:
     """Return the submodule at `path`, or None where the attribute is empty."""
     module: nn.Module | None = owner
     for name in path.split("."):
@@ -53,18 +57,18 @@ def found(owner: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
-def absorbed(reader: nn.Module, gain: Tensor, shift: Tensor) -> nn.Module:
+def absorb_affine(reader: nn.Module, gain: Tensor, shift: Tensor) -> nn.Module:
     """Return `reader` with an affine map (gain, shift), each (C,), in front of it."""
     if isinstance(reader, nn.Linear):
         weight, rest = reader.weight * gain, reader.weight @ shift
-        return linear(weight, rest if reader.bias is None else reader.bias + rest)
+        return make_linear(weight, rest if reader.bias is None else reader.bias + rest)
     assert isinstance(reader, nn.Conv2d) and reader.padding == (0, 0) and reader.groups == 1
     weight = reader.weight * gain[:, None, None]
     rest = torch.einsum("oikl,i->o", reader.weight, shift)
-    return convolution(reader, weight, rest if reader.bias is None else reader.bias + rest)
+    return copy_convolution(reader, weight, rest if reader.bias is None else reader.bias + rest)
 
 
-def bare(norm: nn.LayerNorm) -> nn.LayerNorm:
+def strip_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
     """Copy a LayerNorm without its affine."""
     twin = copy.copy(norm)
     twin.__dict__["_parameters"] = {"weight": None, "bias": None}

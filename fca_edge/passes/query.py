@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import ClassVar
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, sites
+import torch
+from torch import Tensor, nn
+
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, find_sites, make_linear, recast
 from fca_edge.zoo.fcaformer import FcaBlock
+from fca_edge.zoo.layers import Sites
 
 
 class FoldQueryScale(FoldPass):
@@ -16,7 +19,7 @@ class FoldQueryScale(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for prefix, owner, (scale_name, target) in list(sites(network, "QUERY_SCALES")):
+        for prefix, owner, (scale_name, target) in list(find_sites(network, "QUERY_SCALES")):
             scale, qkv = getattr(owner, scale_name), owner.get_submodule(target)
             assert isinstance(qkv, nn.Linear)
             if scale is None:
@@ -24,7 +27,7 @@ class FoldQueryScale(FoldPass):
                 continue
             gain = torch.ones_like(qkv.weight[:, 0])  # (3C,)
             gain[: qkv.in_features] = scale
-            owner.set_submodule(target, linear(qkv.weight * gain[:, None], qkv.bias * gain))
+            owner.set_submodule(target, make_linear(qkv.weight * gain[:, None], qkv.bias * gain))
             setattr(owner, scale_name, None)
             rewrites.done.append(f"{prefix}{scale_name} -> {prefix}{target}")
         return network, rewrites
@@ -32,9 +35,22 @@ class FoldQueryScale(FoldPass):
     def ensures(self, network: nn.Module) -> list[str]:
         return [
             prefix + name
-            for prefix, owner, (name, _) in sites(network, "QUERY_SCALES")
+            for prefix, owner, (name, _) in find_sites(network, "QUERY_SCALES")
             if getattr(owner, name) is not None
         ]
+
+
+class SeparateBlock(FcaBlock):
+    """A block whose cross tokens have a key and value Linear of their own, where it has any."""
+
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"), ("s_norm", "kv_s"))
+
+    kv_s: nn.Linear
+
+    def cross_keys_values(self, cross: list[Tensor]) -> Tensor:
+        """Keys and values (B, Ns, 2C) of all cross tokens."""
+        out: Tensor = self.kv_s(self.normalised(cross))
+        return out
 
 
 class DropCrossQuery(FoldPass):
@@ -44,14 +60,15 @@ class DropCrossQuery(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        for path, block in network.named_modules():
+        for path, block in list(network.named_modules()):
             if not isinstance(block, FcaBlock):
                 continue
             if block.s_norm is None:
                 rewrites.skipped.append((path, "first block of its stage: no cross tokens"))
                 continue
-            qkv = block.qkv
-            block.kv_s = linear(qkv.weight[block.dim :], qkv.bias[block.dim :])
+            dim, qkv, separate = block.dim, block.qkv, recast(block, SeparateBlock)
+            separate.kv_s = make_linear(qkv.weight[dim:], qkv.bias[dim:])  # (2C, C)
+            network.set_submodule(path, separate)
             rewrites.done.append(f"{path}.qkv -> {path}.kv_s")
         return network, rewrites
 
@@ -59,5 +76,5 @@ class DropCrossQuery(FoldPass):
         return [
             path
             for path, block in network.named_modules()
-            if isinstance(block, FcaBlock) and block.s_norm is not None and block.kv_s is None
+            if type(block) is FcaBlock and block.s_norm is not None
         ]

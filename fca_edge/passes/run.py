@@ -10,7 +10,7 @@ from fca_edge.manifest import PassReport
 from fca_edge.passes.attention_bias import BakeAttentionBias
 from fca_edge.passes.base import FoldPass
 from fca_edge.passes.conv_bn import FuseConvBN
-from fca_edge.passes.diverge import first_difference
+from fca_edge.passes.diverge import find_first_difference
 from fca_edge.passes.join_kv import JoinKeysValues
 from fca_edge.passes.layer_scale import FoldLayerScale
 from fca_edge.passes.merge_order import OrderPatchMerging
@@ -20,7 +20,8 @@ from fca_edge.passes.query import DropCrossQuery, FoldQueryScale
 from fca_edge.passes.scale_factors import FoldScaleFactors
 
 # Order matters: a cross-token Linear must exist before an affine can go into it,
-# and the affine must be gone before the scale factors are folded.
+# and the affine must be gone before the scale factors are folded. FcaFormer's blocks become
+# one kind after another: FcaBlock, SeparateBlock, StatisticsBlock, BakedBlock, JoinedBlock.
 DEFAULT_PASSES: tuple[FoldPass, ...] = (
     FuseConvBN(),
     FoldLayerScale(),
@@ -63,7 +64,7 @@ def apply(
     error = float((after - before).abs().max())
     # A NaN compares false with everything, so the sound direction is asked for.
     if not error <= bound * max(1.0, float(before.abs().max())):
-        layer = first_difference(network, folded, images)
+        layer = find_first_difference(network, folded, images)
         raise NotEquivalentError(
             f"pass {step.name} changed the logits by {error:.3g}, more than {bound:g};"
             f" first diverging layer: {layer}. Please report it with the checkpoint."

@@ -19,8 +19,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, run_hooked
-from fca_edge.zoo.fcaformer import FcaBlock, FcaStage
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast, run_hooked
+from fca_edge.passes.query import SeparateBlock
+from fca_edge.zoo.fcaformer import FcaBlock, FcaStage, concatenate
+
+# Centred cross tokens (B, Ns, C) of one block, and their variance (B, Ns, 1).
+Centred = tuple[Tensor, Tensor]
 
 
 class ScaledNorm(nn.Module):
@@ -42,6 +46,20 @@ class ScaledNorm(nn.Module):
         return centred * (rate if self.sign is None else rate * self.sign)
 
 
+class StatisticsBlock(SeparateBlock):
+    """A block that centres the cross tokens it makes and hands on their variance with them."""
+
+    def cross_tokens(self, grid: Tensor) -> Centred:  # type: ignore[override]
+        """Merge a grid (B, C, H, W) into centred cross tokens with their variance."""
+        tokens = super().cross_tokens(grid)  # (B, Ns, C)
+        tokens = tokens - tokens.mean(-1, keepdim=True)
+        return tokens, (tokens * tokens).mean(-1, keepdim=True)
+
+    def normalised(self, cross: list[Centred]) -> Tensor:  # type: ignore[override]
+        """All cross tokens (B, Ns, C), normalised with the factors of this block."""
+        return normalise(cross, self.s_norm)
+
+
 class FoldScaleFactors(FoldPass):
     """Move statistics to the producer and the factor into the square root of each consumer."""
 
@@ -59,25 +77,25 @@ class FoldScaleFactors(FoldPass):
         stages = [(n, m) for n, m in network.named_modules() if isinstance(m, FcaStage)]
         for path, stage in stages:
             for i, block in enumerate(stage.blocks):
-                assert isinstance(block, FcaBlock)
-                block.emits_statistics = block.dw_conv is not None
+                block = recast(block, StatisticsBlock)
+                network.set_submodule(f"{path}.blocks.{i}", block)
                 if block.s_norm is not None:
                     self.fold(f"{path}.blocks.{i}", block, rewrites)
         return network, rewrites
 
-    def fold(self, path: str, block: FcaBlock, rewrites: Rewrites) -> None:
+    def fold(self, path: str, block: StatisticsBlock, rewrites: Rewrites) -> None:
         """Replace `s_norm` and `s_scale_factors` of one consumer."""
         norm, factors = block.s_norm, block.s_scale_factors
         assert isinstance(norm, nn.LayerNorm) and norm.weight is None and factors is not None
-        dropped = self.droppable(path, factors, norm.eps)
-        offset, sign = folded(factors, norm.eps, dropped)
+        dropped = self.find_droppable(path, factors, norm.eps)
+        offset, sign = fold_factors(factors, norm.eps, dropped)
         block.s_norm = ScaledNorm(offset, sign)
         block.s_scale_factors = None
-        count, of = int(dropped.sum()), dropped.numel()
-        note = f", {count} of {of} factors dropped below {self.tolerance:g}" if count else ""
+        count, total = int(dropped.sum()), dropped.numel()
+        note = f", {count} of {total} factors dropped below {self.tolerance:g}" if count else ""
         rewrites.done.append(f"{path}.s_scale_factors -> {path}.s_norm (exact form{note})")
 
-    def droppable(self, path: str, factors: Tensor, eps: float) -> Tensor:
+    def find_droppable(self, path: str, factors: Tensor, eps: float) -> Tensor:
         """Mask (1, Ns, 1) of the factors whose loss stays below the tolerance."""
         smallest = self.smallest_variance.get(path)
         if smallest is None:
@@ -94,7 +112,15 @@ class FoldScaleFactors(FoldPass):
         ]
 
 
-def folded(factors: Tensor, eps: float, dropped: Tensor) -> tuple[Tensor, Tensor | None]:
+def normalise(cross: list[Centred], norm: nn.Module | None) -> Tensor:
+    """Concatenate cross tokens and their variances and give both to a `ScaledNorm`: (B, Ns, C)."""
+    assert isinstance(norm, ScaledNorm)
+    tokens = concatenate([tokens for tokens, _ in cross])
+    out: Tensor = norm(tokens, concatenate([variance for _, variance in cross]))
+    return out
+
+
+def fold_factors(factors: Tensor, eps: float, dropped: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return offset and sign for factors (1, Ns, 1); an offset stays finite in float32."""
     ceiling = 1e30
     offset = (eps / factors.square()).clamp(max=ceiling)
@@ -106,13 +132,13 @@ def folded(factors: Tensor, eps: float, dropped: Tensor) -> tuple[Tensor, Tensor
 
 def observe_variances(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Run images (B, 3, H, W) and return the smallest variance of each cross token, by block."""
-    seen: dict[str, Tensor] = {}
+    smallest: dict[str, Tensor] = {}
     hooks = []
 
     def watch(path: str, block: FcaBlock) -> None:
-        def hook(_: nn.Module, args: tuple[Tensor, list[tuple[Tensor, Tensor | None]]]) -> None:
-            tokens = torch.cat([s for s, _ in args[1]], 1)  # (B, Ns, C)
-            seen[path] = tokens.var(-1, unbiased=False).amin(0)  # (Ns,)
+        def hook(_: nn.Module, args: tuple[Tensor, list[Tensor]]) -> None:
+            tokens = torch.cat(args[1], 1)  # (B, Ns, C)
+            smallest[path] = tokens.var(-1, unbiased=False).amin(0)  # (Ns,)
 
         if block.s_scale_factors is not None:
             hooks.append(block.register_forward_pre_hook(hook))
@@ -121,4 +147,4 @@ def observe_variances(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         if isinstance(block, FcaBlock):
             watch(path, block)
     run_hooked(network, images, hooks)
-    return seen
+    return smallest

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, frozen
-
-LARGEST_NATIVE_TAPS = 25
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,16 @@ class Part:
     column: int
     columns: int
     column_step: int = 1
+
+    @property
+    def last_row(self) -> int:
+        """Last row of the kernel that the part has."""
+        return self.row + (self.rows - 1) * self.row_step
+
+    @property
+    def last_column(self) -> int:
+        """Last column of the kernel that the part has."""
+        return self.column + (self.columns - 1) * self.column_step
 
 
 # Ways to cut a 7x7 kernel. XNNPACK runs 10 to 25 taps at the price of 25, up to 9 at that of 9.
@@ -51,9 +59,9 @@ class DepthwiseSum(nn.Module):
         super().__init__()
         self.stride, self.groups = source.stride, source.groups
         self.parts = parts
-        self.weights = nn.ParameterList([frozen(taps(source.weight, part)) for part in parts])
+        self.weights = nn.ParameterList([freeze(cut_taps(source.weight, part)) for part in parts])
         self.bias = source.bias
-        self.pads = tuple(padding(part, source) for part in parts)
+        self.pads = tuple(compute_padding(part, source) for part in parts)
 
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor | None = None
@@ -89,10 +97,10 @@ class SplitDepthwise(FoldPass):
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
         for path, module in list(network.named_modules()):
-            if not large_depthwise(module):
+            if not is_large_depthwise(module):
                 continue
             assert isinstance(module, nn.Conv2d)
-            form = self.form_for(module)
+            form = self.choose_form(module)
             if form is None:
                 rewrites.skipped.append((path, "faster whole on this runtime"))
                 continue
@@ -100,7 +108,7 @@ class SplitDepthwise(FoldPass):
             rewrites.done.append(f"{path} ({form})")
         return network, rewrites
 
-    def form_for(self, module: nn.Conv2d) -> str | None:
+    def choose_form(self, module: nn.Conv2d) -> str | None:
         """Return the name of the split for one convolution, None to leave it."""
         return self.form if module.stride == (1, 1) else self.strided_form
 
@@ -108,11 +116,13 @@ class SplitDepthwise(FoldPass):
         return [
             path
             for path, m in network.named_modules()
-            if large_depthwise(m) and isinstance(m, nn.Conv2d) and self.form_for(m) is not None
+            if is_large_depthwise(m)
+            and isinstance(m, nn.Conv2d)
+            and self.choose_form(m) is not None
         ]
 
 
-def large_depthwise(module: nn.Module) -> bool:
+def is_large_depthwise(module: nn.Module) -> bool:
     """Tell whether a module is a 7x7 depthwise convolution, the only large kernel of the zoo."""
     return (
         isinstance(module, nn.Conv2d)
@@ -121,31 +131,21 @@ def large_depthwise(module: nn.Module) -> bool:
     )
 
 
-def taps(weight: Tensor, part: Part) -> Tensor:
+def cut_taps(weight: Tensor, part: Part) -> Tensor:
     """Cut the taps of a part out of a kernel (C, 1, 7, 7)."""
-    rows = slice(part.row, last_row(part) + 1, part.row_step)
-    columns = slice(part.column, last_column(part) + 1, part.column_step)
+    rows = slice(part.row, part.last_row + 1, part.row_step)
+    columns = slice(part.column, part.last_column + 1, part.column_step)
     return weight[:, :, rows, columns]
 
 
-def last_row(part: Part) -> int:
-    """Last row of the kernel that a part has."""
-    return part.row + (part.rows - 1) * part.row_step
-
-
-def last_column(part: Part) -> int:
-    """Last column of the kernel that a part has."""
-    return part.column + (part.columns - 1) * part.column_step
-
-
-def padding(part: Part, source: nn.Conv2d) -> tuple[int, int, int, int]:
+def compute_padding(part: Part, source: nn.Conv2d) -> tuple[int, int, int, int]:
     """Zeros (left, right, top, bottom) so that the part sees its taps' pixels; may be negative."""
     high, wide = source.kernel_size
     assert isinstance(source.padding, tuple)
     rows, columns = source.padding
     return (
         columns - part.column,
-        columns - (wide - 1 - last_column(part)),
+        columns - (wide - 1 - part.last_column),
         rows - part.row,
-        rows - (high - 1 - last_row(part)),
+        rows - (high - 1 - part.last_row),
     )

@@ -26,22 +26,22 @@ def approximate_gelu(
         images: (n, 3, H, W) in the network's precision.
         reference: float64 logits (n, classes).
     """
-    sites = by_size(network, images[:1])
+    sites = sort_by_size(network, images[:1])
     fewest, most = 0, len(sites)  # exact sites: every number from `most` on is known to do
     while fewest < most:
         middle = (fewest + most) // 2
-        candidate = with_tanh(network, sites[middle:])
-        if worst_snr_db(reference, logits(candidate, images)) >= wanted_db:
+        candidate = use_tanh(network, sites[middle:])
+        if compute_worst_snr_db(reference, logits(candidate, images)) >= wanted_db:
             most = middle
         else:
             fewest = middle + 1
-    result = with_tanh(network, sites[most:])
+    result = use_tanh(network, sites[most:])
     error = float((logits(result, images).double() - reference).abs().max())
     kept = tuple((site, f"exact, to stay above {wanted_db:g} dB") for site in sites[:most])
     return result, PassReport(NAME, tuple(sites[most:]), kept, error)
 
 
-def by_size(network: nn.Module, image: Tensor) -> list[str]:
+def sort_by_size(network: nn.Module, image: Tensor) -> list[str]:
     """Return the paths of all GELUs, those with the fewest elements first."""
     sizes: dict[str, int] = {}
     hooks = []
@@ -59,7 +59,7 @@ def by_size(network: nn.Module, image: Tensor) -> list[str]:
     return sorted(sizes, key=lambda path: sizes[path])
 
 
-def with_tanh(network: nn.Module, paths: list[str]) -> nn.Module:
+def use_tanh(network: nn.Module, paths: list[str]) -> nn.Module:
     """Return the network with the GELUs at some paths in their tanh form."""
     twin = clone_tree(network)
     for path in paths:
@@ -67,7 +67,7 @@ def with_tanh(network: nn.Module, paths: list[str]) -> nn.Module:
     return twin
 
 
-def worst_snr_db(reference: Tensor, got: Tensor) -> float:
+def compute_worst_snr_db(reference: Tensor, got: Tensor) -> float:
     """Least signal-to-noise ratio in dB over the rows of logits (n, classes)."""
     noise = (got.double() - reference).square().sum(1)  # (n,)
     return float((10 * torch.log10(reference.square().sum(1) / noise)).min())

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, linear, sites
-from fca_edge.passes.norm_affine import found
+from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, find_sites, make_linear
+from fca_edge.passes.norm_affine import find_part
 
 
 class RootNorm(nn.Module):
@@ -34,45 +34,45 @@ class UncentreNorms(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        kept = kept_norms(network)
-        for (prefix, name), (owner, targets) in readers(network).items():
-            norm = found(owner, name)
+        kept = find_kept_norms(network)
+        for (prefix, name), (owner, targets) in find_readers(network).items():
+            norm = find_part(owner, name)
             if not is_bare(norm):
                 continue
             assert isinstance(norm, nn.LayerNorm)
             if prefix + name in kept:
                 rewrites.skipped.append((prefix + name, kept[prefix + name]))
                 continue
-            layers = [found(owner, target) for target in targets]
+            layers = [find_part(owner, target) for target in targets]
             if not all(isinstance(layer, nn.Linear) for layer in layers):
                 rewrites.skipped.append((prefix + name, "read by more than Linear layers"))
                 continue
             for target, layer in zip(targets, layers):
                 assert isinstance(layer, nn.Linear)
-                owner.set_submodule(target, linear(centred(layer.weight), layer.bias))
+                owner.set_submodule(target, make_linear(centre_rows(layer.weight), layer.bias))
             owner.set_submodule(name, RootNorm(norm.eps))
             rewrites.done.append(f"{prefix}{name} -> {', '.join(targets)}")
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        kept = kept_norms(network)
+        kept = find_kept_norms(network)
         return [
             prefix + name
-            for (prefix, name), (owner, targets) in readers(network).items()
-            if is_bare(found(owner, name))
+            for (prefix, name), (owner, targets) in find_readers(network).items()
+            if is_bare(find_part(owner, name))
             and prefix + name not in kept
-            and all(isinstance(found(owner, target), nn.Linear) for target in targets)
+            and all(isinstance(find_part(owner, target), nn.Linear) for target in targets)
         ]
 
 
-def centred(weight: Tensor) -> Tensor:
+def centre_rows(weight: Tensor) -> Tensor:
     """Take the mean of each row from a weight (out, in)."""
     return weight - weight.mean(1, keepdim=True)
 
 
-def kept_norms(network: nn.Module) -> dict[str, str]:
+def find_kept_norms(network: nn.Module) -> dict[str, str]:
     """Map the norms that modules want to keep as they are to the reasons."""
-    return {prefix + name: why for prefix, _, (name, why) in sites(network, "NORM_CENTRED")}
+    return {prefix + name: why for prefix, _, (name, why) in find_sites(network, "NORM_CENTRED")}
 
 
 def is_bare(norm: nn.Module | None) -> bool:
@@ -80,9 +80,9 @@ def is_bare(norm: nn.Module | None) -> bool:
     return type(norm) is nn.LayerNorm and norm.weight is None
 
 
-def readers(network: nn.Module) -> dict[tuple[str, str], tuple[nn.Module, list[str]]]:
+def find_readers(network: nn.Module) -> dict[tuple[str, str], tuple[nn.Module, list[str]]]:
     """Map (prefix, norm) to its owner and the layers that read it."""
-    made: dict[tuple[str, str], tuple[nn.Module, list[str]]] = {}
-    for prefix, owner, (name, target) in sites(network, "NORM_FEEDS"):
-        made.setdefault((prefix, name), (owner, []))[1].append(target)
-    return made
+    readers: dict[tuple[str, str], tuple[nn.Module, list[str]]] = {}
+    for prefix, owner, (name, target) in find_sites(network, "NORM_FEEDS"):
+        readers.setdefault((prefix, name), (owner, []))[1].append(target)
+    return readers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
-from fca_edge.export.optimize import USUAL
+from fca_edge.export.forms import USUAL
 from fca_edge.export.outputs import list_outputs
 from fca_edge.export.request import NetworkRequest, Request, known_name
 from fca_edge.manifest import manifest_path

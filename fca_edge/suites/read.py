@@ -7,8 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
-from fca_edge.export.optimize import OPTIMIZE, USUAL
-from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.strict import Reader, read_tables
 from fca_edge.zoo.specs import ZOO
@@ -128,7 +127,7 @@ def entry_of(reader: Reader) -> Entry:
         checkpoint=None if checkpoint is None else folder / checkpoint,
         precisions=reader.texts("precision", PRECISIONS) or Entry.precisions,
         formats=reader.texts("format", FORMATS) or Entry.formats,
-        profiles=reader.texts("profile", (*PROFILES, *ONNX_PROFILES)) or Entry.profiles,
+        profiles=reader.texts("profile", tuple(PROFILES)) or Entry.profiles,
         optimize=reader.text("optimize", OPTIMIZE) or Entry.optimize,
         fold=True if fold is None else fold,
         runtimes=reader.texts("runtimes", RUNTIMES),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.zoo.layers import Mlp, PoolingBlock, Sites, merge_heads, split_heads
+from fca_edge.zoo.layers import Mlp, Sites, merge_heads, scaled, split_heads
 from fca_edge.zoo.specs import DeiTSpec
 
 
@@ -30,24 +30,18 @@ class TokenAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, first_only: bool = False) -> Tensor:
-        """Attend for every token, or for the first alone: (B, 1, C)."""
-        q, k, v = split_heads(self.qkv(x), self.heads, 3)  # (B, heads, N, C / heads)
-        if first_only:
-            q = q[:, :, :1]
-        if self.scale is not None:
-            q = q * self.scale
-        logits = q @ k.transpose(-2, -1)  # (B, heads, N, N)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(*split_heads(self.qkv(x), self.heads, 3))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return (B, Nq, C) for queries of Nq tokens; q, k, v are (B, heads, N, C / heads)."""
+        logits = scaled(q, self.scale) @ k.transpose(-2, -1)  # (B, heads, Nq, N)
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v))
         return out
 
 
-class DeiTBlock(PoolingBlock):
-    """Attention and MLP, each with a residual. (B, N, C) kept.
-
-    The classifier reads the class token alone, so with `pools` the last block hands on
-    that token, (B, 1, C), and computes no other.
-    """
+class DeiTBlock(nn.Module):
+    """Attention and MLP, each with a residual. (B, N, C) kept."""
 
     NORM_FEEDS: ClassVar[Sites] = (("norm1", "attn.qkv"), ("norm2", "mlp.fc1"))
 
@@ -59,8 +53,7 @@ class DeiTBlock(PoolingBlock):
         self.mlp = Mlp(dim, 4 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.attn(self.norm1(x), self.pools)
-        x = (x[:, :1] if self.pools else x) + y
+        x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -98,7 +91,7 @@ class DeiT(nn.Module):
         # A row of zeros for the class token, which then comes with the positions: both are
         # constants, and runtimes delegate a padding but not every concatenation with one.
         x = F.pad(self.patch_embed(x), (0, 0, 1, 0)) + self.positions()
-        x = self.blocks(x)  # (B, N, C), or (B, 1, C) where only the class token is made
+        x = self.blocks(x)  # (B, N, C)
         out: Tensor = self.head(self.norm(x[:, 0]))
         return out
 

@@ -16,7 +16,6 @@ from fca_edge.zoo.layers import (
     ConvBN,
     ConvNeXtBlock,
     Mlp,
-    PoolingBlock,
     Sites,
     global_mean,
     merge_heads,
@@ -27,10 +26,6 @@ from fca_edge.zoo.specs import FcaFormerSpec
 
 MAX_CROSS_SETS = 12
 CROSS_STRIDE = 4
-
-# The cross tokens of one block, (B, Ns, C), and their variance (B, Ns, 1) once a
-# pass has moved the statistics to the producer.
-CrossSet = tuple[Tensor, Tensor | None]
 
 
 class Stem(nn.Module):
@@ -62,27 +57,22 @@ class Downsample(nn.Module):
         return out
 
 
-class FcaBlock(PoolingBlock):
+class FcaBlock(nn.Module):
     """One forward-cross-attention block (paper, section 3.2 and figure 2).
 
-    Tokens keep their grid, (B, H, W, C), between blocks. `joined` is filled by the
-    pass that concatenates keys and values; `kv_s` by the one that drops the
-    cross tokens' queries; `logit_bias` by the one that bakes the tables.
+    Tokens keep their grid, (B, H, W, C), between blocks. Each block but the last merges its
+    tokens into a few cross tokens (B, Ns, C), to which all later blocks of the stage attend.
     """
 
     LAYER_SCALES: ClassVar[Sites] = (("gamma_1", "proj"), ("gamma_2", "mlp.fc2"))
     QUERY_SCALES: ClassVar[Sites] = (("scale", "qkv"),)
-    NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"), ("s_norm", "kv_s"))
+    NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"),)
     NORM_KEEPS: ClassVar[Sites] = (("norm2", "feeds mlp.norm, a second LayerNorm"),)
 
     scale: float | None
-    attention_biases: nn.Parameter | None
     s_token_bias: nn.Parameter | None
     s_scale_factors: nn.Parameter | None
     bias_index: Tensor
-    logit_bias: Tensor | None
-    kv_s: nn.Linear | None
-    joined: nn.Module | None
 
     def __init__(self, dim: int, heads: int, side: int, index: int, last: bool) -> None:
         super().__init__()
@@ -99,7 +89,6 @@ class FcaBlock(PoolingBlock):
         self.attention_biases = nn.Parameter(torch.zeros(heads, side * side))
         for name, table in self.derived().items():
             self.register_buffer(name, table, persistent=False)
-        self.register_buffer("logit_bias", None, persistent=False)
         self.dw_conv = (
             None
             if last
@@ -112,60 +101,66 @@ class FcaBlock(PoolingBlock):
         self.local_conv = ConvBN(dim, dim, 3, groups=dim)
         self.norm2 = nn.LayerNorm(dim, eps=1e-5)
         self.mlp = Mlp(dim, 4 * dim, inner_norm=True)
-        self.kv_s = self.joined = None
-        self.emits_statistics = False
 
-    def forward(self, x: Tensor, cross: list[CrossSet]) -> tuple[Tensor, list[CrossSet]]:
-        attend = self.attend if self.joined is None else self.joined
-        x = x + scaled(attend(x, cross), self.gamma_1)
+    def forward(self, x: Tensor, cross: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        x = x + scaled(self.attend(x, cross), self.gamma_1)
         grid = x.permute(0, 3, 1, 2)  # (B, C, H, W)
         if self.dw_conv is not None:
-            cross = [*cross, self.emit(self.dw_conv(grid))][-MAX_CROSS_SETS:]
+            cross = [*cross, self.cross_tokens(grid)][-MAX_CROSS_SETS:]
         x = self.local_conv(grid).permute(0, 2, 3, 1)
-        y = self.mlp(self.norm2(x), self.pools)
-        if self.pools:
-            x = x.mean((1, 2), keepdim=True)
-        return x + scaled(y, self.gamma_2), cross
+        return self.feed_forward(x), cross
 
     def derived(self) -> dict[str, Tensor]:
         """Compute the buffers that follow from the sizes and stand in no checkpoint."""
         return {"bias_index": offset_table(self.side)}
 
-    def emit(self, s: Tensor) -> CrossSet:
-        """Turn merged tokens (B, C, h, w) into a cross set, centred where consumers expect it."""
-        s = s.flatten(2).transpose(1, 2)  # (B, Ns, C)
-        if not self.emits_statistics:
-            return s, None
-        s = s - s.mean(-1, keepdim=True)
-        return s, (s * s).mean(-1, keepdim=True)
-
-    def attend(self, x: Tensor, cross: list[CrossSet]) -> Tensor:
+    def attend(self, x: Tensor, cross: list[Tensor]) -> Tensor:
         """Attention of the grid x (B, H, W, C) over itself and the cross tokens."""
         qkv = self.qkv(self.norm1(x)).flatten(1, 2)  # (B, N, 3C)
         q, k, v = split_heads(qkv, self.heads, 3)  # (B, heads, N, C / heads)
-        if self.scale is not None:
-            q = q * self.scale
-        logits = q @ k.transpose(-2, -1)  # (B, heads, N, N)
-        if self.attention_biases is not None:
-            logits = logits + self.attention_biases[:, self.bias_index]
+        q = scaled(q, self.scale)
+        logits = q @ k.transpose(-2, -1) + self.grid_bias()  # (B, heads, N, N)
         if self.s_norm is not None:
-            k_s, v_s = split_heads(self.cross_kv(cross), self.heads, 2)
-            cross_logits = q @ k_s.transpose(-2, -1)  # (B, heads, N, Ns)
-            if self.s_token_bias is not None:
-                cross_logits = cross_logits + self.s_token_bias
+            k_s, v_s = split_heads(self.cross_keys_values(cross), self.heads, 2)
+            cross_logits = q @ k_s.transpose(-2, -1) + self.cross_bias()  # (B, heads, N, Ns)
             logits = torch.cat([logits, cross_logits], -1)
             v = torch.cat([v, v_s], 2)
-        if self.logit_bias is not None:
-            logits = logits + self.logit_bias
         out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v).reshape(x.shape))
         return out
 
-    def cross_kv(self, cross: list[CrossSet]) -> Tensor:
-        """Keys and values (B, Ns, 2C) of all cross sets."""
-        assert self.s_norm is not None
-        s = normalised_cross(cross, self.s_norm, self.s_scale_factors)
-        out: Tensor = self.qkv(s)[..., self.dim :] if self.kv_s is None else self.kv_s(s)
+    def grid_bias(self) -> Tensor:
+        """Bias (heads, N, N) of the logits of grid tokens, by their offset."""
+        return self.attention_biases[:, self.bias_index]
+
+    def cross_bias(self) -> Tensor:
+        """Bias (1, heads, 1, Ns) of the logits of cross tokens."""
+        assert self.s_token_bias is not None
+        return self.s_token_bias
+
+    def cross_keys_values(self, cross: list[Tensor]) -> Tensor:
+        """Keys and values (B, Ns, 2C) of all cross tokens."""
+        out: Tensor = self.qkv(self.normalised(cross))[..., self.dim :]
         return out
+
+    def normalised(self, cross: list[Tensor]) -> Tensor:
+        """All cross tokens (B, Ns, C), each scaled by its own factor, then `s_norm`."""
+        assert self.s_norm is not None and self.s_scale_factors is not None
+        out: Tensor = self.s_norm(concatenate(cross) * self.s_scale_factors)
+        return out
+
+    def cross_tokens(self, grid: Tensor) -> Tensor:
+        """Merge a grid (B, C, H, W) into cross tokens (B, Ns, C)."""
+        return self.merged(grid).flatten(2).transpose(1, 2)
+
+    def merged(self, grid: Tensor) -> Tensor:
+        """The smaller grid (B, C, h, w) of cross tokens."""
+        assert self.dw_conv is not None
+        out: Tensor = self.dw_conv(grid)
+        return out
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The MLP with its residual, (B, H, W, C) kept."""
+        return x + scaled(self.mlp(self.norm2(x)), self.gamma_2)
 
 
 class ConvStage(nn.Module):
@@ -193,7 +188,7 @@ class FcaStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # (B, H, W, C)
-        cross: list[CrossSet] = []
+        cross: list[Tensor] = []
         for block in self.blocks:
             x, cross = block(x, cross)
         x = x.permute(0, 3, 1, 2)  # (B, C, H, W)
@@ -210,11 +205,11 @@ class FcaFormer(nn.Module):
         super().__init__()
         d, n = spec.dims, spec.depths
         self.patch_embed = Stem(d[0])
-        side = halved(halved(halved(halved(img_size))))
+        side = halve(halve(halve(halve(img_size))))
         self.layer_0 = ConvStage(d[0], n[0], d[1])
         self.layer_1 = ConvStage(d[1], n[1], d[2])
         self.layer_2 = FcaStage(d[2], n[2], spec.heads[0], side, d[3])
-        self.layer_3 = FcaStage(d[3], n[3], spec.heads[1], halved(side), None)
+        self.layer_3 = FcaStage(d[3], n[3], spec.heads[1], halve(side), None)
         self.norm_head = nn.LayerNorm(d[3], eps=1e-5)
         self.head = nn.Linear(d[3], num_classes)
 
@@ -225,27 +220,12 @@ class FcaFormer(nn.Module):
         return out
 
 
-def normalised_cross(
-    cross: list[CrossSet], s_norm: nn.Module, s_scale_factors: Tensor | None
-) -> Tensor:
-    """Cross tokens (B, Ns, C) after scale factors and `s_norm`."""
-    tokens = concatenated([s for s, _ in cross])
-    variances = [variance for _, variance in cross if variance is not None]
-    out: Tensor
-    if variances:
-        out = s_norm(tokens, concatenated(variances))
-    else:
-        assert s_scale_factors is not None
-        out = s_norm(tokens * s_scale_factors)
-    return out
-
-
-def concatenated(parts: list[Tensor]) -> Tensor:
+def concatenate(parts: list[Tensor]) -> Tensor:
     """Concatenate along the tokens, without an operator where there is one part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-def halved(side: int) -> int:
+def halve(side: int) -> int:
     """Side of a feature map after a 3x3 convolution with stride 2 and padding 1."""
     return (side + 1) // 2
 

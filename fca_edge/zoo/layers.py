@@ -1,7 +1,7 @@
 """Building blocks that more than one network of the zoo uses.
 
-Each block declares where its algebra can be folded, as class attributes that
-the passes read; names are attribute paths relative to the block:
+Each block declares its algebra as class attributes, so that nobody has to guess what reads
+what; names are attribute paths relative to the block:
 
 - `LAYER_SCALES`: (layer scale, the Linear before it)
 - `NORM_FEEDS`: (LayerNorm, the Linear or unpadded convolution that alone reads it)
@@ -15,15 +15,10 @@ the passes read; names are attribute paths relative to the block:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-
-# More parts than these no delegate splits at once.
-MOST_BANDS = 4
-FLOAT_BYTES = 4
 
 Sites = tuple[tuple[str, str], ...]
 
@@ -50,37 +45,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class PoolingBlock(nn.Module):
-    """A block that may hand on what is read of it, a mean or one token, instead of every position.
-
-    A pass sets `pools` in the last block; a mean is then taken before its last Linear.
-    """
-
-    pools = False
-
-
-class WideBlock(PoolingBlock):
-    """A block with a layer that is wider than the rest and works on each pixel by itself.
-
-    A pass sets `most_wide_bytes`, of float32; the rows then go through it in bands.
-    """
-
-    most_wide_bytes: int | None = None
-
-    def in_bands(
-        self, layers: Callable[[Tensor], Tensor], x: Tensor, axis: int, width: int
-    ) -> Tensor:
-        """Call layers that widen an image to `width` channels on bands of its rows, `axis`."""
-        rows, columns = x.shape[axis], x.shape[axis + 1]
-        bands = 1
-        if self.most_wide_bytes is not None:
-            bands = bands_of(rows, rows * columns * width * FLOAT_BYTES, self.most_wide_bytes)
-        if bands == 1:
-            return layers(x)
-        return torch.cat([layers(band) for band in torch.split(x, rows // bands, axis)], axis)
-
-
-class ConvNeXtBlock(WideBlock):
+class ConvNeXtBlock(nn.Module):
     """Depthwise 7x7, LayerNorm, inverted bottleneck, layer scale, residual. (B, C, H, W) kept.
 
     Source: "A ConvNet for the 2020s", section 2; FcaFormer uses it in stages 0 and 1.
@@ -99,27 +64,19 @@ class ConvNeXtBlock(WideBlock):
         self.pwconv2 = nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
-        y = self.norm(y)
-        if self.pools:
-            x, y = x.mean((2, 3), keepdim=True), self.widen(y).mean((1, 2), keepdim=True)
-            y = self.pwconv2(y)
-        else:
-            width = self.pwconv1.out_features
-            y = self.in_bands(lambda band: self.pwconv2(self.widen(band)), y, 1, width)
-        return x + scaled(y, self.gamma).permute(0, 3, 1, 2)
+        y = self.norm(self.dwconv(x).permute(0, 2, 3, 1))  # (B, H, W, C)
+        return x + scaled(self.bottleneck(y), self.gamma).permute(0, 3, 1, 2)
 
-    def widen(self, y: Tensor) -> Tensor:
-        """The wide activations (B, H, W, 4C) of normalised pixels (B, H, W, C)."""
-        out: Tensor = self.act(self.pwconv1(y))
+    def bottleneck(self, y: Tensor) -> Tensor:
+        """Widen normalised pixels (B, H, W, C) to 4C channels and narrow them again."""
+        out: Tensor = self.pwconv2(self.act(self.pwconv1(y)))
         return out
 
 
 class Mlp(nn.Module):
     """Two Linear layers with GELU between them, (..., C) kept.
 
-    With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer. With `pools`
-    a grid (B, H, W, C) becomes its mean (B, 1, 1, C).
+    With `inner_norm` a LayerNorm of its own comes first, as in FcaFormer.
     """
 
     NORM_FEEDS: ClassVar[Sites] = (("norm", "fc1"),)
@@ -131,30 +88,26 @@ class Mlp(nn.Module):
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor, pools: bool = False) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self.widen(x))
+        return out
+
+    def widen(self, x: Tensor) -> Tensor:
+        """The hidden activations (..., hidden) of tokens (..., C)."""
         if self.norm is not None:
             x = self.norm(x)
-        h = self.act(self.fc1(x))
-        if pools:
-            h = h.mean((1, 2), keepdim=True)
-        out: Tensor = self.fc2(h)
+        out: Tensor = self.act(self.fc1(x))
         return out
 
 
-def bands_of(rows: int, wide_bytes: int, most_bytes: int) -> int:
-    """Fewest equal bands of rows that are small enough, or the most that there can be."""
-    fits = [n for n in range(1, MOST_BANDS + 1) if rows % n == 0]
-    return next((n for n in fits if wide_bytes <= n * most_bytes), fits[-1])
-
-
 def global_mean(x: Tensor) -> Tensor:
-    """Mean (B, C) of (B, C, H, W), which a block may have taken already."""
+    """Mean (B, C) of (B, C, H, W); of a single position, that position."""
     return x.flatten(1) if tuple(x.shape[2:]) == (1, 1) else x.mean((2, 3))
 
 
-def scaled(x: Tensor, gamma: Tensor | None) -> Tensor:
-    """Multiply the last axis by a layer scale, or return `x` where it has been folded away."""
-    return x if gamma is None else x * gamma
+def scaled(x: Tensor, scale: Tensor | float | None) -> Tensor:
+    """Multiply by a scale of the last axis or of everything; None is a network without it."""
+    return x if scale is None else x * scale
 
 
 def split_heads(x: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """Random weights under which every term of the network matters.
 
 A fresh FcaFormer hides errors: layer scales of 1e-6, empty tables, factors of one.
-Here every parameter and buffer is drawn, some factors negative and some near zero
+Here every parameter and buffer is draw, some factors negative and some near zero
 when `hard`, with fan-in scaling so that activations stay of order one.
 """
 
@@ -26,11 +26,11 @@ def randomise(network: nn.Module, seed: int = 0, hard: bool = False) -> nn.Modul
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 noise = torch.randn(tensor.shape, generator=generator)
-                tensor.copy_(drawn(name.rsplit(".", 1)[-1], noise, hard))
+                tensor.copy_(draw(name.rsplit(".", 1)[-1], noise, hard))
     return network
 
 
-def drawn(leaf: str, noise: Tensor, hard: bool) -> Tensor:
+def draw(leaf: str, noise: Tensor, hard: bool) -> Tensor:
     """Turn unit noise into values of the size that a trained parameter of this name has."""
     if leaf == "running_var":
         return noise.abs() + 0.5

@@ -7,25 +7,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fca_edge.zoo.layers import Mlp, Sites, merge_heads, split_heads
+from fca_edge.zoo.layers import Mlp, Sites, merge_heads, scaled, split_heads
 from fca_edge.zoo.specs import SwinSpec
 
 MASKED = -100.0
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows, (windows, N, C) kept, with a relative position bias table.
-
-    `logit_bias` replaces table and mask once a pass has baked them.
-    """
+    """Attention inside windows, (windows, N, C) kept, with a relative position bias table."""
 
     QUERY_SCALES: ClassVar[Sites] = (("scale", "qkv"),)
 
     scale: float | None
-    relative_position_bias_table: nn.Parameter | None
     bias_index: Tensor
     attn_mask: Tensor | None
-    logit_bias: Tensor | None
 
     def __init__(self, dim: int, heads: int, side: int, window: int, shift: int) -> None:
         super().__init__()
@@ -36,7 +31,6 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(table)
         for name, buffer in self.derived().items():
             self.register_buffer(name, buffer, persistent=False)
-        self.register_buffer("logit_bias", None, persistent=False)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
@@ -47,19 +41,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = split_heads(self.qkv(x), self.heads, 3)  # (windows, heads, N, C / heads)
-        if self.scale is not None:
-            q = q * self.scale
-        logits = q @ k.transpose(-2, -1)  # (windows, heads, N, N)
-        if self.relative_position_bias_table is not None:
-            bias = self.relative_position_bias_table[self.bias_index]  # (N, N, heads)
-            logits = logits + bias.permute(2, 0, 1)
-        for extra in (self.attn_mask, self.logit_bias):
-            if extra is not None:
-                # (B, windows of an image, heads, N, N): one mask serves every image
-                by_image = logits.unflatten(0, (-1, extra.shape[0]))  # type: ignore[no-untyped-call]
-                logits = (by_image + extra).flatten(0, 1)
-        out: Tensor = self.proj(merge_heads(logits.softmax(-1) @ v))
+        logits = scaled(q, self.scale) @ k.transpose(-2, -1)  # (windows, heads, N, N)
+        out: Tensor = self.proj(merge_heads(self.biased(logits).softmax(-1) @ v))
         return out
+
+    def biased(self, logits: Tensor) -> Tensor:
+        """Add what the relative positions and the shift make of logits (windows, heads, N, N)."""
+        bias = self.relative_position_bias_table[self.bias_index]  # (N, N, heads)
+        logits = logits + bias.permute(2, 0, 1)
+        return logits if self.attn_mask is None else add_by_window(logits, self.attn_mask)
 
 
 class SwinBlock(nn.Module):
@@ -92,8 +82,7 @@ class SwinBlock(nn.Module):
 class PatchMerging(nn.Module):
     """Join 2x2 neighbours: (B, H, W, C) to (B, H/2, W/2, 2C).
 
-    The official order of the 4C channels has the column parity before the row's;
-    `row_parity_first` is the order that lies in memory already.
+    Of the 4C channels between, the column's parity comes before the row's.
     """
 
     NORM_FEEDS: ClassVar[Sites] = (("norm", "reduction"),)
@@ -101,15 +90,13 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.row_parity_first = False
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(4 * dim, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
         _, height, width, dim = x.shape
         x = x.reshape(-1, height // 2, 2, width // 2, 2, dim)
-        parities = (2, 4) if self.row_parity_first else (4, 2)
-        x = x.permute(0, 1, 3, *parities, 5).flatten(3)  # (B, H/2, W/2, 4C)
+        x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # (B, H/2, W/2, 4C)
         out: Tensor = self.reduction(self.norm(x))
         return out
 
@@ -184,6 +171,13 @@ def from_windows(x: Tensor, window: int, side: int) -> Tensor:
     count = side // window
     x = x.reshape(-1, count, count, window, window, x.shape[-1])
     return x.transpose(2, 3).reshape(-1, side, side, x.shape[-1])
+
+
+def add_by_window(logits: Tensor, bias: Tensor) -> Tensor:
+    """Add (windows of an image or 1, heads or 1, N, N) to logits (B * windows, heads, N, N)."""
+    by_image = logits.unflatten(0, (-1, bias.shape[0]))  # type: ignore[no-untyped-call]
+    out: Tensor = (by_image + bias).flatten(0, 1)
+    return out
 
 
 def relative_index(window: int) -> Tensor:

@@ -18,9 +18,9 @@ from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
+from fca_edge.export.forms import FLOORS
 from fca_edge.export.pipeline import run_export
 from fca_edge.export.quantize import Outcome, Recipe, layers, run
-from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_artefact
 

@@ -28,10 +28,9 @@ from torch import Tensor
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.export.forms import FLOORS, ONNX
 from fca_edge.export.outputs import Output
 from fca_edge.export.pipeline import move_all, run_export
-from fca_edge.export.profiles import Forms
-from fca_edge.export.quantize.forms import FLOORS
 from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.measure.jobs import describe
@@ -402,10 +401,7 @@ def test_l3_nothing_is_handled_on_import() -> None:
 def stage(folder: Path, mark: str) -> list[Output]:
     """Stage what two outputs leave in a folder, all of it with a mark."""
     folder.mkdir()
-    outputs = [
-        Output(file=name, profile=None, layout="nchw", forms=Forms())
-        for name in ("a.onnx", "b.onnx")
-    ]
+    outputs = [Output(file=name, profile=ONNX, layout="nchw") for name in ("a.onnx", "b.onnx")]
     for output in outputs:
         for suffix in ("", ".json", ".runtime.json"):
             (folder / f"{output.file}{suffix}").write_text(mark)

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.profiles import PROFILES, Profile
+from fca_edge.export.forms import MODERN, OLD, Profile
 from fca_edge.export.tflite.file import operator_counts
 from fca_edge.export.tflite.lower import to_tflite
-from fca_edge.runtimes import RUNTIMES, proving_runtimes
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
 
 
@@ -149,7 +149,7 @@ CASES = {
 def run(module: nn.Module, image: Tensor, path: Path, profile: Profile) -> np.ndarray:
     program = torch.export.export(module, (image,))
     to_tflite(program, profile, "{}", path, "nchw")
-    arrays, _ = run_artefact(path, RUNTIMES[proving_runtimes(profile.name)[0]], image.numpy())
+    arrays, _ = run_artefact(path, RUNTIMES[profile.runtimes[0]], image.numpy())
     return arrays["logits"]
 
 
@@ -164,7 +164,8 @@ class Fixed(nn.Module):
         return self.inner(x.reshape(self.shape))
 
 
-MODERN, OLD = PROFILES["modern"], PROFILES["tflite-2.14"]
+def operators(profile: Profile, **changed: str) -> Profile:
+    return replace(profile, operators=replace(profile.operators, **changed))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -175,11 +176,11 @@ def test_lowering(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "profile"),
     [
-        ("linear_tokens", replace(MODERN, linear="conv_2d")),
-        ("linear_grid", replace(MODERN, linear="conv_2d")),
-        ("norm", replace(MODERN, rate="sqrt_div")),
-        ("rsqrt", replace(OLD, rate="sqrt_div")),
-        ("linear_grid", replace(OLD, linear="conv_2d")),
+        ("linear_tokens", operators(MODERN, linear="conv_2d")),
+        ("linear_grid", operators(MODERN, linear="conv_2d")),
+        ("norm", operators(MODERN, rate="sqrt_div")),
+        ("rsqrt", operators(OLD, rate="sqrt_div")),
+        ("linear_grid", operators(OLD, linear="conv_2d")),
         ("depthwise_dilated", OLD),
         ("gelu", OLD),
         ("sigmoid", OLD),
@@ -253,7 +254,7 @@ def test_operator_without_a_lowering_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         FcaEdgeError, match=r"aten\.cumsum\.default on shapes \[\(1, 3, 4, 4\)\], in module inner"
     ):
-        run(module, torch.ones(1, 3, 4, 4), tmp_path / "case.tflite", PROFILES["modern"])
+        run(module, torch.ones(1, 3, 4, 4), tmp_path / "case.tflite", MODERN)
     assert not (tmp_path / "case.tflite").exists()
 
 
@@ -263,7 +264,7 @@ def test_no_transposes_in_convolution_stages(tmp_path: Path) -> None:
 
     network = randomise(build("convnext_tiny", 64, 10))
     program = torch.export.export(network, (torch.zeros(1, 3, 64, 64),))
-    to_tflite(program, PROFILES["modern"], "{}", tmp_path / "c.tflite")
+    to_tflite(program, MODERN, "{}", tmp_path / "c.tflite")
     counts = operator_counts(tmp_path / "c.tflite")
     assert "TRANSPOSE" not in counts
     assert "RESHAPE" not in counts

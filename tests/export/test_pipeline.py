@@ -12,8 +12,8 @@ from fca_edge.embedded import read_embedded
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, TargetUnavailableError, UsageError
 from fca_edge.export import artefact
 from fca_edge.export.again import verify_again
+from fca_edge.export.forms import ONNX, PROFILES
 from fca_edge.export.pipeline import run_export
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.runtimes import OLD_TFLITE_VARIABLE
@@ -124,7 +124,7 @@ def test_one_perturbed_weight_leaves_no_file(
 def test_an_artefact_below_its_floor_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fca_edge.export.outputs.EXACT_SNR_DB", 400.0)
+    monkeypatch.setattr("fca_edge.export.forms.ONNX", replace(ONNX, snr_floor_db=400.0))
     with pytest.raises(NotEquivalentError, match="less than 400 dB"):
         run_export(Request(network=RANDOM, out=tmp_path, formats=("onnx",)), quiet)
     assert list(tmp_path.iterdir()) == []

@@ -232,7 +232,7 @@ def test_the_table_names_functions_that_exist() -> None:
 
 def test_asking_for_a_precision_imports_no_library() -> None:
     code = (
-        "import sys; import fca_edge.export.quantize.calibration, fca_edge.export.quantize.forms;"
+        "import sys; import fca_edge.export.quantize.calibration, fca_edge.export.forms;"
         "print({'onnx', 'torch', 'ai_edge_litert', 'ai_edge_quantizer'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

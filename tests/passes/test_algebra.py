@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fca_edge.passes.scale_factors import ScaledNorm, folded
+from fca_edge.passes.scale_factors import ScaledNorm, fold_factors
 from fca_edge.passes.split_depthwise import SPLITS, DepthwiseSum
 
 FACTORS = st.lists(
@@ -24,7 +24,7 @@ def test_scaled_norm_equals_the_norm_of_scaled_tokens(factors: list[float], seed
     expected = torch.nn.functional.layer_norm(tokens * scale, (16,), eps=1e-5)
     centred = tokens - tokens.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
-    offset, sign = folded(scale, 1e-5, torch.zeros_like(scale, dtype=torch.bool))
+    offset, sign = fold_factors(scale, 1e-5, torch.zeros_like(scale, dtype=torch.bool))
     got = ScaledNorm(offset, sign)(centred, variance)
     assert float((got - expected).abs().max()) <= 1e-9
 

@@ -6,11 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
+from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
+from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.conv_bn import FuseConvBN
+from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, fold, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
+from fca_edge.zoo.build import build
+from fca_edge.zoo.fcaformer import FcaFormer
+from fca_edge.zoo.randomise import randomise
+from fca_edge.zoo.specs import FcaFormerSpec
 
 EXACT = 1e-12
 # What each pass rewrites in micro: 7 FcaFormer blocks in two stages, 3 ConvNeXt blocks.
@@ -192,3 +199,45 @@ def test_the_bound_on_a_dropped_factor_holds(micro: nn.Module, images: Tensor) -
     assert all("factors dropped" in line for line in done)
     error = float((logits(folded, images) - logits(micro, images)).abs().max())
     assert 0 < error <= 10 * tolerance
+
+
+@pytest.mark.parametrize("variant", ["micro", "convnext_tiny", "swin_tiny", "deit_tiny"])
+def test_passes_swap_modules_and_set_no_flags(variant: str) -> None:
+    """What is still of a class of the zoo has the plain attributes that the zoo gave it."""
+    network = build(variant)
+    folded = network
+    for step in (*DEFAULT_PASSES, GatherCross(), ChannelsFirst(), BandWideLayers(8192)):
+        folded, _ = step.call(folded)
+    assert flagged(network, folded) == []
+    first = next(m for m in folded.modules() if is_of_zoo(m))
+    first.bands = 2
+    assert flagged(network, folded) != []
+
+
+def is_of_zoo(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("fca_edge.zoo.")
+
+
+def flagged(network: nn.Module, folded: nn.Module) -> list[str]:
+    # A scale that was folded away is None, as its owner declares; torch's norms say themselves
+    # that they have no affine.
+    return [
+        f"{path}.{name}"
+        for path, module in folded.named_modules()
+        if is_of_zoo(module)
+        for name in vars(module)
+        if not name.startswith("_")
+        and name != "elementwise_affine"
+        and name not in [scale for scale, _ in getattr(module, "QUERY_SCALES", ())]
+        and vars(module)[name] != vars(network.get_submodule(path)).get(name)
+    ]
+
+
+@pytest.mark.parametrize("depths", [(1, 1, 1, 1), (1, 1, 2, 1), (1, 1, 1, 3), (1, 1, 15, 1)])
+def test_other_depths_fold_exactly(depths: tuple[int, ...]) -> None:
+    """Stages without cross tokens, and with more sets of them than a block reads."""
+    spec = FcaFormerSpec("other", (8, 8, 16, 16), depths, heads=(2, 2))
+    network = randomise(FcaFormer(spec, 64, 5).eval(), hard=True).double().requires_grad_(False)
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
+    folded, _ = fold(network, image, (*DEFAULT_PASSES, GatherCross()), bound=1e-11)
+    assert not [name for name, _ in folded.named_buffers() if "bias_index" in name]

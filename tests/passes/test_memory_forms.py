@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export import onnx as onnx_writer
+from fca_edge.export.forms import PROFILES
 from fca_edge.export.planned import footprint
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.program import export_program, to_float32
 from fca_edge.export.tflite.file import operator_counts
 from fca_edge.export.tflite.lower import to_tflite
-from fca_edge.passes.bands import BandWideLayers
+from fca_edge.passes.bands import BandWideLayers, count_bands
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst
-from fca_edge.passes.compact_bias import CompactBias, CompactBiases
+from fca_edge.passes.compact_bias import CompactAttention, CompactBias, CompactBiases
 from fca_edge.passes.join_kv import JoinedAttention
 from fca_edge.passes.run import apply, fold, logits
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
 from fca_edge.zoo.build import build
-from fca_edge.zoo.layers import WideBlock, bands_of
+from fca_edge.zoo.layers import ConvNeXtBlock
 from fca_edge.zoo.randomise import randomise
 
 EXACT = 1e-12
@@ -53,7 +53,7 @@ def test_compact_biases_are_the_expanded_ones(
     assert len(rewrites.done) == len(attentions(folded)) > 2
     assert not step.ensures(rewritten)
     for old, new in zip(attentions(folded), attentions(rewritten)):
-        assert old.logit_bias is not None and new.logit_bias is None and new.compact is not None
+        assert isinstance(new, CompactAttention) and not hasattr(new, "logit_bias")
         assert torch.equal(new.compact(torch.randn(1, 2, 2, 4).double()), old.logit_bias)
     assert error(folded, rewritten, images) <= EXACT
 
@@ -61,7 +61,7 @@ def test_compact_biases_are_the_expanded_ones(
 def test_a_small_bias_stays_expanded(folded: nn.Module) -> None:
     rewritten, rewrites = CompactBiases().call(folded)
     assert not rewrites.done and rewrites.skipped
-    assert all(m.compact is None for m in attentions(rewritten))
+    assert all(type(m) is JoinedAttention for m in attentions(rewritten))
     assert CompactBiases(least_bytes=0).ensures(rewritten)
 
 
@@ -102,18 +102,18 @@ def test_a_pooling_block_is_not_banded() -> None:
 
 
 def test_the_number_of_bands() -> None:
-    assert bands_of(56, 3 << 20, 4 << 20) == 1
-    assert bands_of(56, 3 << 20, 2 << 20) == 2
-    assert bands_of(56, 3 << 20, 1 << 10) == 4
-    assert bands_of(7, 3 << 20, 1 << 10) == 1  # no equal parts
-    assert bands_of(9, 3 << 20, 1 << 10) == 3
+    assert count_bands(56, 3 << 20, 4 << 20) == 1
+    assert count_bands(56, 3 << 20, 2 << 20) == 2
+    assert count_bands(56, 3 << 20, 1 << 10) == 4
+    assert count_bands(7, 3 << 20, 1 << 10) == 1  # no equal parts
+    assert count_bands(9, 3 << 20, 1 << 10) == 3
 
 
 def test_bands_are_so_many_and_so_small(folded: nn.Module, images: Tensor) -> None:
     rewritten, _ = BandWideLayers(64 * 1024).call(folded)
     sizes: list[int] = []
     for module in rewritten.modules():
-        if isinstance(module, WideBlock):
+        if isinstance(module, ConvNeXtBlock):
             module.act.register_forward_hook(lambda m, given, y: sizes.append(y.numel() * 4))
     logits(rewritten, images[:1])
     assert sizes and max(sizes) <= 64 * 1024
@@ -161,6 +161,35 @@ def test_tflite_expands_when_it_runs(image: Tensor, tmp_path: Path) -> None:
     arrays, events = run_artefact(path, RUNTIMES["litert"], image.numpy())
     assert events["loaded"]["partitions"] == 1
     np.testing.assert_allclose(arrays["logits"], expanded.numpy(), rtol=1e-6)
+
+
+class Spread(nn.Module):
+    """A constant of 64 equal rows, made of one row; kinds of it say who makes it."""
+
+    EXPANDS = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("row", torch.arange(69.0))
+        self.register_buffer("ones", torch.ones(1, 1, 64, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.ones * self.row
+
+
+class LeftSpread(Spread):
+    EXPANDS = True
+
+
+@pytest.mark.parametrize("kind", [Spread, LeftSpread])
+def test_a_module_says_what_is_left_to_the_runtime(
+    image: Tensor, tmp_path: Path, kind: type[Spread]
+) -> None:
+    program = torch.export.export(kind().eval(), (image,))
+    path = tmp_path / "spread.tflite"
+    to_tflite(program, PROFILES["modern"], "", path, "nchw")
+    assert operator_counts(path).get("MUL", 0) == kind.EXPANDS
+    assert (path.stat().st_size < 64 * 69 * 4) == kind.EXPANDS
 
 
 @pytest.mark.parametrize(("tied", "left"), [(True, 2), (False, 0)])

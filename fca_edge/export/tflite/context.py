@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.profiles import Profile
+from fca_edge.export.forms import Profile
 from fca_edge.export.tflite.builder import Array, GraphBuilder, Shape
 from fca_edge.export.tflite.layout import Layout, Value
 

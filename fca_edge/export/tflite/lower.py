@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,12 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from fca_edge.embedded import ENTRY
-from fca_edge.export.profiles import Profile
+from fca_edge.export.forms import Profile
 from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.context import Context, Lowered, require, shape_of
 from fca_edge.export.tflite.layout import Value, plain
 from fca_edge.export.tflite.writer import write
-from fca_edge.passes.compact_bias import CompactBias
-
-# Modules whose results are constants that the runtime makes from smaller ones.
-LEFT_TO_RUNTIME = CompactBias.__qualname__
 
 Lowering = Callable[[Context, fx.Node], Lowered]
 
@@ -148,7 +146,14 @@ def kept(node: fx.Node) -> bool:
     """
     stack = node.meta.get("nn_module_stack") or {}
     made_larger = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
-    return made_larger and any(LEFT_TO_RUNTIME in str(kind) for _, kind in stack.values())
+    return made_larger and any(expands(str(kind)) for _, kind in stack.values())
+
+
+@cache
+def expands(kind: str) -> bool:
+    """Tell whether a class, `module.Name`, declares that it makes large constants of small ones."""
+    module, _, name = kind.rpartition(".")
+    return bool(getattr(getattr(sys.modules.get(module), name, None), "EXPANDS", False))
 
 
 def constant(context: Context, node: fx.Node) -> bool:

@@ -101,7 +101,7 @@ def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Sha
     left, right = inputs
     small = context.builder.shape(right)
     differs = operator in ("SUB", "SQUARED_DIFFERENCE")
-    if not differs or small == shape or context.profile.difference == "sub":
+    if not differs or small == shape or context.profile.operators.difference == "sub":
         return context.emit(operator, inputs, shape, OPTIONS[operator]())
     negated = context.emit("MUL", (right, context.scalar(-1.0)), small, OPTIONS["MUL"]())
     out = context.emit("ADD", (left, negated), shape, OPTIONS["ADD"]())
@@ -183,7 +183,7 @@ def rsqrt(context: Context, node: fx.Node) -> Value:
 def inverse_root(context: Context, tensor: int) -> int:
     """1 / sqrt(x): RSQRT, or SQRT and DIV where a delegate takes only those."""
     shape = context.builder.shape(tensor)
-    if context.profile.rate == "rsqrt":
+    if context.profile.operators.rate == "rsqrt":
         return context.emit("RSQRT", (tensor,), shape)
     root = context.emit("SQRT", (tensor,), shape)
     return context.emit("DIV", (context.scalar(1.0), root), shape, schema.DivOptionsT())

@@ -20,7 +20,7 @@ def linear(context: Context, node: fx.Node) -> Value:
     value = context.layout.ordered(context.value(argument(node, 0, "input")))
     weight = context.array(argument(node, 1, "weight"))  # (out, in)
     bias = bias_of(context, argument(node, 2, "bias"), weight.shape[0])
-    form = pointwise if context.profile.linear == "conv_2d" else fully_connected
+    form = pointwise if context.profile.operators.linear == "conv_2d" else fully_connected
     return plain(form(context, value, weight, bias), shape_of(node))
 
 

@@ -82,7 +82,7 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
     rate = inverse_root(context, safe)
     out = emit("MUL", (centred, rate), shape, schema.MulOptionsT())
     affine = gain is not None and shift is not None and len(shape) == IMAGE_RANK
-    if affine and context.profile.affine == "depthwise":
+    if affine and context.profile.operators.affine == "depthwise":
         return channel_affine(context, Value(out, value.shape, value.perm), gain, shift)
     for operator, options, constant in (
         ("MUL", schema.MulOptionsT, gain),

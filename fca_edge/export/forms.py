@@ -1,0 +1,237 @@
+"""What each file of an export is made of: tables of measured forms, and one function over them.
+
+`profile_for` turns a request, a profile and a precision into the forms of one file. A form
+changes by measurement: `docs/forms.md` and `docs/memory.md` have the figures behind each cell.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from fca_edge.errors import UsageError, nearest
+from fca_edge.manifest import Precision
+from fca_edge.runtimes import proving_runtimes
+
+EIGHT_BITS = ("int8", "int8-static")
+Format = Literal["onnx", "tflite"]
+Gelu = Literal["erf", "tanh"]
+Linear = Literal["fully_connected", "conv_2d"]
+Rate = Literal["rsqrt", "sqrt_div"]
+Blocks = Literal["channels_last", "channels_first"]
+Norm = Literal["layer", "uncentred"]
+Affine = Literal["mul_add", "depthwise"]
+Difference = Literal["sub", "add_negated"]
+Cross = Literal["convolution", "gather"]
+Bias = Literal["expanded", "compact", "tied"]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How a folded network is written; files with the same forms share a traced program.
+
+    The defaults are the network as it was trained.
+
+    Attributes:
+        depthwise: split of 7x7 kernels with stride 1 (see `passes.split_depthwise`).
+        strided_depthwise: split of 7x7 kernels with a larger stride.
+        gelu: exact, or the built-in tanh form at as many sites as the floor allows.
+        norm: LayerNorm as it is, or its centring in the Linear behind it (see
+            `passes.uncentred_norm`).
+        blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
+        cross: how cross tokens are made (see `passes.gather_cross`).
+        bias: attention biases as constants of logits or as tables, tied to the image where the
+            runtime would expand them too early (see `passes.compact_bias`).
+        most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
+    """
+
+    depthwise: str | None = None
+    strided_depthwise: str | None = None
+    gelu: Gelu = "erf"
+    norm: Norm = "layer"
+    blocks: Blocks = "channels_last"
+    cross: Cross = "convolution"
+    bias: Bias = "expanded"
+    most_wide_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Operators:
+    """How TFLite operators are written; ONNX files have the operators of torch.onnx.
+
+    Attributes:
+        linear: operator of a Linear layer.
+        rate: how 1 / sqrt(x) is written.
+        affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
+        difference: how a - b is written where b broadcasts.
+    """
+
+    linear: Linear = "fully_connected"
+    rate: Rate = "rsqrt"
+    affine: Affine = "mul_add"
+    difference: Difference = "sub"
+
+
+EXACT_SNR_DB = 110.0
+APPROXIMATE_SNR_DB = 70.0
+# Sites are chosen so that the worst of the calibration inputs stays this far above the floor.
+APPROXIMATE_MARGIN_DB = 1.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one runtime gets.
+
+    Attributes:
+        whole: the delegate promises to take the file as one partition.
+        snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
+        half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
+    """
+
+    name: str
+    format: Format
+    forms: Forms
+    operators: Operators = Operators()
+    whole: bool = False
+    snr_floor_db: float = EXACT_SNR_DB
+    half_arithmetic: bool = False
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Runtimes on which a file must be right, its own first."""
+        return proving_runtimes(self.name)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a manifest says of a file's forms, in one flat table."""
+        if self.format == "onnx":
+            return asdict(self.forms)
+        fields = {**asdict(self), **asdict(self.operators), **asdict(self.forms)}
+        return {key: fields[key] for key in fields if key not in ("format", "forms", "operators")}
+
+
+# Every ONNX export writes this one. ONNX Runtime runs a whole 7x7 faster than any split of it.
+ONNX = Profile("onnx", "onnx", Forms(blocks="channels_first", cross="gather"))
+# LiteRT 2.x with XNNPACK.
+MODERN = Profile(
+    name="modern",
+    format="tflite",
+    forms=Forms("grid", "grid", norm="uncentred"),
+    operators=Operators(affine="depthwise"),
+    whole=True,
+)
+# The last runtime with a wheel for 32-bit ARM. That wheel has no XNNPACK: each operator is a pass
+# over memory, and few and plain operators win.
+OLD = Profile(
+    name="tflite-2.14",
+    format="tflite",
+    forms=Forms(gelu="tanh"),
+    operators=Operators(difference="add_negated"),
+    snr_floor_db=APPROXIMATE_SNR_DB,
+)
+# XNNPACK computes in fp16 on ARMv8.2 cores (a55, a76, ...) when a file allows it.
+HALF = replace(MODERN, name="litert-fp16", half_arithmetic=True)
+# With its XNNPACK provider ONNX Runtime works channels last, and on 32-bit ARM it needs the
+# kernels that XNNPACK has (docs/arm32.md).
+ONNX_XNNPACK = Profile("onnxruntime-xnnpack", "onnx", Forms("grid", "grid"))
+
+# What `--profile` can name.
+PROFILES: dict[str, Profile] = {p.name: p for p in (MODERN, OLD, HALF, ONNX_XNNPACK)}
+# Their files have no profile in their names.
+USUAL_PROFILES = (ONNX.name, MODERN.name)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Forms that trade time for memory; fields as in `Forms`."""
+
+    bias: Bias = "expanded"
+    most_wide_bytes: int | None = None
+
+
+KIB = 1024
+WIDE_BANDS, NARROW_BANDS = 1664 * KIB, 832 * KIB
+BANDS, TABLES = Saving(most_wide_bytes=WIDE_BANDS), Saving("compact", WIDE_BANDS)
+# What `--optimize` can name -> profile -> what it saves; other profiles keep their own forms.
+# ONNX Runtime pays for both forms in time, and gains less, so only `memory` has them there.
+OPTIMIZE: dict[str, dict[str, Saving]] = {
+    "latency": {},
+    "balanced": {"modern": BANDS, "litert-fp16": BANDS},
+    "memory": {"onnx": Saving("tied", NARROW_BANDS), "modern": TABLES, "litert-fp16": TABLES},
+}
+USUAL = "balanced"
+
+# Least SNR in dB of the logits against float64 (docs/precision.md has what was measured).
+FLOORS: dict[Precision, float] = {"fp16": 50.0, "int8": 28.0, "int8-static": 24.0}
+
+# Profile -> precision in which it has no file -> why, and what to do. XNNPACK's provider takes no
+# MatMulInteger.
+MISSING: dict[str, dict[Precision, str]] = {
+    "onnx": {"int8-static": "has no int8-static form; take int8"},
+    "onnxruntime-xnnpack": {
+        "int8": "has no int8 form; leave one of them out",
+        "int8-static": "has no int8-static form; leave one of them out",
+    },
+    "litert-fp16": {
+        "fp32": "computes in half; add --precision fp16 or int8",
+        "int8-static": "has no int8-static form; take int8, or leave it out",
+    },
+}
+
+
+def profile_for(
+    name: str,
+    precision: Precision = "fp32",
+    optimize: str = USUAL,
+    exact: bool = False,
+    fold: bool = True,
+) -> Profile:
+    """Return a profile with the forms, operators and floor that one file of a request has.
+
+    Args:
+        name: `onnx`, or one of `PROFILES`.
+        optimize: a row of `OPTIMIZE`.
+        exact: take only forms that are exact in real arithmetic.
+        fold: False writes the network as it was trained.
+
+    Raises:
+        UsageError: no such profile, or it has no file in this precision.
+    """
+    profile = ONNX if name == ONNX.name else named_profile(name)
+    if precision in MISSING.get(name, {}):
+        raise UsageError(f"--profile {name} {MISSING[name][precision]}.")
+    if not fold:
+        profile = replace(profile, forms=Forms(), whole=False, snr_floor_db=EXACT_SNR_DB)
+    elif name in OPTIMIZE[optimize]:
+        profile = replace(profile, forms=replace(profile.forms, **asdict(OPTIMIZE[optimize][name])))
+    if exact:
+        exact_forms = replace(profile.forms, gelu="erf")
+        profile = replace(profile, forms=exact_forms, snr_floor_db=EXACT_SNR_DB)
+    if precision in EIGHT_BITS:
+        profile = with_matrix_products(profile)
+    floor = FLOORS.get(precision, profile.snr_floor_db)
+    return replace(profile, snr_floor_db=min(floor, profile.snr_floor_db))
+
+
+def with_matrix_products(profile: Profile) -> Profile:
+    """Return a profile whose wide layers are the products that eight bits are quick and right in.
+
+    tflite-runtime 2.14 computes garbage from a FULLY_CONNECTED with int8 weights per channel,
+    and says nothing; a 1x1 CONV_2D is right there, and LiteRT is as fast with either. ONNX
+    Runtime has 8-bit kernels for MatMul and not for the 1x1 convolutions of its usual form.
+    """
+    if profile.format == "onnx":
+        return replace(profile, forms=replace(profile.forms, blocks="channels_last"))
+    return replace(profile, operators=replace(profile.operators, linear="conv_2d"))
+
+
+def named_profile(name: str) -> Profile:
+    """Look up what `--profile` can name.
+
+    Raises:
+        UsageError: no such profile.
+    """
+    if name not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+    return PROFILES[name]

@@ -20,6 +20,16 @@ ROUNDING = 1e-9
 TOP = 5
 
 
+def too_few(images: int, max_drop: float) -> list[str]:
+    """Warn where one image alone is more than what may be lost, so that nothing is judged."""
+    if 100 / images <= max_drop:
+        return []
+    return [
+        f"{images} images: one of them is {100 / images:.1f} points, more than --max-drop"
+        f" {max_drop:g}; give more images."
+    ]
+
+
 @dataclass(frozen=True)
 class Share:
     """A count of images in per cent, with Wilson's interval at 95 %."""

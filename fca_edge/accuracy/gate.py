@@ -11,7 +11,7 @@ from typing import Any
 from fca_edge.accuracy.assess import Asked, described, told_reference, warnings_of
 from fca_edge.accuracy.data import sampled
 from fca_edge.accuracy.evaluate import Advance, predict
-from fca_edge.accuracy.figures import ROUNDING, Figures, figures
+from fca_edge.accuracy.figures import ROUNDING, Figures, figures, too_few
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts, facts_of
@@ -59,13 +59,7 @@ class AccuracyGate:
     def warnings(self) -> list[str]:
         """What makes the verdict weak."""
         images = len(self.data.paths) - len(self.skipped)
-        found = warnings_of(self.data)
-        if 100 / images > self.max_drop:
-            found.append(
-                f"{images} images: one of them is {100 / images:.1f} points, more than --max-drop"
-                f" {self.max_drop:g}; give more images."
-            )
-        return found
+        return warnings_of(self.data) + too_few(images, self.max_drop)
 
     def __call__(self, path: Path, told: dict[str, Any]) -> dict[str, Any]:
         """Evaluate an artefact; returns the manifest's `accuracy` block.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import SCRIPT
+from fca_edge.checkpoint.elsewhere import what_object_it_is, what_tensor_it_is
 from fca_edge.checkpoint.search import State, groups, other_keys, shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
@@ -19,7 +20,7 @@ from fca_edge.checkpoint.shapes import (
 )
 from fca_edge.checkpoint.translate import find_all, find_translations
 from fca_edge.checkpoint.tree import STEP, describe_entries
-from fca_edge.checkpoint.values import clean
+from fca_edge.checkpoint.values import StandIn, StoredTensor, clean
 
 # Beyond so many differences a network is not near: naming it would mislead.
 NEAR = 10
@@ -47,6 +48,10 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
         asked: the variant that was to fit; None for any.
         note: about the file's format.
     """
+    if isinstance(content, StoredTensor):
+        return f"{path}: {what_tensor_it_is(path)}."
+    if isinstance(content, StandIn) and (text := what_object_it_is(content.name)):
+        return f"{path}: {text}."
     if not leaves and note == SCRIPT:
         return f"{path}: a {note} without named weights (frozen?); {SAVE}."
     if not leaves:

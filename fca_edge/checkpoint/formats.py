@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import ZIP, NoCheckpoint, read_archive
+from fca_edge.checkpoint.elsewhere import what_folder_it_is, what_instead, what_zip_it_is
 from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
 from fca_edge.checkpoint.shards import SHARD, files_of, read_head
-from fca_edge.checkpoint.signs import what_folder_it_is, what_it_is, what_zip_it_is
+from fca_edge.checkpoint.signs import JOBLIB, what_it_is
 from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -70,13 +71,15 @@ def read_one(path: Path, head: bytes) -> Content:
             return Content(state, (path,), metadata)
         return read_torch(path, head)
     except NoCheckpoint as error:
-        raise FcaEdgeError(f"{path}: {what_zip_it_is(error.names)}.") from None
+        raise FcaEdgeError(f"{path}: {what_zip_it_is(error.names, path)}.") from None
     except Damaged as error:
+        if b"joblib.numpy_pickle" in head:  # arrays stand between its opcodes
+            raise FcaEdgeError(f"{path}: {JOBLIB}.") from None
         raise FcaEdgeError(f"{path}: {error}; copy the file again or save it anew.") from None
     except Forbidden as error:
         raise FcaEdgeError(
             f"{path}: refused, its pickle wants to call '{clean(error)}', which is not weights;"
-            " save the bare state dict (torch.save(model.state_dict(), ...)) and use that."
+            f" {what_instead(str(error), path)}."
         ) from None
 
 
@@ -97,7 +100,7 @@ def read_torch(path: Path, head: bytes) -> Content:
         except Damaged:
             value = None
     if not isinstance(value, dict | list):
-        raise FcaEdgeError(f"{path}: {what_it_is(head, path.suffix)}.")
+        raise FcaEdgeError(f"{path}: {what_it_is(head, path.name)}.")
     return Content(value, (path,))
 
 

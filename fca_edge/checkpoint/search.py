@@ -26,7 +26,7 @@ from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor, clean
 
 State = dict[str, StoredTensor]
-MOST_WORDS = 12
+MOST_WORDS = 24
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,11 @@ TABLE, STRIDE = "layer_2.blocks.0.attention_biases", 16
 POSITIONS, LARGEST_SIDE = "pos_embed", 1 << 14
 # No figure depends on a counter of training steps.
 OPTIONAL = ("num_batches_tracked",)
-# Official checkpoints store these, but they follow from the image size.
-DERIVED = ("relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs")
+# Official checkpoints, or TorchScript of ours, store these; they follow from the image size.
+DERIVED = (
+    *("relative_position_index", "relative_coords_table", "attn_mask", "attention_bias_idxs"),
+    "bias_index",
+)
 LISTED = 4
 
 Shapes = dict[str, tuple[int, ...]]
@@ -51,9 +54,15 @@ def patterns_of(variant: str) -> frozenset[str]:
 
 
 def classes_in(shapes: Shapes) -> int | None:
-    """Return the number of classes of a file's head, where it has one."""
-    head = shapes.get("head.weight", ())
-    return head[0] if len(head) == 2 else None
+    """Return the number of classes of a file's head, where it has one.
+
+    The bias tells it as well, so that a head without weights is not taken for one of other
+    classes.
+    """
+    weight, bias = shapes.get("head.weight", ()), shapes.get("head.bias", ())
+    if len(weight) == 2:
+        return weight[0]
+    return bias[0] if len(bias) == 1 else None
 
 
 def size_in(variant: str, shapes: Shapes) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from fca_edge.checkpoint.elsewhere import RENAME, TF_DATA
 
+GIVE_FOLDER = "give its folder, to be told how to read it"
 LFS = b"version https://git-lfs"
 # Where the bytes stand, the bytes, what they mean.
 SIGNS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, MATLAB), not a torch checkpoint"),
+    (
+        0,
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file (Keras, MATLAB), not a torch checkpoint; read it with keras.models.load_model"
+        f" or h5py, {RENAME}",
+    ),
     (4, b"TFL3", "a TFLite file: exported already; give the checkpoint that it came from"),
     (4, b"ET12", "an ExecuTorch program: exported already; give the checkpoint that it came from"),
-    (0, b"\x93NUMPY", "one NumPy array (.npy), not a state dict"),
-    (0, b"GGUF", "a GGUF file of llama.cpp, not a torch checkpoint"),
+    (0, b"\x93NUMPY", "one NumPy array (.npy), not a state dict; save all of them as .safetensors"),
+    (0, b"GGUF", "a GGUF file of llama.cpp, not a torch checkpoint; give what it was made of"),
     (0, b"\x1f\x8b", "compressed with gzip; unpack it (gunzip, tar xf) and give what is in it"),
     (0, b"BZh", "compressed with bzip2; unpack it and give what is in it"),
     (0, b"\xfd7zXZ\x00", "compressed with xz; unpack it and give what is in it"),
@@ -23,14 +29,27 @@ SIGNS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document, not a checkpoint"),
     (0, b"\x7fELF", "a program or a library (ELF), not a checkpoint"),
     (0, b"7767517", "an ncnn network: converted already; give the checkpoint that it came from"),
+    (
+        0,
+        b"\x0c\xdb\x3a\x2a",
+        "a part of an Orbax checkpoint (JAX); give its folder, to be told more",
+    ),
+    (0, b"\x08\x01\x12", f"a TensorFlow SavedModel's graph; {GIVE_FOLDER}"),
     (257, b"ustar", "a tar archive; unpack it and give what is in it"),
 )
 ONNX_FIELDS = (0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42, 0x72)
 MOST_IR_VERSION = 32
+ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+FLAX = f"flax.serialization.msgpack_restore, {RENAME}"
+JOBLIB = "a model of scikit-learn (joblib), not of torch; no network of the zoo can be made of it"
 
 
-def what_it_is(head: bytes, suffix: str) -> str:
-    """Say what a file that holds no checkpoint is, from its first bytes."""
+def what_it_is(head: bytes, name: str) -> str:
+    """Say what a file that holds no checkpoint is, from its first bytes.
+
+    Args:
+        name: the file's own, where the bytes alone tell nothing.
+    """
     if head.startswith(LFS):
         return (
             "a Git LFS pointer, not the weights themselves; run `git lfs pull` in its"
@@ -41,13 +60,27 @@ def what_it_is(head: bytes, suffix: str) -> str:
             return text
     if len(head) > 3 and head[0] == 0x08 and head[1] < MOST_IR_VERSION and head[2] in ONNX_FIELDS:
         return "an ONNX file: exported already; give the checkpoint that it came from"
+    if head.startswith(ZLIB):
+        return "compressed with zlib, as joblib (scikit-learn) does; unpack it and save its weights"
+    if is_msgpack(head):
+        return f"a MessagePack file (Flax, JAX), not a torch checkpoint; read it with {FLAX}"
+    if TF_DATA.fullmatch(name):
+        return f"a part of a TensorFlow checkpoint, not of torch; {GIVE_FOLDER}"
     if not head.strip(b"\x00"):
         return "nothing but zero bytes: a download that was never filled; fetch it again"
     return what_text_it_is(head) or (
         f"no checkpoint format that is known here (it begins with the bytes {head[:8].hex(' ')});"
-        + (" damaged, or" if suffix else "")
+        + (" damaged, or" if "." in name else "")
         + " save it with torch.save or as .safetensors"
     )
+
+
+def is_msgpack(head: bytes) -> bool:
+    """Tell a MessagePack mapping whose first key is a short text."""
+    size = {0xDE: 3, 0xDF: 5}.get(head[0], 1 if 0x81 <= head[0] <= 0x8F else 0)
+    length = head[size] - 0xA0 if 0 < size < len(head) else 0
+    key = head[size + 1 : size + 1 + length]
+    return 0 < length < 32 and len(key) == length and key.isascii() and key.decode().isprintable()
 
 
 def what_text_it_is(head: bytes) -> str | None:
@@ -65,36 +98,3 @@ def what_text_it_is(head: bytes) -> str | None:
         return "a JSON file, but no index of shards: it has no 'weight_map'"
     first = "".join(c if c.isprintable() else "?" for c in text.splitlines()[0][:50])
     return f"a text file (it begins with '{first}'), not a checkpoint"
-
-
-def what_zip_it_is(names: list[str]) -> str:
-    """Say what a zip archive without a torch pickle is, from its entries' names."""
-    files = [name for name in names if not name.endswith("/")]
-    if not files:
-        return "an empty zip archive"
-    if all(name.endswith(".npy") for name in files):
-        return "NumPy arrays (.npz), not a torch checkpoint; save them as .safetensors"
-    if any(name.endswith("weights.h5") for name in files):
-        return "a Keras file, not a torch checkpoint"
-    weights = [
-        n for n in files if n.lower().endswith((".pth", ".pt", ".safetensors", ".bin", ".ckpt"))
-    ]
-    if weights:
-        return f"a zip archive around '{weights[0][:60]}'; unpack it and give that"
-    if any(PurePosixPath(name).name == "model.json" for name in files):
-        return "a zip archive of another format than torch's (it has a model.json)"
-    return f"a zip archive without a torch checkpoint in it (it begins with '{files[0][:60]}')"
-
-
-def what_folder_it_is(path: Path) -> str:
-    """Say what a folder is, and which of its files to give."""
-    names = sorted(p.name for p in path.iterdir())[:10_000]
-    if "saved_model.pb" in names:
-        return "a TensorFlow SavedModel, not a torch checkpoint"
-    if "data.pkl" in names and "data" in names:
-        return "an unpacked torch checkpoint; zip it again, or save it again"
-    suffixes = (".index.json", ".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-    for suffix in suffixes:
-        if fits := [name for name in names if name.lower().endswith(suffix)]:
-            return f"a folder; give one of its files, such as {path / fits[0]}"
-    return "a folder without a checkpoint in it; give a file"

@@ -14,6 +14,8 @@ SECOND = " (2)"
 DEEPEST, MOST_VISITS = 100, 200_000
 # The parts of a pickled torch module that make its state dict.
 MODULE = ("_parameters", "_buffers", "_modules")
+# Of a module's buffers, those that its state dict leaves out.
+NOT_SAVED = "_non_persistent_buffers_set"
 # TorchScript's classes.
 SCRIPT = "__torch__."
 SHOWN = 6
@@ -71,12 +73,23 @@ def children(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield what lies directly in a container, by key, index or attribute."""
     if isinstance(value, StandIn):
         if has_module_parts(value):
-            for part in MODULE:
-                yield from value.state[part].items()
+            saved = [item for part in MODULE for item in value.state[part].items()]
+            left_out = names_left_out(value)
+            yield from ((key, item) for key, item in saved if key not in left_out)
             return
         yield from value.state.items()
         value = value.parts
     yield from ((k, v) for k, v in (value.items() if isinstance(value, dict) else enumerate(value)))
+
+
+def names_left_out(module: StandIn) -> list[Any]:
+    """List the buffers of a pickled module that its state dict would not have."""
+    names = module.state.get(NOT_SAVED)
+    if not isinstance(names, StandIn):
+        return []
+    # A set is pickled with its elements as its argument, or appended one by one.
+    parts = [part if isinstance(part, list | tuple) else [part] for part in names.parts]
+    return [name for part in parts for name in part if isinstance(name, str)]
 
 
 def has_module_parts(value: StandIn) -> bool:

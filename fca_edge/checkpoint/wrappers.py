@@ -1,21 +1,26 @@
 """Names of wrappers inside a network's keys, `layer_2._orig_mod.blocks.0.…`: they are dropped.
 
 Before a network's keys a wrapper is a prefix like any other. Inside of them it stands where
-only a part was compiled, sharded or checkpointed.
+only a part was compiled, sharded, checkpointed or spread over several devices.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
+from fca_edge.checkpoint.dialects import DIALECTS
 from fca_edge.checkpoint.search import State, keys_of, word_starts
 from fca_edge.checkpoint.tree import SECOND, STEP
+from fca_edge.zoo.specs import ZOO
 
-WRAPPER = re.compile(r"(?<=[./])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./]")
+# `module`, `_orig_mod`, `_fsdp_wrapped_module`, …: whoever wraps a module calls it so. A word is
+# dropped only where what remains is a network's key, and no network has such a word itself.
+WRAPPER = re.compile(r"(?<=[./])(\w*mod(?:ule)?)[./]")
 
 
 def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str]]:
-    """Drop wrappers from inside the keys of some variants.
+    """Drop wrappers from inside the keys of some variants, under any library's names.
 
     Returns:
         The tensors under their new paths, and the words that were dropped.
@@ -23,7 +28,7 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
     wrapped = [path for path in leaves if WRAPPER.search(path)]
     if not wrapped:
         return leaves, []
-    known = keys_of(variants)
+    known = keys_of(variants) | names_elsewhere()
     starts = {start for path in wrapped for start in wrapped_starts(path, known)}
     renamed: State = {}
     words: dict[str, None] = {}
@@ -37,6 +42,13 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
         inside = (m for m in WRAPPER.finditer(path) if path[: m.end()] in starts)
         words.update(dict.fromkeys(match[1] for match in inside))
     return renamed, list(words)
+
+
+@lru_cache(maxsize=1)
+def names_elsewhere() -> frozenset[str]:
+    """Return all names that other libraries have for the zoo's networks."""
+    depths = {spec.depths for spec in ZOO.values()}
+    return frozenset(name for d in DIALECTS for many in depths for name in d.names_of(many))
 
 
 def wrapped_starts(path: str, known: frozenset[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from fca_edge.commands.heed import Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
@@ -44,7 +44,8 @@ SECTIONS = {
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
 }
 HEEDED = (
-    Heeded(("force",), given("json_file"), "--json FILE"),
+    FORCE,
+    WIDE,
     Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
         ("out",),
@@ -133,8 +134,7 @@ class SuiteName(ParamType):
 )
 @click.option(
     "--hot",
-    type=click.IntRange(min=0),
-    default=0,
+    type=AT_LEAST_1,
     metavar="N",
     help="Show the N stretches of code with most instructions; qemu targets only.",
 )
@@ -151,7 +151,7 @@ def command(
     artefacts: tuple[Path, ...],
     targets: tuple[str, ...],
     suite: str | None,
-    hot: int,
+    hot: int | None,
     cpus: str | None,
     governor: str | None,
     start_below: float | None,
@@ -195,7 +195,7 @@ def command(
 
 def show(
     runs: Runs,
-    hot: int,
+    hot: int | None,
     wide: bool,
     json_file: Path | None,
     force: bool,
@@ -207,7 +207,7 @@ def show(
         FcaEdgeError: a job failed; the others have been printed and stored.
     """
     if runs.records:
-        put_document(runs.document(hot), runs.to_dict(), format_, json_file, force, wide)
+        put_document(runs.document(hot or 0), runs.to_dict(), format_, json_file, force, wide)
     if runs.stopped is not None:
         kept = "nothing was measured"
         if runs.records:

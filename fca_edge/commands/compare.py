@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.heed import Heeded, refuse_unheeded
+from fca_edge.commands.heed import WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import claim_output, format_option, put_document
+from fca_edge.commands.picture_options import print_notes
 from fca_edge.commands.shared import (
     ERR,
     FILE,
@@ -25,7 +26,7 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import wide_option
 from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
 from fca_edge.compare.comparison import compare
-from fca_edge.compare.gate import failures, read_thresholds, summary
+from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
 from fca_edge.compare.table import comparison_document, published_document, update_document
@@ -35,6 +36,7 @@ from fca_edge.records import Record
 from fca_edge.store import write_text
 
 HEEDED = (
+    WIDE,
     Heeded(("reference",), lambda values: values["published"], "--published"),
     Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
@@ -92,7 +94,8 @@ def command(
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
     checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
     is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
-    memory are compared even so), or where there is nothing to compare.
+    memory are compared even so), or where there is nothing to compare
+    or --gate could judge nothing.
 
     \b
     Examples:
@@ -147,7 +150,7 @@ def show_comparison(
 
     Raises:
         RegressionError: the gate does not let it pass.
-        IncomparableError: a pair is of unlike things, or nothing pairs.
+        IncomparableError: a pair is of unlike things, nothing pairs, or the gate judged nothing.
     """
     thresholds = {} if gate is None else read_thresholds(gate)
     comparison = compare(
@@ -158,12 +161,19 @@ def show_comparison(
         "" if gate is None else f" --gate {quote(str(gate))}",
     )
     worse = failures(comparison, thresholds)
-    put_document(comparison_document(comparison, worse), comparison.to_dict(), **output)
+    skipped = unjudged(comparison, thresholds)
+    document = comparison_document(comparison, worse)
+    document.add_lines([f"not judged by --gate: {skipped}"] if skipped else [])
+    printed = put_document(document, comparison.to_dict(), **output)
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
         nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
         raise IncomparableError(nothing + comparison.incomparable)
+    if gate is not None and not judged_rows(comparison, thresholds):
+        raise IncomparableError(f"the gate judged nothing: {skipped}.")
+    if skipped and not printed:
+        print_notes([f"not judged by --gate: {skipped}."])
 
 
 def read_all(files: Sequence[Path]) -> list[Record]:

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fca_edge.commands.heed import FORCE, WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
@@ -119,7 +119,7 @@ def command(
     from fca_edge.pictures import notes_of
     from fca_edge.preprocess import find_images
 
-    refuse_unheeded((FORCE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fca_edge.commands.export_heed import HEEDED, notes_of_options
 from fca_edge.commands.export_table import print_hints, sheet_of, warnings_of
-from fca_edge.commands.heed import WEIGHTS, Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, preprocessing_options, print_notes
 from fca_edge.commands.shared import (
@@ -57,21 +58,6 @@ SECTIONS = {
     "Smaller precisions": (*("calibration", "calibration_images", "keep_float", "mixed"),),
     "The proof": (*("images", "checks", "data", "max_drop", "limit", "skip_corrupt"),),
 }
-HEEDED = (
-    WEIGHTS,
-    Heeded(("max_drop",), given("data"), "--data"),
-    Heeded(("calibration_images",), given("calibration"), "--calibration"),
-    Heeded(("input_layout",), lambda v: "tflite" in v["formats"], "TFLite files: --format tflite"),
-    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
-    Heeded(
-        ("mixed",), lambda v: any("int8" in p for p in v["precisions"]), "files of --precision int8"
-    ),
-    Heeded(
-        ("weight_cache",),
-        lambda v: "onnx" in v["formats"] or v["profiles"] != ("tflite-2.14",),
-        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
-    ),
-)
 
 
 @click.command(cls=Command, sections=SECTIONS)
@@ -275,6 +261,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     taken = put_json(entries, json_file, force)
     if exported:
         show(exported, taken, options["wide"])
+        print_notes(notes_of_options(exported[0].manifest))
         print_notes(notes_of_export([item.manifest for item in exported], gate))
     if refusal is not None:
         raise told_refusal(refusal, request.out)

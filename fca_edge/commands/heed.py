@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from fca_edge.commands.shared import takes_output
 from fca_edge.errors import UsageError
 
 Values = dict[str, Any]
@@ -16,11 +17,12 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Heeded:
-    """Parameters by name, when they are heeded, and what they are for."""
+    """Parameters by name, when they are heeded, what they are for, and what to do else."""
 
     names: tuple[str, ...]
     when: Callable[[Values], bool]
     purpose: str
+    remedy: str = "add that, or leave this out"
 
 
 def given(name: str) -> Callable[[Values], bool]:
@@ -30,6 +32,20 @@ def given(name: str) -> Callable[[Values], bool]:
 
 FORCE = Heeded(("force",), given("json_file"), "--json FILE")
 WEIGHTS = Heeded(("weights",), given("checkpoint"), "--checkpoint")
+
+
+def has_table(values: Values) -> bool:
+    """Tell whether a command prints its table, and not JSON in its place."""
+    return values["json_file"] is None or not takes_output(values["json_file"])
+
+
+WIDE = Heeded(("wide",), has_table, "the table, which --json - replaces", "leave it out")
+
+
+def was_typed(name: str) -> bool:
+    """Tell whether the user gave an option of the current command."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == ParameterSource.COMMANDLINE
 
 
 def refuse_unheeded(rules: Sequence[Heeded]) -> None:
@@ -42,7 +58,6 @@ def refuse_unheeded(rules: Sequence[Heeded]) -> None:
     options = {parameter.name: parameter for parameter in context.command.params}
     for rule in rules:
         for name in rule.names:
-            source = context.get_parameter_source(name)
-            if source == ParameterSource.COMMANDLINE and not rule.when(context.params):
+            if was_typed(name) and not rule.when(context.params):
                 flag = max(options[name].opts, key=len)
-                raise UsageError(f"{flag} is for {rule.purpose}; add that, or leave this out.")
+                raise UsageError(f"{flag} is for {rule.purpose}; {rule.remedy}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import claim_json, force_option, json_option, put_json
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
@@ -41,7 +41,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
       fca-edge models
       fca-edge models --json -
     """
-    refuse_unheeded((FORCE,))
+    refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     counts = read_counts()
     rows = [row_of(variant, counts[variant]) for variant in ZOO]

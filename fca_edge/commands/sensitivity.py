@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
 from fca_edge.commands.shared import (
@@ -20,6 +20,7 @@ from fca_edge.commands.shared import (
     json_option,
     put_json,
     steps,
+    warn,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import UsageError, plural
@@ -93,7 +94,7 @@ def command(
       fca-edge sensitivity models/out/l1-fp32.tflite --data val/
       fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
     """
-    refuse_unheeded((FORCE,))
+    refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     reading = fields_of({"exif": exif, "background": background})
     facts = read_as(read_facts(artefact), reading)
@@ -101,10 +102,13 @@ def command(
         raise UsageError(f"{artefact}: is {facts.told['precision']} already; give the fp32 file.")
     with steps() as report:
         report("importing")
+        from fca_edge.accuracy.figures import too_few
         from fca_edge.accuracy.layerwise import report_of
 
         result = report_of(facts, data, precision, max_drop, images, limit, seed, report)
     print_notes(notes_of(result["pictures"], data))
+    for text in too_few(result["images"], max_drop):
+        warn(text)
     if not put_json(result, json_file, force):
         show(result, wide)
 

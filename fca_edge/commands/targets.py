@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fca_edge.commands.heed import FORCE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.shared import (
     OUT,
     claim_json,
@@ -49,7 +49,7 @@ def command() -> None:
 @force_option
 def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
-    refuse_unheeded((FORCE,))
+    refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     rows = [state for target in known_targets() for state in states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fca_edge.commands.heed import FORCE, WEIGHTS, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.shared import (
     ARTEFACT,
@@ -20,7 +20,7 @@ from fca_edge.commands.shared import (
     weights_option,
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
-from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.export.facts import read_facts
 from fca_edge.export.manifest import manifest_path
 from fca_edge.export.wanted import wanted_of
@@ -77,13 +77,17 @@ def command(
       fca-edge verify models/out/digits-fp32.onnx \\
           --checkpoint models/digits/digits.safetensors
     """
-    refuse_unheeded((FORCE, WEIGHTS))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS))
     claim_json(json_file, force)
     if images is not None:
         find_images(images)
     for path in artefacts:
         refuse_without_manifest(path)
         wanted_of(read_facts(path).told, path, checkpoint, weights)
+    if checkpoint is not None and not any(read_facts(path).told["trained"] for path in artefacts):
+        raise UsageError(
+            f"--checkpoint is for trained weights; {artefacts[0]} has random ones, leave it out."
+        )
     rows, failures = [], []
     with steps() as report:
         report("importing torch")

@@ -28,12 +28,14 @@ class Compared:
     Attributes:
         unlike: what differs of targets, plans and runtimes; empty where the pair is alike.
         together: the two were interleaved in one run.
+        unpaired: metrics that the candidate has and the baseline does not.
     """
 
     label: str
     unlike: tuple[str, ...]
     together: bool
     rows: tuple[Row, ...]
+    unpaired: tuple[str, ...] = ()
 
     @property
     def incomparable(self) -> list[str]:
@@ -130,6 +132,11 @@ def compared(baseline: Record, candidate: Record, limits: Mapping[str, float]) -
     )
     texts = tuple(difference.text for difference in unlike)
     together = interleaved(baseline, candidate)
-    return Compared(
-        heading(baseline, candidate), texts, together, tuple(row for row in rows if row)
+    judged = tuple(row for row in rows if row)
+    there = {row.metric for row in judged}
+    unpaired = (
+        name
+        for name, metric in METRICS.items()
+        if name not in there and metric.value(candidate) is not None
     )
+    return Compared(heading(baseline, candidate), texts, together, judged, tuple(unpaired))

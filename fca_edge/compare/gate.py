@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fca_edge.compare.comparison import Comparison
+from fca_edge.compare.judge import Row
 from fca_edge.compare.metrics import METRICS
-from fca_edge.errors import FcaEdgeError, nearest
+from fca_edge.errors import FcaEdgeError, nearest, plural
 from fca_edge.store import read_toml
 
+DECIDED = ("better", "worse", "same")
 # Table of the file -> whether its metrics are measured.
 TABLES = {"deterministic_percent": False, "measured_percent": True}
 
@@ -62,6 +64,43 @@ def failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
         for row in pair.rows
         if row.verdict == "worse" and row.metric in thresholds
     ]
+
+
+def judged_rows(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Row]:
+    """List the rows of gated metrics on which there is a verdict."""
+    gated = (r for pair in comparison.pairs for r in pair.rows if r.metric in thresholds)
+    return [row for row in gated if row.verdict in DECIDED]
+
+
+def unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
+    """Say in one line which limits were not held against anything, and why; or "".
+
+    A metric that both records of a pair lack is named only where every pair lacks it.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name in thresholds:
+        for reason in reasons_of(name, comparison):
+            reasons.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+
+
+def reasons_of(name: str, comparison: Comparison) -> Iterator[str]:
+    """Yield why a metric was not judged, in some pairs or in all."""
+    pairs = len(comparison.pairs)
+    rows = [row for pair in comparison.pairs for row in pair.rows if row.metric == name]
+    unpaired = sum(name in pair.unpaired for pair in comparison.pairs)
+    undecided = [row for row in rows if row.verdict == "undecided"]
+    if unpaired:
+        yield "not in the baseline" + share_of(unpaired, pairs)
+    elif not rows:
+        yield "neither side has it"
+    if undecided:
+        yield f"undecided{share_of(len(undecided), pairs)}: {undecided[0].why}"
+
+
+def share_of(count: int, pairs: int) -> str:
+    """Say of how many pairs something holds, where it is not all."""
+    return "" if count == pairs else f" in {count} of {plural(pairs, 'pair')}"
 
 
 def summary(worse: Sequence[str], missing: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fca_edge.errors import UsageError
+from fca_edge.errors import UsageError, plural
 from fca_edge.export.manifest import Source, manifest_path
 from fca_edge.export.optimize import USUAL, optimized
 from fca_edge.export.profiles import (
@@ -18,7 +18,7 @@ from fca_edge.export.profiles import (
     Profile,
     profile,
 )
-from fca_edge.export.quantize.forms import FLOORS, onnx_forms, tflite_profile
+from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
 from fca_edge.export.quantize.recipe import STATIC, Recipe
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
 from fca_edge.lean_settings import kept_path, profile_path
@@ -181,9 +181,9 @@ def check_precisions(request: Request) -> None:
     Raises:
         UsageError: names the option.
     """
-    small = [name for name in request.precisions if name != "fp32"]
-    if request.keep_float and not small:
-        raise UsageError("--keep-float is for smaller precisions; add --precision int8.")
+    eight = [name for name in request.precisions if name in EIGHT_BITS]
+    if request.keep_float and not eight:
+        raise UsageError("--keep-float is for 8-bit files; add --precision int8.")
     if request.keep_float and len(request.formats) > 1:
         raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
     if request.optimize == "memory" and not request.fold:
@@ -192,9 +192,18 @@ def check_precisions(request: Request) -> None:
 
 def notes_of(request: Request) -> list[str]:
     """Say what a request asks for and will not get."""
+    notes = []
     if STATIC in request.precisions and "onnx" in request.formats:
-        return [f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."]
-    return []
+        notes.append(
+            f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
+        )
+    count = request.checks if request.pictures is None else len(find_images(request.pictures))
+    if count < request.checks:
+        notes.append(
+            f"verified on {plural(count, 'picture')}, all that {request.pictures} has, instead of"
+            f" {request.checks} (--checks)."
+        )
+    return notes
 
 
 def recipe_of(request: Request, output: Output) -> Recipe:

@@ -65,10 +65,11 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
     ready, loaded = first["ready"], first["loaded"]
     timed = [] if info.emulated else runs.latency
     samples = tuple(tuple(run["samples"]["latency_ns"]) for run in timed)
+    info = replace(info, cpus=ready.get("cpus"))
     return Record(
         artefact=job.artefact,
         plan=plan,
-        target=replace(info, cpus=ready.get("cpus")),
+        target=info,
         runtime=RuntimeInfo(
             name=job.runtime.name,
             version=ready["version"],
@@ -171,8 +172,10 @@ def warnings_of(
 ) -> list[str]:
     """List what a reader of the figures must know."""
     found = []
-    if plan.threads > info.cores:
-        found.append(f"{plural(plan.threads, 'thread')} on {plural(info.cores, 'core')}")
+    used = info.cores if info.cpus is None else len(info.cpus.split(","))
+    if plan.threads > used:
+        pinned = f" ({info.cpus})" if info.cpus is not None else ""
+        found.append(f"{plural(plan.threads, 'thread')} on {plural(used, 'core')}{pinned}")
     if not manifest_path(job.path).is_file():
         found.append(NO_MANIFEST)
     if job.artefact.trained is False:

@@ -32,6 +32,13 @@ COUNTING_THREADS = 1
 LATENCY, COST, MEMORY, AGREEMENT = "latency", "cost", "memory", "agreement"
 # A first load of `lean.py`, after which others find what it kept.
 PREPARE = "first load"
+# Fields of `Handling` as the command line has them.
+FLAGS = {
+    "cpus": "--cpus",
+    "governor": "--governor",
+    "start_below_celsius": "--start-below",
+    "cool_down_seconds": "--cool-down",
+}
 
 
 @dataclass
@@ -87,10 +94,10 @@ def run_jobs(
 
     Raises:
         TargetUnavailableError: the target is not there from the start.
-        UsageError: a way to treat a board, of a machine that is emulated.
+        UsageError: a way to treat a board that nothing would heed.
     """
     info = target.info()
-    refuse_handling(handling, info)
+    refuse_handling(handling, info, len(jobs) * plan.processes)
     places = {job.path: target.push(job.path) for job in jobs}
     if any(job.settings is not None for job in jobs):
         places[LEAN] = target.push(LEAN)
@@ -163,12 +170,30 @@ def take(
         runs.latency.append(events)
 
 
-def refuse_handling(handling: Handling, info: TargetInfo) -> None:
-    """Refuse to set governors and temperatures of a machine that has none."""
-    asked = [k.replace("_", "-") for k, v in asdict(handling).items() if v is not None]
-    if info.emulated and asked and (info.emulator or "").startswith("qemu-user"):
+def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
+    """Refuse what nothing would heed of how a board is to be treated.
+
+    Args:
+        timed: number of processes whose time is taken, where it is.
+
+    Raises:
+        UsageError: an emulated machine has no such thing, or there is nothing between processes.
+    """
+    asked = [name for name, value in asdict(handling).items() if value is not None]
+    user_mode = (info.emulator or "").startswith("qemu-user")
+    for name in asked if info.emulated else ():
+        if user_mode:
+            raise UsageError(
+                f"{FLAGS[name]}: {info.name} is emulated in user mode and has no such thing."
+            )
+        if name != "cpus":
+            raise UsageError(
+                f"{FLAGS[name]}: {info.name} is emulated, so nothing is timed; leave it out."
+            )
+    if "cool_down_seconds" in asked and timed < 2:
         raise UsageError(
-            f"--{asked[0]}: {info.name} is emulated in user mode and has no such thing."
+            "--cool-down is for pauses between processes, and one alone is timed; add --processes"
+            " or more artefacts, or leave this out."
         )
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fca_edge.compare.ratios import RowRatio
 from fca_edge.errors import plural
-from fca_edge.records import Cost, Memory, Record
+from fca_edge.records import Cost, Memory, Record, TargetInfo
 from fca_edge.stats import LEAST_PROCESSES, counted, latency
 from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
 
@@ -227,7 +227,7 @@ def footer(records: Sequence[Record]) -> list[str]:
     first = records[0]
     target, plan = first.target, first.plan
     lines = [
-        f"{target.cpu_model}, {plural(target.cores, 'core')}, {target.machine}, {target.kernel};"
+        f"{target.cpu_model}, {cores(target)}, {target.machine}, {target.kernel};"
         f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
         + ("" if target.emulated else timing(first))
     ]
@@ -251,6 +251,14 @@ def footer(records: Sequence[Record]) -> list[str]:
         methods = {r.memory.method for r in records if r.memory}
         lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
     return lines
+
+
+def cores(target: TargetInfo) -> str:
+    """Say how many cores there are, and on which of them the processes were kept."""
+    if target.cpus is None:
+        return plural(target.cores, "core")
+    used = target.cpus.split(",")
+    return f"core{'' if len(used) == 1 else 's'} {', '.join(used)} alone, of {target.cores}"
 
 
 def timing(record: Record) -> str:

@@ -6,6 +6,7 @@ give the same logits.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import dialects_data
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import DIALECTS, Dialect
+from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.errors import FcaEdgeError
 from fca_edge.zoo.build import build
 
@@ -222,3 +224,69 @@ def test_w9_the_command_line_names_what_is_another_network(
     done = fca_edge("export", "--checkpoint", checkpoint, "--out", tmp_path / "out")
     refused(done, 1, "model.safetensors", words)
     assert written(tmp_path / "out") == []
+
+
+def wrap_numbered(key: str, words: str) -> str:
+    """Put words behind each number of a key, as where every block is wrapped on its own."""
+    return ".".join(f"{word}.{words}" if word.isdigit() else word for word in key.split("."))
+
+
+def wrap_at(key: str, depth: int, words: str) -> str:
+    """Put words behind the first so many steps of a key that has more of them."""
+    steps = key.split(".")
+    return ".".join([*steps[:depth], words, *steps[depth:]]) if len(steps) > depth + 1 else key
+
+
+# Name -> how a key is changed, and the words that are then said to be stripped inside.
+WRAPPED: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
+    "lightning, compiled": (lambda k: f"model._orig_mod.{k}", ()),
+    "one part compiled": (lambda k: wrap_at(k, 1, "_orig_mod"), ("_orig_mod",)),
+    "lightning, stages compiled": (lambda k: "model." + wrap_at(k, 2, "_orig_mod"), ("_orig_mod",)),
+    "parallel parts": (lambda k: "model." + wrap_at(k, 1, "module"), ("module",)),
+    "all blocks compiled": (
+        lambda k: "module.model._orig_mod." + wrap_numbered(k, "_orig_mod"),
+        ("_orig_mod",),
+    ),
+    "sharded": (
+        lambda k: (
+            "_fsdp_wrapped_module."
+            + wrap_numbered(k, "_fsdp_wrapped_module._checkpoint_wrapped_module")
+        ),
+        ("_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
+    ),
+}
+# Each family and each library once with every wrapper, without all products of them.
+WRAPPED_CASES = [
+    (f"{library}/{network}_tiny", wrapper)
+    for library, networks in zip(
+        NEWEST, (("swin", "convnext"), ("convnext", "deit"), ("deit", "swin"))
+    )
+    for network in networks
+    for wrapper in list(WRAPPED)[networks[0] == network :: 2]
+]
+
+
+@pytest.mark.parametrize(("name", "wrapper"), WRAPPED_CASES)
+def test_w9_wrappers_inside_of_other_names(name: str, wrapper: str, tmp_path: Path) -> None:
+    change, words = WRAPPED[wrapper]
+    shapes = dialects_data.key_lists()[name]
+    state = {k: torch.rand(shape) for k, shape in shapes.items()}
+    torch.save({"state_dict": {change(k): v for k, v in state.items()}}, tmp_path / "wrapped.ckpt")
+    torch.save(state, tmp_path / "plain.pth")
+    checkpoint = load_checkpoint(tmp_path / "wrapped.ckpt")
+    expected = load_checkpoint(tmp_path / "plain.pth").state
+    assert checkpoint.state.keys() == expected.keys()
+    assert all(torch.equal(checkpoint.state[key], expected[key]) for key in expected)
+    assert checkpoint.chosen.count("stripped from inside") == len(words)
+    assert all(f"'{word}' stripped from inside" in checkpoint.chosen for word in words)
+    assert "ignored" not in checkpoint.chosen
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "norm" in name or "dist" in name])
+@pytest.mark.parametrize("wrapper", ["all blocks compiled", "parallel parts"])
+def test_w9_wrappers_do_not_hide_another_network(name: str, wrapper: str, tmp_path: Path) -> None:
+    shapes = dialects_data.lookalikes()[name]
+    state = {WRAPPED[wrapper][0](key): torch.rand(shape) for key, shape in shapes.items()}
+    torch.save(state, tmp_path / "wrapped.ckpt")
+    with pytest.raises(FcaEdgeError, match=r"' belongs to a (distilled|network with)"):
+        load_checkpoint(tmp_path / "wrapped.ckpt")

@@ -3,6 +3,7 @@ options (U12), and the list of networks (U13)."""
 
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -15,9 +16,11 @@ from typing import Any
 
 import click
 import pytest
+import torch
 from commandline import fca_edge, refused
 from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times, written
-from conftest import ROOT
+from conftest import DIGITS, ROOT
+from PIL import Image
 from rich.cells import cell_len
 from torch import Tensor, nn
 
@@ -29,12 +32,14 @@ from fca_edge.compare.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.export.onnx import to_onnx
 from fca_edge.export.pipeline import Exported
+from fca_edge.export.plan import Request, notes_of
 from fca_edge.export.program import export_program
+from fca_edge.export.wanted import Wanted
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs
 from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
-from fca_edge.zoo.build import cost
+from fca_edge.zoo.build import build, cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO
 
@@ -557,8 +562,46 @@ UNHEEDED = (
     ("export --variant micro --max-drop 2", "--max-drop", "--data"),
     ("export --variant micro --format onnx --input-layout nchw", "--input-layout", "TFLite"),
     ("export --variant micro --no-fold --drop-tolerance 1e-6", "--drop-tolerance", "--no-fold"),
-    ("export --variant micro --format tflite --profile tflite-2.14 --weight-cache", "--weight", ""),
+    (
+        "export --variant micro --format tflite --profile tflite-2.14 --weight-cache",
+        "--weight-cache",
+        "",
+    ),
     ("export --variant micro --keep-float linear_1", "--keep-float", "int8"),
+    ("export --variant micro --precision fp16 --keep-float linear_1", "--keep-float", "int8"),
+    ("export --variant micro --format onnx --exact", "--exact", "tflite-2.14"),
+    ("export --variant micro --exact", "--exact", "tflite-2.14"),
+    ("export --variant micro --profile tflite-2.14 --no-fold --exact", "--exact", "folded"),
+    ("export --variant micro --format onnx --profile tflite-2.14", "--profile", "TFLite"),
+    ("export --variant micro --format onnx --profile litert-fp16", "--profile", "TFLite"),
+    (
+        "export --variant micro --format onnx --profile onnxruntime-xnnpack,modern",
+        "--profile",
+        "TFLite",
+    ),
+    (
+        "export --variant micro --format tflite --profile tflite-2.14 --optimize memory",
+        "--optimize",
+        "LiteRT",
+    ),
+    ("export --variant micro --no-fold --optimize latency", "--optimize", "folded"),
+    ("export --variant swin_tiny --drop-tolerance 1e-6", "--drop-tolerance", "FcaFormers"),
+    ("export --variant micro --mixed", "--mixed", "int8"),
+    ("export --variant micro --precision int8 --mixed", "--mixed", "--data"),
+    ("export --variant micro --limit 3", "--limit", "--data"),
+    ("export --variant micro --skip-corrupt", "--skip-corrupt", "--data"),
+    ("export --variant micro --calibration-images 3", "--calibration-images", "--calibration"),
+    ("export --variant micro --calibration {digits}", "--calibration", "int8-static"),
+    ("export --variant micro --dynamic-batch", "--dynamic-batch", "ONNX"),
+    ("export --variant micro --labels names.txt", "--labels", "--checkpoint"),
+    ("export --variant micro --wide --json -", "--wide", "--json -"),
+    ("bench {tflite} --wide --json -", "--wide", "--json -"),
+    ("models --json /dev/stdout --wide", "--wide", "--json -"),
+    ("bench {tflite} --hot 0", "--hot", "0 is not in the range"),
+    ("bench {tflite} --cool-down 1 --processes 1", "--cool-down", "--processes"),
+    ("bench {tflite} --target qemu:aarch64 --cool-down 3", "--cool-down", "emulated"),
+    ("bench {tflite} --target qemu:aarch64 --start-below 50", "--start-below:", "emulated"),
+    ("compare a.json b.json --wide --json -", "--wide", "--json -"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
 )
@@ -570,14 +613,16 @@ def test_u12_what_nothing_heeds_is_refused(
     option: str,
     word: str,
     exported: list[Exported],
+    digits: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x").mkdir()
+    Path("names.txt").write_text("a\nb\n")
     for name in ("a.json", "b.json"):
         written(Path(name), row())
-    words = line.format(tflite=exported[1].path).split()
+    words = line.format(tflite=exported[1].path, digits=digits).split()
     if words[0] == "export":
         words += ["--out", str(tmp_path / "o")]
     done = fca_edge(*words)
@@ -585,6 +630,91 @@ def test_u12_what_nothing_heeds_is_refused(
         pytest.skip("qemu:aarch64 is not set up")
     refused(done, 2, option, word)
     assert not (tmp_path / "o").exists()
+
+
+def test_u12_the_cores_that_were_used_are_told(exported: list[Exported]) -> None:
+    core = min(os.sched_getaffinity(0))
+    words = ["bench", exported[0].path, "--cpus", core, "--threads", 4]
+    words += ["--processes", 1, "--runs", 1, "--warmup", 0]
+    text = " ".join(fca_edge(*words).stdout.split())
+    assert f"core {core} alone, of {len(os.sched_getaffinity(0))}" in text
+    assert f"4 threads on 1 core ({core})" in text
+    several = table_of([row(target=replace(BOARD, cpus="4,5,6,7", cores=8))])
+    assert "cores 4, 5, 6, 7 alone, of 8" in " ".join(several.split())
+
+
+# Options that count in every combination that is not refused for another reason.
+COUNTS = {
+    "export": "variant checkpoint format precision no-fold img-size num-classes mean std resize"
+    " crop interpolation layout preprocessing background exif images checks seed data"
+    " all-or-nothing out force json",
+    "bench": "threads target runs processes warmup runtime suite cpus lean json",
+    "compare": "gate update-baseline published json",
+    # --checkpoint: test_u12_keep_float_takes_a_list_and_repeats
+    "verify": "checkpoint images threads json",
+    "eval": "data labels checkpoint against limit runtime threads skip-corrupt exif background"
+    " json",
+    "sensitivity": "data precision max-drop images limit seed exif background json",
+    "bundle": "out threads exif force",
+    "models": "json",
+    "targets list": "json",
+    "targets setup": "optional",
+}
+# Refused by the same rule as in other commands, which have the line.
+SHARED_RULES = {"--wide", "--force"}
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_u12_every_option_counts_or_is_refused(words: tuple[str, ...]) -> None:
+    """A new option is named here: as one that always counts, or with a line in UNHEEDED."""
+    called = " ".join(words)
+    always = {f"--{name}" for name in COUNTS.get(called, "").split()}
+    lines = {option.rstrip(":") for line, option, _ in UNHEEDED if line.startswith(called)}
+    options = {
+        max(param.opts, key=len) for param in EVERY[words].params if isinstance(param, click.Option)
+    }
+    assert options - always - lines - SHARED_RULES - {"--help", "--version"} == set()
+    assert always <= options
+
+
+def test_u12_wide_and_force_are_judged_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "x.tflite"  # read only once the options are judged
+    file.write_bytes(b"x")
+    for words, command in EVERY.items():
+        names = {param.name for param in command.params}
+        for flag in {"wide", "force"} & names if "json_file" in names else ():
+            if (words, flag) == (("export",), "force"):
+                continue  # it is for the files as well
+            typed = ["--wide", "--json", "-"] if flag == "wide" else ["--force"]
+            needed = {"eval": [file, "--data", "."], "sensitivity": [file, "--data", "."]}
+            places = {"verify": [file], "bench": [file], "compare": [file, file]}
+            more = {**needed, **places}.get(words[0], [])
+            refused(fca_edge(*words, *more, *typed), 2, f"--{flag} is for")
+
+
+@pytest.mark.parametrize(("count", "checks"), [(1, 4), (3, 4), (4, 4), (3, 2)])
+def test_u12_fewer_pictures_than_checks_are_noted(count: int, checks: int, tmp_path: Path) -> None:
+    for number in range(count):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    wanted = Wanted("micro", None, None, None, None)
+    notes = notes_of(Request(wanted, tmp_path / "o", images=tmp_path, checks=checks))
+    assert len(notes) == (count < checks)
+    assert all(f"verified on {plural(count, 'picture')}, all that" in note for note in notes)
+
+
+@pytest.mark.slow
+def test_u12_what_weights_do_not_need_is_noted(tmp_path: Path) -> None:
+    network = build("convnext_tiny", 32, 3)
+    torch.save(network.state_dict(), tmp_path / "c.pth")
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "one" / "a.png")
+    words = ["export", "--checkpoint", tmp_path / "c.pth", "--img-size", 32, "--format", "onnx"]
+    words += ["--drop-tolerance", "1e-6", "--images", tmp_path / "one", "--crop", 32]
+    done = fca_edge(*words, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stderr.split())
+    assert "note: --drop-tolerance changes nothing: convnext_tiny has no scale factors." in text
+    assert "note: verified on 1 picture, all that" in text
 
 
 def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:
@@ -595,6 +725,8 @@ def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:
     (manifest,) = json.loads(done.stdout)
     text = json.dumps(manifest["quantization"])
     assert all(f"linear_{n}" in text for n in (1, 2, 3))
+    made = tmp_path / "o" / manifest["file"]
+    refused(fca_edge("verify", made, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
     done = fca_edge(*words, "--keep-float", "linear_1,,x", "--out", tmp_path / "p")
     assert done.returncode == 2
     assert "names, separated by commas" in done.stderr

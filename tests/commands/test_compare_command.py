@@ -10,6 +10,8 @@ from commands.test_cli import refused
 from compare.rows import BOARD, artefact, counted, memory, row, times, written
 from conftest import ROOT
 
+from fca_edge.records import Record
+
 THRESHOLDS = ROOT / "bench" / "baselines" / "thresholds.toml"
 
 
@@ -158,3 +160,71 @@ def test_published(tmp_path: Path) -> None:
     assert "suspect" in done.stdout
     assert "not measured under equal conditions" in " ".join(done.stdout.split())
     refused(run(tmp_path, "--published", "a.json", "--reference", "l4"), 5, "no record of l4")
+
+
+LATENCY_ONLY = "[measured_percent]\nlatency_ns = 5\n"
+FEW = {"latency_ns": times(100, 101)}
+
+
+def gated(tmp_path: Path, limits: str) -> Done:
+    (tmp_path / "t.toml").write_text(limits)
+    return run(tmp_path, "a.json", "b.json", "--gate", "t.toml")
+
+
+def test_u10_limits_that_were_not_judged_are_named(tmp_path: Path) -> None:
+    """Undecided, on one side alone, on neither: the others still gate."""
+    limits = (
+        f"{LATENCY_ONLY}load_ns = 25\n[deterministic_percent]\ninstructions = 1\nfile_bytes = 1"
+    )
+    written(tmp_path / "a.json", row(load_ns=(), **FEW))
+    written(tmp_path / "b.json", row(**FEW))
+    done = gated(tmp_path, limits)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    note = " ".join(done.stdout.partition("not judged by --gate: ")[2].split())
+    assert "latency_ns (undecided: too few processes for an interval)" in note
+    assert "load_ns (not in the baseline)" in note
+    assert "instructions (neither side has it)" in note
+    assert "file_bytes" not in note
+    written(tmp_path / "b.json", row(artefact=artefact(file_bytes=99_000_000), **FEW))
+    done = gated(tmp_path, limits)
+    refused(done, 4, "file_bytes")
+    assert "not judged by --gate: latency_ns" in done.stdout
+    written(tmp_path / "b.json", row(**FEW))
+    done = run(tmp_path, "a.json", "b.json", "--gate", "t.toml", "--json", "-")
+    assert done.stderr.startswith("note: not judged by --gate: latency_ns (undecided")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (row(**FEW), row(**FEW), "undecided: too few processes"),
+        (row(latency_ns=()), row(), "not in the baseline"),
+        (row(latency_ns=()), row(latency_ns=()), "neither side has it"),
+        (counted(1_000_000), counted(1_000_000), "neither side has it"),
+    ],
+)
+def test_u10_a_gate_that_judged_nothing_is_exit_5(
+    tmp_path: Path, before: Record, after: Record, why: str
+) -> None:
+    written(tmp_path / "a.json", before)
+    written(tmp_path / "b.json", after)
+    refused(gated(tmp_path, LATENCY_ONLY), 5, "the gate judged nothing: latency_ns", why)
+    assert run(tmp_path, "a.json", "b.json").returncode == 0
+
+
+def test_u10_some_pairs_are_told_from_all(tmp_path: Path) -> None:
+    other = row(artefact=artefact(variant="l2"), **FEW)
+    written(tmp_path / "a.json", row(), other)
+    written(tmp_path / "b.json", row(), other)
+    done = gated(tmp_path, LATENCY_ONLY)
+    assert done.returncode == 0
+    assert "latency_ns (undecided in 1 of 2 pairs: too few processes" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_u10_a_missing_figure_of_the_candidate_does_not_pass(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", row())
+    written(tmp_path / "b.json", row(latency_ns=()))
+    refused(gated(tmp_path, LATENCY_ONLY), 5, "latency_ns: the candidate does not have it")

@@ -144,6 +144,57 @@ def test_nothing_is_pinned_in_user_mode_emulation(jobs: list[Job]) -> None:
         run_jobs(jobs, PLAN, Emulated(), lambda text: None, handling=Handling(cpus="big"))
 
 
+@pytest.mark.parametrize("name", ["governor", "start_below_celsius", "cool_down_seconds"])
+@pytest.mark.parametrize("emulator", ["qemu-user 0", "qemu-system", "qemu-aarch64"])
+def test_u12_what_only_time_depends_on_is_refused_where_nothing_is_timed(
+    jobs: list[Job], name: str, emulator: str
+) -> None:
+    class Emulated(Scripted):
+        def info(self) -> TargetInfo:
+            return replace(super().info(), emulated=True, emulator=emulator)
+
+    handling = Handling(**{name: "x" if name == "governor" else 5.0})
+    flag = {"start_below_celsius": "--start-below:", "cool_down_seconds": "--cool-down:"}
+    target = Emulated()
+    with pytest.raises(UsageError, match=flag.get(name, "--governor:")):
+        run_jobs(jobs, PLAN, target, lambda text: None, handling=handling)
+    assert not target.asked
+
+
+def test_u12_a_pause_needs_two_processes(jobs: list[Job]) -> None:
+    handling, one = Handling(cool_down_seconds=0.0), replace(PLAN, processes=1)
+    for several, plan in ((jobs[:1], PLAN), (jobs[:2], one)):
+        assert run_jobs(several, plan, Scripted(), lambda text: None, handling=handling).records
+    with pytest.raises(UsageError, match=r"--cool-down .* add --processes"):
+        run_jobs(jobs[:1], one, Scripted(), lambda text: None, handling=handling)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads", "mark"),
+    [
+        (None, 3, "3 threads on 2 cores"),
+        (None, 2, None),
+        ("0", 2, "2 threads on 1 core (0)"),
+        ("0,1", 2, None),
+        ("4,5,6,7", 8, "8 threads on 4 cores (4,5,6,7)"),
+    ],
+)
+def test_u12_more_threads_than_the_cores_that_are_used(
+    jobs: list[Job], cpus: str | None, threads: int, mark: str | None
+) -> None:
+    class Pinned(Scripted):
+        def run(
+            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
+        ) -> dict[str, Any]:
+            events = super().run(runtime, plan, timeout_seconds)
+            return events | {"ready": {**events["ready"], "cpus": cpus}}
+
+    plan = replace(PLAN, threads=threads)
+    (record,) = run_jobs(jobs[:1], plan, Pinned(), lambda text: None).records
+    assert record.target.cpus == cpus
+    assert [text for text in record.warnings if "thread" in text] == ([mark] if mark else [])
+
+
 def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:
     class Emulated(Scripted):
         counts_instructions = True

@@ -104,17 +104,20 @@ HUGGING_FACE = (
         "transformers",
         "convnext",
         reader(r"convnext\.encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight", convnext),
+        (convnext,),
         EPSILON.format("its last LayerNorm"),
     ),
     Dialect(
         "transformers",
         "swin",
         reader(r"swin\.encoder\.layers\.(\d+)\.blocks\.(\d+)\.layernorm_before\.weight", swin),
+        (swin,),
     ),
     Dialect(
         "transformers",
         "deit",
         reader(r"(?:vit|deit)\.(?:encoder\.layer|layers)\.(\d+)\.layernorm_before\.weight", deit),
+        (deit,),
         EPSILON.format("its LayerNorms"),
     ),
 )

@@ -34,18 +34,25 @@ class Dialect:
             table does not know untouched beside it (the caller counts them as foreign), or
             None where the keys are not of this dialect. Raises FcaEdgeError where they are,
             but belong to a changed network, such as a distilled DeiT.
+        tables: from which `names_of` tells the library's own names.
         note: how the library computes otherwise than the zoo, for the user to see.
     """
 
     library: str
     family: str
     translate: Callable[[State], dict[str, Tensor] | None]
+    tables: tuple[Callable[[tuple[int, ...]], Iterator[Entry]], ...]
     note: str | None = None
 
     @property
     def its_names(self) -> str:
         """The library's names, in words."""
         return self.library + ("' names" if self.library.endswith("s") else "'s names")
+
+    def names_of(self, depths: tuple[int, ...]) -> set[str]:
+        """Return every name that the library has for a network of so many blocks per stage."""
+        entries = (entry for table in self.tables for entry in table(depths))
+        return {name for entry in entries for part in entry.parts for name in part}
 
 
 @dataclass(frozen=True)

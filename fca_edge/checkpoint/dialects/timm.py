@@ -92,7 +92,8 @@ TIMM = (
         "timm",
         "convnext",
         reader(r"stages\.(\d+)\.blocks\.(\d+)\.conv_dw\.weight", convnext),
+        (convnext,),
     ),
-    Dialect("timm", "swin", translate_swin),
-    Dialect("timm", "deit", translate_deit),
+    Dialect("timm", "swin", translate_swin, (swin, partial(swin, shift=0))),
+    Dialect("timm", "deit", translate_deit, (deit,)),
 )

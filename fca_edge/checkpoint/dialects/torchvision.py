@@ -75,15 +75,18 @@ TORCHVISION = (
         "torchvision",
         "convnext",
         reader(r"features\.(\d+)\.(\d+)\.layer_scale", convnext),
+        (convnext,),
     ),
     Dialect(
         "torchvision",
         "swin",
         reader(r"features\.(\d+)\.(\d+)\.attn\.relative_position_bias_table", swin),
+        (swin,),
     ),
     Dialect(
         "torchvision",
         "deit",
         reader(r"encoder\.layers\.encoder_layer_(\d+)\.ln_1\.weight", deit),
+        (deit,),
     ),
 )

@@ -1,0 +1,92 @@
+"""Which options of `fca-edge export` something heeds, and what is to be said of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
+from fca_edge.export.quantize.forms import EIGHT_BITS
+from fca_edge.measure.jobs import LEAN_RUNTIMES
+from fca_edge.zoo.specs import FcaFormerSpec, spec_of
+
+LEAVE_OUT = "leave it out"
+TFLITE = "TFLite files: --format tflite"
+
+
+def writes_onnx(values: Values) -> bool:
+    """Tell whether ONNX files are asked for."""
+    return "onnx" in values["formats"]
+
+
+def writes_tflite(values: Values) -> bool:
+    """Tell whether TFLite files are asked for."""
+    return "tflite" in values["formats"]
+
+
+def tflite_profiles(values: Values) -> list[str]:
+    """List the profiles that a TFLite file will be written for."""
+    return [name for name in values["profiles"] if name in PROFILES and writes_tflite(values)]
+
+
+def profiles_count(values: Values) -> bool:
+    """Tell whether every profile that was asked for will have its file."""
+    return writes_tflite(values) or all(name in ONNX_PROFILES for name in values["profiles"])
+
+
+def has_tanh(values: Values) -> bool:
+    """Tell whether a file would have forms that are not exact in real arithmetic."""
+    inexact = any(PROFILES[name].gelu != "erf" for name in tflite_profiles(values))
+    return inexact and not values["no_fold"]
+
+
+def has_choice(values: Values) -> bool:
+    """Tell whether a file has forms that --optimize chooses."""
+    whole = any(PROFILES[name].whole for name in tflite_profiles(values))
+    return not values["no_fold"] and (writes_onnx(values) or whole)
+
+
+def has_eight_bits(values: Values) -> bool:
+    """Tell whether a file has layers in 8 bits."""
+    return any(precision in EIGHT_BITS for precision in values["precisions"])
+
+
+def can_be_lean(values: Values) -> bool:
+    """Tell whether `lean.py` can load a file."""
+    own = (PROFILES[name].runtimes[0] for name in tflite_profiles(values))
+    return writes_onnx(values) or any(runtime in LEAN_RUNTIMES for runtime in own)
+
+
+def has_factors(values: Values) -> bool:
+    """Tell whether the network has scale factors; where only its weights will tell, yes."""
+    variant = values["variant"]
+    return variant is None or isinstance(spec_of(variant), FcaFormerSpec)
+
+
+HEEDED = (
+    WIDE,
+    WEIGHTS,
+    Heeded(("max_drop",), given("data"), "--data"),
+    Heeded(("calibration_images",), given("calibration"), "--calibration"),
+    Heeded(("input_layout",), writes_tflite, TFLITE),
+    Heeded(("profiles",), profiles_count, f"{TFLITE} (all but {', '.join(ONNX_PROFILES)})"),
+    Heeded(("exact",), has_tanh, "folded files of --profile tflite-2.14, which have tanh GELU"),
+    Heeded(("optimize",), has_choice, "folded files of ONNX Runtime and LiteRT"),
+    Heeded(("drop_tolerance",), lambda v: not v["no_fold"], "folded networks, without --no-fold"),
+    Heeded(("drop_tolerance",), has_factors, "FcaFormers, which have scale factors", LEAVE_OUT),
+    Heeded(("mixed",), has_eight_bits, "files of --precision int8"),
+    Heeded(("keep_float",), has_eight_bits, "files of --precision int8"),
+    Heeded(
+        ("weight_cache",),
+        can_be_lean,
+        "ONNX Runtime and LiteRT: --format onnx or --profile modern",
+    ),
+)
+
+
+def notes_of_options(manifest: dict[str, Any]) -> list[str]:
+    """Say which options had no effect on the network that the weights turned out to be."""
+    variant = manifest["source"]["variant"]
+    if was_typed("drop_tolerance") and not isinstance(spec_of(variant), FcaFormerSpec):
+        return [f"--drop-tolerance changes nothing: {variant} has no scale factors."]
+    return []

@@ -40,12 +40,12 @@ def settings_for(arena_bytes: int) -> Settings:
     return Settings(arena_bytes=size)
 
 
-def profile_path(artefact: Path) -> Path:
+def settings_path(artefact: Path) -> Path:
     """Return the place of an artefact's settings."""
     return artefact.with_name(artefact.name + ".runtime.json")
 
 
-def kept_path(artefact: Path) -> Path:
+def cache_path(artefact: Path) -> Path:
     """Return the folder in which `lean.py` keeps what it makes of an artefact."""
     return artefact.with_name(artefact.name + ".cache")
 
@@ -61,14 +61,14 @@ def read_settings(artefact: Path) -> dict[str, Any]:
     Raises:
         FcaEdgeError: of another schema version, or not settings.
     """
-    path = profile_path(artefact)
+    path = settings_path(artefact)
     if not path.is_file():
         return Settings().to_dict()
     content = read_json(path)
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA or not isinstance(content.get("settings"), dict):
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA or not isinstance(content.get("settings"), dict):
         raise FcaEdgeError(
-            f"{path}: schema {found!r}, this version reads {SCHEMA!r}; export the artefact again."
+            f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; export the artefact again."
         )
     try:
         return Settings(**content["settings"]).to_dict()

@@ -1,4 +1,8 @@
-"""Which interpreter runs which runtime on this machine."""
+"""The table of runtimes, and which interpreter of this machine runs each.
+
+A new runtime is a row here, a class in `device/agent.py` (and in `device/lean.py` where it can load
+in little memory), and the code that sets it up where no package does.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,153 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
 
-OLD_TFLITE = "2.14.0"
-# Python releases after which it has no wheels.
-LAST_OF_OLD_TFLITE = (3, 11)
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
+DEFAULT_PROVIDER = "CPUExecutionProvider"
+
+# `this`: the one that runs fca-edge; `second`: an environment beside it, which `fca-edge targets
+# setup local` makes; `debian`: this one if it is Debian's, whose build is another than PyPI's.
+Interpreter = Literal["this", "second", "debian"]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime by the name that users and records see.
+    """One row of the table. Machines are named as `uname -m` does.
 
     Attributes:
-        agent_name: what the agent calls it.
-        suffix: artefacts that it loads.
-        module: what must be importable in the interpreter.
-        provider: what ONNX Runtime must have been built with, None for what every build has.
+        name: what users, records and the agent call it.
+        suffix: of the files that it loads.
+        module: what is imported to use it.
+        profiles: profiles of the files that it runs unless told otherwise.
+        also_proves: profiles of others whose files must be right on it, too, where it can be had.
+        package: its name on PyPI.
+        version, numpy: what emulated machines get, pinned so that their counts repeat.
+        last_python: the last release of Python with wheels of a runtime that is no longer made:
+            `version` is then the only one that is ever installed. None while it is maintained.
+        interpreter: which Python of this machine runs it.
+        wheels: machines for which PyPI has wheels: boards over SSH and emulated machines.
+        debian: emulated machines that take it from Debian instead.
+        provider: of ONNX Runtime, where it is one that not every build has.
+        lean: whether `device/lean.py` can load with it.
+        whole: whether its delegate takes files of its own profiles as one partition.
     """
 
     name: str
-    agent_name: str
     suffix: str
     module: str
-    provider: str | None = None
+    profiles: tuple[str, ...] = ()
+    also_proves: tuple[str, ...] = ()
+    package: str = ""
+    version: str = ""
+    numpy: str = ""
+    last_python: tuple[int, int] | None = None
+    interpreter: Interpreter = "this"
+    wheels: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
+    provider: str = DEFAULT_PROVIDER
+    lean: bool = False
+    whole: bool = False
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What pip is asked for by a user who wants it; NumPy where any would not do."""
+        if self.last_python is None:
+            return (self.package,)
+        next_numpy = int(self.numpy.partition(".")[0]) + 1
+        return (f"{self.package}=={self.version}", f"numpy<{next_numpy}")
+
+    def has_wheel(self, machine: str, python: tuple[int, int]) -> bool:
+        """Tell whether PyPI has a wheel for a machine with a release of Python."""
+        return machine in self.wheels and (self.last_python is None or python <= self.last_python)
 
 
+# In this order where several could run a file and no profile decides: the plain ones first.
 RUNTIMES: dict[str, Runtime] = {
-    "onnxruntime": Runtime("onnxruntime", "onnxruntime", ".onnx", "onnxruntime"),
-    "litert": Runtime("litert", "litert", ".tflite", "ai_edge_litert"),
-    "tflite-2.14": Runtime("tflite-2.14", "tflite_runtime", ".tflite", "tflite_runtime"),
-    # Behind the plain one, which every machine has and files without a profile get.
-    "onnxruntime-xnnpack": Runtime(
-        "onnxruntime-xnnpack",
-        "onnxruntime_xnnpack",
-        ".onnx",
-        "onnxruntime",
-        "XnnpackExecutionProvider",
-    ),
+    runtime.name: runtime
+    for runtime in (
+        Runtime(
+            name="onnxruntime",
+            suffix=".onnx",
+            module="onnxruntime",
+            profiles=("onnx",),
+            also_proves=("onnxruntime-xnnpack",),
+            package="onnxruntime",
+            version="1.32.0",
+            numpy="2.4.6",
+            wheels=("x86_64", "aarch64"),
+            debian=("armv7l",),
+            lean=True,
+        ),
+        Runtime(
+            name="litert",
+            suffix=".tflite",
+            module="ai_edge_litert.interpreter",
+            profiles=("modern", "litert-fp16"),
+            package="ai-edge-litert",
+            version="2.3.0",
+            numpy="2.4.6",
+            wheels=("x86_64", "aarch64"),
+            lean=True,
+            whole=True,
+        ),
+        Runtime(
+            name="tflite-2.14",
+            suffix=".tflite",
+            module="tflite_runtime.interpreter",
+            profiles=("tflite-2.14",),
+            also_proves=("modern",),
+            package="tflite-runtime",
+            version="2.14.0",
+            numpy="1.26.4",
+            last_python=(3, 11),
+            interpreter="second",
+            wheels=("x86_64", "aarch64", "armv7l"),
+        ),
+        Runtime(
+            name="onnxruntime-xnnpack",
+            suffix=".onnx",
+            module="onnxruntime",
+            profiles=("onnxruntime-xnnpack",),
+            package="onnxruntime",
+            interpreter="debian",
+            debian=("armv7l",),
+            provider="XnnpackExecutionProvider",
+        ),
+    )
 }
+OLD_TFLITE = RUNTIMES["tflite-2.14"]
+
+
+def runtime_for(
+    suffix: str, profile: str, among: Collection[str] = tuple(RUNTIMES)
+) -> Runtime | None:
+    """Return the runtime that a file gets by default, None where none of `among` loads it.
+
+    Args:
+        suffix: of the file, such as ".onnx".
+        profile: that it was written for; where it is unknown, the first runtime is taken.
+        among: names of the runtimes to choose from.
+    """
+    loading = [r for r in RUNTIMES.values() if r.suffix == suffix and r.name in among]
+    own = (runtime for runtime in loading if profile in runtime.profiles)
+    return next(own, loading[0] if loading else None)
+
+
+def proving_runtimes(profile: str) -> tuple[str, ...]:
+    """Name the runtimes on which files of a profile must be right.
+
+    The first one must be there for an export; the others prove a file where they can be had.
+    """
+    return tuple(
+        name for name, r in RUNTIMES.items() if profile in r.profiles or profile in r.also_proves
+    )
 
 
 def cache_folder() -> Path:
@@ -60,7 +168,8 @@ def cache_folder() -> Path:
 def old_tflite_python() -> Path:
     """Interpreter of the second environment, with tflite-runtime 2.14 and NumPy 1."""
     named = os.environ.get(OLD_TFLITE_VARIABLE)
-    return Path(named) if named else cache_folder() / f"tflite-{OLD_TFLITE}" / "bin" / "python"
+    folder = cache_folder() / f"tflite-{OLD_TFLITE.version}"
+    return Path(named) if named else folder / "bin" / "python"
 
 
 def interpreter(runtime: Runtime) -> Path:
@@ -69,7 +178,7 @@ def interpreter(runtime: Runtime) -> Path:
     Raises:
         TargetUnavailableError: not installed; says how to set it up.
     """
-    if runtime.name == "tflite-2.14":
+    if runtime.interpreter == "second":
         python = old_tflite_python()
         if imports(python, runtime.module):
             return python
@@ -77,8 +186,8 @@ def interpreter(runtime: Runtime) -> Path:
         if installed(runtime) and OLD_TFLITE_VARIABLE not in os.environ:
             return Path(sys.executable)
         raise TargetUnavailableError(
-            f"tflite-runtime {OLD_TFLITE} is not set up ({python} cannot import it);"
-            " run `fca-edge targets setup local`."
+            f"{runtime.package} {runtime.version} is not set up ({python} cannot import it);"
+            f" {remedy(runtime)}."
         )
     if not installed(runtime):
         raise TargetUnavailableError(f"{runtime.name} is not installed here; {remedy(runtime)}.")
@@ -87,16 +196,18 @@ def interpreter(runtime: Runtime) -> Path:
 
 def installed(runtime: Runtime) -> bool:
     """Tell whether the running interpreter has a runtime's module, built with its provider."""
-    if importlib.util.find_spec(runtime.module) is None:
+    if importlib.util.find_spec(runtime.module.partition(".")[0]) is None:
         return False
-    return runtime.provider is None or provides(Path(sys.executable), runtime.provider)
+    if runtime.provider == DEFAULT_PROVIDER:
+        return True
+    return provides(Path(sys.executable), runtime.provider)
 
 
 def remedy(runtime: Runtime) -> str:
     """Say how a runtime that is not installed can be had."""
-    if runtime.name == "tflite-2.14":
+    if runtime.interpreter == "second":
         return "run `fca-edge targets setup local`"
-    if runtime.provider is None:
+    if runtime.interpreter == "this":
         return INSTALL_BARE
     return (
         f"wheels of ONNX Runtime have no {runtime.provider}, Debian's python3-onnxruntime has it"
@@ -107,7 +218,9 @@ def remedy(runtime: Runtime) -> str:
 def possible_here() -> tuple[str, ...]:
     """Names of the runtimes that this machine has or can set up; LiteRT is not on 32-bit ARM."""
     return tuple(
-        name for name, made in RUNTIMES.items() if name == "tflite-2.14" or installed(made)
+        name
+        for name, runtime in RUNTIMES.items()
+        if runtime.interpreter == "second" or installed(runtime)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.device import LEAN
-from fca_edge.errors import NotEquivalentError
-from fca_edge.runtimes import RUNTIMES, interpreter
+from fca_edge.errors import FcaEdgeError, NotEquivalentError
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
-from fca_edge.targets.call import AgentError, Event, call_agent
+from fca_edge.targets.call import AgentError, Event
+from fca_edge.targets.outputs import run_artefact
 
 Array = NDArray[Any]
 
@@ -82,44 +81,6 @@ def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     }
 
 
-def run_artefact(
-    artefact: Path,
-    runtime_name: str,
-    inputs: Array,
-    threads: int = 1,
-    all_tensors: bool = False,
-    together: bool = False,
-    settings: dict[str, Any] | None = None,
-) -> tuple[dict[str, Array], dict[str, Event]]:
-    """Run inputs (n, ...) in the artefact's layout through the agent; returns arrays and events.
-
-    Args:
-        all_tensors: return every tensor of the last input by name, and not the logits.
-        together: feed the inputs as one batch, and not one after the other.
-        settings: of `lean.py`, to load with it.
-    """
-    runtime = RUNTIMES[runtime_name]
-    python = interpreter(runtime)
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        given, got = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
-        np.save(given, np.ascontiguousarray(inputs, np.float32))
-        plan = {
-            "runtime": runtime.agent_name,
-            "artefact": str(artefact.resolve()),
-            "threads": threads,
-            "mode": "outputs",
-            "inputs": str(given),
-            "outputs": str(got),
-            "all_tensors": all_tensors,
-            "together": together,
-        }
-        if settings is not None:
-            plan |= {"lean": str(LEAN), "settings": settings}
-        events = call_agent(python, plan)
-        with np.load(got) as arrays:
-            return {k.replace("|", "/"): arrays[k] for k in arrays.files}, events
-
-
 def measure(
     artefact: Path,
     runtime_name: str,
@@ -143,12 +104,15 @@ def measure(
     """
     try:
         arrays, events = run_artefact(
-            artefact, runtime_name, inputs, threads, together=together, settings=settings
+            artefact,
+            RUNTIMES[runtime_name],
+            inputs,
+            threads=threads,
+            together=together,
+            settings=settings,
         )
     except AgentError as error:
-        if not error.refused:
-            raise
-        raise NotEquivalentError(f"{artefact.name} does not run: {error}") from None
+        raise refusal(artefact, error) from None
     figures = compare_logits(reference, arrays["logits"])
     version = str(events["ready"]["version"])
     loaded = events["loaded"]
@@ -163,6 +127,13 @@ def measure(
         **figures,
     )
     return parity, events
+
+
+def refusal(artefact: Path, error: AgentError) -> FcaEdgeError:
+    """Tell a file that a runtime refuses from a process that was killed or took too long."""
+    if not error.refused:
+        return error
+    return NotEquivalentError(f"{artefact.name} does not run: {error}")
 
 
 def shortfall(parity: Parity, floor_db: float) -> str | None:

@@ -13,7 +13,9 @@ from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.export.pipeline import Exported
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
-from fca_edge.verify import in_layout, run_artefact
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 
 @pytest.fixture(scope="module")
@@ -59,5 +61,5 @@ def test_all_forms_are_as_right(
     for item in exported:
         given = in_layout(images, item.manifest["input_layout"])
         runtime = item.manifest["verification"]["runtimes"][0]["runtime"]
-        arrays, _ = run_artefact(Path(item.path), runtime, given)
+        arrays, _ = run_artefact(Path(item.path), RUNTIMES[runtime], given)
         assert abs(int((arrays["logits"].argmax(1) == labels).sum()) - right) <= 1

@@ -1,22 +1,74 @@
 """Which interpreter runs what; setting up never touches what it did not make."""
 
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
 from fca_edge import runtimes
+from fca_edge.device import AGENT, LEAN
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import (
+    OLD_TFLITE,
     OLD_TFLITE_VARIABLE,
     RUNTIMES,
     available,
     imports,
     interpreter,
+    proving_runtimes,
+    runtime_for,
 )
 from fca_edge.targets.local import EMULATOR, LocalTarget, emulator_here
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
+
+PROFILE_NAMES = ("onnx", *ONNX_PROFILES, *PROFILES)
+
+
+def test_what_runs_on_boards_knows_the_same_runtimes() -> None:
+    assert set(runpy.run_path(str(AGENT))["RUNTIMES"]) == set(RUNTIMES)
+    lean = {name for name, runtime in RUNTIMES.items() if runtime.lean}
+    assert set(runpy.run_path(str(LEAN))["RUNTIMES"]) == lean
+
+
+def test_each_profile_has_one_runtime_by_default() -> None:
+    named = [profile for runtime in RUNTIMES.values() for profile in runtime.profiles]
+    assert sorted(named) == sorted(PROFILE_NAMES)
+    assert {p for r in RUNTIMES.values() for p in r.also_proves} <= set(PROFILE_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ("onnx", ("onnxruntime",)),
+        ("onnxruntime-xnnpack", ("onnxruntime", "onnxruntime-xnnpack")),
+        ("modern", ("litert", "tflite-2.14")),
+        ("litert-fp16", ("litert",)),
+        ("tflite-2.14", ("tflite-2.14",)),
+    ],
+)
+def test_where_files_are_proved(profile: str, expected: tuple[str, ...]) -> None:
+    """An ONNX file is proved by the plain runtime, which every machine has."""
+    assert proving_runtimes(profile) == expected
+    suffix = RUNTIMES[expected[0]].suffix
+    own = runtime_for(suffix, profile)
+    assert own is not None and profile in own.profiles
+
+
+def test_a_file_of_an_unknown_profile_gets_the_first_runtime_that_loads_it() -> None:
+    assert runtime_for(".tflite", "unknown") is RUNTIMES["litert"]
+    assert runtime_for(".tflite", "modern", ("onnxruntime", "tflite-2.14")) == OLD_TFLITE
+    assert runtime_for(".onnx", "modern", ("litert",)) is None
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=lambda runtime: runtime.name)
+def test_every_runtime_can_be_had_somewhere(runtime: runtimes.Runtime) -> None:
+    assert runtime.wheels or runtime.debian
+    if runtime.wheels:
+        assert runtime.package and runtime.version and runtime.numpy
+    assert not set(runtime.wheels) & set(runtime.debian)
 
 
 def test_a_users_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +125,7 @@ def test_without_litert_a_file_goes_to_the_old_runtime(
     artefact = as_on_32_bit / "l1.tflite"
     artefact.write_bytes(b"")
     assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "litert"
-    here = {"tflite_runtime"}
+    here = {"tflite_runtime.interpreter"}
     monkeypatch.setattr(runtimes, "installed", lambda runtime: runtime.module in here)
     assert LocalTarget().runtimes == ("tflite-2.14",)
     assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "tflite-2.14"

@@ -182,22 +182,20 @@ RUNTIMES = {"mnn": Mnn, "openvino": OpenVino, "ncnn": Ncnn, "executorch": ExecuT
 def run_samples(runtime, plan, board, generator):
     """Run the samples as the harness does, and tell the processor time besides.
 
-    With an `image` in the plan (.npy) it is what runs, and its logits are told.
+    Of `inputs` in the plan, the first of which runs, the logits are told.
     """
-    if "image" in plan:
-        use_image(runtime, plan["image"])
     # What is counted must be the inference alone.
     meter = metered(runtime) if plan["mode"] == "latency" else []
     wall = time.perf_counter_ns()
     timed(runtime, plan, board, generator)
     harness.say(
         "processor",
-        cpu_ns=meter[plan["warmup"] :],
+        cpu_ns=meter[plan["warmups"] :],
         all_cpu_ns=sum(meter),
         wall_ns=time.perf_counter_ns() - wall,
         threads=len(os.listdir("/proc/self/task")),
     )
-    if "image" in plan:
+    if "inputs" in plan:
         harness.say("logits", values=runtime.output().ravel().tolist())
 
 
@@ -243,14 +241,6 @@ def metered(runtime):
 
     runtime.invoke = noting
     return notes
-
-
-def use_image(runtime, file):
-    """Give a runtime this image whatever it is told to take."""
-    import numpy
-
-    image, take = numpy.load(file), runtime.set
-    runtime.set = lambda array: take(image)
 
 
 harness.RUNTIMES.update(RUNTIMES)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from entries import Entry, Reference, check_floor, laid_out, worst_db
+from entries import Entry, Reference, check_floor, worst_db
 from environment import PeerError, Report
 from places import set_up
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.measure.session import COST, COUNTING_THREADS, EMULATED_TIMEOUT_SECONDS
+from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, build_plan
+from fca_edge.records import Plan
 from fca_edge.targets.qemu import QemuTarget
+from fca_edge.verify import in_layout
 
-WARMUPS, ITERATIONS = 1, 1
+PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=1)
 
 
 def count_all(
@@ -46,18 +49,10 @@ def counted(
     if entry.peer is not None:
         set_up(entry.peer, target, report)
     image = folder / f"image-{entry.layout}.npy"
-    np.save(image, laid_out(right.inputs[:1], entry.layout))
-    plan = {
-        "runtime": entry.job.runtime.agent_name,
-        "artefact": target.push(entry.job.path),
-        "threads": COUNTING_THREADS,
-        "mode": COST,
-        "warmup": WARMUPS,
-        "iterations": ITERATIONS,
-        "seed": 0,
-        "image": str(image.resolve()),
-    }
-    events = target.run(entry.job.runtime, plan, EMULATED_TIMEOUT_SECONDS)
+    np.save(image, in_layout(right.inputs[:1], entry.layout))
+    job = entry.job
+    plan = build_plan("cost", job, {job.path: target.push(job.path)}, PLAN, target.info())
+    events = target.run(replace(plan, inputs=str(image.resolve())), EMULATED_TIMEOUT_SECONDS)
     if "logits" not in events:
         raise PeerError("no logits came back")
     logits = np.asarray(events["logits"]["values"]).reshape(1, -1)

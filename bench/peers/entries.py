@@ -19,14 +19,16 @@ from registry import BY_NAME, Peer
 
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError
-from fca_edge.measure.jobs import LEAN_RUNTIMES, Job, job_for, lean_jobs
-from fca_edge.measure.session import lean_plan
-from fca_edge.records import Artefact
+from fca_edge.measure.jobs import Job, job_for, lean_jobs
+from fca_edge.measure.session import TIMEOUT_SECONDS, build_plan
+from fca_edge.records import Artefact, Plan
 from fca_edge.runtimes import Runtime
 from fca_edge.stats import snr_db
 from fca_edge.store import read_json, sha256_of, write_json
 from fca_edge.targets.base import Target
-from fca_edge.targets.call import AgentError, reason
+from fca_edge.targets.call import AgentError, failure_reason
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 HERE = Path(__file__).parent
 CONVERT = "convert.py"
@@ -35,9 +37,7 @@ ROOT = HERE.parents[1]
 SAME_DB = 100.0
 # Below it a file is wrong: rounding alone leaves more.
 FLOOR_DB = {"fp32": 60.0, "fp16": 40.0, "int8": 20.0}
-OURS_NEED = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
 MOST_REASON = 200
-TIMEOUT_SECONDS = 900.0
 
 Packages = dict[str, dict[str, Any]]
 
@@ -121,7 +121,7 @@ def run_script(command: list[str]) -> tuple[float, float]:
         wall = time.monotonic() - start
         log.seek(0)
         if child.returncode:
-            raise PeerError(reason(child.returncode, log.read()))
+            raise PeerError(failure_reason(child.returncode, log.read()))
     return usage.ru_utime + usage.ru_stime, wall
 
 
@@ -141,7 +141,7 @@ def peer_entry(peer: Peer, variant: str, folder: Path, reuse: bool, report: Repo
         entry.row.export_needs = export_needs(peer)
         python = peer.runner.python if peer.runner else Path(sys.executable)
         entry.row.run_needs = installed(python, peer.needs)
-        runtime = Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
+        runtime = Runtime(peer.runtime, peer.suffix, peer.module)
         entry.job = Job(path, artefact_of(path, variant, peer), runtime)
         entry.row.file_bytes = entry.job.artefact.file_bytes
     except PeerError as error:
@@ -232,7 +232,7 @@ def our_entry(path: Path) -> Entry:
     row = Row(path.name, f"ours: {path.name}", ours=True, precision=precision)
     row.file_bytes = job.artefact.file_bytes
     python = Path(sys.executable)
-    row.run_needs = installed(python, (OURS_NEED[path.suffix],))
+    row.run_needs = installed(python, (job.runtime.package,))
     row.export_needs = installed(python, ("fca-edge[export]",))
     if cost_file(path).is_file():
         cost = read_json(cost_file(path))
@@ -246,7 +246,7 @@ def lean_twin(entry: Entry, folder: Path) -> Entry | None:
     It is a copy with a name of its own: rows and samples are known by their files' names. Halves
     are expanded, and gain nothing.
     """
-    if entry.job is None or entry.job.runtime.name not in LEAN_RUNTIMES:
+    if entry.job is None or not entry.job.runtime.lean:
         return None
     if entry.row.precision == "fp16":
         return None
@@ -265,21 +265,16 @@ def judge(entry: Entry, target: Target, right: Reference, threads: int, folder: 
     """Compare a file's logits with those of float64; what is wrong is in its row."""
     if entry.job is None:
         return
-    inputs, outputs = folder / f"inputs-{entry.layout}.npy", folder / "outputs.npz"
-    np.save(inputs, laid_out(right.inputs, entry.layout))
-    plan = {"runtime": entry.job.runtime.agent_name, "artefact": str(entry.job.path.resolve())}
-    plan |= {"threads": threads, "mode": "outputs"}
-    plan |= {"inputs": str(inputs.resolve()), "outputs": str(outputs.resolve())}
-    plan |= lean_plan(entry.job, {LEAN: str(LEAN)})
+    job, inputs = entry.job, in_layout(right.inputs, entry.layout)
     try:
-        target.run(entry.job.runtime, plan, TIMEOUT_SECONDS)
-        with np.load(outputs) as content:
-            logits, again = content["logits"], content["again"]
-        entry.row.snr_db = worst_db(right.logits, logits)
+        arrays, _ = run_artefact(
+            job.path, job.runtime, inputs, target, threads, settings=job.settings
+        )
+        entry.row.snr_db = worst_db(right.logits, arrays["logits"])
         check_floor(entry.row.snr_db, entry.row.precision)
-        check_same(logits, again)
+        check_same(arrays["logits"], arrays["again"])
         check_floor(
-            repeated(entry.job, target, right, entry.layout, threads, folder), entry.row.precision
+            repeated(job, target, right, entry.layout, threads, folder), entry.row.precision
         )
     except FcaEdgeError as error:
         entry.row.fail("run" if isinstance(error, AgentError) else "output", error)
@@ -296,19 +291,14 @@ def repeated(
         FcaEdgeError: the process failed, or its logits are of another shape or not finite.
     """
     image = folder / f"image-{layout}.npy"
-    np.save(image, laid_out(right.inputs[:1], layout))
-    plan = {"runtime": job.runtime.agent_name, "artefact": str(job.path.resolve())}
-    plan |= {"threads": threads, "mode": "latency", "warmup": 2, "iterations": 1, "seed": 0}
-    plan |= {"image": str(image.resolve()), **lean_plan(job, {LEAN: str(LEAN)})}
-    events = target.run(job.runtime, plan, TIMEOUT_SECONDS)
+    np.save(image, in_layout(right.inputs[:1], layout))
+    places = {job.path: target.push(job.path), LEAN: target.push(LEAN)}
+    wanted = Plan(threads=threads, batch=1, warmups=2, iterations=1, processes=1)
+    plan = build_plan("latency", job, places, wanted, target.info())
+    events = target.run(replace(plan, inputs=str(image.resolve())), TIMEOUT_SECONDS)
     if "logits" not in events:
         raise PeerError("no logits came back")
     return worst_db(right.logits[:1], np.asarray(events["logits"]["values"]).reshape(1, -1))
-
-
-def laid_out(images: NDArray[Any], layout: str) -> NDArray[Any]:
-    """Order (B, 3, H, W) as a file wants it."""
-    return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def worst_db(right: NDArray[Any], got: NDArray[Any]) -> float:

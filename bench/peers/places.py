@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from environment import PeerError, Report, clean_variables
 from registry import PEERS, Peer
@@ -13,10 +12,11 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.runtimes import Runtime, interpreter
 from fca_edge.targets.call import Event, call_command
 from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
 from fca_edge.targets.provision.wheels import Wheels
-from fca_edge.targets.qemu import QemuTarget, parsed
+from fca_edge.targets.qemu import QemuTarget, parse_name
 
 AGENT = Path(__file__).with_name("agent.py")
 PYTHON = "usr/bin/python3.11"
@@ -27,7 +27,7 @@ WHEEL_MACHINES = {"aarch64": "aarch64", "armv7": "armv7l"}
 
 def runtime_of(peer: Peer) -> Runtime:
     """Name a peer's runtime as the harness does."""
-    return Runtime(peer.runtime, peer.runtime, peer.suffix, peer.module)
+    return Runtime(peer.runtime, peer.suffix, peer.module)
 
 
 class Here(LocalTarget):
@@ -42,15 +42,13 @@ class Here(LocalTarget):
         self.pythons = pythons
         self.processor: dict[str, list[Event]] = {}
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the peers' agent, which is the harness's with more runtimes."""
-        python = self.pythons.get(runtime.name) or interpreter(runtime)
+        python = self.pythons.get(plan.runtime.name) or interpreter(plan.runtime)
         command = [str(python), "-E", str(AGENT)]
         events = call_command(command, clean_variables(), plan, timeout_seconds)
-        if plan["mode"] == "latency" and "image" not in plan:
-            self.processor.setdefault(plan["artefact"], []).append(events["processor"])
+        if plan.mode == "latency" and plan.inputs is None:
+            self.processor.setdefault(plan.artefact, []).append(events["processor"])
         return {**events, "ended": {"warnings": []}}
 
 
@@ -76,7 +74,7 @@ def emulated(name: str) -> QemuTarget:
     Raises:
         UsageError: no such machine.
     """
-    machine, cpu = parsed(name)
+    machine, cpu = parse_name(name)
     return QemuTarget(with_peers(machine), cpu, AGENT)
 
 

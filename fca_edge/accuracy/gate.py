@@ -16,7 +16,7 @@ from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts, facts_of
 from fca_edge.export.plan import Output
-from fca_edge.export.quantize.recipe import Inputs, Recipe
+from fca_edge.export.quantize import Inputs, Recipe
 from fca_edge.export.source import Wanted
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available

@@ -9,13 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.errors import NotEquivalentError
 from fca_edge.export.facts import Facts
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
-from fca_edge.targets.stream import Stream
-from fca_edge.verify import in_layout
+from fca_edge.targets.outputs import Stream
+from fca_edge.verify import in_layout, refusal
 
 
 class Runner(Protocol):
@@ -47,7 +46,7 @@ class ArtefactRunner:
         try:
             self.stream = Stream(facts.path, RUNTIMES[runtime], threads)
         except AgentError as error:
-            raise self.refusal(error) from None
+            raise refusal(self.path, error) from None
         self.version = str(self.stream.ready["version"])
         self.name = f"{self.path.name} on {runtime} {self.version}"
 
@@ -67,10 +66,4 @@ class ArtefactRunner:
         try:
             return self.stream.logits(in_layout(images, self.facts.layout))
         except AgentError as error:
-            raise self.refusal(error) from None
-
-    def refusal(self, error: AgentError) -> Exception:
-        """Tell a file that a runtime refuses from a process that was killed."""
-        if not error.refused:
-            return error
-        return NotEquivalentError(f"{self.path.name} does not run: {error}")
+            raise refusal(self.path, error) from None

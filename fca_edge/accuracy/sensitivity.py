@@ -16,11 +16,10 @@ from fca_edge.accuracy.evaluate import Predictions, ranks
 from fca_edge.accuracy.figures import figures
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.facts import Facts
-from fca_edge.export.quantize import Recipe, run
-from fca_edge.export.quantize.recipe import Inputs
+from fca_edge.export.quantize import Inputs, Recipe, run
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
-from fca_edge.targets.stream import Stream
+from fca_edge.targets.outputs import run_artefact
 from fca_edge.verify import in_layout
 
 Array = NDArray[Any]
@@ -112,9 +111,8 @@ def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
 
 
 def run_once(path: Path, runtime: str, given: Array) -> Array:
-    """Run all inputs through a file."""
-    with Stream(path, RUNTIMES[runtime]) as stream:
-        return stream.logits(given)
+    """Run all inputs through a file; returns logits (images, classes)."""
+    return run_artefact(path, RUNTIMES[runtime], given)[0]["logits"]
 
 
 def loss(layer: str, runtime: str, data: Data, got: Array, reference: Array) -> Loss:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from fca_edge.export.manifest import manifest_path
 from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
     Settings,
-    profile_path,
     read_settings,
+    settings_path,
     to_document,
 )
 from fca_edge.places import locked
+from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
 from fca_edge.store import sha256_of, staging, write_json
 
@@ -28,23 +30,6 @@ BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
 # Shared with the tools here, so that both see the same pixels.
 SHARED = (Path(decode.__file__), Path(fields.__file__))
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What a runtime is called where it is installed, imported and, in ONNX Runtime, chosen."""
-
-    package: str
-    module: str
-    provider: str = "CPUExecutionProvider"
-
-
-RUNTIMES: dict[str, Installed] = {
-    "onnxruntime": Installed("onnxruntime", "onnxruntime"),
-    "onnxruntime-xnnpack": Installed("onnxruntime", "onnxruntime", "XnnpackExecutionProvider"),
-    "litert": Installed("ai-edge-litert", "ai_edge_litert.interpreter"),
-    "tflite-2.14": Installed("tflite-runtime==2.14.0 'numpy<2'", "tflite_runtime.interpreter"),
-}
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
@@ -122,12 +107,11 @@ def fill(folder: Path, facts: Facts, threads: int | None, exif: str) -> None:
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[facts.path.suffix], folder / "model.py")
-    # The loader in little memory has ONNX Runtime's own provider and LiteRT alone.
-    if profile_path(facts.path).is_file() and facts.told["profile"] not in RUNTIMES:
+    if settings_path(facts.path).is_file() and installed(facts)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, facts.proven[0])
-        write_json(profile_path(folder / facts.path.name), document)
+        write_json(settings_path(folder / facts.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", preprocessing_of(facts, exif))
     write_json(folder / "runtime.json", settings_of(facts, threads))
@@ -145,12 +129,12 @@ def preprocessing_of(facts: Facts, exif: str) -> dict[str, Any]:
     return {**facts.how.to_dict(), "exif": exif, "input_layout": facts.layout}
 
 
-def installed(facts: Facts) -> list[Installed]:
+def installed(facts: Facts) -> list[Runtime]:
     """List the runtimes that a file was proven on, its own first."""
     proven = [RUNTIMES[name] for name in facts.proven if name in RUNTIMES]
     # The profile names the runtime that the file is for, which may not be had where it was made.
-    own = RUNTIMES.get(facts.told["profile"])
-    return list(dict.fromkeys([own, *proven] if own else proven))
+    own = [r for r in RUNTIMES.values() if facts.told["profile"] in r.profiles]
+    return list(dict.fromkeys([*own, *proven]))
 
 
 def settings_of(facts: Facts, threads: int) -> dict[str, Any]:
@@ -159,7 +143,7 @@ def settings_of(facts: Facts, threads: int) -> dict[str, Any]:
     providers = [runtime.provider for runtime in found if facts.path.suffix == ".onnx"]
     return {
         "model": facts.path.name,
-        "packages": [runtime.package for runtime in found],
+        "packages": [shlex.join(runtime.requirements) for runtime in found],
         "modules": list(dict.fromkeys(runtime.module for runtime in found)),
         "providers": providers,
         "threads": threads,
@@ -174,7 +158,7 @@ def labels_of(facts: Facts) -> list[str]:
 def readme(facts: Facts) -> str:
     """Say in three lines what the folder is and how it is used."""
     source = facts.told["source"]
-    runtimes = [runtime.package for runtime in installed(facts)]
+    runtimes = [shlex.join(runtime.requirements) for runtime in installed(facts)]
     return (
         f"{facts.path.name}: {source['variant']}, {source['img_size']} px, {facts.num_classes}"
         f" classes, {facts.told['precision']}; made by {facts.told['tool']}.\n"

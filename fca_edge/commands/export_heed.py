@@ -7,7 +7,7 @@ from typing import Any
 from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
 from fca_edge.export.profiles import ONNX_PROFILES, PROFILES
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.measure.jobs import LEAN_RUNTIMES
+from fca_edge.runtimes import RUNTIMES, proving_runtimes
 from fca_edge.zoo.specs import FcaFormerSpec, spec_of
 
 LEAVE_OUT = "leave it out"
@@ -53,8 +53,8 @@ def has_eight_bits(values: Values) -> bool:
 
 def can_be_lean(values: Values) -> bool:
     """Tell whether `lean.py` can load a file."""
-    own = (PROFILES[name].runtimes[0] for name in tflite_profiles(values))
-    return writes_onnx(values) or any(runtime in LEAN_RUNTIMES for runtime in own)
+    own = (proving_runtimes(name)[0] for name in tflite_profiles(values))
+    return writes_onnx(values) or any(RUNTIMES[name].lean for name in own)
 
 
 def has_factors(values: Values) -> bool:

@@ -12,7 +12,8 @@ from fca_edge.commands.help import Command
 from fca_edge.commands.shared import claim_json, force_option, json_option, put_json
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.zoo.counts import Cost, read_counts
-from fca_edge.zoo.specs import PUBLISHED_CAVEATS, ZOO, Published
+from fca_edge.zoo.published import CAVEATS, Published
+from fca_edge.zoo.specs import ZOO
 
 NETWORK = (
     Column("variant", kind="label", key=True),
@@ -51,14 +52,14 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
     for row in rows:
         sheet.add(*("" if value is None else str(value) for value in row.values()))
     print_sheets([sheet], wide)
-    for caveat in PUBLISHED_CAVEATS:
+    for caveat in CAVEATS:
         say(caveat)
 
 
 def row_of(variant: str, counts: Cost) -> dict[str, Any]:
     """Describe one variant."""
     spec = ZOO[variant]
-    published = spec.published or Published(*[None] * 5)  # type: ignore[arg-type]
+    published = spec.published or Published(None, None, None, None, None)
     return {
         "variant": variant,
         "img_size": spec.img_size,

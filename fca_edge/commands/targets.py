@@ -18,8 +18,8 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, wide_option
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.targets.resolve import meant
-from fca_edge.targets.setup import known_targets, look, refuse_unready, setup, states
+from fca_edge.targets.resolve import real_name
+from fca_edge.targets.setup import known_targets, list_states, look_at, refuse_unready, setup
 
 COLUMNS = (
     Column("target", kind="label"),
@@ -51,7 +51,7 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
-    rows = [state for target in known_targets() for state in states(target)]
+    rows = [state for target in known_targets() for state in list_states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):
         return
     sheet = Sheet(COLUMNS)
@@ -76,8 +76,8 @@ def check_target(target: str) -> None:
 
     Of a board it prints processor, memory, temperature and what else is known.
     """
-    target = meant(target)
-    runtimes, about = look(target)
+    target = real_name(target)
+    runtimes, about = look_at(target)
     for name, value in about:
         OUT.print(f"{name:9} {value}", highlight=False)
     refuse_unready(target, runtimes)
@@ -98,7 +98,7 @@ def setup_target(target: str, optional: bool) -> None:
     downloaded is kept if it is broken off.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
-    target = meant(target)
+    target = real_name(target)
     try:
         with steps() as report:
             lines = setup(target, report)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 
 from fca_edge.compare.metrics import METRICS
 from fca_edge.compare.noise import Ratio, ratio_of
 from fca_edge.compare.pairs import identity
 from fca_edge.errors import IncomparableError, UsageError, nearest, plural
 from fca_edge.records import Record
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.published import published
+from fca_edge.zoo.specs import short_name
 
 IMG_SIZE, BATCH = 224, 1
 # The network that ratios are over where nothing else is asked for.
 REFERENCE = "convnext_tiny"
-
-
-@dataclass(frozen=True)
-class Network:
-    """A row of the published table: quad Cortex-A17, 4 threads, batch 1, 224 px."""
-
-    model: str
-    latency_ms: float
-    memory_mb: float
 
 
 @dataclass(frozen=True)
@@ -58,15 +48,12 @@ class Group:
     rows: tuple[Beside, ...]
 
 
-def networks() -> dict[str, Network]:
-    """Read the published table, by the zoo's names."""
-    by_name = {spec.name: variant for variant, spec in ZOO.items()}
-    text = files("fca_edge.compare").joinpath("published.csv").read_text()
+def networks() -> dict[str, tuple[float, float]]:
+    """Latency in ms and memory in MB of the published networks, by the zoo's short names."""
     return {
-        by_name[row["model"].lower().replace("-", "_")]: Network(
-            row["model"], float(row["latency_ms"]), float(row["memory_mb"])
-        )
-        for row in csv.DictReader(text.splitlines())
+        short_name(name): (row.latency_ms, row.memory_mb)
+        for name, row in published().items()
+        if row.latency_ms is not None and row.memory_mb is not None
     }
 
 
@@ -160,18 +147,18 @@ def title(record: Record) -> str:
 def rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
     """Compare each network of a group with the reference, in the table's order."""
     table, other = networks(), group[reference]
-    base = table[reference]
+    base_latency, base_memory = table[reference]
     found = []
-    for variant, network in table.items():
+    for variant, (latency_ms, memory_mb) in table.items():
         if variant in group:
             record = group[variant]
             found.append(
                 Beside(
                     variant,
-                    network.latency_ms / base.latency_ms,
+                    latency_ms / base_latency,
                     ratio_of(METRICS["latency_ns"], other, record),
                     over("instructions", record, other),
-                    network.memory_mb / base.memory_mb,
+                    memory_mb / base_memory,
                     over("model_bytes", record, other),
                     planned_over(record, other),
                 )

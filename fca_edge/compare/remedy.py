@@ -8,7 +8,7 @@ from shlex import quote
 from typing import NamedTuple
 
 from fca_edge.records import Artefact, Record
-from fca_edge.runtimes import RUNTIMES
+from fca_edge.runtimes import runtime_for
 from fca_edge.zoo.specs import ZOO
 
 LOCAL, QEMU, VERSION = "local", "qemu:", "runtime version"
@@ -90,9 +90,8 @@ def options_of(record: Record) -> str:
 
 def usual_runtime(record: Record) -> str:
     """Return the runtime that `bench` takes by itself for a record's file."""
-    suffix, profile = Path(record.artefact.file).suffix, record.artefact.profile
-    fitting = [name for name, runtime in RUNTIMES.items() if runtime.suffix == suffix]
-    return profile if profile in fitting else next(iter(fitting), record.runtime.name)
+    usual = runtime_for(Path(record.artefact.file).suffix, record.artefact.profile)
+    return usual.name if usual else record.runtime.name
 
 
 def unused_names(candidate: Path, count: int) -> list[Path]:

@@ -11,7 +11,7 @@ from fca_edge.compare.remedy import REMARK
 from fca_edge.errors import plural
 from fca_edge.tables.document import Document, Line, Shell
 from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
-from fca_edge.zoo.specs import PUBLISHED_CAVEATS
+from fca_edge.zoo.published import CAVEATS
 
 COLUMNS = (
     Column(
@@ -175,7 +175,7 @@ def published_footer(groups: list[Group], left_out: int) -> list[str]:
     lines = [
         "Each figure is a network over the named one within its own column. The columns were not"
         " measured under equal conditions: other processor, runtime and files.",
-        *PUBLISHED_CAVEATS,
+        *CAVEATS,
     ]
     if any(group.emulated for group in groups):
         lines.append("Instructions are counted by an emulator. They are no latency.")

@@ -3,13 +3,7 @@
 Reads a JSON plan, one line, from standard input (python agent.py < plan.json), writes JSON lines
 to standard output. It must run under any interpreter that a target has: it imports nothing of ours.
 
-Plan: runtime (a name in RUNTIMES below), artefact, threads, mode, and for mode "latency", "memory"
-or "cost": warmup, iterations, seed; for mode "outputs": inputs (.npy, first axis over the inputs),
-outputs (.npz to write), all_tensors, together (one batch); mode "stream" is "outputs" again and
-again: each further line of JSON has those fields. In mode "cost" each inference stands between two
-marks that a counting emulator sees. `guest` asks for the memory of the guest alone, where the
-process is a user-mode emulator's. On a board: cpus ("big", "little", "0-3,5"), cool_down_seconds,
-start_below_celsius, sysfs. With `lean`, the place of lean.py, its runtimes load as `settings` say.
+The plan's fields are those of `AgentPlan` in fca_edge/targets/plan.py; what is None is left out.
 """
 
 import contextlib
@@ -62,7 +56,7 @@ def read(path, kind=int):
         return None
 
 
-def numbers(text):
+def parse_cores(text):
     """Read a list of cores such as "0-3,5"."""
     spans = [part.partition("-") for part in text.split(",")]
     return {n for first, _, last in spans for n in range(int(first), int(last or first) + 1)}
@@ -77,17 +71,17 @@ class Board:
         self.firmware = f"{root}/devices/platform/soc/soc:firmware/get_throttled"
         self.cpus = self.pin(plan["cpus"]) if plan.get("cpus") else None
 
-    def pin(self, wanted):
+    def pin(self, cpus):
         """Keep this process and its threads on the cores asked for; returns their list."""
         allowed = os.sched_getaffinity(0)
-        if wanted in ("big", "little"):
+        if cpus in ("big", "little"):
             sizes = {cpu: self.size(f"{self.cpu}{cpu}") for cpu in allowed}
-            size = (max if wanted == "big" else min)(sizes.values())
+            size = (max if cpus == "big" else min)(sizes.values())
             chosen = {cpu for cpu in allowed if sizes[cpu] == size}
         else:
-            chosen = numbers(wanted)
+            chosen = parse_cores(cpus)
             if not chosen <= allowed:
-                sys.exit(f"--cpus {wanted}: not all there; this machine has {sorted(allowed)}")
+                sys.exit(f"--cpus {cpus}: not all there; this machine has {sorted(allowed)}")
         os.sched_setaffinity(0, chosen)
         return ",".join(map(str, sorted(chosen)))
 
@@ -106,8 +100,8 @@ class Board:
             time.sleep(0.5)
 
     def celsius(self):
-        found = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
-        return max((value / 1000 for value in found if value is not None), default=None)
+        values = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
+        return max((value / 1000 for value in values if value is not None), default=None)
 
     def frequency_khz(self):
         """Return the slowest frequency among the cores that this process's busiest threads use."""
@@ -132,8 +126,8 @@ class StatusMeter:
     def read(self):
         lines = (read("/proc/self/status", str) or "").splitlines()
         fields = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-        found = {v: int(fields[k][0]) * 1024 for k, v in STATUS_FIELDS.items() if k in fields}
-        return {**found, "method": "VmHWM"} if found else {}
+        sizes = {v: int(fields[k][0]) * 1024 for k, v in STATUS_FIELDS.items() if k in fields}
+        return {**sizes, "method": "VmHWM"} if sizes else {}
 
 
 class GuestMeter:
@@ -168,20 +162,20 @@ class GuestMeter:
 
 def mappings(path):
     """Yield (start, end, offset, file, lines that follow) of a maps or smaps file."""
-    found = None
+    mapping = None
     with open(path) as lines:
         for line in lines:
             words = line.split(None, 5)
             start, dash, end = words[0].partition("-")
             if dash and not line[0].isupper():
-                if found:
-                    yield found
+                if mapping:
+                    yield mapping
                 name = words[5].strip() if len(words) > 5 else ""
-                found = (int(start, 16), int(end, 16), int(words[2], 16), name, {})
-            elif found:
-                found[4][words[0].rstrip(":")] = words[1] if len(words) > 1 else ""
-    if found:
-        yield found
+                mapping = (int(start, 16), int(end, 16), int(words[2], 16), name, {})
+            elif mapping:
+                mapping[4][words[0].rstrip(":")] = words[1] if len(words) > 1 else ""
+    if mapping:
+        yield mapping
 
 
 def guest_rss():
@@ -265,8 +259,9 @@ class TfLite:
             resolver = self.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             extra = {"experimental_preserve_all_tensors": True}
             extra["experimental_op_resolver_type"] = resolver
-        made = self.module.Interpreter(plan["artefact"], num_threads=plan["threads"], **extra)
-        self.interpreter = made
+        self.interpreter = self.module.Interpreter(
+            plan["artefact"], num_threads=plan["threads"], **extra
+        )
         self.interpreter.allocate_tensors()
         details = self.interpreter.get_input_details()[0]
         self.index, self.shape = details["index"], [int(n) for n in details["shape"]]
@@ -278,7 +273,7 @@ class TfLite:
             "delegate": "XNNPACK" if delegated else "none",
             "partitions": len(delegated),
             "operators": len(operators),
-            "undelegated": undelegated(operators, delegated),
+            "undelegated": count_undelegated(operators, delegated),
         }
 
     def set(self, array):
@@ -291,29 +286,29 @@ class TfLite:
         return self.interpreter.get_tensor(self.out)
 
     def tensors(self):
-        found = {}
+        arrays = {}
         for details in self.interpreter.get_tensor_details():
             with contextlib.suppress(ValueError):
-                found[details["name"]] = self.interpreter.get_tensor(details["index"])
-        return found
+                arrays[details["name"]] = self.interpreter.get_tensor(details["index"])
+        return arrays
 
 
-def undelegated(operators, delegated):
+def count_undelegated(operators, delegated):
     """Count operators of built-in kernels that make an input of the delegate, its border."""
-    made = {int(t) for n in operators for t in n["outputs"]}
-    return len({int(t) for n in delegated for t in n["inputs"]} & made)
+    results = {int(t) for n in operators for t in n["outputs"]}
+    return len({int(t) for n in delegated for t in n["inputs"]} & results)
 
 
 RUNTIMES = {
     "onnxruntime": OnnxRuntime,
-    "onnxruntime_xnnpack": lambda: OnnxRuntime("XnnpackExecutionProvider"),
+    "onnxruntime-xnnpack": lambda: OnnxRuntime("XnnpackExecutionProvider"),
     "litert": lambda: TfLite("ai_edge_litert"),
-    "tflite_runtime": lambda: TfLite("tflite_runtime"),
+    "tflite-2.14": lambda: TfLite("tflite_runtime"),
 }
 
 
 def run_outputs(runtime, plan):
-    """Run given inputs and store the outputs, or every tensor of the first input."""
+    """Run given inputs and store the logits of all, or every tensor of the last inference."""
     import numpy
 
     inputs = numpy.load(plan["inputs"])
@@ -322,22 +317,25 @@ def run_outputs(runtime, plan):
         runtime.set(array)
         runtime.invoke()
         rows.append(numpy.array(runtime.output()))
-    found = {"logits": numpy.concatenate(rows)}
+    arrays = {"logits": numpy.concatenate(rows)}
     if plan.get("all_tensors"):
-        found = {k.replace("/", "|"): v for k, v in runtime.tensors().items()}
-    numpy.savez(plan["outputs"], **found)
+        arrays = {k.replace("/", "|"): v for k, v in runtime.tensors().items()}
+    numpy.savez(plan["outputs"], **arrays)
 
 
 def run_samples(runtime, plan, board, generator):
     """Warm up, then time each inference; only in latency mode are the times reported."""
     import numpy
 
-    image = numpy.empty(runtime.shape, "float32")
-    # Drawn at once it would be float64, and count as the model's memory.
-    for piece in numpy.array_split(image.reshape(-1), 64):
-        piece[...] = generator.standard_normal(piece.size)
+    if plan.get("inputs"):
+        image = numpy.load(plan["inputs"])[:1]
+    else:
+        image = numpy.empty(runtime.shape, "float32")
+        # Drawn at once it would be float64, and count as the model's memory.
+        for piece in numpy.array_split(image.reshape(-1), 64):
+            piece[...] = generator.standard_normal(piece.size)
     runtime.set(image)
-    for _ in range(plan["warmup"]):
+    for _ in range(plan.get("warmups", 0)):
         runtime.invoke()
     if plan["mode"] == "cost":
         count(runtime, plan["iterations"])

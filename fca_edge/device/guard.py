@@ -131,17 +131,17 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def start(wanted: dict[str, Any], place: Path) -> subprocess.Popen[bytes]:
+def start(order: dict[str, Any], place: Path) -> subprocess.Popen[bytes]:
     """Start the agent in a session of its own, inside the run's folder."""
     plan = place / "plan.json"
-    plan.write_text(json.dumps(wanted["plan"]))
+    plan.write_text(json.dumps(order["plan"]))
     me = os.getpid()
-    with plan.open() as given:
+    with plan.open() as plan_file:
         return subprocess.Popen(
-            wanted["command"],
-            stdin=given,
+            order["command"],
+            stdin=plan_file,
             cwd=place,
-            env={**wanted["environment"], "TMPDIR": str(place)},
+            env={**order["environment"], "TMPDIR": str(place)},
             start_new_session=True,
             preexec_fn=lambda: die_with(me),
         )
@@ -161,7 +161,7 @@ def watch(process: subprocess.Popen[bytes], until: float, wake: int) -> str:
     return "exit"
 
 
-def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
+def run_guarded(order: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
     """Run the agent once and clean up, however it ends."""
     saved, runs = folder / "governor.json", folder / "runs"
     restore_governor(saved)
@@ -169,18 +169,18 @@ def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
     for old in (folder / "outputs").glob("*"):
         if time.time() - old.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
-    place = runs / wanted["run"]
+    place = runs / order["run"]
     kills, why, process = out_of_memory_kills(), "stopped", None
     warnings = []
     try:
         place.mkdir(parents=True)
-        if wanted.get("governor"):
-            problem = set_governor(wanted["governor"], Path(wanted.get("sysfs") or "/sys"), saved)
+        if order.get("governor"):
+            problem = set_governor(order["governor"], Path(order.get("sysfs") or "/sys"), saved)
             warnings += [problem] if problem else []
-        until = time.monotonic() + wanted["timeout_seconds"]
-        if wanted.get("outputs"):
-            Path(wanted["outputs"]).mkdir(parents=True, exist_ok=True)
-        process = start(wanted, place)
+        until = time.monotonic() + order["timeout_seconds"]
+        if order.get("outputs"):
+            Path(order["outputs"]).mkdir(parents=True, exist_ok=True)
+        process = start(order, place)
         why = watch(process, until, wake)
     finally:
         # A second signal must not stop the cleaning.
@@ -192,10 +192,10 @@ def guarded(wanted: dict[str, Any], folder: Path, wake: int) -> dict[str, Any]:
             process.wait()
         restore_governor(saved)
         shutil.rmtree(runs, ignore_errors=True)
-        if wanted.get("outputs") and why != "exit":
-            shutil.rmtree(wanted["outputs"], ignore_errors=True)
+        if order.get("outputs") and why != "exit":
+            shutil.rmtree(order["outputs"], ignore_errors=True)
             with contextlib.suppress(OSError):
-                Path(wanted["outputs"]).parent.rmdir()
+                Path(order["outputs"]).parent.rmdir()
     now = out_of_memory_kills()
     return {
         "why": why,
@@ -214,8 +214,8 @@ def main() -> None:
     """Read what is wanted, run it, say how it ended."""
     folder = Path(sys.argv[1])
     # Unbuffered: whatever follows the line must stay visible to select.
-    with open(0, "rb", buffering=0, closefd=False) as given:
-        wanted = json.loads(given.readline())
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        order = json.loads(stdin.readline())
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
     wake, waker = os.pipe()
@@ -223,8 +223,8 @@ def main() -> None:
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     try:
-        held = lock(folder, wanted["owner"])
-        ended = guarded(wanted, folder, wake)
+        held = lock(folder, order["owner"])
+        ended = run_guarded(order, folder, wake)
         held.close()
     except BusyError as error:
         ended = {"why": "busy", "holder": error.args[0]}

@@ -39,7 +39,7 @@ CORTEX = {
 ARM = "0x41"
 
 
-def text_of(path: str) -> str | None:
+def read_text(path: str) -> str | None:
     """Return a small file's text, None where it cannot be read."""
     try:
         return Path(path).read_text(errors="replace").strip("\0\n ")
@@ -50,20 +50,20 @@ def text_of(path: str) -> str | None:
 def cpu_model() -> str:
     """Name the cores, as in `4 x Cortex-A55, 4 x Cortex-A76`, and the board."""
     fields: list[dict[str, str]] = [{}]
-    for line in (text_of("/proc/cpuinfo") or "").splitlines():
+    for line in (read_text("/proc/cpuinfo") or "").splitlines():
         key, colon, value = line.partition(":")
         if not colon:
             fields.append({})
         else:
             fields[-1][key.strip()] = value.strip()
-    named = [name_of(core) for core in fields if "processor" in core]
-    kinds = dict.fromkeys(name for name in named if name)
-    cores = ", ".join(f"{named.count(kind)} x {kind}" if len(kinds) > 1 else kind for kind in kinds)
-    board = text_of("/proc/device-tree/model")
+    names = [name_core(core) for core in fields if "processor" in core]
+    kinds = dict.fromkeys(name for name in names if name)
+    cores = ", ".join(f"{names.count(kind)} x {kind}" if len(kinds) > 1 else kind for kind in kinds)
+    board = read_text("/proc/device-tree/model")
     return (cores or platform.processor() or "unknown") + (f" ({board})" if board else "")
 
 
-def name_of(core: dict[str, str]) -> str | None:
+def name_core(core: dict[str, str]) -> str | None:
     """Name one core from its entry in /proc/cpuinfo."""
     maker, part = core.get("CPU implementer"), core.get("CPU part")
     if maker == ARM and part in CORTEX:
@@ -73,42 +73,42 @@ def name_of(core: dict[str, str]) -> str | None:
 
 def memory() -> dict[str, int]:
     """Total and available memory in bytes."""
-    found = {}
-    for line in (text_of("/proc/meminfo") or "").splitlines():
+    sizes = {}
+    for line in (read_text("/proc/meminfo") or "").splitlines():
         key, _, rest = line.partition(":")
         if key in ("MemTotal", "MemAvailable"):
-            found[key] = int(rest.split()[0]) * 1024
+            sizes[key] = int(rest.split()[0]) * 1024
     return {
-        "memory_bytes": found.get("MemTotal", 0),
-        "available_bytes": found.get("MemAvailable", 0),
+        "memory_bytes": sizes.get("MemTotal", 0),
+        "available_bytes": sizes.get("MemAvailable", 0),
     }
 
 
 def cores() -> list[dict[str, Any]]:
     """Each core that this process may use, with its capacity and highest frequency."""
-    found = []
+    rows = []
     for cpu in sorted(os.sched_getaffinity(0)):
         base = f"/sys/devices/system/cpu/cpu{cpu}"
-        capacity = text_of(f"{base}/cpu_capacity")
-        highest = text_of(f"{base}/cpufreq/cpuinfo_max_freq")
-        found.append(
+        capacity = read_text(f"{base}/cpu_capacity")
+        highest = read_text(f"{base}/cpufreq/cpuinfo_max_freq")
+        rows.append(
             {
                 "cpu": cpu,
                 "capacity": int(capacity) if capacity else None,
                 "max_khz": int(highest) if highest else None,
             }
         )
-    return found
+    return rows
 
 
 def sensors() -> dict[str, float]:
     """Temperatures in degrees Celsius by the sensor's name."""
-    found = {}
+    temperatures = {}
     for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
-        value = text_of(str(zone / "temp"))
+        value = read_text(str(zone / "temp"))
         if value and value.lstrip("-").isdigit():
-            found[text_of(str(zone / "type")) or zone.name] = int(value) / 1000
-    return found
+            temperatures[read_text(str(zone / "type")) or zone.name] = int(value) / 1000
+    return temperatures
 
 
 def emulator() -> str | None:
@@ -116,8 +116,8 @@ def emulator() -> str | None:
 
     Whether KVM helps it cannot be told from inside; either way it is not the board it seems.
     """
-    compatible = text_of("/proc/device-tree/compatible") or ""
-    vendor = text_of("/sys/class/dmi/id/sys_vendor") or ""
+    compatible = read_text("/proc/device-tree/compatible") or ""
+    vendor = read_text("/sys/class/dmi/id/sys_vendor") or ""
     virtual = any(word in compatible for word in ("dummy-virt", "qemu"))
     return "qemu-system" if virtual or vendor == "QEMU" else None
 
@@ -146,7 +146,7 @@ def main() -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     disk = os.statvfs(folder)
     governor = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
-    found = {
+    facts = {
         "folder": str(folder),
         "machine": platform.machine(),
         "bits": struct.calcsize("P") * 8,
@@ -159,11 +159,11 @@ def main() -> None:
         "cores": cores(),
         **memory(),
         "disk_free_bytes": disk.f_bavail * disk.f_frsize,
-        "governor": text_of(governor),
+        "governor": read_text(governor),
         "sensors": sensors(),
         "emulator": emulator(),
     }
-    print(json.dumps(found))
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ from typing import Any
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.manifest import read_manifest
-from fca_edge.export.plan import Request, onnx_runtimes
+from fca_edge.export.plan import Request
 from fca_edge.export.prepare import check_images
-from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import load_source
 from fca_edge.export.wanted import wanted_of
 from fca_edge.passes.run import logits
-from fca_edge.runtimes import RUNTIMES, available, interpreter
+from fca_edge.runtimes import RUNTIMES, available, interpreter, proving_runtimes
 from fca_edge.store import sha256_of
 from fca_edge.verify import Parity, in_layout, measure, shortfall
 
@@ -55,7 +54,6 @@ def runtimes_of(told: dict[str, Any]) -> list[str]:
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    profile = PROFILES.get(told["profile"])
-    own, *others = profile.runtimes if profile else onnx_runtimes(told["profile"])
+    own, *others = proving_runtimes(told["profile"])
     interpreter(RUNTIMES[own])
     return [own, *(name for name in others if available(RUNTIMES[name]))]

@@ -24,8 +24,9 @@ from fca_edge.export.manifest import SCHEMA
 from fca_edge.export.plan import Output, Request
 from fca_edge.export.planned import footprint
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize.half import LARGEST_HALF
-from fca_edge.export.tflite import emit
+from fca_edge.export.quantize import LARGEST_HALF
+from fca_edge.export.tflite.file import operator_counts, read_metadata
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.store import sha256_of
@@ -66,10 +67,10 @@ def write_artefact(
         model = onnx_writer.to_onnx(program, simplify=request.fold)
         return onnx_writer.write(model, metadata, path)
     text = json.dumps(metadata)
-    emit.to_tflite(program, output.profile, text, path, output.layout)
-    if emit.read_metadata(path) != text:
+    to_tflite(program, output.profile, text, path, output.layout)
+    if read_metadata(path) != text:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
-    return emit.operator_counts(path)
+    return operator_counts(path)
 
 
 def prove(

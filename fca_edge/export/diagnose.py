@@ -15,7 +15,9 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.plan import Output
 from fca_edge.export.tflite.context import module_of
-from fca_edge.verify import Array, first_diverging, first_not_finite, in_layout, run_artefact
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import Array, first_diverging, first_not_finite, in_layout
 
 CALL = "call_function"
 
@@ -105,11 +107,11 @@ def in_float64(program: ExportedProgram) -> fx.GraphModule:
 def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
     """Run an artefact and return every tensor it lets out."""
     if output.profile is not None:
-        return run_artefact(path, runtime, given, all_tensors=True)[0]
+        return run_artefact(path, RUNTIMES[runtime], given, all_tensors=True)[0]
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
         verbose = Path(folder) / "all.onnx"
         onnx_writer.with_all_outputs(path, verbose)
-        return run_artefact(verbose, runtime, given, all_tensors=True)[0]
+        return run_artefact(verbose, RUNTIMES[runtime], given, all_tensors=True)[0]
 
 
 class Recorder(fx.Interpreter):

@@ -131,6 +131,16 @@ def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str,
     return counts
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read a file's metadata."""
+    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+
+
+def operator_counts(path: Path) -> dict[str, int]:
+    """Count a file's operators by type."""
+    return dict(Counter(node.op_type for node in onnx.load(str(path)).graph.node))
+
+
 def with_all_outputs(path: Path, out: Path) -> None:
     """Write a copy whose every inner tensor is an output, to look for a diverging layer."""
     model: Any = onnx.shape_inference.infer_shapes(onnx.load(str(path)))

@@ -1,8 +1,19 @@
 """Write and read a large ONNX model tensor by tensor: its weights are never in memory twice.
 
-A protobuf message is its fields in any order, each with a tag and, for embedded
-messages, a length. So the graph is written as its small fields followed by one
-initialiser field a weight, inside one graph field whose length is known beforehand.
+Why not onnx.save and onnx.load: what an export may need is six times the weights, 1502 MiB for
+FcaFormer-L4 (bench/export_cost.py). Peaks of `fca-edge export --variant l4`, in the same time:
+
+    MiB, as                        ONNX    ONNX and TFLite
+    written and read here          1282    1389
+    written here, onnx.load        1476    1627
+    onnx.save and onnx.load        1845    not measured
+
+External data would need as little, but are a second file that users must keep beside the first.
+
+A protobuf message is its fields one after the other, and a message with one field is that field.
+So a file is what protobuf writes of the model without its large weights, followed by what it
+writes of a graph that holds one weight, and the next; only the length of the whole graph in front
+of them has to be encoded here.
 """
 
 from __future__ import annotations
@@ -15,7 +26,9 @@ import onnx
 import onnx_ir as ir
 from onnx import GraphProto, ModelProto, TensorProto
 
-VARINT, FIXED_64, LENGTH_DELIMITED, FIXED_32 = 0, 1, 2, 5
+LENGTH_DELIMITED = 2  # of protobuf's wire types, all but one that ONNX's messages have
+GRAPH = ModelProto.DESCRIPTOR.fields_by_name["graph"].number
+INITIALIZER = GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
 
 
 def save(model: ir.Model, large: int, path: Path) -> ModelProto:
@@ -23,33 +36,34 @@ def save(model: ir.Model, large: int, path: Path) -> ModelProto:
 
     Returns the model with those initialisers as graph inputs, for the checker.
     """
-    held = {
+    weights = {
         name: value.const_value
         for name, value in model.graph.initializers.items()
         if value.const_value is not None and value.const_value.nbytes >= large
     }
-    values = [model.graph.initializers.pop(name) for name in held]
+    values = [model.graph.initializers.pop(name) for name in weights]
     skeleton = ir.to_proto(model)
     for value in values:
         model.graph.initializers.add(value)
-    small = skeleton.graph.SerializeToString()
-    outer = ModelProto()
-    outer.CopyFrom(skeleton)
-    outer.ClearField("graph")
-    graph_tag = tag(ModelProto, "graph")
-    initializer_tag = tag(GraphProto, "initializer")
-    sizes = [proto_of(name, tensor).ByteSize() for name, tensor in held.items()]
-    fields = sum(len(initializer_tag) + len(varint(size)) + size for size in sizes)
+    rest = ModelProto()
+    rest.CopyFrom(skeleton)
+    rest.ClearField("graph")
+    graph = skeleton.graph.SerializeToString()
+    size = len(graph) + sum(graph_of(*weight).ByteSize() for weight in weights.items())
     with path.open("wb") as file:
-        file.write(outer.SerializeToString())
-        file.write(graph_tag + varint(len(small) + fields) + small)
-        for (name, tensor), size in zip(held.items(), sizes):
-            file.write(initializer_tag + varint(size))
-            file.write(proto_of(name, tensor).SerializeToString())
-    for name, tensor in held.items():
+        file.write(rest.SerializeToString())
+        file.write(varint(GRAPH << 3 | LENGTH_DELIMITED) + varint(size) + graph)
+        for weight in weights.items():
+            file.write(graph_of(*weight).SerializeToString())
+    for name, tensor in weights.items():
         kind, shape = tensor.dtype.value, tensor.shape.numpy()
         skeleton.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
     return skeleton
+
+
+def graph_of(name: str, tensor: ir.TensorProtocol) -> GraphProto:
+    """Return a graph that holds one weight and nothing else."""
+    return GraphProto(initializer=[onnx.numpy_helper.from_array(tensor.numpy(), name)])
 
 
 def load(path: Path, large: int, see: Callable[[TensorProto], None]) -> ModelProto:
@@ -57,41 +71,38 @@ def load(path: Path, large: int, see: Callable[[TensorProto], None]) -> ModelPro
 
     `see` is called with every initialiser, the large ones one after the other.
     """
-    rest, small, values = bytearray(), bytearray(), []
-    for name, whole, content in fields(np.memmap(path, np.uint8, mode="r").data):
-        if name != number_of(ModelProto, "graph"):
-            rest += whole
+    rest, small, inputs = bytearray(), bytearray(), []
+    for number, field, content in fields(np.memmap(path, np.uint8, mode="r").data):
+        if number != GRAPH:
+            rest += field
             continue
-        for inner, field, tensor in fields(content):
-            if inner != number_of(GraphProto, "initializer") or len(tensor) < large:
-                small += field
+        for inner, inner_field, tensor in fields(content):
+            if inner != INITIALIZER or len(tensor) < large:
+                small += inner_field
                 continue
             weight = TensorProto.FromString(bytes(tensor))
             see(weight)
-            values.append((weight.name, weight.data_type, tuple(weight.dims)))
+            value = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+            inputs.append(value)
     model: ModelProto = ModelProto.FromString(bytes(rest))
     model.graph.MergeFromString(bytes(small))
     for weight in model.graph.initializer:
         see(weight)
-    for value in values:
-        model.graph.input.append(onnx.helper.make_tensor_value_info(*value))
+    model.graph.input.extend(inputs)
     return model
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Walk a message: number, whole field and content of each field."""
+    """Walk a model or a graph: number, whole field and content of each field."""
     place = 0
     while place < len(data):
         start = place
         key, place = read_varint(data, place)
+        size, end = read_varint(data, place)
         if key & 7 == LENGTH_DELIMITED:
-            size, place = read_varint(data, place)
-        elif key & 7 == VARINT:
-            size = read_varint(data, place)[1] - place
-        else:
-            size = {FIXED_64: 8, FIXED_32: 4}[key & 7]
-        yield key >> 3, data[start : place + size], data[place : place + size]
-        place += size
+            place, end = end, end + size
+        yield key >> 3, data[start:end], data[place:end]
+        place = end
 
 
 def read_varint(data: memoryview, place: int) -> tuple[int, int]:
@@ -106,24 +117,8 @@ def read_varint(data: memoryview, place: int) -> tuple[int, int]:
             return number, place
 
 
-def proto_of(name: str, tensor: ir.TensorProtocol) -> TensorProto:
-    """Return one weight as a protobuf message."""
-    return onnx.numpy_helper.from_array(tensor.numpy(), name)
-
-
-def tag(message: type, field: str) -> bytes:
-    """Return the tag of an embedded-message field."""
-    return varint(number_of(message, field) << 3 | LENGTH_DELIMITED)
-
-
-def number_of(message: type, field: str) -> int:
-    """Return the number of a field."""
-    number: int = message.DESCRIPTOR.fields_by_name[field].number  # type: ignore[attr-defined]
-    return number
-
-
 def varint(number: int) -> bytes:
-    """Encode a non-negative integer as protobuf does: 7 bits a byte, low ones first."""
+    """Encode a non-negative integer as protobuf does: 7 bits per byte, low ones first."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -8,8 +8,8 @@ from typing import Any
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.plan import Output
 from fca_edge.export.prepare import Prepared
-from fca_edge.lean_settings import profile_path, read_settings, settings_for, to_document
-from fca_edge.measure.jobs import LEAN_RUNTIMES
+from fca_edge.lean_settings import read_settings, settings_for, settings_path, to_document
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.store import write_json
 from fca_edge.verify import in_layout, measure, shortfall
 
@@ -17,9 +17,9 @@ from fca_edge.verify import in_layout, measure, shortfall
 def write_settings(path: Path, output: Output, manifest: dict[str, Any]) -> None:
     """Write the settings of a file whose own runtime `lean.py` can load with."""
     runtime = output.runtimes[0]
-    if runtime in LEAN_RUNTIMES:
+    if RUNTIMES[runtime].lean:
         settings = settings_for(manifest["planned"]["arena_bytes"])
-        write_json(profile_path(path), to_document(settings, runtime))
+        write_json(settings_path(path), to_document(settings, runtime))
 
 
 def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
@@ -29,7 +29,7 @@ def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
         NotEquivalentError: below the profile's floor, packed or when loaded again.
     """
     runtime = output.runtimes[0]
-    if runtime not in LEAN_RUNTIMES:
+    if not RUNTIMES[runtime].lean:
         return
     inputs, settings = in_layout(prepared.images, output.layout), read_settings(path)
     for cold in (True, False):

@@ -15,14 +15,13 @@ from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.export.artefact import embedded, manifest, prove, write_artefact
 from fca_edge.export.diagnose import placed
 from fca_edge.export.manifest import manifest_path
-from fca_edge.export.memory import quick_collections, release
 from fca_edge.export.packed import keep_packed, write_settings
 from fca_edge.export.plan import Output, Request, check, places_of
 from fca_edge.export.precise import Choose, convert
 from fca_edge.export.prepare import Prepared, prepare
-from fca_edge.export.program import export_program
-from fca_edge.export.quantize.half import LARGEST_HALF, HalfOverflowError
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.export.program import export_program, quick_collections, release
+from fca_edge.export.quantize import LARGEST_HALF, HalfOverflowError
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.places import locked
 from fca_edge.stopping import uncut
 from fca_edge.store import move_into, refuse_existing, staging, write_json
@@ -124,10 +123,10 @@ def move_all(request: Request, outputs: list[Output], folder: Path) -> None:
         for output in outputs:
             # A manifest of an older file must not outlive it, whatever happens in between.
             manifest_path(request.out / output.file).unlink(missing_ok=True)
-            profile_path(request.out / output.file).unlink(missing_ok=True)
-            shutil.rmtree(kept_path(request.out / output.file), ignore_errors=True)
+            settings_path(request.out / output.file).unlink(missing_ok=True)
+            shutil.rmtree(cache_path(request.out / output.file), ignore_errors=True)
             staged = folder / output.file
-            beside = [path for path in (profile_path(staged), kept_path(staged)) if path.exists()]
+            beside = [path for path in (settings_path(staged), cache_path(staged)) if path.exists()]
             move_into([staged, *beside, manifest_path(staged)], request.out)
 
 

@@ -18,11 +18,12 @@ from fca_edge.export.profiles import (
     Profile,
     profile,
 )
+from fca_edge.export.quantize import STATIC, Recipe
 from fca_edge.export.quantize.forms import EIGHT_BITS, FLOORS, onnx_forms, tflite_profile
-from fca_edge.export.quantize.recipe import STATIC, Recipe
 from fca_edge.export.wanted import Wanted, check_wanted, known_name
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.preprocess import find_images
+from fca_edge.runtimes import proving_runtimes
 from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
@@ -83,7 +84,7 @@ class Output:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which the file must be right, its own first."""
-        return self.profile.runtimes if self.profile else onnx_runtimes(self.onnx_profile)
+        return proving_runtimes(self.profile_name)
 
     @property
     def floor_db(self) -> float:
@@ -96,11 +97,6 @@ class Output:
     def profile_name(self) -> str:
         """Name for manifests."""
         return self.profile.name if self.profile else self.onnx_profile
-
-
-def onnx_runtimes(profile_name: str) -> tuple[str, ...]:
-    """Runtimes of an ONNX file: the plain one proves it, others where they can be had."""
-    return ("onnxruntime", profile_name) if profile_name in ONNX_PROFILES else ("onnxruntime",)
 
 
 def check(request: Request) -> None:
@@ -151,9 +147,9 @@ def places_of(request: Request, outputs: list[Output]) -> list[Path]:
         FcaEdgeError: a folder stands where a file will be.
     """
     files = [request.out / output.file for output in outputs]
-    beside = [place(file) for file in files for place in (manifest_path, profile_path)]
+    beside = [place(file) for file in files for place in (manifest_path, settings_path)]
     refuse_folders([*files, *beside])
-    kept = [kept_path(file) for file in files]
+    kept = [cache_path(file) for file in files]
     return [*files, *beside, *(path for path in kept if path.exists())]
 
 

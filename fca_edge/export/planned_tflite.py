@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from fca_edge.export.planned_graph import (
     Graph,
@@ -17,7 +16,7 @@ from fca_edge.export.planned_graph import (
     packed_depthwise_bytes,
     product_macs,
 )
-from fca_edge.export.tflite.emit import OPERATOR_NAMES, mapped
+from fca_edge.export.tflite.file import OPERATOR_NAMES, Kind, TfliteFile
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 # Bits an element, of the types that weights and activations have.
@@ -32,38 +31,35 @@ BITS = {
     "INT8": 8,
     "UINT8": 8,
 }
-BITS_BY_TYPE = {getattr(schema.TensorType, name): bits for name, bits in BITS.items()}
+BITS_BY_TYPE = {getattr(Kind, name): bits for name, bits in BITS.items()}
 
 
 def read_graph(path: Path) -> Graph:
     """Read what memory planning needs of a file's one subgraph."""
-    with mapped(path) as data:
-        model = schema.Model.GetRootAs(data)
-        return Reader(model).graph()
+    return Reader(TfliteFile.read(path)).graph()
 
 
 class Reader:
-    """Walks the tensors and operators of a model."""
+    """Walks the tensors and operators of a file."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.table = model, model.Subgraphs(0)
-        tensors = [self.table.Tensors(i) for i in range(self.table.TensorsLength())]
-        self.shapes = [
-            tuple(int(n) for n in t.ShapeAsNumpy()) if t.ShapeLength() else () for t in tensors
-        ]
-        self.bits = [BITS_BY_TYPE[t.Type()] for t in tensors]
-        self.buffers = [t.Buffer() for t in tensors]
-        self.constants = {i for i, buffer in enumerate(self.buffers) if self.length(buffer)}
+    def __init__(self, file: TfliteFile) -> None:
+        self.file = file
+        tensors = file.graph.tensors
+        self.shapes = [file.shape(i) for i in range(len(tensors))]
+        self.bits = [BITS_BY_TYPE[one.type] for one in tensors]
+        self.constants = {i for i, one in enumerate(tensors) if len(self.content(one.buffer))}
 
-    def length(self, buffer: int) -> int:
-        """Bytes that a buffer holds."""
-        return int(self.model.Buffers(buffer).DataLength())
+    def content(self, buffer: int) -> Any:
+        """Return what a buffer holds."""
+        data = self.file.model.buffers[buffer].data
+        return np.asarray([] if data is None else data, np.uint8)
 
     def graph(self) -> Graph:
         """Read the whole graph."""
+        table = self.file.graph
         graph = Graph(weights=self.weights())
-        for i in range(self.table.OperatorsLength()):
-            step = self.step(self.table.Operators(i))
+        for operator in table.operators:
+            step = self.step(operator)
             if step is not None:
                 graph.steps.append(step)
         graph.sizes = {
@@ -71,23 +67,22 @@ class Reader:
             for i, (shape, bits) in enumerate(zip(self.shapes, self.bits))
             if i not in self.constants
         }
-        graph.inputs = names(self.table.InputsAsNumpy())
-        graph.outputs = names(self.table.OutputsAsNumpy())
+        graph.inputs, graph.outputs = names(table.inputs), names(table.outputs)
         return graph
 
     def weights(self) -> dict[bytes, int]:
         """Bytes of the tensors' buffers by content; metadata are not among them."""
-        found = {}
-        for buffer in sorted({self.buffers[i] for i in self.constants}):
-            data = np.asarray(self.model.Buffers(buffer).DataAsNumpy())
-            found[hashlib.blake2b(data.data, digest_size=16).digest()] = data.nbytes
-        return found
+        sizes = {}
+        for buffer in sorted({self.file.graph.tensors[i].buffer for i in self.constants}):
+            data = self.content(buffer)
+            sizes[hashlib.blake2b(data.data, digest_size=16).digest()] = data.nbytes
+        return sizes
 
     def step(self, operator: Any) -> Step | None:
         """Read an operator; None where all it reads is constant, for it is computed at load."""
-        name = OPERATOR_NAMES[self.model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()]
-        reads = [int(i) for i in operator.InputsAsNumpy() if i >= 0]
-        writes = [int(i) for i in operator.OutputsAsNumpy()]
+        name = OPERATOR_NAMES[self.file.code(operator)]
+        reads = [int(i) for i in operator.inputs if i >= 0]
+        writes = [int(i) for i in operator.outputs]
         if self.constants.issuperset(reads):
             self.constants.update(writes)
             return None
@@ -116,11 +111,8 @@ class Reader:
 
 def contraction(operator: Any, left: tuple[int, ...]) -> int:
     """Length over which a batched product sums."""
-    table = operator.BuiltinOptions()
-    options = schema.BatchMatMulOptions()
-    if table is not None:
-        options.Init(table.Bytes, table.Pos)
-    return left[-2] if table is not None and options.AdjX() else left[-1]
+    options = operator.builtinOptions
+    return left[-2] if options is not None and options.adjX else left[-1]
 
 
 def names(indices: Any) -> tuple[str, ...]:

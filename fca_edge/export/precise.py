@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import NotEquivalentError
+from fca_edge.export import onnx as onnx_file
+from fca_edge.export import quantize
 from fca_edge.export.plan import Output, Request, recipe_of
 from fca_edge.export.prepare import Prepared
-from fca_edge.export.quantize import calibration, check, onnx_file, table
+from fca_edge.export.quantize import Inputs, Recipe, calibration
 from fca_edge.export.quantize.forms import EIGHT_BITS
-from fca_edge.export.quantize.hints import hint
-from fca_edge.export.quantize.recipe import Inputs, Recipe
-from fca_edge.export.tflite import emit
+from fca_edge.export.tflite import file as tflite_file
 
 # Sees an fp32 file that will be quantised; returns the layers to keep in float, and what the
 # manifest keeps of the choice.
@@ -43,18 +43,14 @@ def convert(
     if choose is not None and output.precision in EIGHT_BITS:
         keep, mix = choose(base, output, recipe, inputs)
         recipe = replace(recipe, keep_float=tuple(dict.fromkeys([*recipe.keep_float, *keep])))
-    outcome = table.run(base, path, recipe, inputs)
-    check.weights(base, path, outcome)
-    before, after = metadata(base), metadata(path)
+    outcome = quantize.run(base, path, recipe, inputs)
+    quantize.check_weights(base, path, outcome)
+    format_of = tflite_file if path.suffix == ".tflite" else onnx_file
+    survived = format_of.read_metadata(base) == format_of.read_metadata(path)
     base.unlink()
-    if before != after:
+    if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
-    counts = emit.operator_counts(path) if output.profile else onnx_file.operator_counts(path)
-    made = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
-    made["calibration"] = sample.describe() if sample else None
-    return counts, {**made, "hint": hint(output.precision, path.suffix, recipe.half_arithmetic)}
-
-
-def metadata(path: Path) -> Any:
-    """Read a file's metadata, of either format."""
-    return emit.read_metadata(path) if path.suffix == ".tflite" else onnx_file.metadata(path)
+    account = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
+    account["calibration"] = sample.describe() if sample else None
+    account["hint"] = quantize.hint(recipe, path.suffix)
+    return format_of.operator_counts(path), account

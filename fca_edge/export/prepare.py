@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.export.manifest import Source
-from fca_edge.export.memory import release
 from fca_edge.export.plan import Output, Request, places_of, planned
 from fca_edge.export.profiles import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
-from fca_edge.export.program import to_float32
+from fca_edge.export.program import release, to_float32
 from fca_edge.export.source import load_source
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree

@@ -56,7 +56,6 @@ class Profile:
     """Forms of one runtime.
 
     Attributes:
-        runtimes: agents' names of the runtimes on which a file must be right, its own first.
         depthwise, strided_depthwise: as in `Forms`.
         gelu: exact, or the built-in tanh form at as many sites as the floor allows.
         linear: operator of a Linear layer.
@@ -69,7 +68,6 @@ class Profile:
     """
 
     name: str
-    runtimes: tuple[str, ...]
     depthwise: str | None
     strided_depthwise: str | None
     gelu: Gelu
@@ -96,7 +94,6 @@ APPROXIMATE_MARGIN_DB = 1.0
 PROFILES: dict[str, Profile] = {
     "modern": Profile(
         name="modern",
-        runtimes=("litert", "tflite-2.14"),
         depthwise="grid",
         strided_depthwise="grid",
         gelu="erf",
@@ -110,7 +107,6 @@ PROFILES: dict[str, Profile] = {
     ),
     "tflite-2.14": Profile(
         name="tflite-2.14",
-        runtimes=("tflite-2.14",),
         depthwise=None,
         strided_depthwise=None,
         gelu="tanh",
@@ -126,9 +122,7 @@ PROFILES: dict[str, Profile] = {
 
 # XNNPACK computes in fp16 on ARMv8.2 cores (a55, a76, ...) when a file allows it.
 HALF_ARITHMETIC = "litert-fp16"
-PROFILES[HALF_ARITHMETIC] = replace(
-    PROFILES["modern"], name=HALF_ARITHMETIC, runtimes=("litert",), half_arithmetic=True
-)
+PROFILES[HALF_ARITHMETIC] = replace(PROFILES["modern"], name=HALF_ARITHMETIC, half_arithmetic=True)
 
 # ONNX Runtime runs a whole 7x7 faster than any split of it, and GELU is one operator.
 ONNX_FORMS = Forms(blocks="channels_first", cross="gather")

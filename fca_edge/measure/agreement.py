@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import platform
-import tempfile
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fca_edge.measure.jobs import Job
 from fca_edge.records import Agreement
-from fca_edge.runtimes import RUNTIMES, Runtime, available, interpreter
+from fca_edge.runtimes import RUNTIMES, Runtime, available
 from fca_edge.stats import snr_db
 from fca_edge.targets.base import Target
-from fca_edge.targets.call import AgentError, call_agent
+from fca_edge.targets.call import AgentError
+from fca_edge.targets.outputs import run_artefact
 
 SEED = 0
 
 
-def agreement(
-    job: Job, target: Target, place: str, threads: int, timeout_seconds: float
+def check_agreement(
+    job: Job, target: Target, threads: int, timeout_seconds: float
 ) -> Agreement | None:
     """Run one input here and there; None where there is no runtime here, or no known shape.
 
     Raises:
-        AgentError: a process failed.
+        AgentError: a process failed, or logits are not finite.
     """
     runtime = reference_runtime(job)
     shape = input_shape(job)
     if runtime is None or shape is None:
         return None
-    array = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)
-    with tempfile.TemporaryDirectory() as name:
-        inputs, outputs = Path(name) / "inputs.npy", Path(name) / "outputs.npz"
-        np.save(inputs, array)
-        plan = {"runtime": runtime.agent_name, "artefact": str(job.path), "threads": 1}
-        plan |= {"mode": "outputs", "inputs": str(inputs), "outputs": str(outputs)}
-        version = call_agent(interpreter(runtime), plan)["ready"]["version"]
-        here = logits(outputs)
-        there = logits_of(job, target, place, inputs, threads, timeout_seconds)
+    inputs = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)
+    reference, events = run_artefact(job.path, runtime, inputs)
+    got, _ = run_artefact(
+        job.path, job.runtime, inputs, target, threads=threads, timeout_seconds=timeout_seconds
+    )
+    here, there = reference["logits"], got["logits"]  # (1, classes) each
     if not (np.isfinite(here).all() and np.isfinite(there).all()):
         where = "here" if not np.isfinite(here).all() else "there"
         halves = "fp16" in job.artefact.profile
@@ -48,28 +42,9 @@ def agreement(
         raise AgentError(
             f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}{hint}."
         )
-    found = snr_db(here, there)
-    against = f"{runtime.name} {version} on {platform.machine()}"
-    return Agreement(found if np.isfinite(found) else None, against, threads)
-
-
-def logits_of(
-    job: Job, target: Target, place: str, inputs: Path, threads: int, timeout_seconds: float
-) -> NDArray[Any]:
-    """Run the input on the target and fetch the logits."""
-    remote = target.push(inputs)
-    plan = {"runtime": job.runtime.agent_name, "artefact": place, "threads": threads}
-    plan |= {"mode": "outputs", "inputs": remote, "outputs": f"{remote}.npz"}
-    target.run(job.runtime, plan, timeout_seconds)
-    local = inputs.with_name("there.npz")
-    target.pull(f"{remote}.npz", local)
-    return logits(local)
-
-
-def logits(file: Path) -> NDArray[Any]:
-    """Read the logits that an agent stored, (inputs, classes)."""
-    with np.load(file) as content:
-        return np.asarray(content["logits"])
+    ratio = snr_db(here, there)
+    against = f"{runtime.name} {events['ready']['version']} on {platform.machine()}"
+    return Agreement(ratio if np.isfinite(ratio) else None, against, threads)
 
 
 def reference_runtime(job: Job) -> Runtime | None:

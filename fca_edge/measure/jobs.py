@@ -11,11 +11,8 @@ from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.lean_settings import read_settings
 from fca_edge.measure.embedded import facts_of
 from fca_edge.records import Artefact, Planned
-from fca_edge.runtimes import RUNTIMES, Runtime
+from fca_edge.runtimes import RUNTIMES, Runtime, runtime_for
 from fca_edge.store import read_json, sha256_of
-
-# Runtimes that `lean.py` can load with.
-LEAN_RUNTIMES = ("onnxruntime", "litert")
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,10 @@ def job_for(
     names = [name for name, runtime in RUNTIMES.items() if runtime.suffix == path.suffix]
     if not names:
         raise UsageError(f"{path}: neither .onnx nor .tflite.")
-    there = [name for name in names if name in on_target]
-    if not there:
+    default = runtime_for(path.suffix, facts.profile, on_target)
+    if default is None:
         raise UsageError(f"{path}: the target has no runtime for {path.suffix} files.")
-    default = facts.profile if facts.profile in there else there[0]
-    name = runtime_name or default
+    name = runtime_name or default.name
     if name not in RUNTIMES:
         raise UsageError(
             f"unknown runtime '{name}'.{nearest(name, RUNTIMES)} Known: {', '.join(RUNTIMES)}."
@@ -87,8 +83,8 @@ def lean_jobs(job: Job) -> list[Job]:
     Raises:
         UsageError: a runtime that `lean.py` does not know.
     """
-    if job.runtime.name not in LEAN_RUNTIMES:
-        known = " and ".join(LEAN_RUNTIMES)
+    if not job.runtime.lean:
+        known = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
         raise UsageError(f"{job.path}: --lean is for {known}, not for {job.runtime.name}.")
     settings = read_settings(job.path)
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]

@@ -38,7 +38,7 @@ Events = dict[str, Event]
 
 
 @dataclass
-class Runs:
+class JobEvents:
     """Events of one job's processes, by name, in the order in which they ran."""
 
     latency: list[Events] = field(default_factory=list)
@@ -52,18 +52,18 @@ class Runs:
         return bool(self.latency or self.cost or self.memory)
 
 
-def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
+def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
     Where a run was broken off, the plan is of the processes that there were.
     """
-    asked, took = plan.processes, max(len(runs.latency), len(runs.cost))
-    repeated = bool(runs.latency or runs.cost)
-    plan = replace(plan, processes=took) if repeated else plan
-    cut = (f"interrupted after {took} of {asked} processes",) if repeated and took < asked else ()
-    first = [*runs.latency, *runs.cost, runs.memory][0]
+    done, warnings = max(len(events.latency), len(events.cost)), []
+    if 0 < done < plan.processes:
+        warnings = [f"interrupted after {done} of {plan.processes} processes"]
+    plan = replace(plan, processes=done or plan.processes)
+    first = [*events.latency, *events.cost, events.memory][0]
     ready, loaded = first["ready"], first["loaded"]
-    timed = [] if info.emulated else runs.latency
+    timed = [] if info.emulated else events.latency
     samples = tuple(tuple(run["samples"]["latency_ns"]) for run in timed)
     info = replace(info, cpus=ready.get("cpus"))
     return Record(
@@ -81,38 +81,42 @@ def record_of(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Record:
         ),
         latency_ns=samples,
         load_ns=tuple(run["loaded"]["load_ns"] for run in timed),
-        memory=memory_of(runs.memory),
+        memory=read_memory(events.memory),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
         git_commit=git_commit(),
-        warnings=(*cut, *warnings_of(job, plan, info, samples, loaded), *board_warnings(timed)),
-        cost=cost_of(job, runs.cost),
-        conditions=conditions_of(timed),
-        agreement=runs.agreement,
+        warnings=(
+            *warnings,
+            *list_warnings(job, plan, info, samples, loaded),
+            *list_board_warnings(timed),
+        ),
+        cost=read_cost(job, events.cost),
+        conditions=read_conditions(timed),
+        agreement=events.agreement,
     )
 
 
-def memory_of(events: Events) -> Memory | None:
+def read_memory(events: Events) -> Memory | None:
     """Read the memory figures of a memory run; None where the target has no /proc."""
     if "peak_rss_bytes" not in events.get("done", {}):
         return None
     ready, loaded, done = events["ready"], events["loaded"], events["done"]
     return Memory(
-        baseline=usage_of(ready),
-        loaded=usage_of(loaded),
-        after=usage_of(done),
+        baseline=read_usage(ready),
+        loaded=read_usage(loaded),
+        after=read_usage(done),
         baseline_peak_bytes=ready["peak_rss_bytes"],
         peak_bytes=done["peak_rss_bytes"],
         method=done["method"],
     )
 
 
-def usage_of(event: Event) -> Usage:
+def read_usage(event: Event) -> Usage:
     """Read one moment of a memory run."""
     return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
 
 
-def cost_of(job: Job, runs: list[Events]) -> Cost | None:
+def read_cost(job: Job, runs: list[Events]) -> Cost | None:
     """Read what the counter saw; None where nothing counts."""
     if not runs:
         return None
@@ -128,14 +132,14 @@ def cost_of(job: Job, runs: list[Events]) -> Cost | None:
     )
 
 
-def conditions_of(runs: list[Events]) -> Conditions | None:
+def read_conditions(runs: list[Events]) -> Conditions | None:
     """Read what a board was like; None where nothing was timed."""
-    told = [run["samples"] for run in runs if "before" in run["samples"]]
-    if not told:
+    samples = [run["samples"] for run in runs if "before" in run["samples"]]
+    if not samples:
         return None
 
     def among(when: str, what: str, choose: Callable[[list[float]], float]) -> Any:
-        known = [event[when][what] for event in told if event[when][what] is not None]
+        known = [event[when][what] for event in samples if event[when][what] is not None]
         return choose(known) if known else None
 
     return Conditions(
@@ -143,52 +147,56 @@ def conditions_of(runs: list[Events]) -> Conditions | None:
         frequency_khz_after=among("after", "frequency_khz", min),
         celsius_before=among("before", "celsius", max),
         celsius_after=among("after", "celsius", max),
-        throttled=any(throttled(event["before"], event["after"]) for event in told),
+        throttled=any(slowed_down(event["before"], event["after"]) for event in samples),
     )
 
 
-def throttled(before: Event, after: Event) -> bool:
+def slowed_down(before: Event, after: Event) -> bool:
     """Tell whether a board slowed down while it was measured."""
     old, new = before["frequency_khz"], after["frequency_khz"]
     return bool(after["held_back"] or (old and new and new < SLOWER * old))
 
 
-def board_warnings(runs: list[Events]) -> tuple[str, ...]:
+def list_board_warnings(runs: list[Events]) -> tuple[str, ...]:
     """List what a board did to the figures, and what it did not allow."""
-    conditions = conditions_of(runs)
-    found = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
+    conditions = read_conditions(runs)
+    warnings = [text for run in runs for text in run.get("ended", {}).get("warnings", ())]
     if conditions is not None and conditions.throttled:
         khz, celsius = conditions.frequency_khz_after, conditions.celsius_after
-        found.append(
+        warnings.append(
             "throttled"
             + (f", down to {khz / 1000:.0f} MHz" if khz else "")
             + (f" at {celsius:.0f} °C" if celsius else "")
         )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(warnings))
 
 
-def warnings_of(
+def list_warnings(
     job: Job, plan: Plan, info: TargetInfo, samples: tuple[tuple[int, ...], ...], loaded: Event
 ) -> list[str]:
     """List what a reader of the figures must know."""
-    found = []
+    warnings = []
     used = info.cores if info.cpus is None else len(info.cpus.split(","))
     if plan.threads > used:
         pinned = f" ({info.cpus})" if info.cpus is not None else ""
-        found.append(f"{plural(plan.threads, 'thread')} on {plural(used, 'core')}{pinned}")
+        warnings.append(f"{plural(plan.threads, 'thread')} on {plural(used, 'core')}{pinned}")
     if not manifest_path(job.path).is_file():
-        found.append(NO_MANIFEST)
+        warnings.append(NO_MANIFEST)
     if job.artefact.trained is False:
-        found.append("random weights")
+        warnings.append("random weights")
     if sum(map(drifts, samples)) * 2 > len(samples):
-        found.append("latency rises within processes: throttling?")
-    if (
-        job.artefact.profile == "modern"
-        and job.runtime.name == "litert"
-        and (loaded["partitions"] != 1 or loaded["undelegated"])
-    ):
-        found.append(f"{loaded['partitions']} XNNPACK partitions instead of 1")
-    return found
+        warnings.append("latency rises within processes: throttling?")
+    return warnings + list_delegation_warnings(job, loaded)
+
+
+def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
+    """Say where a delegate took less of a file than it promises of its own profiles."""
+    if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
+        return []
+    partitions, outside = loaded["partitions"], loaded["undelegated"]
+    if partitions in (1, None):
+        return ["not all operators are delegated to XNNPACK"] if outside else []
+    return [f"{partitions} XNNPACK partitions instead of 1"]
 
 
 def git_commit() -> str | None:

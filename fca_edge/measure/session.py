@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
-from fca_edge.measure.agreement import agreement
+from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job
-from fca_edge.measure.record import Runs, record_of
+from fca_edge.measure.record import JobEvents, build_record
 from fca_edge.records import Plan, Record, TargetInfo
 from fca_edge.stopping import Stopped
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError
+from fca_edge.targets.plan import AgentPlan, Mode
 
 Progress = Callable[[str], None]
 
@@ -29,9 +30,15 @@ EMULATED_TIMEOUT_SECONDS = 7200.0
 MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
 # More threads wait for each other by spinning, and what they spin is counted.
 COUNTING_THREADS = 1
-LATENCY, COST, MEMORY, AGREEMENT = "latency", "cost", "memory", "agreement"
-# A first load of `lean.py`, after which others find what it kept.
-PREPARE = "first load"
+# What is run of a job; a first load of `lean.py` is one after which others find what it kept.
+Task = Literal["latency", "cost", "memory", "agreement", "first load"]
+MODES: dict[Task, Mode] = {
+    "latency": "latency",
+    "cost": "cost",
+    "memory": "memory",
+    "first load": "memory",
+    "agreement": "outputs",
+}
 # Fields of `Handling` as the command line has them.
 FLAGS = {
     "cpus": "--cpus",
@@ -54,19 +61,22 @@ class Outcome:
     stopped: Stopped | None = None
 
 
-def tasks_of(
+def order_tasks(
     jobs: list[Job], plan: Plan, target: Target, info: TargetInfo, seed: int
-) -> list[tuple[int, str]]:
+) -> list[tuple[int, Task]]:
     """Order what has to be run: (number of the job, what of it)."""
-    repeated = COST if target.counts_instructions else None if info.emulated else LATENCY
     order = random.Random(seed)
     numbers = range(len(jobs))
-    turns = [order.sample(numbers, len(jobs)) for _ in range(plan.processes if repeated else 0)]
-    tasks = [(number, PREPARE) for number in numbers if is_warm(jobs[number])]
-    tasks += [(number, repeated) for turn in turns for number in turn if repeated]
-    tasks += [(number, MEMORY) for number in numbers]
+    turns = [order.sample(numbers, len(jobs)) for _ in range(plan.processes)]
+    tasks: list[tuple[int, Task]]
+    tasks = [(number, "first load") for number in numbers if is_warm(jobs[number])]
+    if target.counts_instructions:
+        tasks += [(number, "cost") for turn in turns for number in turn]
+    elif not info.emulated:
+        tasks += [(number, "latency") for turn in turns for number in turn]
+    tasks += [(number, "memory") for number in numbers]
     # A file that runs elsewhere must also compute there what it computes here.
-    tasks += [(number, AGREEMENT) for number in numbers if info.name != "local"]
+    tasks += [(number, "agreement") for number in numbers if info.name != "local"]
     return tasks
 
 
@@ -77,7 +87,7 @@ def is_warm(job: Job) -> bool:
 
 def process_count(jobs: list[Job], plan: Plan, target: Target) -> int:
     """Return how often `run_jobs` will call its progress."""
-    return len(tasks_of(jobs, plan, target, target.info(), 0))
+    return len(order_tasks(jobs, plan, target, target.info(), 0))
 
 
 def run_jobs(
@@ -101,20 +111,19 @@ def run_jobs(
     places = {job.path: target.push(job.path) for job in jobs}
     if any(job.settings is not None for job in jobs):
         places[LEAN] = target.push(LEAN)
-    runs = [Runs() for _ in jobs]
+    runs = [JobEvents() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
     lost: FcaEdgeError | None = None
     stopped: Stopped | None = None
-    for number, what in tasks_of(jobs, plan, target, info, seed):
+    for number, task in order_tasks(jobs, plan, target, info, seed):
         job = jobs[number]
         try:
-            progress(f"{job.artefact.file} on {job.runtime.name}, {what}")
+            progress(f"{job.artefact.file} on {job.runtime.name}, {task}")
             if number in failed:
                 continue
-            wanted = agent_plan(what, job, places[job.path], plan, info)
-            wanted |= lean_plan(job, places)
-            wanted |= handled(handling, what, first=not any(r.latency for r in runs))
-            take(runs[number], what, job, target, wanted, info)
+            cool = any(run.latency for run in runs)
+            one = build_plan(task, job, places, plan, info, handling, cool)
+            run_task(task, job, one, target, info, runs[number])
         except AgentError as error:
             failed[number] = error
         except TargetUnavailableError as error:
@@ -129,7 +138,7 @@ def run_jobs(
             break
     run = uuid.uuid4().hex
     records = [
-        replace(record_of(job, plan, info, runs[number]), run=run)
+        replace(build_record(job, plan, info, runs[number]), run=run)
         for number, job in enumerate(jobs)
         if number not in failed and (stopped is None or runs[number].begun)
     ]
@@ -137,7 +146,7 @@ def run_jobs(
     return Outcome(records, failures, lost, stopped)
 
 
-def whole_jobs(runs: list[Runs], plan: Plan) -> set[int]:
+def whole_jobs(runs: list[JobEvents], plan: Plan) -> set[int]:
     """Number the jobs whose repeated processes have all been run."""
     return {
         number
@@ -146,28 +155,29 @@ def whole_jobs(runs: list[Runs], plan: Plan) -> set[int]:
     }
 
 
-def take(
-    runs: Runs, what: str, job: Job, target: Target, wanted: dict[str, Any], info: TargetInfo
+def run_task(
+    task: Task, job: Job, plan: AgentPlan, target: Target, info: TargetInfo, events: JobEvents
 ) -> None:
-    """Do one task of a job and keep what came of it."""
+    """Do one task of a job and keep what came of it in the job's events.
+
+    Raises:
+        AgentError: the process failed, or said nothing of what it was run for.
+    """
     timeout = EMULATED_TIMEOUT_SECONDS if info.emulated else TIMEOUT_SECONDS
-    if what == AGREEMENT:
-        place, threads = wanted["artefact"], wanted["threads"]
-        runs.agreement = agreement(job, target, place, threads, timeout)
+    if task == "agreement":
+        events.agreement = check_agreement(job, target, plan.threads, timeout)
         return
-    timeout += wanted.get("cool_down_seconds", 0.0)
-    timeout += COOLING_SECONDS if "start_below_celsius" in wanted else 0.0
-    events = target.run(job.runtime, wanted, timeout)
-    if what == PREPARE:
-        return
-    if what == MEMORY:
-        runs.memory = events
-    elif what == COST:
-        runs.cost.append(events)
-    elif "samples" not in events:
-        raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
-    else:
-        runs.latency.append(events)
+    timeout += plan.cool_down_seconds or 0.0
+    timeout += 0.0 if plan.start_below_celsius is None else COOLING_SECONDS
+    answer = target.run(plan, timeout)
+    if task == "memory":
+        events.memory = answer
+    elif task == "cost":
+        events.cost.append(answer)
+    elif task == "latency":
+        if "samples" not in answer:
+            raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
+        events.latency.append(answer)
 
 
 def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
@@ -197,32 +207,40 @@ def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
         )
 
 
-def handled(handling: Handling, what: str, first: bool) -> dict[str, Any]:
-    """What a plan says about the treatment of the board; only time depends on it."""
-    if what != LATENCY:
-        return {"cpus": handling.cpus} if handling.cpus and what == MEMORY else {}
-    wanted = {key: value for key, value in asdict(handling).items() if value is not None}
-    if first:
-        wanted.pop("cool_down_seconds", None)
-    return wanted
+def build_plan(
+    task: Task,
+    job: Job,
+    places: Mapping[Path, str],
+    plan: Plan,
+    info: TargetInfo,
+    handling: Handling = AS_IT_IS,
+    cool: bool = False,
+) -> AgentPlan:
+    """Say what the process of a task does.
 
-
-def agent_plan(what: str, job: Job, place: str, plan: Plan, info: TargetInfo) -> dict[str, Any]:
-    """Write the plan that the agent reads."""
+    Args:
+        places: on the target: of the artefact, and of `lean.py` where it is loaded with it.
+        cool: whether to cool down first, as before every timed process but the first.
+    """
     iterations = plan.iterations
-    if what == MEMORY:
+    if task == "memory":
         iterations = EMULATED_MEMORY_ITERATIONS if info.emulated else MEMORY_ITERATIONS
-    return {
-        "runtime": job.runtime.agent_name,
-        "artefact": place,
-        "threads": COUNTING_THREADS if what == COST else plan.threads,
-        "mode": MEMORY if what == PREPARE else what,
-        "warmup": plan.warmups,
-        "iterations": iterations,
-        "seed": 0,
-    }
+    return AgentPlan(
+        runtime=job.runtime,
+        artefact=places[job.path],
+        mode=MODES[task],
+        threads=COUNTING_THREADS if task == "cost" else plan.threads,
+        warmups=plan.warmups,
+        iterations=iterations,
+        lean=None if job.settings is None else places[LEAN],
+        settings=job.settings,
+        **treatment(task, handling, cool),
+    )
 
 
-def lean_plan(job: Job, places: dict[Path, str]) -> dict[str, Any]:
-    """What a plan says so that the artefact is loaded by `lean.py`; nothing where it is not."""
-    return {} if job.settings is None else {"lean": places[LEAN], "settings": job.settings}
+def treatment(task: Task, handling: Handling, cool: bool) -> dict[str, Any]:
+    """Return the fields of a plan that treat the board; only time depends on all of them."""
+    if task == "memory":
+        return {"cpus": handling.cpus}
+    fields = asdict(handling) if task == "latency" else {}
+    return fields if cool else {**fields, "cool_down_seconds": None}

@@ -17,7 +17,7 @@ from fca_edge.export.wanted import Wanted, known_name
 from fca_edge.measure.jobs import Job, job_for, lean_jobs, manifest_path
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.suites.read import Entry
-from fca_edge.targets.resolve import meant
+from fca_edge.targets.resolve import real_name
 from fca_edge.zoo.specs import ZOO
 
 Report = Callable[[str], None]
@@ -69,7 +69,7 @@ def suite_jobs(
     """
     jobs = []
     for entry in entries:
-        name = meant(target)
+        name = real_name(target)
         if entry.targets and not any(fnmatchcase(name, pattern) for pattern in entry.targets):
             continue
         names = (runtime,) if runtime else entry.runtimes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import Runtime
 from fca_edge.targets.call import Event
+from fca_edge.targets.plan import AgentPlan
 
 
 class Target(Protocol):
@@ -30,9 +30,7 @@ class Target(Protocol):
     def pull(self, remote: str, path: Path) -> None:
         """Fetch a file from the target."""
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent there in a fresh process; returns its events by name."""
 
     def info(self) -> TargetInfo:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fca_edge.device import AGENT
 from fca_edge.errors import FcaEdgeError
+from fca_edge.targets.plan import AgentPlan
 
 Event = dict[str, Any]
 
@@ -27,52 +28,44 @@ class AgentError(FcaEdgeError):
         self.refused = refused
 
 
-def call_agent(
-    python: Path, plan: dict[str, Any], timeout_seconds: float = 600
-) -> dict[str, Event]:
+def call_agent(python: Path, plan: AgentPlan, timeout_seconds: float = 600) -> dict[str, Event]:
     """Run one plan under an interpreter of this machine; returns the agent's events by name.
 
     Raises:
         AgentError: it crashed, was killed or took too long; says with what.
     """
-    return call_command([str(python), "-E", str(AGENT)], environment_of(), plan, timeout_seconds)
+    return call_command([str(python), "-E", str(AGENT)], agent_environment(), plan, timeout_seconds)
 
 
-def environment_of() -> dict[str, str]:
+def agent_environment() -> dict[str, str]:
     """Return this process's environment without what would change the one that is measured."""
     # The parent's thread settings must not reach it.
     return {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "PYTHON"))}
 
 
 def call_command(
-    command: list[str], environment: dict[str, str], plan: dict[str, Any], timeout_seconds: float
+    command: list[str], environment: dict[str, str], plan: AgentPlan, timeout_seconds: float
 ) -> dict[str, Event]:
     """Run one plan with a command that ends in the agent; returns its events by name.
 
     Raises:
         AgentError: it crashed, was killed or took too long; says with what.
     """
-    what = described(plan)
     try:
         done = subprocess.run(
             command,
-            input=json.dumps(plan),
+            input=json.dumps(plan.to_document()),
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
             env=environment,
         )
     except subprocess.TimeoutExpired:
-        raise AgentError(f"{what}: no answer in {timeout_seconds:.0f} s.") from None
-    return events_of(what, done.returncode, done.stdout, done.stderr)
+        raise AgentError(f"{plan.label}: no answer in {timeout_seconds:.0f} s.") from None
+    return check_events(plan.label, done.returncode, done.stdout, done.stderr)
 
 
-def described(plan: dict[str, Any]) -> str:
-    """Name what a plan runs, for messages."""
-    return f"{plan['runtime']} on {Path(plan['artefact']).name}"
-
-
-def events_of(what: str, code: int, stdout: str, stderr: str) -> dict[str, Event]:
+def check_events(label: str, code: int, stdout: str, stderr: str) -> dict[str, Event]:
     """Read what an agent's process wrote.
 
     Raises:
@@ -80,7 +73,7 @@ def events_of(what: str, code: int, stdout: str, stderr: str) -> dict[str, Event
     """
     events = read_events(stdout)
     if code or "done" not in events:
-        raise AgentError(f"{what}: {reason(code, stderr)}", refused=code == 1)
+        raise AgentError(f"{label}: {failure_reason(code, stderr)}", refused=code == 1)
     return events
 
 
@@ -94,7 +87,7 @@ def read_events(text: str) -> dict[str, Event]:
     return events
 
 
-def reason(code: int, stderr: str) -> str:
+def failure_reason(code: int, stderr: str) -> str:
     """Say in one line how a process failed."""
     if code < 0:
         name = signal.Signals(-code).name

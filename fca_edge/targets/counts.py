@@ -53,28 +53,28 @@ def read_counts(file: Path, machine: str, maps: list[list[Any]]) -> Event:
     totals = [int(line.split()[1]) for line in lines if line.startswith("inference ")]
     if not totals:
         raise AgentError(f"the instruction counter saw no inference ({machine}).")
-    blocks = list(blocks_of(lines, machine))
+    blocks = list(disassemble(lines, machine))
     classes = Counter[str]()
     for block in blocks:
-        classes += classes_of(block)
+        classes += count_classes(block)
     return {
         "event": "cost",
         "instructions": totals,
         "classes": {name: classes[name] for name in CLASSES},
-        "hot": [described(group, maps) for group in stretches(blocks)[:MOST_HOT]],
+        "hot": [describe_stretch(group, maps) for group in group_blocks(blocks)[:MOST_HOT]],
     }
 
 
-def blocks_of(lines: list[str], machine: str) -> Iterator[Block]:
+def disassemble(lines: list[str], machine: str) -> Iterator[Block]:
     """Disassemble the counter's blocks."""
     import capstone
 
     def reader(mode: int) -> Any:
         architecture = capstone.CS_ARCH_ARM64 if machine == "aarch64" else capstone.CS_ARCH_ARM
-        made = capstone.Cs(architecture, mode)
+        disassembler = capstone.Cs(architecture, mode)
         # What it does not know is skipped by one unit instead of ending the block.
-        made.skipdata = True
-        return made
+        disassembler.skipdata = True
+        return disassembler
 
     plain = reader(capstone.CS_MODE_ARM)
     thumb = reader(capstone.CS_MODE_THUMB) if machine != "aarch64" else plain
@@ -83,9 +83,9 @@ def blocks_of(lines: list[str], machine: str) -> Iterator[Block]:
         if words[0] == "block":
             address, sizes, code = int(words[1], 16), words[4], bytes.fromhex(words[5])
             use = thumb if words[3] == "t" or is_thumb(words[4], address, plain, code) else plain
-            found = [(name, text) for _, _, name, text in use.disasm_lite(code, address)]
-            found += [("unknown", "")] * (len(sizes) - len(found))
-            yield Block(address, int(words[2]), tuple(found[: len(sizes)]))
+            code_words = [(name, text) for _, _, name, text in use.disasm_lite(code, address)]
+            code_words += [("unknown", "")] * (len(sizes) - len(code_words))
+            yield Block(address, int(words[2]), tuple(code_words[: len(sizes)]))
 
 
 def is_thumb(sizes: str, address: int, plain: Any, code: bytes) -> bool:
@@ -95,13 +95,13 @@ def is_thumb(sizes: str, address: int, plain: Any, code: bytes) -> bool:
     return any(name == ".byte" for _, _, name, _ in plain.disasm_lite(code, address))
 
 
-def classes_of(block: Block) -> Counter[str]:
+def count_classes(block: Block) -> Counter[str]:
     """Count a block's executed instructions by class."""
-    found = Counter(class_of(name, operands) for name, operands in block.code)
-    return Counter({name: count * block.executions for name, count in found.items()})
+    counts = Counter(classify(name, operands) for name, operands in block.code)
+    return Counter({name: count * block.executions for name, count in counts.items()})
 
 
-def class_of(name: str, operands: str) -> str:
+def classify(name: str, operands: str) -> str:
     """Classify one instruction by its mnemonic and its first operand."""
     vector = VECTOR.match(operands) is not None
     if name.startswith(LOADS_AND_STORES):
@@ -112,7 +112,7 @@ def class_of(name: str, operands: str) -> str:
     return SIMD if vector or name.startswith("v") else OTHER
 
 
-def stretches(blocks: list[Block]) -> list[list[Block]]:
+def group_blocks(blocks: list[Block]) -> list[list[Block]]:
     """Group neighbouring blocks, the costliest group first."""
     groups: list[list[Block]] = []
     end = None
@@ -124,22 +124,22 @@ def stretches(blocks: list[Block]) -> list[list[Block]]:
     return sorted(groups, key=lambda group: -sum(b.instructions for b in group))
 
 
-def described(group: list[Block], maps: list[list[Any]]) -> dict[str, Any]:
+def describe_stretch(group: list[Block], maps: list[list[Any]]) -> dict[str, Any]:
     """Describe a stretch of code: where, how much, of which classes, its hottest block."""
     total: Counter[str] = Counter()
     for block in group:
-        total += classes_of(block)
+        total += count_classes(block)
     hottest = max(group, key=lambda b: b.instructions)
     names = Counter(name for name, _ in hottest.code)
     return {
-        "place": place_of(hottest.address, maps),
+        "place": name_place(hottest.address, maps),
         "instructions": sum(b.instructions for b in group),
         "classes": {name: total[name] for name in CLASSES if total[name]},
         "code": [f"{count} {name}" for name, count in names.most_common(MOST_CODE)],
     }
 
 
-def place_of(address: int, maps: list[list[Any]]) -> str:
+def name_place(address: int, maps: list[list[Any]]) -> str:
     """Name an address by file and offset, which do not move from run to run."""
     for start, end, offset, path in maps:
         if start <= address < end:

@@ -10,17 +10,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from fca_edge.device.guard import restore_governor, set_governor
 from fca_edge.device.probe import cpu_model
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import Runtime, cache_folder, interpreter, possible_here
+from fca_edge.runtimes import cache_folder, interpreter, possible_here
 from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_agent
+from fca_edge.targets.plan import AgentPlan
 
 EMULATOR = re.compile(r"/(qemu-\w+)(?:-static)?(?: \(deleted\))?$", re.MULTILINE)
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -36,13 +37,12 @@ class LocalTarget(FilesHere):
         """What is installed here or can be set up."""
         return possible_here()
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent under the interpreter that has the runtime."""
-        wanted = {**plan, "guest": plan["mode"] == "memory" and emulator_here() is not None}
-        with governed(plan) as warnings:
-            events = call_agent(interpreter(runtime), wanted, timeout_seconds)
+        guest = plan.mode == "memory" and emulator_here() is not None
+        with governed(plan.governor, plan.sysfs) as warnings:
+            python = interpreter(plan.runtime)
+            events = call_agent(python, replace(plan, guest=guest), timeout_seconds)
         return {**events, "ended": {"warnings": warnings}}
 
     def info(self) -> TargetInfo:
@@ -65,14 +65,14 @@ class LocalTarget(FilesHere):
 
 
 @contextmanager
-def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
-    """Set the governor that a plan asks for, and put the old one back, also after a signal.
+def governed(governor: str | None, sysfs: str | None = None) -> Iterator[list[str]]:
+    """Set a governor, and put the old one back, also after a signal.
 
     Yields what could not be done. What a process that was killed left set, the next one
     puts right.
     """
-    saved, wanted = cache_folder() / "governor.json", plan.get("governor")
-    if not wanted and not saved.is_file():
+    saved = cache_folder() / "governor.json"
+    if not governor and not saved.is_file():
         yield []
         return
     saved.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +81,10 @@ def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             # Another measurement has set it, and puts it back.
-            yield [f"governor {wanted} not set: another measurement holds it"] if wanted else []
+            yield [f"governor {governor} not set: another measurement holds it"] if governor else []
             return
         restore_governor(saved)
-        if not wanted:
+        if not governor:
             yield []
             return
         # The command line has a handler of its own.
@@ -92,7 +92,7 @@ def governed(plan: dict[str, Any]) -> Iterator[list[str]]:
         if old == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
-            problem = set_governor(wanted, Path(plan.get("sysfs") or "/sys"), saved)
+            problem = set_governor(governor, Path(sysfs or "/sys"), saved)
             yield [problem] if problem else []
         finally:
             restore_governor(saved)
@@ -108,5 +108,5 @@ def emulator_here() -> str | None:
         text = Path(f"/proc/self/task/{os.getpid()}/maps").read_text(errors="replace")
     except OSError:
         return None
-    found = EMULATOR.search(text)
-    return found[1] if found else None
+    match = EMULATOR.search(text)
+    return match[1] if match else None

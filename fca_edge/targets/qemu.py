@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -16,6 +16,7 @@ from fca_edge.runtimes import Runtime
 from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_command
 from fca_edge.targets.counts import read_counts
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import emulation, plugin
 from fca_edge.targets.provision.machines import CORES, MACHINES, Cpu, Environment, Machine
 
@@ -37,23 +38,21 @@ class QemuTarget(FilesHere):
         self.runtimes = tuple(machine.environments)
         self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent in the guest; a plan of mode "cost" adds the counter's event.
 
         Raises:
             TargetUnavailableError: the machine lacks the runtime, or is not set up.
             AgentError: the agent failed.
         """
-        environment = self.environment(runtime)
+        environment = self.environment(plan.runtime)
         counts = self.folder / "counts"
         counts.unlink(missing_ok=True)
         command = [
             *emulation.emulator_command(self.machine),
-            *("-L", str(emulation.prefix(self.machine, environment, self.cpu))),
+            *("-L", str(emulation.make_prefix(self.machine, environment, self.cpu))),
             *("-cpu", self.cpu.name),
-            *(("-plugin", f"{plugin.place()},out={counts}") if plan["mode"] == "cost" else ()),
+            *(("-plugin", f"{plugin.plugin_path()},out={counts}") if plan.mode == "cost" else ()),
             str(environment.tree.folder / environment.python),
             "-s",
             str(self.agent),
@@ -61,9 +60,9 @@ class QemuTarget(FilesHere):
         variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
         if environment.wheels is not None:
             variables["PYTHONPATH"] = str(environment.wheels.folder)
-        wanted = {**plan, "guest": plan["mode"] == "memory"}
-        events = call_command(command, variables, wanted, timeout_seconds)
-        if plan["mode"] == "cost":
+        plan = replace(plan, guest=plan.mode == "memory")
+        events = call_command(command, variables, plan, timeout_seconds)
+        if plan.mode == "cost":
             events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
         return events
 
@@ -73,17 +72,17 @@ class QemuTarget(FilesHere):
         Raises:
             TargetUnavailableError: there is none for this machine, or it is not set up.
         """
-        found = self.machine.environments.get(runtime.name)
-        if found is None:
+        environment = self.machine.environments.get(runtime.name)
+        if environment is None:
             raise TargetUnavailableError(
                 f"{self.name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
             )
-        if not emulation.is_ready(found):
+        if not emulation.is_ready(environment):
             raise TargetUnavailableError(
                 f"{self.name}: {runtime.name} is not set up;"
                 f" run `fca-edge targets setup {self.name}`."
             )
-        return found
+        return environment
 
     def info(self) -> TargetInfo:
         """Describe the emulated machine; its memory is this machine's.
@@ -114,23 +113,23 @@ class QemuTarget(FilesHere):
 
 def qemu_target(name: str) -> QemuTarget:
     """Return the target of a name; see `parsed`."""
-    return QemuTarget(*parsed(name))
+    return QemuTarget(*parse_name(name))
 
 
-def parsed(name: str) -> tuple[Machine, Cpu]:
+def parse_name(name: str) -> tuple[Machine, Cpu]:
     """Read `qemu:MACHINE` or `qemu:MACHINE:CPU`; without a CPU it is the machine's first.
 
     Raises:
         UsageError: no such machine or CPU.
     """
     _, _, rest = name.partition(":")
-    wanted, _, cpu_name = rest.partition(":")
-    if wanted not in MACHINES:
+    machine_name, _, cpu_name = rest.partition(":")
+    if machine_name not in MACHINES:
         known = ", ".join(MACHINES)
         raise UsageError(
-            f"{name}: no machine '{wanted}'.{nearest(wanted, MACHINES)} Known: {known}."
+            f"{name}: no machine '{machine_name}'.{nearest(machine_name, MACHINES)} Known: {known}."
         )
-    machine = MACHINES[wanted]
+    machine = MACHINES[machine_name]
     cpus = {cpu.name: cpu for cpu in machine.cpus}
     short = {cpu.name.removeprefix("cortex-"): cpu for cpu in machine.cpus}
     cpu = cpus.get(cpu_name) or short.get(cpu_name) if cpu_name else machine.cpus[0]

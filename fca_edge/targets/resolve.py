@@ -27,21 +27,21 @@ def resolve(name: str, report: Report = lambda text: None) -> Target:
         UsageError: no such target.
         TargetUnavailableError: there is one, but not from here.
     """
-    found = meant(name)
-    if found.startswith(SSH):
+    real = real_name(name)
+    if real.startswith(SSH):
         # asyncssh takes a third of a second to import, which other targets need not wait for.
         try:
             from fca_edge.targets.ssh.target import SshTarget
         except ModuleNotFoundError as error:
             raise TargetUnavailableError(
-                f"{found}: needs '{error.name}', which 32-bit ARM lacks; use another machine or"
+                f"{real}: needs '{error.name}', which 32-bit ARM lacks; use another machine or"
                 " run `pip install asyncssh`."
             ) from None
-        return SshTarget(parse(found), settings.ssh_config(), report)
-    return qemu_target(found) if found.startswith(f"{QEMU}:") else LocalTarget()
+        return SshTarget(parse(real), settings.ssh_config(), report)
+    return qemu_target(real) if real.startswith(f"{QEMU}:") else LocalTarget()
 
 
-def meant(name: str) -> str:
+def real_name(name: str) -> str:
     """Return the name of the target itself: `arm` is the nearest to an ARM machine that there is.
 
     That is this machine where it is one, else the user's board, else an emulated machine.
@@ -56,7 +56,7 @@ def meant(name: str) -> str:
         board = settings.board() or f"{QEMU}:aarch64"
         if board == name:
             raise FcaEdgeError("the configured board is 'arm' itself; name it as ssh://user@host.")
-        return meant(board)
+        return real_name(board)
     if name == "local" or name.startswith((SSH, f"{QEMU}:")):
         return name
     raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}.")

@@ -19,7 +19,7 @@ def config_file() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "fca-edge" / "config.toml"
 
 
-def settings() -> dict[str, str]:
+def read_config() -> dict[str, str]:
     """Read the file; empty where there is none.
 
     Raises:
@@ -28,16 +28,16 @@ def settings() -> dict[str, str]:
     file = config_file()
     if not file.is_file():
         return {}
-    found = read_toml(file)
-    for key, value in found.items():
+    config = read_toml(file)
+    for key, value in config.items():
         if key not in KNOWN or not isinstance(value, str):
             raise FcaEdgeError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
-    return found
+    return config
 
 
 def board() -> str | None:
     """Address of the user's board, as in ssh://pi@board."""
-    return os.environ.get(BOARD_VARIABLE) or settings().get("board")
+    return os.environ.get(BOARD_VARIABLE) or read_config().get("board")
 
 
 def ssh_config_setting() -> str:
@@ -49,5 +49,5 @@ def ssh_config_setting() -> str:
 
 def ssh_config() -> Path | None:
     """SSH configuration to use instead of ~/.ssh/config."""
-    named = os.environ.get(SSH_CONFIG_VARIABLE) or settings().get("ssh_config")
+    named = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().get("ssh_config")
     return Path(named).expanduser() if named else None

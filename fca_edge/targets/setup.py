@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import (
+    OLD_TFLITE,
     RUNTIMES,
     available,
     interpreter,
@@ -19,7 +20,7 @@ from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import MACHINES, Machine
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
 from fca_edge.targets.qemu import KIND as QEMU
-from fca_edge.targets.qemu import parsed
+from fca_edge.targets.qemu import parse_name
 from fca_edge.targets.resolve import resolve
 from fca_edge.targets.ssh.address import SCHEME as SSH
 
@@ -44,36 +45,26 @@ def known_targets() -> list[str]:
     return ["local", *(f"{QEMU}:{name}" for name in MACHINES)]
 
 
-def look(target: str) -> tuple[list[State], list[tuple[str, str]]]:
+def look_at(target: str) -> tuple[list[State], list[tuple[str, str]]]:
     """Tell about each runtime of a target, and what a board has; boards alone need a network.
 
     Raises:
         TargetUnavailableError: a board cannot be reached, or cannot be used.
     """
     if target.startswith(SSH):
-        with board(target) as there:
-            found = [
+        with closing(cast("SshTarget", resolve(target))) as board:
+            rows = [
                 State(target, name, version is not None, version or f"`targets setup {target}`")
-                for name, version in there.ready().items()
+                for name, version in board.ready().items()
             ]
-            return found, there.facts()
-    return states(target), []
+            return rows, board.describe()
+    return list_states(target), []
 
 
-@contextmanager
-def board(target: str) -> Iterator[SshTarget]:
-    """Connect to a board, and leave it."""
-    made = resolve(target)
-    try:
-        yield cast("SshTarget", made)
-    finally:
-        made.close()
-
-
-def states(target: str) -> list[State]:
+def list_states(target: str) -> list[State]:
     """Tell about each runtime of a target on this machine, without a network."""
     if target.startswith(f"{QEMU}:"):
-        return emulated_states(qemu_machine(target))
+        return emulated_states(parse_name(target)[0])
     return [local_state(name) for name in possible_here()]
 
 
@@ -84,12 +75,12 @@ def setup(target: str, report: Report) -> list[str]:
         TargetUnavailableError: something cannot be had.
     """
     if target.startswith(SSH):
-        with board(target) as there:
-            there.setup(report)
-            return [f"{name} {version}" for name, version in there.ready().items()]
+        with closing(cast("SshTarget", resolve(target))) as board:
+            board.setup(report)
+            return [f"{name} {version}" for name, version in board.ready().items()]
     if target.startswith(f"{QEMU}:"):
-        return emulation.setup(qemu_machine(target), report)
-    return [f"tflite-2.14: {setup_old_tflite(report)}"]
+        return emulation.setup(parse_name(target)[0], report)
+    return [f"{OLD_TFLITE.name}: {setup_old_tflite(report)}"]
 
 
 def local_state(name: str) -> State:
@@ -102,27 +93,22 @@ def local_state(name: str) -> State:
 def emulated_states(machine: Machine) -> list[State]:
     """Tell about the runtimes of an emulated machine."""
     target = f"{QEMU}:{machine.name}"
-    found = []
+    rows = []
     for name, environment in machine.environments.items():
         ready = emulation.is_ready(environment)
         place = str(environment.tree.folder) if ready else f"run `fca-edge targets setup {target}`"
-        found.append(State(target, name, ready, place))
-    return found
+        rows.append(State(target, name, ready, place))
+    return rows
 
 
-def qemu_machine(target: str) -> Machine:
-    """Return the machine of a target's name; its CPU does not matter here."""
-    return parsed(target)[0]
-
-
-def refuse_unready(target: str, found: list[State]) -> None:
+def refuse_unready(target: str, rows: list[State]) -> None:
     """Refuse a target of which a runtime is not ready.
 
     Raises:
         TargetUnavailableError: names what is not.
     """
-    missing = [state.runtime for state in found if not state.ready]
-    if missing or not found:
+    missing = [state.runtime for state in rows if not state.ready]
+    if missing or not rows:
         raise TargetUnavailableError(
             f"{target}: {', '.join(missing) or 'no runtime'} not ready;"
             f" run `fca-edge targets setup {target}`."

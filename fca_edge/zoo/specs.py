@@ -1,24 +1,11 @@
-"""What defines each network of the zoo, and what was published of it. Imports no torch."""
+"""What defines each network of the zoo. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from fca_edge.errors import UsageError, nearest
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px.
-
-    None where a network was published without that figure.
-    """
-
-    params_millions: float
-    gmacs: float | None
-    latency_ms: float | None
-    memory_mb: float | None
-    top1_percent: float
+from fca_edge.zoo.published import Published, published
 
 
 @dataclass(frozen=True)
@@ -30,7 +17,11 @@ class Spec:
     depths: tuple[int, ...]
     img_size: int = 224
     num_classes: int = 1000
-    published: Published | None = None
+
+    @property
+    def published(self) -> Published | None:
+        """What was published of it."""
+        return published().get(self.name)
 
 
 @dataclass(frozen=True)
@@ -74,73 +65,35 @@ def _fca(
     dims: tuple[int, ...],
     depths: tuple[int, ...],
     heads: tuple[int, int],
-    published: Published | None,
     img_size: int = 224,
     num_classes: int = 1000,
 ) -> FcaFormerSpec:
-    return FcaFormerSpec(f"fcaformer_{name}", dims, depths, img_size, num_classes, published, heads)
+    return FcaFormerSpec(f"fcaformer_{name}", dims, depths, img_size, num_classes, heads)
 
 
-def _swin(
-    name: str, dim: int, depth: int, heads: tuple[int, ...], published: Published
-) -> SwinSpec:
+def _swin(name: str, dim: int, depth: int, heads: tuple[int, ...]) -> SwinSpec:
     dims = tuple(dim * 2**i for i in range(4))
-    return SwinSpec(f"swin_{name}", dims, (2, 2, depth, 2), published=published, heads=heads)
+    return SwinSpec(f"swin_{name}", dims, (2, 2, depth, 2), heads=heads)
 
 
 _L3_DEPTHS, _DEEP = (3, 6, 12, 3), (3, 3, 27, 3)
 
 # One visible place: what the command line calls it, and what it is.
 ZOO: dict[str, AnySpec] = {
-    "l1": _fca(
-        "l1", (64, 128, 192, 320), (2, 2, 6, 2), (6, 10), Published(6.2, 1.4, 312, 42, 80.3)
-    ),
-    "l2": _fca(
-        "l2", (96, 192, 320, 480), (2, 2, 7, 2), (10, 15), Published(16, 3.6, 728, 95, 83.1)
-    ),
-    "l3": _fca(
-        "l3", (96, 192, 320, 512), _L3_DEPTHS, (10, 16), Published(28, 6.7, 1344, 148, 84.2)
-    ),
-    "l4": _fca(
-        "l4", (128, 256, 512, 768), _L3_DEPTHS, (16, 24), Published(66, 14.5, 2624, 328, 84.9)
-    ),
-    "micro": _fca(
-        "micro", (16, 24, 32, 48), (1, 2, 4, 3), (2, 3), None, img_size=96, num_classes=7
-    ),
-    "convnext_tiny": ConvNeXtSpec(
-        "convnext_tiny",
-        (96, 192, 384, 768),
-        (3, 3, 9, 3),
-        published=Published(29, 4.5, 875, 129, 82.1),
-    ),
-    "convnext_small": ConvNeXtSpec(
-        "convnext_small", (96, 192, 384, 768), _DEEP, published=Published(50, 8.7, 1618, 211, 83.1)
-    ),
-    "convnext_base": ConvNeXtSpec(
-        "convnext_base",
-        (128, 256, 512, 1024),
-        _DEEP,
-        published=Published(89, 15.4, 2708, 364, 83.8),
-    ),
-    "convnext_large": ConvNeXtSpec(
-        "convnext_large",
-        (192, 384, 768, 1536),
-        _DEEP,
-        published=Published(198, 34.4, 5604, 764, 84.3),
-    ),
-    "swin_tiny": _swin("tiny", 96, 6, (3, 6, 12, 24), Published(29, 4.5, 588, 139, 81.3)),
-    "swin_small": _swin("small", 96, 18, (3, 6, 12, 24), Published(50, 8.7, 1576, 222, 83.0)),
-    "swin_base": _swin("base", 128, 18, (4, 8, 16, 32), Published(88, 15.4, 2624, 378, 83.5)),
-    "deit_tiny": DeiTSpec(
-        "deit_tiny", (192,), (12,), published=Published(5.5, None, None, None, 72.2), heads=3
-    ),
+    "l1": _fca("l1", (64, 128, 192, 320), (2, 2, 6, 2), (6, 10)),
+    "l2": _fca("l2", (96, 192, 320, 480), (2, 2, 7, 2), (10, 15)),
+    "l3": _fca("l3", (96, 192, 320, 512), _L3_DEPTHS, (10, 16)),
+    "l4": _fca("l4", (128, 256, 512, 768), _L3_DEPTHS, (16, 24)),
+    "micro": _fca("micro", (16, 24, 32, 48), (1, 2, 4, 3), (2, 3), img_size=96, num_classes=7),
+    "convnext_tiny": ConvNeXtSpec("convnext_tiny", (96, 192, 384, 768), (3, 3, 9, 3)),
+    "convnext_small": ConvNeXtSpec("convnext_small", (96, 192, 384, 768), _DEEP),
+    "convnext_base": ConvNeXtSpec("convnext_base", (128, 256, 512, 1024), _DEEP),
+    "convnext_large": ConvNeXtSpec("convnext_large", (192, 384, 768, 1536), _DEEP),
+    "swin_tiny": _swin("tiny", 96, 6, (3, 6, 12, 24)),
+    "swin_small": _swin("small", 96, 18, (3, 6, 12, 24)),
+    "swin_base": _swin("base", 128, 18, (4, 8, 16, 32)),
+    "deit_tiny": DeiTSpec("deit_tiny", (192,), (12,), heads=3),
 }
-
-PUBLISHED_CAVEATS = (
-    "Published on a quad Cortex-A17 at 4 threads, batch 1, 224 px; neither the runtime nor what"
-    " 'memory' counts is stated (it fits MNN's session memory, not process RSS).",
-    "Swin-Tiny's 588 ms is 7.65 GMAC/s where every other row lies at 4.5 to 6.1: suspect.",
-)
 
 
 def spec_of(variant: str) -> AnySpec:

@@ -20,10 +20,11 @@ from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.source import Wanted
-from fca_edge.lean_settings import kept_path, profile_path
+from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
-from fca_edge.verify import in_layout, run_artefact
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.verify import in_layout
 
 LOGITS = """
 import sys
@@ -89,7 +90,7 @@ def same_logits(item: Exported, runtime: str, photo: Path, folder: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
     given = in_layout(load(photo, facts.how)[None], facts.layout)
-    wanted, _ = run_artefact(item.path, runtime, given)
+    wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1
 
@@ -145,15 +146,15 @@ def test_the_runner_loads_in_little_memory(
     """With the settings that an export writes; without lean.py's runtime it loads plainly."""
     item = exported[number]
     assert write_bundle(read_facts(item.path), tmp_path / "b", threads=2)
-    beside = profile_path(tmp_path / "b" / item.path.name)
+    beside = settings_path(tmp_path / "b" / item.path.name)
     assert json.loads(beside.read_text())["settings"]["threads"] == 2
     command = [sys.executable, str(tmp_path / "b" / "run.py"), str(photo)]
     lean = subprocess.run(command, capture_output=True, text=True, env={})
     assert lean.returncode == 0, lean.stderr
-    assert kept_path(tmp_path / "b" / item.path.name).is_dir()
+    assert cache_path(tmp_path / "b" / item.path.name).is_dir()
     # A folder where nothing can be kept, as on a read-only card.
-    shutil.rmtree(kept_path(tmp_path / "b" / item.path.name))
-    kept_path(tmp_path / "b" / item.path.name).write_text("in the way")
+    shutil.rmtree(cache_path(tmp_path / "b" / item.path.name))
+    cache_path(tmp_path / "b" / item.path.name).write_text("in the way")
     plain = subprocess.run(command, capture_output=True, text=True, env={})
     assert plain.stdout == lean.stdout
     (tmp_path / "b" / "lean.py").write_text("raise ImportError")

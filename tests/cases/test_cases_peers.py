@@ -18,7 +18,7 @@ from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base
 from fca_edge.export.facts import read_facts
 from fca_edge.export.pipeline import Exported
-from fca_edge.export.quantize import Recipe, tflite_dynamic
+from fca_edge.export.quantize import Recipe, tflite
 from fca_edge.runtimes import RUNTIMES, available
 
 STATIC = ("export", "--checkpoint", DIGITS, "--precision", "int8-static", "--checks", 1)
@@ -97,7 +97,7 @@ def test_u1_a_runtime_that_computes_garbage_is_seen(
     exported: list[Exported], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With FULLY_CONNECTED per channel, as it was, 2.14 loses and LiteRT does not."""
-    monkeypatch.setattr(tflite_dynamic, "without_fully_connected", contextlib.nullcontext)
+    monkeypatch.setattr(tflite, "without_fully_connected", contextlib.nullcontext)
     drops = trial_zero(exported[1].path, digits)
     assert drops["litert"] <= 1.0
     assert drops["tflite-2.14"] > 20

@@ -85,7 +85,7 @@ def test_l6_without_a_python_for_2_14_there_is_one_warning(
         raise TargetUnavailableError("needs apt-get, which this machine does not have.")
 
     monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "old" / "bin" / "python"))
-    monkeypatch.setattr(old_tflite, "ways", lambda: [("Debian's Python 3.11", fail)])
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("Debian's Python 3.11", fail)])
     imports.cache_clear()
     done = fca_edge("targets", "setup", "local")
     assert done.returncode == 6

@@ -11,7 +11,8 @@ import pytest
 
 from fca_edge.device import AGENT
 from fca_edge.runtimes import RUNTIMES, interpreter
-from fca_edge.targets.call import AgentError, call_agent, reason
+from fca_edge.targets.call import AgentError, call_agent, failure_reason
+from fca_edge.targets.plan import AgentPlan, Mode
 
 if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-def plan(path: Path, runtime: str, **more: object) -> dict[str, object]:
-    base = {"runtime": RUNTIMES[runtime].agent_name, "artefact": str(path), "threads": 1}
-    return base | {"mode": "latency", "warmup": 1, "iterations": 4, "seed": 0} | more
+def plan(path: Path, runtime: str, mode: Mode = "latency", iterations: int = 4) -> AgentPlan:
+    return AgentPlan(RUNTIMES[runtime], str(path), mode, warmups=1, iterations=iterations)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_process_that_hangs_is_ended(exported: list[Exported]) -> None:
     ],
 )
 def test_reasons(code: int, stderr: str, expected: str) -> None:
-    assert expected in reason(code, stderr)
+    assert expected in failure_reason(code, stderr)
 
 
 def test_it_imports_nothing_of_ours() -> None:

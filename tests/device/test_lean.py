@@ -21,20 +21,21 @@ from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.export.pipeline import Exported
 from fca_edge.lean_settings import (
-    profile_path,
     read_settings,
     settings_for,
+    settings_path,
     to_document,
 )
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.measure.session import run_jobs
 from fca_edge.records import Plan, from_document
 from fca_edge.records import to_document as records_document
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
-from fca_edge.verify import run_artefact
+from fca_edge.targets.outputs import run_artefact
 
-RUNTIMES = ("onnxruntime", "litert")
+NAMES = ("onnxruntime", "litert")
 INPUT = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
 
 
@@ -42,10 +43,10 @@ INPUT = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float
 def artefacts(exported: list[Exported], tmp_path: Path) -> dict[str, Path]:
     """Copies of the digits files, for nothing to be kept beside those of other tests."""
     for item in exported[:2]:
-        for path in (item.path, profile_path(item.path)):
+        for path in (item.path, settings_path(item.path)):
             shutil.copy(path, tmp_path)
         shutil.copy(item.path.with_name(item.path.name + ".json"), tmp_path)
-    return {name: tmp_path / item.path.name for name, item in zip(RUNTIMES, exported)}
+    return {name: tmp_path / item.path.name for name, item in zip(NAMES, exported)}
 
 
 def images(path: Path) -> np.ndarray:
@@ -54,16 +55,16 @@ def images(path: Path) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", NAMES)
 def test_the_logits_are_the_same_cold_and_warm(artefacts: dict[str, Path], runtime: str) -> None:
     path = artefacts[runtime]
-    plain, _ = run_artefact(path, runtime, images(path))
+    plain, _ = run_artefact(path, RUNTIMES[runtime], images(path))
     for warm in (False, True):
-        lean, events = run_artefact(path, runtime, images(path), settings={})
+        lean, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={})
         assert events["loaded"]["warm"] is warm
         assert events["loaded"]["delegate"] != "none"
         np.testing.assert_allclose(lean["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
-    _, events = run_artefact(path, runtime, images(path), settings={"cold": True})
+    _, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={"cold": True})
     assert events["loaded"]["warm"] is False
 
 
@@ -77,17 +78,17 @@ def largest_weight(path: Path) -> bytes:
     return bytes(largest.DataAsNumpy())
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", NAMES)
 def test_another_file_of_that_name_finds_nothing(artefacts: dict[str, Path], runtime: str) -> None:
     """Packed weights are not checked by the runtimes, so they must never be of other weights."""
     path = artefacts[runtime]
-    before, _ = run_artefact(path, runtime, images(path), settings={})
+    before, _ = run_artefact(path, RUNTIMES[runtime], images(path), settings={})
     weight = largest_weight(path)
     turned = (-np.frombuffer(weight, np.float32)).tobytes()
     path.write_bytes(path.read_bytes().replace(weight, turned))
-    after, events = run_artefact(path, runtime, images(path), settings={})
+    after, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={})
     assert events["loaded"]["warm"] is False
-    plain, _ = run_artefact(path, runtime, images(path))
+    plain, _ = run_artefact(path, RUNTIMES[runtime], images(path))
     np.testing.assert_allclose(after["logits"], plain["logits"], rtol=1e-3, atol=1e-3)
     assert not np.allclose(after["logits"], before["logits"], rtol=1e-2, atol=1e-2)
 
@@ -96,7 +97,7 @@ def test_a_broken_file_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
     with pytest.raises(AgentError, match=r"onnxruntime on broken\.onnx") as caught:
-        run_artefact(broken, "onnxruntime", INPUT, settings={})
+        run_artefact(broken, RUNTIMES["onnxruntime"], INPUT, settings={})
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "broken.onnx.cache").iterdir()) == []
 
@@ -120,14 +121,14 @@ def test_packed_weights_that_kill_are_never_used(artefacts: dict[str, Path]) -> 
     assert (done.returncode, done.stderr) == (0, "")
     (kept,) = cache.iterdir()
     assert b"prepacked_0" not in (kept / "model.onnx").read_bytes()
-    plain, _ = run_artefact(path, "onnxruntime", np.ones_like(images(path)))
+    plain, _ = run_artefact(path, RUNTIMES["onnxruntime"], np.ones_like(images(path)))
     np.testing.assert_allclose(np.load(out), plain["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_snippet_of_the_docs(artefacts: dict[str, Path]) -> None:
     path = artefacts["litert"]
     model = runpy.run_path(str(LEAN))["open_model"](str(path), threads=2)
-    plain, _ = run_artefact(path, "litert", images(path))
+    plain, _ = run_artefact(path, RUNTIMES["litert"], images(path))
     np.testing.assert_allclose(model(images(path)), plain["logits"], rtol=1e-4, atol=1e-5)
 
 
@@ -154,14 +155,14 @@ def test_settings_beside_an_artefact(artefacts: dict[str, Path]) -> None:
     assert found["release"] == "model" and found["arena_bytes"] >= 1 << 20
     document = to_document(settings_for(5 << 20), "onnxruntime")
     assert document["settings"]["arena_bytes"] == 16 << 20
-    profile_path(path).write_text(json.dumps({**document, "schema": "fca_edge.runtime/9"}))
+    settings_path(path).write_text(json.dumps({**document, "schema": "fca_edge.runtime/9"}))
     with pytest.raises(FcaEdgeError, match=r"schema 'fca_edge\.runtime/9', this version reads"):
         read_settings(path)
     document["settings"]["speed"] = 1
-    profile_path(path).write_text(json.dumps(document))
+    settings_path(path).write_text(json.dumps(document))
     with pytest.raises(FcaEdgeError, match="speed"):
         read_settings(path)
-    profile_path(path).unlink()
+    settings_path(path).unlink()
     assert read_settings(path) == {"release": "model", "spinning": True}
 
 

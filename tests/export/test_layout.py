@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fca_edge.export.tflite.builder import GraphBuilder
-from fca_edge.export.tflite.emit import OPERATOR_NAMES
+from fca_edge.export.tflite.file import OPERATOR_NAMES
 from fca_edge.export.tflite.layout import Layout, Value, plain, view
 
 

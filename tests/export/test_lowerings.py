@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.export.profiles import PROFILES, Profile
-from fca_edge.export.tflite.emit import operator_counts, to_tflite
-from fca_edge.verify import run_artefact
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
+from fca_edge.runtimes import RUNTIMES, proving_runtimes
+from fca_edge.targets.outputs import run_artefact
 
 
 class Apply(nn.Module):
@@ -147,7 +149,7 @@ CASES = {
 def run(module: nn.Module, image: Tensor, path: Path, profile: Profile) -> np.ndarray:
     program = torch.export.export(module, (image,))
     to_tflite(program, profile, "{}", path, "nchw")
-    arrays, _ = run_artefact(path, profile.runtimes[0], image.numpy())
+    arrays, _ = run_artefact(path, RUNTIMES[proving_runtimes(profile.name)[0]], image.numpy())
     return arrays["logits"]
 
 

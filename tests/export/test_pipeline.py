@@ -16,7 +16,7 @@ from fca_edge.export.pipeline import Exported, run_export
 from fca_edge.export.plan import Request
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.source import Wanted
-from fca_edge.export.tflite import emit
+from fca_edge.export.tflite import file as tflite_file
 from fca_edge.runtimes import OLD_TFLITE_VARIABLE
 from fca_edge.store import sha256_of
 
@@ -65,7 +65,7 @@ def test_exact_on_request(tmp_path: Path) -> None:
 
 
 def test_metadata_of_tflite(exported: list[Exported]) -> None:
-    told = json.loads(emit.read_metadata(exported[1].path) or "")
+    told = json.loads(tflite_file.read_metadata(exported[1].path) or "")
     assert told["variant"] == "micro"
     assert told["profile"] == "modern"
     assert told["input_layout"] == "nhwc"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fca_edge.export.pipeline import Exported
-from fca_edge.export.quantize import Recipe, check, run
-from fca_edge.export.quantize.tflite_file import Kind, Operator, TfliteFile
-from fca_edge.export.quantize.tflite_pointwise import use_convolutions, without_fully_connected
+from fca_edge.export.quantize import Recipe, check_weights, run
+from fca_edge.export.tflite.file import Kind, Operator, TfliteFile
+from fca_edge.export.tflite.pointwise import use_convolutions, without_fully_connected
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.stats import snr_db
-from fca_edge.verify import run_artefact
+from fca_edge.targets.outputs import run_artefact
 
 IMAGES = np.random.default_rng(3).standard_normal((2, 96, 96, 3)).astype(np.float32)
 
@@ -32,7 +32,7 @@ def test_the_network_stays_the_same(index: int, exported: list[Exported], tmp_pa
     for runtime in ("litert", "tflite-2.14"):
         if available(RUNTIMES[runtime]):
             right, got = (
-                run_artefact(one, runtime, IMAGES)[0]["logits"]
+                run_artefact(one, RUNTIMES[runtime], IMAGES)[0]["logits"]
                 for one in (path, tmp_path / "same.tflite")
             )
             assert snr_db(right, got) > 110
@@ -53,10 +53,12 @@ def test_a_file_without_them_is_not_copied(exported: list[Exported], tmp_path: P
 def test_eight_bits_are_right_on_every_runtime(exported: list[Exported], tmp_path: Path) -> None:
     """An fp32 file with FULLY_CONNECTED: per channel, that is garbage on tflite-runtime 2.14."""
     base, path = exported[1].path, tmp_path / "int8.tflite"
-    check.weights(base, path, run(base, path, Recipe("int8")))
+    check_weights(base, path, run(base, path, Recipe("int8")))
     for runtime in ("litert", "tflite-2.14"):
         if available(RUNTIMES[runtime]):
-            right, got = (run_artefact(p, runtime, IMAGES)[0]["logits"] for p in (base, path))
+            right, got = (
+                run_artefact(p, RUNTIMES[runtime], IMAGES)[0]["logits"] for p in (base, path)
+            )
             assert snr_db(right, got) > 28
 
 
@@ -83,7 +85,7 @@ def test_two_layers_may_share_their_weights(exported: list[Exported], tmp_path: 
     assert use_convolutions(again) == len(layers)
     again.write(tmp_path / "pointwise.tflite")
     right, got = (
-        run_artefact(path, "litert", IMAGES)[0]["logits"]
+        run_artefact(path, RUNTIMES["litert"], IMAGES)[0]["logits"]
         for path in (shared, tmp_path / "pointwise.tflite")
     )
     assert snr_db(right, got) > 110

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fca_edge.measure.agreement import agreement
+from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import Job, job_for
-from fca_edge.runtimes import Runtime
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.plan import AgentPlan
 
 if TYPE_CHECKING:
     from fca_edge.export.pipeline import Exported
@@ -25,11 +25,12 @@ class Bent(LocalTarget):
     def __init__(self, bend: Any) -> None:
         self.bend = bend
 
-    def run(self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-        events = super().run(runtime, plan, timeout_seconds)
-        with np.load(plan["outputs"]) as content:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
+        events = super().run(plan, timeout_seconds)
+        assert plan.outputs is not None
+        with np.load(plan.outputs) as content:
             logits = self.bend(content["logits"])
-        np.savez(plan["outputs"], logits=logits)
+        np.savez(plan.outputs, logits=logits)
         return events
 
 
@@ -39,7 +40,7 @@ def job(exported: list[Exported]) -> Job:
 
 
 def found(job: Job, bend: Any) -> float | None:
-    made = agreement(job, Bent(bend), str(job.path), 1, 60)
+    made = check_agreement(job, Bent(bend), 1, 60)
     assert made is not None
     assert made.against.startswith("onnxruntime ")
     return made.snr_db
@@ -60,6 +61,6 @@ def test_a_file_of_unknown_shape_is_not_compared(job: Job, tmp_path: Path) -> No
     bare = tmp_path / "bare.onnx"
     bare.write_bytes(job.path.read_bytes())
     # The file itself tells its shape; one of unknown shape has nothing to be run on.
-    assert agreement(job_for(bare), LocalTarget(), str(bare), 1, 60) is not None
+    assert check_agreement(job_for(bare), LocalTarget(), 1, 60) is not None
     unknown = replace(job, artefact=replace(job.artefact, img_size=None))
-    assert agreement(unknown, LocalTarget(), str(bare), 1, 60) is None
+    assert check_agreement(unknown, LocalTarget(), 1, 60) is None

@@ -12,9 +12,9 @@ from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.measure.jobs import Handling, Job, job_for
 from fca_edge.measure.session import process_count, run_jobs
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
-from fca_edge.runtimes import Runtime
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.resolve import resolve
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Scripted(LocalTarget):
         self.asked: list[tuple[str, str]] = []
         self.slope, self.partitions = slope, partitions
 
-    def run(self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-        self.asked.append((Path(plan["artefact"]).name, plan["mode"]))
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
+        self.asked.append((Path(plan.artefact).name, plan.mode))
         memory = {"peak_rss_bytes": 100, "rss_bytes": 90}
         return {
             "ready": {"version": "1", "python": "3", **memory},
@@ -101,15 +101,25 @@ def test_rows_are_marked(jobs: list[Job], target: Scripted, plan: Plan, expected
     assert record.warnings == (expected,)
 
 
+@pytest.mark.parametrize(
+    ("profile", "warns"),
+    [("modern", True), ("litert-fp16", True), ("tflite-2.14", False), ("unknown", False)],
+)
+def test_a_delegate_must_take_the_whole_of_its_own_files(
+    jobs: list[Job], profile: str, warns: bool
+) -> None:
+    job = replace(jobs[1], artefact=replace(jobs[1].artefact, profile=profile))
+    (record,) = run_jobs([job], PLAN, Scripted(partitions=9), lambda text: None).records
+    assert bool(record.warnings) is warns
+
+
 @pytest.mark.old_tflite
 def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
     class Failing(Scripted):
-        def run(
-            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-        ) -> dict[str, Any]:
-            if runtime.name == "litert":
+        def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
+            if plan.runtime.name == "litert":
                 raise AgentError("litert on x: the process was ended by SIGKILL (out of memory?).")
-            return super().run(runtime, plan, timeout_seconds)
+            return super().run(plan, timeout_seconds)
 
     outcome = run_jobs(jobs, PLAN, Failing(), lambda text: None)
     assert [r.runtime.name for r in outcome.records] == ["onnxruntime", "tflite-2.14"]
@@ -121,12 +131,10 @@ def test_a_failed_job_leaves_the_others(jobs: list[Job]) -> None:
 @pytest.mark.old_tflite
 def test_a_lost_target_keeps_what_is_whole(jobs: list[Job]) -> None:
     class Lost(Scripted):
-        def run(
-            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-        ) -> dict[str, Any]:
+        def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
             if len(self.asked) == 5:
                 raise TargetUnavailableError("ssh://b: connection lost.")
-            return super().run(runtime, plan, timeout_seconds)
+            return super().run(plan, timeout_seconds)
 
     outcome = run_jobs(jobs, PLAN, Lost(), lambda text: None)
     assert outcome.lost is not None
@@ -183,10 +191,8 @@ def test_u12_more_threads_than_the_cores_that_are_used(
     jobs: list[Job], cpus: str | None, threads: int, mark: str | None
 ) -> None:
     class Pinned(Scripted):
-        def run(
-            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-        ) -> dict[str, Any]:
-            events = super().run(runtime, plan, timeout_seconds)
+        def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
+            events = super().run(plan, timeout_seconds)
             return events | {"ready": {**events["ready"], "cpus": cpus}}
 
     plan = replace(PLAN, threads=threads)
@@ -199,12 +205,10 @@ def test_an_emulated_target_has_no_latency(jobs: list[Job]) -> None:
     class Emulated(Scripted):
         counts_instructions = True
 
-        def run(
-            self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-        ) -> dict[str, Any]:
-            assert plan["mode"] != "latency"
-            assert plan["threads"] == (1 if plan["mode"] == "cost" else 4)
-            events = super().run(runtime, plan, timeout_seconds)
+        def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Any]:
+            assert plan.mode != "latency"
+            assert plan.threads == (1 if plan.mode == "cost" else 4)
+            events = super().run(plan, timeout_seconds)
             classes = {"fma": 60, "simd": 10, "load_store": 20, "other": 10}
             return events | {"cost": {"instructions": [100], "classes": classes, "hot": []}}
 

@@ -13,14 +13,16 @@ from fca_edge.export import onnx as onnx_writer
 from fca_edge.export.planned import footprint
 from fca_edge.export.profiles import PROFILES
 from fca_edge.export.program import export_program, to_float32
-from fca_edge.export.tflite.emit import operator_counts, to_tflite
+from fca_edge.export.tflite.file import operator_counts
+from fca_edge.export.tflite.lower import to_tflite
 from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBias, CompactBiases
 from fca_edge.passes.join_kv import JoinedAttention
 from fca_edge.passes.run import apply, fold, logits
-from fca_edge.verify import run_artefact
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.outputs import run_artefact
 from fca_edge.zoo.build import build
 from fca_edge.zoo.layers import WideBlock, bands_of
 from fca_edge.zoo.randomise import randomise
@@ -156,7 +158,7 @@ def test_tflite_expands_when_it_runs(image: Tensor, tmp_path: Path) -> None:
     assert counts["CONV_2D"] == counts["DEPTHWISE_CONV_2D"] == 1
     expanded = network(image)
     assert path.stat().st_size < expanded.numel() * 4
-    arrays, events = run_artefact(path, "litert", image.numpy())
+    arrays, events = run_artefact(path, RUNTIMES["litert"], image.numpy())
     assert events["loaded"]["partitions"] == 1
     np.testing.assert_allclose(arrays["logits"], expanded.numpy(), rtol=1e-6)
 

@@ -16,7 +16,10 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.export.pipeline import Exported
 from fca_edge.measure.jobs import job_for
 from fca_edge.records import Plan, Record, to_document
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import call_command
+from fca_edge.targets.outputs import run_artefact
+from fca_edge.targets.plan import AgentPlan
 
 PEERS = ROOT / "bench" / "peers"
 sys.path.insert(0, str(PEERS))
@@ -186,22 +189,17 @@ def test_a_file_that_does_not_run_is_a_row(exported: list[Exported], tmp_path: P
 class Forgetful(Here):
     """A runtime that is right at first and not when it runs again, as MNN's input made it."""
 
-    def run(self, runtime, plan, timeout_seconds):
-        events = super().run(runtime, plan, timeout_seconds)
-        if "image" in plan:
+    def run(self, plan, timeout_seconds):
+        events = super().run(plan, timeout_seconds)
+        if plan.mode == "latency":
             events["logits"]["values"] = events["logits"]["values"][::-1]
         return events
 
 
 def test_a_second_inference_must_be_right_too(exported: list[Exported], tmp_path: Path) -> None:
     images = np.random.default_rng(2).standard_normal((2, 3, 96, 96)).astype(np.float32)
-    outputs = tmp_path / "outputs.npz"
-    np.save(tmp_path / "in.npy", images)
-    plan = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
-    plan |= {"mode": "outputs", "inputs": str(tmp_path / "in.npy"), "outputs": str(outputs)}
-    call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
-    with np.load(outputs) as content:
-        right = entries.Reference(images, content["logits"])
+    arrays, _ = run_artefact(exported[0].path, RUNTIMES["onnxruntime"], images, Here({}))
+    right = entries.Reference(images, arrays["logits"])
     good, bad = ours(exported, 0), ours(exported, 0)
     entries.judge(good, Here({}), right, 1, tmp_path)
     assert good.row.error is None
@@ -229,9 +227,8 @@ def test_the_agent_takes_an_image_and_tells_its_logits(
     told = []
     for number, image in enumerate(images):
         np.save(tmp_path / f"{number}.npy", image)
-        plan = {"runtime": "onnxruntime", "artefact": str(exported[0].path), "threads": 1}
-        plan |= {"mode": "cost", "warmup": 0, "iterations": 1, "seed": 0}
-        plan |= {"image": str(tmp_path / f"{number}.npy")}
+        path, image = str(exported[0].path), str(tmp_path / f"{number}.npy")
+        plan = AgentPlan(RUNTIMES["onnxruntime"], path, "cost", inputs=image)
         events = call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
         told.append(events["logits"]["values"])
     assert len(told[0]) == 10

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fca_edge.targets.call import AgentError
-from fca_edge.targets.counts import class_of, read_counts
+from fca_edge.targets.counts import classify, read_counts
 
 # A64: fmla v0.4s, v1.4s, v2.s[0]; ldr q0, [x1]; add x0, x0, #1; fadd v0.4s, v1.4s, v2.4s
 FMLA, LDR, ADD, FADD = "2010824f", "2000c03d", "00040091", "20d4224e"
@@ -88,4 +88,4 @@ def test_no_inference_is_an_error(tmp_path: Path, lines: tuple[str, ...]) -> Non
     ],
 )
 def test_mnemonics(name: str, operands: str, expected: str) -> None:
-    assert class_of(name, operands) == expected
+    assert classify(name, operands) == expected

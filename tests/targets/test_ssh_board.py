@@ -14,11 +14,11 @@ from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets import settings
 from fca_edge.targets.local import LocalTarget
-from fca_edge.targets.resolve import meant, resolve
+from fca_edge.targets.resolve import real_name, resolve
 from fca_edge.targets.ssh.address import Address
-from fca_edge.targets.ssh.board import Board, cores_text, facts, judged
+from fca_edge.targets.ssh.board import Board, build_board, describe_board, describe_cores
 from fca_edge.targets.ssh.connection import Connection
-from fca_edge.targets.ssh.environment import Environments, requirements, wanted_wheels
+from fca_edge.targets.ssh.environment import Environments, requirements, wheels_for
 from fca_edge.targets.ssh.files import Files
 from fca_edge.targets.ssh.target import SshTarget
 
@@ -50,7 +50,7 @@ def connection() -> Any:
 
 
 def board_of(connection: Connection, **more: Any) -> Board:
-    return judged({**FOUND, **more}, connection)
+    return build_board({**FOUND, **more}, connection)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_wheels_fit_the_board(connection: Connection) -> None:
     assert requirements(RUNTIMES["tflite-2.14"], board)[1] == "numpy<2"
     armv7 = replace(board, machine="armv7l")
     assert requirements(RUNTIMES["tflite-2.14"], armv7) == ("tflite-runtime==2.14.0",)
-    found = wanted_wheels(board, "numpy")
+    found = wheels_for(board, "numpy")
     assert (found.machine, found.python, found.glibc_minor) == ("aarch64", "3.11", 36)
 
 
 def test_what_is_told_about_a_board(connection: Connection) -> None:
-    told = dict(facts(board_of(connection)))
+    told = dict(describe_board(board_of(connection)))
     assert told["cpu"] == "Cortex-A72, 4 cores"
     assert told["sensors"] == "cpu-thermal 48.3 °C"
     assert told["memory"] == "3072 of 4096 MiB available"
@@ -127,7 +127,9 @@ def test_what_is_told_about_a_board(connection: Connection) -> None:
 
 def test_big_and_little_cores_are_told(connection: Connection) -> None:
     cores = [{"cpu": n, "capacity": 446 if n < 4 else 1024, "max_khz": None} for n in range(6)]
-    assert cores_text(board_of(connection, cores=cores)) == "4 of capacity 446, 2 of capacity 1024"
+    assert (
+        describe_cores(board_of(connection, cores=cores)) == "4 of capacity 446, 2 of capacity 1024"
+    )
 
 
 def test_the_probe_on_this_machine(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_cores_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "/proc/cpuinfo": core(0, "0xd05") + core(1, "0xd05") + core(2, "0xd0b"),
         "/proc/device-tree/model": "Radxa ROCK 5B",
     }
-    monkeypatch.setattr(probe, "text_of", files.get)
+    monkeypatch.setattr(probe, "read_text", files.get)
     assert probe.cpu_model() == "2 x Cortex-A55, 1 x Cortex-A76 (Radxa ROCK 5B)"
 
 
@@ -158,7 +160,7 @@ def test_cores_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_emulated_boards_are_known(
     monkeypatch: pytest.MonkeyPatch, compatible: str, expected: str | None
 ) -> None:
-    monkeypatch.setattr(probe, "text_of", {"/proc/device-tree/compatible": compatible}.get)
+    monkeypatch.setattr(probe, "read_text", {"/proc/device-tree/compatible": compatible}.get)
     assert probe.emulator() == expected
 
 
@@ -174,11 +176,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_arm_is_the_nearest_arm_machine(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert meant("arm") == "qemu:aarch64"
+    assert real_name("arm") == "qemu:aarch64"
     config.write_text('board = "ssh://pi@one"\n')
-    assert meant("arm") == "ssh://pi@one"
+    assert real_name("arm") == "ssh://pi@one"
     monkeypatch.setenv(settings.BOARD_VARIABLE, "ssh://pi@two")
-    assert meant("arm") == "ssh://pi@two"
+    assert real_name("arm") == "ssh://pi@two"
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert isinstance(resolve("arm"), LocalTarget)
 
@@ -204,4 +206,4 @@ def test_wrong_settings(config: Path, text: str, message: str) -> None:
 
 def test_unknown_targets() -> None:
     with pytest.raises(UsageError, match="Did you mean 'qemu:armv7'"):
-        meant("qemu-armv7")
+        real_name("qemu-armv7")

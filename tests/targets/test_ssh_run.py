@@ -9,8 +9,8 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from targets.loopback import Loopback
@@ -20,6 +20,7 @@ from fca_edge.errors import TargetUnavailableError
 from fca_edge.export.pipeline import Exported
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.address import Address
 from fca_edge.targets.ssh.target import SshTarget
@@ -46,10 +47,9 @@ def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def plan(target: SshTarget, exported: list[Exported]) -> dict[str, Any]:
+def plan(target: SshTarget, exported: list[Exported]) -> AgentPlan:
     place = target.push(exported[0].path)
-    base = {"runtime": "onnxruntime", "artefact": place, "threads": 1, "mode": "latency"}
-    return base | {"warmup": 1, "iterations": 3, "seed": 0}
+    return AgentPlan(ONNX, place, "latency", warmups=1, iterations=3)
 
 
 def kept(board: Loopback) -> Path:
@@ -100,8 +100,8 @@ def assert_clean(board: Loopback) -> None:
     assert not (kept(board) / "governor.json").exists()
 
 
-def test_a_run(board: Loopback, target: SshTarget, plan: dict[str, Any]) -> None:
-    events = target.run(ONNX, plan, 60)
+def test_a_run(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
+    events = target.run(plan, 60)
     assert len(events["samples"]["latency_ns"]) == 3
     assert events["ended"]["warnings"] == []
     assert target.info().name == "ssh://loopback"
@@ -109,63 +109,61 @@ def test_a_run(board: Loopback, target: SshTarget, plan: dict[str, Any]) -> None
 
 
 def test_outputs_come_back_under_their_name(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], tmp_path: Path
+    board: Loopback, target: SshTarget, plan: AgentPlan, tmp_path: Path
 ) -> None:
     import numpy as np
 
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 96, 96), np.float32))
-    wanted = plan | {"mode": "outputs", "inputs": target.push(tmp_path / "x.npy")}
-    target.run(ONNX, wanted | {"outputs": "logits.npz"}, 60)
+    inputs = target.push(tmp_path / "x.npy")
+    target.run(replace(plan, mode="outputs", inputs=inputs, outputs="logits.npz"), 60)
     target.pull("logits.npz", tmp_path / "out.npz")
     assert np.load(tmp_path / "out.npz")["logits"].shape == (1, 10)
     target.close()
     assert not (kept(board) / "outputs").exists()
 
 
-def test_a_cut_run_begins_again(board: Loopback, target: SshTarget, plan: dict[str, Any]) -> None:
-    slow = plan | {"cool_down_seconds": 1.5}
+def test_a_cut_run_begins_again(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
+    slow = replace(plan, cool_down_seconds=1.5)
     cutting = when_running(board, lambda pid: board.cut())
-    events = target.run(ONNX, slow, 60)
+    events = target.run(slow, 60)
     cutting.join()
     assert len(events["samples"]["latency_ns"]) == 3
     assert target.connection.cuts == 1
     assert_clean(board)
 
 
-def test_a_board_that_stays_away(board: Loopback, target: SshTarget, plan: dict[str, Any]) -> None:
+def test_a_board_that_stays_away(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
     def gone(pid: int) -> None:
         board.stop_listening()
         board.cut()
 
     cutting = when_running(board, gone)
     with pytest.raises(TargetUnavailableError, match=r"connection refused \(\d tries\)"):
-        target.run(ONNX, plan | {"iterations": ENDLESS}, 60)
+        target.run(replace(plan, iterations=ENDLESS), 60)
     cutting.join()
     assert_clean(board)
 
 
 def test_a_killed_agent_is_told_and_not_tried_again(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], exported: list[Exported]
+    board: Loopback, target: SshTarget, plan: AgentPlan, exported: list[Exported]
 ) -> None:
     killing = when_running(board, lambda pid: os.kill(pid, signal.SIGKILL))
     name = exported[0].path.name
     with pytest.raises(AgentError, match=f"onnxruntime on {name}: the process was ended by SIGKI"):
-        target.run(ONNX, plan | {"iterations": ENDLESS}, 60)
+        target.run(replace(plan, iterations=ENDLESS), 60)
     killing.join()
     assert len([c for c in board.commands if c.startswith("exec") and " -I " in c]) == 2
     assert_clean(board)
 
 
-def test_a_late_agent_is_ended_there(
-    board: Loopback, target: SshTarget, plan: dict[str, Any]
-) -> None:
+def test_a_late_agent_is_ended_there(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
     with pytest.raises(AgentError, match=r"no answer in 2 s\."):
-        target.run(ONNX, plan | {"iterations": ENDLESS}, 2)
+        target.run(replace(plan, iterations=ENDLESS), 2)
     assert_clean(board)
 
 
 def test_a_killed_guard_takes_the_agent_with_it(
-    board: Loopback, target: SshTarget, plan: dict[str, Any]
+    board: Loopback, target: SshTarget, plan: AgentPlan
 ) -> None:
     def kill(pid: int) -> None:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -173,10 +171,10 @@ def test_a_killed_guard_takes_the_agent_with_it(
 
     killing = when_running(board, kill)
     with pytest.raises(TargetUnavailableError, match="the guard of the run failed"):
-        target.run(ONNX, plan | {"iterations": ENDLESS}, 60)
+        target.run(replace(plan, iterations=ENDLESS), 60)
     killing.join()
     assert eventually(lambda: not agents(board))
-    target.run(ONNX, plan, 60)
+    target.run(plan, 60)
     assert_clean(board)
 
 
@@ -196,42 +194,36 @@ def guard_of(owner: str, board: Loopback) -> "subprocess.Popen[bytes]":
     return other
 
 
-def test_one_measurement_at_a_time(
-    board: Loopback, target: SshTarget, plan: dict[str, Any]
-) -> None:
-    target.run(ONNX, plan, 60)
+def test_one_measurement_at_a_time(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
+    target.run(plan, 60)
     other = guard_of("other", board)
     with pytest.raises(TargetUnavailableError, match=f"is running there .process {other.pid}"):
-        target.run(ONNX, plan, 60)
+        target.run(plan, 60)
     out, _ = other.communicate()
     assert json.loads(out)["why"] == "cut"
     assert_clean(board)
 
 
 def test_what_a_half_open_connection_left_is_ended(
-    board: Loopback, target: SshTarget, plan: dict[str, Any]
+    board: Loopback, target: SshTarget, plan: AgentPlan
 ) -> None:
     """The board has not noticed a cut yet; the same session comes back."""
-    target.run(ONNX, plan, 60)
+    target.run(plan, 60)
     left = guard_of(target.owner, board)
-    assert "samples" in target.run(ONNX, plan, 60)
+    assert "samples" in target.run(plan, 60)
     out, _ = left.communicate()
     assert json.loads(out)["why"] == "stopped"
     assert_clean(board)
 
 
 def test_a_wheel_that_does_not_run_there(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    board: Loopback, target: SshTarget, plan: AgentPlan
 ) -> None:
-    monkeypatch.setitem(
-        __import__("fca_edge.targets.ssh.environment", fromlist=["MODULES"]).MODULES,
-        "onnxruntime",
-        "nothing_of_that_name",
-    )
+    other = replace(plan, runtime=replace(ONNX, module="nothing_of_that_name"))
     with pytest.raises(
         TargetUnavailableError, match=r"onnxruntime-1\.0-.* does not run there.*nothing_of_that"
     ):
-        target.run(ONNX, plan, 60)
+        target.run(other, 60)
 
 
 def test_a_wheel_of_another_machine_is_not_sent(
@@ -247,11 +239,11 @@ def test_a_wheel_of_another_machine_is_not_sent(
 
 def test_set_up_once(target: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(target.ready().values()) == {None}
-    target.environments.path(ONNX)
+    target.environments.python_path(ONNX)
     assert target.ready()["onnxruntime"] == "1.0"
     again = SshTarget(target.address, target.connection.config)
     monkeypatch.setattr(wheels, "download", lambda text, _: pytest.fail("fetched again"))
-    again.environments.path(ONNX)
+    again.environments.python_path(ONNX)
     again.close()
 
 
@@ -270,7 +262,7 @@ def governors(sysfs: Path) -> set[str]:
 
 
 def test_the_governor_is_put_back_after_a_cut(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], sysfs: Path
+    board: Loopback, target: SshTarget, plan: AgentPlan, sysfs: Path
 ) -> None:
     seen: list[set[str]] = []
 
@@ -280,9 +272,9 @@ def test_the_governor_is_put_back_after_a_cut(
         board.cut()
 
     cutting = when_running(board, look_and_cut)
-    wanted = plan | {"governor": "performance", "sysfs": str(sysfs), "iterations": ENDLESS}
+    wanted = replace(plan, governor="performance", sysfs=str(sysfs), iterations=ENDLESS)
     with pytest.raises(TargetUnavailableError):
-        target.run(ONNX, wanted, 60)
+        target.run(wanted, 60)
     cutting.join()
     assert seen == [{"performance"}]
     assert eventually(lambda: governors(sysfs) == {"ondemand"})
@@ -290,26 +282,26 @@ def test_the_governor_is_put_back_after_a_cut(
 
 
 def test_a_governor_that_a_killed_guard_left_is_put_back(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], sysfs: Path
+    board: Loopback, target: SshTarget, plan: AgentPlan, sysfs: Path
 ) -> None:
     def kill(pid: int) -> None:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
 
     killing = when_running(board, kill)
-    wanted = plan | {"governor": "performance", "sysfs": str(sysfs), "iterations": ENDLESS}
+    wanted = replace(plan, governor="performance", sysfs=str(sysfs), iterations=ENDLESS)
     with pytest.raises(TargetUnavailableError):
-        target.run(ONNX, wanted, 60)
+        target.run(wanted, 60)
     killing.join()
     assert governors(sysfs) == {"performance"}
-    target.run(ONNX, plan, 60)
+    target.run(plan, 60)
     assert governors(sysfs) == {"ondemand"}
 
 
 def test_a_governor_that_cannot_be_set_is_told(
-    board: Loopback, target: SshTarget, plan: dict[str, Any], tmp_path: Path
+    board: Loopback, target: SshTarget, plan: AgentPlan, tmp_path: Path
 ) -> None:
-    events = target.run(ONNX, plan | {"governor": "performance", "sysfs": str(tmp_path)}, 60)
+    events = target.run(replace(plan, governor="performance", sysfs=str(tmp_path)), 60)
     assert events["ended"]["warnings"] == [
         "governor performance not set: this machine has no cpufreq"
     ]

@@ -21,7 +21,7 @@ from fca_edge.export.pipeline import Exported
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.address import Address
-from fca_edge.targets.ssh.environment import wanted_wheels
+from fca_edge.targets.ssh.environment import wheels_for
 from fca_edge.targets.ssh.target import SshTarget
 
 pytestmark = pytest.mark.slow
@@ -256,7 +256,7 @@ def test_a_disk_that_fills_up_meanwhile(board: SshTarget, tmp_path: Path) -> Non
 
 def fetched_of(board: SshTarget, base: Path) -> Path:
     """Where a user whose caches are in `base` keeps the board's wheels as they came."""
-    place = wheels.downloads(wanted_wheels(board.board, "onnxruntime"))
+    place = wheels.downloads(wheels_for(board.board, "onnxruntime"))
     return base / "fca-edge" / place.relative_to(cache_folder())
 
 

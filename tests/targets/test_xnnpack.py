@@ -7,10 +7,11 @@ import pytest
 from fca_edge import runtimes
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.export.pipeline import Exported
-from fca_edge.measure.agreement import agreement
+from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import RUNTIMES, interpreter, possible_here
 from fca_edge.targets.call import AgentError, call_agent
+from fca_edge.targets.plan import AgentPlan, Mode
 from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import ARMV7
 from fca_edge.targets.qemu import qemu_target
@@ -18,9 +19,8 @@ from fca_edge.targets.qemu import qemu_target
 XNNPACK = RUNTIMES["onnxruntime-xnnpack"]
 
 
-def plan(path: Path, mode: str) -> dict[str, object]:
-    base = {"runtime": XNNPACK.agent_name, "artefact": str(path), "threads": 1}
-    return base | {"mode": mode, "warmup": 1, "iterations": 1, "seed": 0}
+def plan(path: Path, mode: Mode) -> AgentPlan:
+    return AgentPlan(XNNPACK, str(path), mode, warmups=1)
 
 
 def test_a_build_without_it_is_refused(exported: list[Exported]) -> None:
@@ -61,10 +61,10 @@ def test_its_kernels_run_and_are_right(exported: list[Exported]) -> None:
     target = qemu_target("qemu:armv7")
     try:
         path = exported[0].path
-        events = target.run(XNNPACK, plan(path, "cost"), 600)
+        events = target.run(plan(path, "cost"), 600)
         assert events["loaded"]["delegate"] == XNNPACK.provider
         assert any("libXNNPACK" in hot["place"] for hot in events["cost"]["hot"])
-        found = agreement(job_for(path, XNNPACK.name), target, str(path), 2, 600)
+        found = check_agreement(job_for(path, XNNPACK.name), target, 2, 600)
         assert found is not None and found.against.startswith("onnxruntime 1")
         assert found.snr_db is not None and found.snr_db > 100
     finally:

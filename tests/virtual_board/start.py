@@ -23,7 +23,7 @@ from pathlib import Path
 from image import KINDS, SUITE, USER, Kind, Report, build
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.targets.provision.debian import Tree, command_of, host_architecture, unpack
+from fca_edge.targets.provision.debian import Tree, build_command, host_architecture, unpack
 from fca_edge.targets.settings import SSH_CONFIG_VARIABLE
 from fca_edge.targets.ssh.address import parse
 from fca_edge.targets.ssh.connection import Connection
@@ -63,7 +63,7 @@ def emulator(kind: Kind) -> list[str]:
     """Return the words that start QEMU, with the libraries that came with it."""
     program, *machine = kind.emulator
     firmware = EMULATOR.folder / "usr/share/qemu"
-    return [*command_of(EMULATOR, program), "-L", str(firmware), *machine]
+    return [*build_command(EMULATOR, program), "-L", str(firmware), *machine]
 
 
 def qemu(kind: Kind, port: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fca_edge.export.quantize.recipe import Array, Inputs
+from fca_edge.export.quantize import Array, Inputs
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import Preprocessing, find_images, list_images, load_marked
 from fca_edge.verify import in_layout

@@ -1,8 +1,9 @@
-"""The table of lowerings, and the walk over the exported program."""
+"""Exported program to a TFLite file: the table of lowerings, and the walk over the program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from fca_edge.export.profiles import Profile
 from fca_edge.export.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.export.tflite.builder import GraphBuilder
 from fca_edge.export.tflite.context import Context, Lowered, require, shape_of
+from fca_edge.export.tflite.file import METADATA_NAME
 from fca_edge.export.tflite.layout import Value, plain
+from fca_edge.export.tflite.writer import write
 from fca_edge.passes.compact_bias import CompactBias
 
 # Modules whose results are constants that the runtime makes from smaller ones.
@@ -58,6 +61,18 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.pad.default": ops_shape.pad,
     "<built-in function getitem>": ops_shape.get_item,
 }
+
+
+def to_tflite(
+    program: ExportedProgram,
+    profile: Profile,
+    metadata: str,
+    path: Path,
+    input_layout: str = "nhwc",
+) -> None:
+    """Lower a program with the forms of a profile and write the file, metadata included."""
+    graph, source, target = lower(program, profile, input_layout)
+    write(graph, source, target, {METADATA_NAME: metadata.encode()}, path)
 
 
 def lower(

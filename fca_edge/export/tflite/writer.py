@@ -16,7 +16,6 @@ from ai_edge_litert import schema_py_generated as schema
 
 from fca_edge.export.tflite.builder import (
     TENSOR_TYPES,
-    Array,
     GraphBuilder,
     OperatorInfo,
     TensorInfo,
@@ -31,15 +30,11 @@ SIGNATURE = "serving_default"
 class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """A buffer whose data are copied once and aligned."""
 
-    def __init__(self, array: Array | None) -> None:
-        super().__init__()
-        self.array = array
-
     def Pack(self, builder: Any) -> int:
         """Write the data, then the table around it."""
         data = None
-        if self.array is not None and self.array.size:
-            flat = np.ascontiguousarray(self.array).view(np.uint8).reshape(-1)
+        if self.data is not None and len(self.data):
+            flat = np.ascontiguousarray(self.data).view(np.uint8).reshape(-1)
             builder.StartVector(1, flat.size, ALIGNMENT)
             builder.head -= flat.size
             builder.Bytes[builder.head : builder.head + flat.size] = flat.data
@@ -60,18 +55,26 @@ def write(
     codes = sorted({(op.code, op.version) for op in graph.operators})
     model.operatorCodes = [operator_code(*code) for code in codes]
     model.subgraphs = [subgraph(graph, source, target, codes)]
-    buffers: list[Array] = [*graph.buffers]
+    model.buffers = [schema.BufferT(array) for array in graph.buffers]
     model.metadata = []
     for name, content in metadata.items():
         entry = schema.MetadataT()
-        entry.name, entry.buffer = name, len(buffers)
-        buffers.append(np.frombuffer(content, np.uint8))
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(schema.BufferT(np.frombuffer(content, np.uint8)))
         model.metadata.append(entry)
-    model.buffers = [AlignedBuffer(array if array.size else None) for array in buffers]
     model.signatureDefs = [signature(source, target)]
-    size = sum(array.nbytes + 2 * ALIGNMENT for array in buffers)
-    builder = flatbuffers.Builder(size + 512 * (len(graph.tensors) + len(graph.operators)) + 4096)
+    write_model(model, path)
+
+
+def write_model(model: Any, path: Path) -> None:
+    """Write a model of the schema; a file that it was read from may be its target."""
+    arrays = [None if one.data is None else np.asarray(one.data) for one in model.buffers]
+    model.buffers = [AlignedBuffer(array) for array in arrays]
+    size = sum(ALIGNMENT * 4 + (0 if array is None else array.nbytes) for array in arrays)
+    graph = model.subgraphs[0]
+    builder = flatbuffers.Builder(size + 4096 + 1024 * (len(graph.tensors) + len(graph.operators)))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    path.unlink(missing_ok=True)  # the model's weights may be a map of it
     path.write_bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 

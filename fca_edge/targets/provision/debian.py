@@ -19,13 +19,12 @@ from urllib.parse import unquote
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
-from fca_edge.targets.provision.kept import Report, Stamp, stage
+from fca_edge.targets.provision.folders import Report, Stamp, stage
 
 MIRROR_VARIABLE = "FCA_EDGE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT = Path("/etc/apt")
-STAMP = ".fca-edge-packages.json"
-KEPT = Stamp(STAMP, "packages")
+STAMP = Stamp(".fca-edge-packages.json", "packages")
 # Debian's names of machines.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 
@@ -59,29 +58,29 @@ def host_architecture() -> str:
 
 def is_ready(tree: Tree) -> bool:
     """Tell whether a tree is there with the packages that are wanted now."""
-    return KEPT.is_of(tree.folder, wanted_of(tree))
+    return STAMP.is_of(tree.folder, describe_content(tree))
 
 
-def wanted_of(tree: Tree) -> list[str]:
+def describe_content(tree: Tree) -> list[str]:
     """What decides whether a tree has to be made again."""
     return [tree.architecture, tree.suite, *tree.packages]
 
 
 def ready_bytes(tree: Tree) -> int:
     """Size of the packages that a tree was made from, as they were downloaded."""
-    return KEPT.downloaded_bytes(tree.folder)
+    return STAMP.downloaded_bytes(tree.folder)
 
 
-def version_of(tree: Tree, package: str) -> str:
+def read_version(tree: Tree, package: str) -> str:
     """Return the version of a package that a tree holds, as Debian writes it."""
-    for entry in KEPT.entries(tree.folder):
+    for entry in STAMP.entries(tree.folder):
         name, version, _ = str(entry["file"]).split("_")
         if name == package:
             return unquote(version)
     return "unknown"
 
 
-def command_of(tree: Tree, program: str) -> list[str]:
+def build_command(tree: Tree, program: str) -> list[str]:
     """Return the words that start a program of a tree with the tree's own loader and libraries.
 
     The tree must be of this machine's architecture; what is installed here does not matter.
@@ -110,9 +109,9 @@ def unpack(tree: Tree, report: Report) -> Path:
     with stage(tree.folder) as staged:
         for number, file in enumerate(files, 1):
             report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
-            checked(["dpkg-deb", "--extract", str(file), str(staged)])
+            run(["dpkg-deb", "--extract", str(file), str(staged)])
         relink(staged)
-        KEPT.finish(staged, tree.folder, wanted_of(tree), files)
+        STAMP.finish(staged, tree.folder, describe_content(tree), files)
     shutil.rmtree(state, ignore_errors=True)
     return tree.folder
 
@@ -124,18 +123,18 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
             " use a Debian machine or container, or a board over ssh://."
         )
-    archives = archives_of(state)
+    archives = archive_folder(state)
     for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
         folder.mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    (state / "etc" / "sources.list").write_text(sources(tree.suite))
+    (state / "etc" / "sources.list").write_text(format_sources(tree.suite))
     options = apt_options(state, tree.architecture)
     report(f"{tree.name}: reading the package lists of {tree.suite} {tree.architecture}")
-    apt(["update", *options], lambda text: None)
+    run_apt(["update", *options], lambda text: None)
     # What an earlier set-up left may be of versions that are gone.
-    apt(["autoclean", *options], lambda text: None)
+    run_apt(["autoclean", *options], lambda text: None)
     install = ["install", "--download-only", "--yes", "--no-install-recommends"]
-    apt([*install, *options, *tree.packages], lambda text: report(f"{tree.name}: {text}"))
+    run_apt([*install, *options, *tree.packages], lambda text: report(f"{tree.name}: {text}"))
     return sorted(archives.glob("*.deb"))
 
 
@@ -150,7 +149,7 @@ def apt_options(state: Path, architecture: str) -> list[str]:
         "Dir::State::Lists": state / "lists",
         "Dir::State::Status": state / "status",
         "Dir::Cache": state,
-        "Dir::Cache::Archives": archives_of(state),
+        "Dir::Cache::Archives": archive_folder(state),
         "APT::Architecture": architecture,
         "APT::Architectures": architecture,
         "APT::Sandbox::User": "",
@@ -162,12 +161,12 @@ def apt_options(state: Path, architecture: str) -> list[str]:
     return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
 
-def archives_of(state: Path) -> Path:
+def archive_folder(state: Path) -> Path:
     """Where apt puts downloaded packages."""
     return state / "archives"
 
 
-def apt(words: list[str], report: Report) -> None:
+def run_apt(words: list[str], report: Report) -> None:
     """Run apt-get, reporting its progress."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     process = subprocess.Popen(
@@ -200,14 +199,14 @@ def apt(words: list[str], report: Report) -> None:
         )
 
 
-def sources(suite: str) -> str:
+def format_sources(suite: str) -> str:
     """Write the sources of a suite, at the mirrors that this machine is configured with.
 
     Raises:
         TargetUnavailableError: no Debian mirror is configured.
     """
     named = os.environ.get(MIRROR_VARIABLE)
-    mirror = named or next(iter(mirrors(configured())), None)
+    mirror = named or next(iter(find_mirrors(read_source_lists())), None)
     if mirror is None:
         raise TargetUnavailableError(
             f"no Debian mirror is configured in {APT}; name one in {MIRROR_VARIABLE}."
@@ -219,21 +218,21 @@ def sources(suite: str) -> str:
     return f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
 
 
-def configured() -> Iterable[str]:
+def read_source_lists() -> Iterable[str]:
     """Return the text of every list of sources on this machine."""
     places = [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]
     return [p.read_text() for p in places if p.is_file() and p.suffix in (".list", ".sources")]
 
 
-def mirrors(texts: Iterable[str]) -> list[str]:
+def find_mirrors(texts: Iterable[str]) -> list[str]:
     """Find the addresses of Debian's main archive in lists of sources, old style and new."""
-    found = []
+    addresses = []
     for text in texts:
         for line in text.splitlines():
             if line.lstrip().startswith("#"):
                 continue
-            found += [w for w in line.split() if re.fullmatch(r"[a-z]+://\S+/debian/?", w)]
-    return list(dict.fromkeys(found))
+            addresses += [w for w in line.split() if re.fullmatch(r"[a-z]+://\S+/debian/?", w)]
+    return list(dict.fromkeys(addresses))
 
 
 def relink(folder: Path) -> None:
@@ -258,7 +257,7 @@ def relink(folder: Path) -> None:
             beside.symlink_to(f"{library.parent.name}/{library.name}")
 
 
-def checked(command: list[str]) -> None:
+def run(command: list[str]) -> None:
     """Run a command; its last complaint becomes the error."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

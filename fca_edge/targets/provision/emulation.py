@@ -8,7 +8,7 @@ from pathlib import Path
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import debian, plugin, wheels
-from fca_edge.targets.provision.kept import Report, settle, stage
+from fca_edge.targets.provision.folders import Report, move_to, stage
 from fca_edge.targets.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
 
 HERE_IS = ("x86_64", "aarch64")
@@ -34,10 +34,12 @@ def setup(machine: Machine, report: Report) -> list[str]:
         debian.unpack(environment.tree, report)
         if environment.wheels is not None:
             wheels.unpack(environment.wheels, report)
-    return [f"{name}: {size_of(e) / 1e6:.0f} MB" for name, e in machine.environments.items()]
+    return [
+        f"{name}: {downloaded_bytes(e) / 1e6:.0f} MB" for name, e in machine.environments.items()
+    ]
 
 
-def size_of(environment: Environment) -> int:
+def downloaded_bytes(environment: Environment) -> int:
     """Downloaded bytes of one environment."""
     beside = wheels.ready_bytes(environment.wheels) if environment.wheels else 0
     return debian.ready_bytes(environment.tree) + beside
@@ -46,7 +48,9 @@ def size_of(environment: Environment) -> int:
 def is_ready(environment: Environment) -> bool:
     """Tell whether one runtime of a machine can be used now."""
     if not (
-        debian.is_ready(HOST) and debian.is_ready(environment.tree) and plugin.place().is_file()
+        debian.is_ready(HOST)
+        and debian.is_ready(environment.tree)
+        and plugin.plugin_path().is_file()
     ):
         return False
     return environment.wheels is None or wheels.is_ready(environment.wheels)
@@ -59,27 +63,27 @@ def has_emulator() -> bool:
 
 def emulator_command(machine: Machine) -> list[str]:
     """Return the words that start the emulator, with its own libraries and loader."""
-    return debian.command_of(HOST, machine.emulator)
+    return debian.build_command(HOST, machine.emulator)
 
 
 def emulator_version() -> str:
     """Name QEMU with the version that its authors gave it; rebuilt packages count alike."""
-    version = debian.version_of(HOST, "qemu-user")
+    version = debian.read_version(HOST, "qemu-user")
     return f"qemu-user {version.partition(':')[2].partition('+')[0] or version}"
 
 
-def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
+def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     """Return a root for `qemu -L`: the tree, and the identity of a CPU.
 
     Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
     """
     tree = environment.tree
-    made = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
+    folder = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
     identity = cpuinfo(machine, cpu)
-    there = made / "proc" / "cpuinfo"
-    if there.is_file() and there.read_text() == identity and is_linked(made, tree.folder):
-        return made
-    with stage(made) as staged:
+    file = folder / "proc" / "cpuinfo"
+    if file.is_file() and file.read_text() == identity and is_linked(folder, tree.folder):
+        return folder
+    with stage(folder) as staged:
         (staged / "proc").mkdir()
         (staged / "proc" / "cpuinfo").write_text(identity)
         cores = staged / "sys" / "devices" / "system" / "cpu"
@@ -89,10 +93,10 @@ def prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
         for entry in tree.folder.iterdir():
             if entry.name not in ("proc", "sys"):
                 (staged / entry.name).symlink_to(entry)
-        settle(staged, made)
-    return made
+        move_to(staged, folder)
+    return folder
 
 
-def is_linked(made: Path, tree: Path) -> bool:
+def is_linked(folder: Path, tree: Path) -> bool:
     """Tell whether a prefix leads to a tree that is there."""
-    return (made / "usr").exists() and (made / "usr").resolve() == (tree / "usr").resolve()
+    return (folder / "usr").exists() and (folder / "usr").resolve() == (tree / "usr").resolve()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fca_edge.runtimes import OLD_TFLITE
+from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.targets.provision.debian import Tree, host_architecture
 from fca_edge.targets.provision.wheels import Wheels
 
@@ -86,6 +86,29 @@ def wheels(name: str, machine: str, *requirements: str) -> Wheels:
     return Wheels(name, machine, "3.11", SUITE_GLIBC_MINOR, requirements)
 
 
+def pinned_wheels(runtime: Runtime, machine: str) -> Wheels:
+    """Describe the wheels of a runtime, of the versions that the table pins."""
+    own, numpy = f"{runtime.package}=={runtime.version}", f"numpy=={runtime.numpy}"
+    # NumPy has no wheel for 32-bit ARM; Debian's is in the tree.
+    needed = (own,) if machine == "armv7l" else (own, numpy)
+    return wheels(f"{machine}-{runtime.name}", machine, *needed)
+
+
+def environments(machine: str, tree: Tree) -> dict[str, Environment]:
+    """Say where each runtime that a machine can have comes from: PyPI, else Debian.
+
+    Args:
+        tree: with the Python that wheels are for.
+    """
+    by_name = {}
+    for name, runtime in RUNTIMES.items():
+        if machine in runtime.wheels:
+            by_name[name] = Environment(tree, "usr/bin/python3.11", pinned_wheels(runtime, machine))
+        elif machine in runtime.debian:
+            by_name[name] = Environment(NEWER_32, "usr/bin/python3.13", None)
+    return by_name
+
+
 AARCH64 = Machine(
     name="aarch64",
     emulator="qemu-aarch64",
@@ -94,23 +117,7 @@ AARCH64 = Machine(
         Cpu("cortex-a53", 0xD03, 0x0, 4, V8),
         Cpu("cortex-a76", 0xD0B, 0x4, 1, V82),
     ),
-    environments={
-        "onnxruntime": Environment(
-            DEBIAN_64,
-            "usr/bin/python3.11",
-            wheels("aarch64-onnxruntime", "aarch64", "onnxruntime==1.32.0", "numpy==2.4.6"),
-        ),
-        "litert": Environment(
-            DEBIAN_64,
-            "usr/bin/python3.11",
-            wheels("aarch64-litert", "aarch64", "ai-edge-litert==2.3.0", "numpy==2.4.6"),
-        ),
-        "tflite-2.14": Environment(
-            DEBIAN_64,
-            "usr/bin/python3.11",
-            wheels("aarch64-tflite", "aarch64", f"tflite-runtime=={OLD_TFLITE}", "numpy==1.26.4"),
-        ),
-    },
+    environments=environments("aarch64", DEBIAN_64),
 )
 
 ARMV7 = Machine(
@@ -120,16 +127,8 @@ ARMV7 = Machine(
         Cpu("cortex-a15", 0xC0F, 0x2, 1, V7),
         Cpu("cortex-a7", 0xC07, 0x0, 5, V7),
     ),
-    environments={
-        "onnxruntime": Environment(NEWER_32, "usr/bin/python3.13", None),
-        # The same package: Debian builds it with XNNPACK. See docs/arm32.md.
-        "onnxruntime-xnnpack": Environment(NEWER_32, "usr/bin/python3.13", None),
-        "tflite-2.14": Environment(
-            DEBIAN_32,
-            "usr/bin/python3.11",
-            wheels("armv7-tflite", "armv7l", f"tflite-runtime=={OLD_TFLITE}"),
-        ),
-    },
+    # ONNX Runtime is one package, which Debian builds with XNNPACK. See docs/arm32.md.
+    environments=environments("armv7l", DEBIAN_32),
 )
 
 MACHINES: dict[str, Machine] = {machine.name: machine for machine in (AARCH64, ARMV7)}

@@ -21,22 +21,20 @@ from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import (
     OLD_TFLITE,
     OLD_TFLITE_VARIABLE,
-    RUNTIMES,
     available,
     imports,
     interpreter,
     old_tflite_python,
 )
-from fca_edge.targets.provision import debian
-from fca_edge.targets.provision import wheels as unpacked
-from fca_edge.targets.provision.kept import Report
-from fca_edge.targets.provision.machines import python_tree, wheels
+from fca_edge.targets.provision import debian, wheels
+from fca_edge.targets.provision.folders import Report
+from fca_edge.targets.provision.machines import pinned_wheels, python_tree
 
 Way = Callable[[Path, Report], None]
 
 # Python releases that it has wheels for, newest first.
 RELEASES = ((3, 11), (3, 10), (3, 9))
-REQUIREMENTS = (f"tflite-runtime=={OLD_TFLITE}", "numpy<2")
+RELEASE = f"{OLD_TFLITE.package} {OLD_TFLITE.version}"
 # Marks an environment that setup made and may therefore make again.
 OURS = ".fca-edge"
 # Debian's Python finds the environment's packages by its name, as in any virtual environment.
@@ -53,13 +51,13 @@ def setup_old_tflite(report: Report) -> Path:
         TargetUnavailableError: it can be had in no way; says what was tried and what to do.
     """
     python = old_tflite_python()
-    if available(RUNTIMES["tflite-2.14"]):
-        python = interpreter(RUNTIMES["tflite-2.14"])
-        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+    if available(OLD_TFLITE):
+        python = interpreter(OLD_TFLITE)
+        report(f"{RELEASE} is set up: {python}")
         return python
     refuse_foreign(python.parent.parent)
     reasons = []
-    for name, build in ways():
+    for name, build in list_ways():
         report(f"making {python.parent.parent} with {name}")
         try:
             build(python, report)
@@ -68,10 +66,10 @@ def setup_old_tflite(report: Report) -> Path:
             # Half of an environment would look like a whole one.
             shutil.rmtree(python.parent.parent, ignore_errors=True)
             continue
-        report(f"tflite-runtime {OLD_TFLITE} is set up: {python}")
+        report(f"{RELEASE} is set up: {python}")
         return python
     raise TargetUnavailableError(
-        f"tflite-runtime {OLD_TFLITE} needs Python 3.9 to 3.11, and this is"
+        f"{RELEASE} needs Python 3.9 to 3.11, and this is"
         f" {platform.python_version()}; install one (as `uv python install 3.11` does) and run"
         f" `fca-edge targets setup local` again. Tried: {'; '.join(reasons)}."
     )
@@ -85,22 +83,23 @@ def refuse_foreign(folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / OURS).is_file():
         raise TargetUnavailableError(
-            f"{folder}: holds something that fca-edge did not make; install tflite-runtime=="
-            f"{OLD_TFLITE} and 'numpy<2' there yourself, or unset {OLD_TFLITE_VARIABLE}."
+            f"{folder}: holds something that fca-edge did not make; install"
+            f" {shlex.join(OLD_TFLITE.requirements)} there yourself, or unset"
+            f" {OLD_TFLITE_VARIABLE}."
         )
 
 
-def ways() -> Iterator[tuple[str, Way]]:
+def list_ways() -> Iterator[tuple[str, Way]]:
     """List ways to make the environment, each with a name for the user."""
     if sys.version_info[:2] in RELEASES:
         yield "this Python", partial(build_with, Path(sys.executable))
     for release in RELEASES:
-        for base in installed_pythons(release):
+        for base in find_pythons(release):
             yield str(base), partial(build_with, base)
     yield "Debian's Python 3.11", build_with_debian
 
 
-def installed_pythons(release: tuple[int, int]) -> Iterator[Path]:
+def find_pythons(release: tuple[int, int]) -> Iterator[Path]:
     """Find interpreters of a release: on PATH, then where pyenv and uv put theirs."""
     name = f"python{release[0]}.{release[1]}"
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -115,7 +114,7 @@ def installed_pythons(release: tuple[int, int]) -> Iterator[Path]:
     yield from (place for place in places if imports(place, "venv"))
 
 
-def empty(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Make a folder anew, marked as ours from the start: a set-up may break off."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -129,16 +128,16 @@ def build_with(base: Path, python: Path, report: Report) -> None:
         TargetUnavailableError: one of the two failed; gives the reason.
     """
     folder = python.parent.parent
-    empty(folder)
+    clear(folder)
     # pip of this environment serves the other one, for which Debian ships none.
     have_pip = importlib.util.find_spec("pip") is not None
     run([str(base), "-m", "venv", *(["--without-pip"] if have_pip else []), str(folder)])
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
-    report(f"installing tflite-runtime {OLD_TFLITE}")
+    report(f"installing {RELEASE}")
     run(
         [
             *(pip if have_pip else [str(python), "-m", "pip"]),
-            *("install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS),
+            *("install", "--quiet", "--disable-pip-version-check", *OLD_TFLITE.requirements),
         ]
     )
     expect_runtime(python)
@@ -154,11 +153,11 @@ def build_with_debian(python: Path, report: Report) -> None:
     if platform.system() != "Linux" or machine not in ("x86_64", "aarch64"):
         raise TargetUnavailableError(f"not for {platform.system()} on {machine}.")
     tree = python_tree(f"python-{debian.host_architecture()}", debian.host_architecture())
-    packages = unpacked.unpack(wheels_for(machine), report)
+    packages = wheels.unpack(pinned_wheels(OLD_TFLITE, machine), report)
     debian.unpack(tree, report)
-    *loader, program = debian.command_of(tree, "python3.11")
+    *loader, program = debian.build_command(tree, "python3.11")
     folder = python.parent.parent
-    empty(folder)
+    clear(folder)
     (folder / "lib" / "python3.11").mkdir(parents=True)
     (folder / "lib" / "python3.11" / "site-packages").symlink_to(packages)
     (folder / "pyvenv.cfg").write_text(f"home = {Path(program).parent}\n")
@@ -169,11 +168,6 @@ def build_with_debian(python: Path, report: Report) -> None:
     expect_runtime(python)
 
 
-def wheels_for(machine: str) -> unpacked.Wheels:
-    """Describe the runtime's wheels for Debian's Python on a machine."""
-    return wheels(f"{machine}-tflite", machine, f"tflite-runtime=={OLD_TFLITE}", "numpy==1.26.4")
-
-
 def expect_runtime(python: Path) -> None:
     """Refuse an environment that cannot import the runtime.
 
@@ -181,7 +175,7 @@ def expect_runtime(python: Path) -> None:
         TargetUnavailableError: gives Python's reason.
     """
     imports.cache_clear()
-    run([str(python), "-E", "-c", "import tflite_runtime.interpreter"])
+    run([str(python), "-E", "-c", f"import {OLD_TFLITE.module}"])
 
 
 def run(command: list[str]) -> None:

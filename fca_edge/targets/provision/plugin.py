@@ -15,7 +15,7 @@ SOURCE = Path(__file__).with_name("tcg_cost.c")
 FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 
-def place() -> Path:
+def plugin_path() -> Path:
     """Where the compiled plugin is; its name changes with the source."""
     return cache_folder() / "plugins" / f"tcg_cost-{sha256_of(SOURCE)[:16]}.so"
 
@@ -26,9 +26,9 @@ def compile_plugin() -> Path:
     Raises:
         TargetUnavailableError: no C compiler, or it failed.
     """
-    made = place()
-    if made.is_file():
-        return made
+    path = plugin_path()
+    if path.is_file():
+        return path
     compiler = os.environ.get("CC") or next(
         filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None
     )
@@ -37,13 +37,13 @@ def compile_plugin() -> Path:
             "counting instructions needs a C compiler: install gcc (Debian: build-essential), or"
             " name one in CC, and run the set-up again."
         )
-    made.parent.mkdir(parents=True, exist_ok=True)
-    staged = made.with_suffix(f".{os.getpid()}.new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(f".{os.getpid()}.new")
     done = subprocess.run(
         [compiler, *FLAGS, "-o", str(staged), str(SOURCE)], capture_output=True, text=True
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[0]
         raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")
-    os.replace(staged, made)
-    return made
+    os.replace(staged, path)
+    return path

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
-from fca_edge.targets.provision.kept import Report, Stamp, settle, stage
+from fca_edge.targets.provision.folders import Report, Stamp, move_to, stage
 
-KEPT = Stamp(".fca-edge-wheels.json", "wheels")
+STAMP = Stamp(".fca-edge-wheels.json", "wheels")
 # manylinux tags name the oldest glibc that a wheel runs on; PyPI's ARM wheels begin at 2.17.
 OLDEST_GLIBC_MINOR = 17
 
@@ -43,17 +43,17 @@ class Wheels:
 
 def is_ready(wheels: Wheels) -> bool:
     """Tell whether the wheels that are wanted now are unpacked."""
-    return KEPT.is_of(wheels.folder, wanted_of(wheels))
+    return STAMP.is_of(wheels.folder, describe_content(wheels))
 
 
-def wanted_of(wheels: Wheels) -> list[str]:
+def describe_content(wheels: Wheels) -> list[str]:
     """What decides whether a set has to be made again."""
     return [wheels.machine, wheels.python, str(wheels.glibc_minor), *wheels.requirements]
 
 
 def ready_bytes(wheels: Wheels) -> int:
     """Size of the wheels as they were downloaded."""
-    return KEPT.downloaded_bytes(wheels.folder)
+    return STAMP.downloaded_bytes(wheels.folder)
 
 
 def unpack(wheels: Wheels, report: Report) -> Path:
@@ -73,7 +73,7 @@ def unpack(wheels: Wheels, report: Report) -> Path:
             report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
             with zipfile.ZipFile(file) as archive:
                 archive.extractall(staged)
-        KEPT.finish(staged, wheels.folder, wanted_of(wheels), files)
+        STAMP.finish(staged, wheels.folder, describe_content(wheels), files)
     return wheels.folder
 
 
@@ -84,13 +84,13 @@ def download(requirement: str, wheels: Wheels) -> Path:
         TargetUnavailableError: pip is missing or has no such wheel.
     """
     place = downloads(wheels) / requirement
-    there = list(place.glob("*.whl"))
-    if there:
-        return there[0]
+    files = list(place.glob("*.whl"))
+    if files:
+        return files[0]
     with stage(place) as staged:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
         command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
-        command += ["--python-version", wheels.python, *platforms(wheels), requirement]
+        command += ["--python-version", wheels.python, *platform_tags(wheels), requirement]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             lines = [
@@ -101,7 +101,7 @@ def download(requirement: str, wheels: Wheels) -> Path:
                 f"{requirement} for {wheels.machine}, Python {wheels.python},"
                 f" glibc 2.{wheels.glibc_minor}: {reason.rstrip('.')}."
             )
-        settle(staged, place)
+        move_to(staged, place)
     return next(place.glob("*.whl"))
 
 
@@ -111,7 +111,7 @@ def downloads(wheels: Wheels) -> Path:
     return cache_folder() / "downloads" / system
 
 
-def platforms(wheels: Wheels) -> list[str]:
+def platform_tags(wheels: Wheels) -> list[str]:
     """Name the platform tags that the machine takes, newest glibc first."""
     minors = range(wheels.glibc_minor, OLDEST_GLIBC_MINOR - 1, -1)
     tags = [f"manylinux_2_{minor}_{wheels.machine}" for minor in minors]

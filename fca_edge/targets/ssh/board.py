@@ -8,7 +8,7 @@ from typing import Any
 
 from fca_edge.device import PROBE
 from fca_edge.errors import TargetUnavailableError, plural
-from fca_edge.runtimes import LAST_OF_OLD_TFLITE, RUNTIMES
+from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import last_line
 
@@ -54,14 +54,14 @@ class Board:
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Names of the runtimes that there are wheels for."""
-        old = self.python_release <= LAST_OF_OLD_TFLITE
-        if self.machine == "armv7l":
-            return ("tflite-2.14",) if old else ()
-        wheels = (name for name, runtime in RUNTIMES.items() if runtime.provider is None)
-        return tuple(name for name in wheels if old or name != "tflite-2.14")
+        return tuple(
+            name
+            for name, runtime in RUNTIMES.items()
+            if runtime.has_wheel(self.machine, self.python_release)
+        )
 
 
-def look(connection: Connection) -> Board:
+def probe_board(connection: Connection) -> Board:
     """Ask a board what it has.
 
     Raises:
@@ -75,35 +75,35 @@ def look(connection: Connection) -> Board:
         )
     if done.code != 0 or not done.out.startswith("{"):
         raise TargetUnavailableError(f"{connection.address}: the probe failed: {last_line(done)}.")
-    return judged(json.loads(done.out), connection)
+    return build_board(json.loads(done.out), connection)
 
 
-def judged(found: dict[str, Any], connection: Connection) -> Board:
+def build_board(fields: dict[str, Any], connection: Connection) -> Board:
     """Make a board of what the probe said, unless no runtime can work there.
 
     Raises:
         TargetUnavailableError: its Python, C library or architecture has no wheels.
     """
-    bits = found.pop("bits")
-    if bits == 32 and found["machine"] in ("aarch64", "armv8l"):
-        found["machine"] = "armv7l"
-    wrong = None
-    if tuple(int(part) for part in found["python"].split(".")[:2]) < OLDEST_PYTHON:
-        wrong = f"Python {found['python']} is too old; install Python 3.8 or newer"
-    elif found["glibc"] is None:
-        wrong = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
-    elif found["machine"] not in ("aarch64", "armv7l", "x86_64"):
-        wrong = f"no runtime has wheels for {found['machine']}"
-    if wrong:
-        raise TargetUnavailableError(f"{connection.address}: {wrong}.")
-    return Board(**{**found, "cores": tuple(found["cores"])})
+    bits = fields.pop("bits")
+    if bits == 32 and fields["machine"] in ("aarch64", "armv8l"):
+        fields["machine"] = "armv7l"
+    reason = None
+    if tuple(int(part) for part in fields["python"].split(".")[:2]) < OLDEST_PYTHON:
+        reason = f"Python {fields['python']} is too old; install Python 3.8 or newer"
+    elif fields["glibc"] is None:
+        reason = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
+    elif fields["machine"] not in ("aarch64", "armv7l", "x86_64"):
+        reason = f"no runtime has wheels for {fields['machine']}"
+    if reason:
+        raise TargetUnavailableError(f"{connection.address}: {reason}.")
+    return Board(**{**fields, "cores": tuple(fields["cores"])})
 
 
-def facts(board: Board) -> list[tuple[str, str]]:
+def describe_board(board: Board) -> list[tuple[str, str]]:
     """List what a board has, for reading."""
     sensors = ", ".join(f"{name} {value:.1f} °C" for name, value in board.sensors.items())
     return [
-        ("cpu", f"{board.cpu_model}, {cores_text(board)}"),
+        ("cpu", f"{board.cpu_model}, {describe_cores(board)}"),
         ("machine", board.machine + (f", emulated by {board.emulator}" if board.emulator else "")),
         ("kernel", f"{board.kernel}, glibc {board.glibc}"),
         ("python", f"{board.python}, system NumPy {board.numpy or 'not installed'}"),
@@ -114,7 +114,7 @@ def facts(board: Board) -> list[tuple[str, str]]:
     ]
 
 
-def cores_text(board: Board) -> str:
+def describe_cores(board: Board) -> str:
     """Count the cores by capacity, or by highest frequency where no capacities are told."""
     kinds: dict[str, int] = {}
     for core in board.cores:

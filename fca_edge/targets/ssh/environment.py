@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import OLD_TFLITE, Runtime
+from fca_edge.runtimes import Runtime
 from fca_edge.store import sha256_of
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.board import Board
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
 
-# What the agent imports; a wheel of another architecture fails here.
-MODULES = {
-    "onnxruntime": "onnxruntime",
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-2.14": "tflite_runtime.interpreter",
-}
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
 # Each attempt has a part of its own, since one that was cut may still be at work; what has
@@ -47,28 +41,27 @@ class Environments:
         self.connection, self.board, self.files = connection, board, files
         self._paths: dict[str, str] = {}
 
-    def path(self, runtime: Runtime, report: Report = lambda text: None) -> str:
+    def python_path(self, runtime: Runtime, report: Report = lambda text: None) -> str:
         """Return the PYTHONPATH of a runtime, set up if it is not.
 
         Raises:
             TargetUnavailableError: the board cannot have it; says what is missing.
         """
         if runtime.name not in self._paths:
-            there = self.stamp(runtime)
-            found = there or self.setup(runtime, report)
-            self._paths[runtime.name] = self._join(found["wheels"])
+            stamp = self.read_stamp(runtime) or self.setup(runtime, report)
+            self._paths[runtime.name] = self._join_wheels(stamp["wheels"])
         return self._paths[runtime.name]
 
-    def stamp(self, runtime: Runtime) -> dict[str, Any] | None:
+    def read_stamp(self, runtime: Runtime) -> dict[str, Any] | None:
         """Return what was set up for a runtime, None where it is not or not as wanted now."""
         script = f"cat {self._stamp_file(runtime)} && ls {self._folder('wheels')}"
         done = self.connection.run(script)
         first, _, names = done.out.partition("\n")
         if done.code or not first.startswith("{"):
             return None
-        found: dict[str, Any] = json.loads(first)
-        whole = set(found["wheels"]) <= set(names.split())
-        return found if whole and found["wanted"] == self._wanted(runtime) else None
+        stamp: dict[str, Any] = json.loads(first)
+        whole = set(stamp["wheels"]) <= set(names.split())
+        return stamp if whole and stamp["wanted"] == self._describe_content(runtime) else None
 
     def setup(self, runtime: Runtime, report: Report) -> dict[str, Any]:
         """Push a runtime's wheels, unpack them there and import it; returns its stamp.
@@ -77,22 +70,20 @@ class Environments:
             TargetUnavailableError: no such wheel, no room, or it does not run there.
         """
         self.refuse(runtime)
-        fetched = [self._fetched(text, report) for text in requirements(runtime, self.board)]
-        names = [self._unpacked(file, report) for file in fetched]
+        wheel_files = [self._fetch(text, report) for text in requirements(runtime, self.board)]
+        names = [self._unpack(file, report) for file in wheel_files]
         report(f"importing {runtime.name}")
-        found = {
-            "wanted": self._wanted(runtime),
+        stamp = {
+            "wanted": self._describe_content(runtime),
             "wheels": names,
-            "version": self._imported(runtime, names, fetched),
+            "version": self._import(runtime, names, wheel_files),
         }
-        stamp = self._stamp_file(runtime)
-        script = (
-            f"mkdir -p {self._folder('runtimes')} && cat > {stamp}.new && mv {stamp}.new {stamp}"
-        )
-        done = self.connection.run(script, data=(json.dumps(found) + "\n").encode())
+        file = self._stamp_file(runtime)
+        script = f"mkdir -p {self._folder('runtimes')} && cat > {file}.new && mv {file}.new {file}"
+        done = self.connection.run(script, data=(json.dumps(stamp) + "\n").encode())
         if done.code:
-            raise self._failed(f"setting {runtime.name} up failed: {last_line(done)}")
-        return found
+            raise self._error(f"setting {runtime.name} up failed: {last_line(done)}")
+        return stamp
 
     def refuse(self, runtime: Runtime) -> None:
         """Say, before anything is fetched, what the board lacks for a runtime.
@@ -102,35 +93,35 @@ class Environments:
         """
         board = self.board
         if runtime.name not in board.runtimes:
-            raise self._failed(
+            raise self._error(
                 f"{runtime.name} has no wheel for {board.machine} with Python {board.python}"
                 f" (there: {', '.join(board.runtimes) or 'none'})"
             )
         if board.machine == "armv7l":
             if board.numpy is None:
-                raise self._failed(
+                raise self._error(
                     "no NumPy, which has no wheel for armv7l;"
                     " run `sudo apt install python3-numpy` on the board"
                 )
             if int(board.numpy.split(".")[0]) > 1:
-                raise self._failed(
-                    f"its NumPy is {board.numpy}, and tflite-runtime {OLD_TFLITE} needs 1.x"
+                raise self._error(
+                    f"its NumPy is {board.numpy}, and {runtime.package} {runtime.version} needs 1.x"
                 )
 
-    def _fetched(self, requirement: str, report: Report) -> Path:
+    def _fetch(self, requirement: str, report: Report) -> Path:
         """Fetch a wheel here, and look at it before it is sent."""
         report(f"fetching {requirement}")
-        file = wheels.download(requirement, wanted_wheels(self.board, requirement))
+        file = wheels.download(requirement, wheels_for(self.board, requirement))
         tags = file.stem.split("-")[-1]
         if tags != "any" and not tags.endswith(self.board.machine):
-            raise self._failed(
+            raise self._error(
                 f"{file.name} is not for {self.board.machine}; remove {file} and set up again"
             )
         if not zipfile.is_zipfile(file):
-            raise self._failed(f"{file} is damaged; remove it and set up again")
+            raise self._error(f"{file} is damaged; remove it and set up again")
         return file
 
-    def _unpacked(self, file: Path, report: Report) -> str:
+    def _unpack(self, file: Path, report: Report) -> str:
         """Push a wheel and unpack it, unless it is there; returns the folder's name."""
         name = f"{file.name.split('-')[0]}-{sha256_of(file)[:16]}"
         place = f"{self.board.folder}/wheels/{name}"
@@ -151,18 +142,17 @@ class Environments:
         if done.code and "No space" in done.err:
             raise no_room(self.connection, self.board.folder, unpacked, self._free())
         if done.code:
-            raise self._failed(f"unpacking {file.name} failed: {last_line(done)}")
+            raise self._error(f"unpacking {file.name} failed: {last_line(done)}")
         return name
 
-    def _imported(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
+    def _import(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
         """Import a runtime on the board; returns the version of its wheel.
 
-        One that cannot be imported is removed.
+        One that cannot be imported, as of another architecture, is removed.
         """
-        module = MODULES[runtime.name]
         python = shlex.quote(self.board.executable)
-        path = shlex.quote(self._join(names))
-        script = f"PYTHONPATH={path} exec {python} -s -c 'import {module}'"
+        path = shlex.quote(self._join_wheels(names))
+        script = f"PYTHONPATH={path} exec {python} -s -c 'import {runtime.module}'"
         done = self.connection.run(script, IMPORT_SECONDS)
         if done.code != 0:
             reason = last_line(done) if done.code else "ended by a signal"
@@ -170,7 +160,7 @@ class Environments:
                 reason += "; install the package that has it on the board"
             own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
             self.connection.run(f"rm -rf {own}")
-            raise self._failed(
+            raise self._error(
                 f"{fetched[0].name} does not run there ({self.board.machine},"
                 f" Python {self.board.python}, glibc {self.board.glibc}): {reason}"
             )
@@ -180,7 +170,7 @@ class Environments:
         done = self.connection.run(f"df -Pk {shlex.quote(self.board.folder)} | tail -n 1")
         return int(done.out.split()[3]) * 1024
 
-    def _join(self, names: list[str]) -> str:
+    def _join_wheels(self, names: list[str]) -> str:
         return ":".join(f"{self.board.folder}/wheels/{name}" for name in names)
 
     def _folder(self, name: str) -> str:
@@ -189,7 +179,7 @@ class Environments:
     def _stamp_file(self, runtime: Runtime) -> str:
         return self._folder(f"runtimes/{runtime.name}.json")
 
-    def _wanted(self, runtime: Runtime) -> list[str]:
+    def _describe_content(self, runtime: Runtime) -> list[str]:
         board = self.board
         return [
             board.machine,
@@ -197,20 +187,19 @@ class Environments:
             *requirements(runtime, board),
         ]
 
-    def _failed(self, text: str) -> TargetUnavailableError:
+    def _error(self, text: str) -> TargetUnavailableError:
         return TargetUnavailableError(f"{self.connection.address}: {text}.")
 
 
 def requirements(runtime: Runtime, board: Board) -> tuple[str, ...]:
     """Name the wheels of a runtime: this machine's versions, or older where there are none."""
-    if runtime.name == "tflite-2.14":
-        own = f"tflite-runtime=={OLD_TFLITE}"
-        return (own,) if board.machine == "armv7l" else (own, "numpy<2")
-    package = runtime.module.replace("_", "-")
-    return tuple(f"{name}{bound(name)}" for name in (package, "numpy"))
+    if runtime.last_python is None:
+        return tuple(f"{name}{upper_bound(name)}" for name in (runtime.package, "numpy"))
+    # NumPy has no wheel for 32-bit ARM; the board's own does.
+    return runtime.requirements[:1] if board.machine == "armv7l" else runtime.requirements
 
 
-def bound(package: str) -> str:
+def upper_bound(package: str) -> str:
     """Return `<=` and the version installed here, or nothing where it is not."""
     try:
         return f"<={version(package)}"
@@ -218,7 +207,7 @@ def bound(package: str) -> str:
         return ""
 
 
-def wanted_wheels(board: Board, requirement: str) -> wheels.Wheels:
+def wheels_for(board: Board, requirement: str) -> wheels.Wheels:
     """Describe a board to what fetches wheels."""
     python = ".".join(map(str, board.python_release))
     minor = int(board.glibc.split(".")[1])

@@ -1,15 +1,18 @@
-"""What a failed connection means: for ever, or for now."""
+"""What a failed connection means: for ever or for now, and which file or setting is at fault."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.targets.ssh import local_files
+from fca_edge.targets import settings
 from fca_edge.targets.ssh.address import Address
 
 
@@ -27,6 +30,8 @@ FOR_EVER = (
     IsADirectoryError,
     NotADirectoryError,
 )
+SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+KEY_SETTINGS = ("identityfile", "certificatefile")
 
 
 def is_transient(error: BaseException) -> bool:
@@ -51,7 +56,7 @@ def reason(error: BaseException, address: Address, tries: int, config: Path | No
     """Say why, without the address."""
     # A socket's error names no file.
     if isinstance(error, OSError) and error.filename and not isinstance(error, socket.gaierror):
-        return local_files.tell(error, config)
+        return explain_file(error, config)
     if isinstance(error, UnicodeError):
         return f"the SSH configuration or known_hosts is no text: {error}."
     port = f"-p {address.port} " if address.port else ""
@@ -62,7 +67,7 @@ def reason(error: BaseException, address: Address, tries: int, config: Path | No
             f" Compare the fingerprint on the board, then run `{login}` once to store it."
         )
     if isinstance(error, asyncssh.PermissionDenied):
-        missing = local_files.missing_keys(config)
+        missing = missing_keys(config)
         if missing:
             return (
                 f"it refuses every key that was offered; not there are {', '.join(missing)}:"
@@ -89,3 +94,49 @@ def reason(error: BaseException, address: Address, tries: int, config: Path | No
     else:
         what = str(error) or type(error).__name__
     return f"{what} ({tries} tries); is the board on, and its SSH server running?"
+
+
+def explain_file(error: OSError, config: Path | None) -> str:
+    """Say what is wrong with a file of this machine, which setting names it, what to do."""
+    place = os.fsdecode(error.filename)
+    if config is not None and Path(place) == config:
+        return f"the SSH configuration {place} ({settings.ssh_config_setting()}): {error.strerror}."
+    where = find_setting(place, config)
+    named = f", which {where} names" if where else ""
+    return f"{place}{named}: {error.strerror}; correct the setting or put the file there."
+
+
+def missing_keys(config: Path | None) -> list[str]:
+    """List key files that a configuration names and that are not there, with the place."""
+    return [
+        f"{path} ({where})"
+        for keyword, path, where in named_files(config)
+        if keyword.lower() in KEY_SETTINGS and not Path(path).exists()
+    ]
+
+
+def find_setting(place: str, config: Path | None) -> str | None:
+    """Say where a configuration names a file: keyword, file and line."""
+    entries = list(named_files(config))
+    same = [where for _, path, where in entries if Path(path) == Path(place)]
+    # A name with tokens, as in ~/.ssh/%h, is known by its last part alone.
+    alike = [where for _, path, where in entries if Path(path).name == Path(place).name]
+    return next(iter([*same, *alike]), None)
+
+
+def named_files(config: Path | None) -> Iterator[tuple[str, str, str]]:
+    """Yield (keyword, file, place) of all words in the configuration that is used."""
+    files = [config] if config else [Path.home() / ".ssh" / "config", SYSTEM_CONFIG]
+    for file in files:
+        try:
+            lines = file.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for number, line in enumerate(lines, 1):
+            try:
+                keyword, *words = shlex.split(line.replace("=", " ", 1), comments=True)
+            except ValueError:
+                continue  # empty, or quotes that asyncssh complains about
+            for word in words:
+                path = word.replace("%d", str(Path.home()))
+                yield keyword, os.path.expanduser(path), f"{keyword} in {file}, line {number}"

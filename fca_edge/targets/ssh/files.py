@@ -38,7 +38,7 @@ class Files:
         place = f"{self.folder}/{digest}{path.suffix}"
         for _ in range(2):
             self.connection.persist(lambda: self._continue(path, place, report))
-            if self._kept(place, digest):
+            if self._finish(place, digest):
                 return place
         raise TargetUnavailableError(
             f"{self.connection.address}: {path.name} arrives damaged; check the board's storage."
@@ -100,7 +100,7 @@ class Files:
             )
         return int(words[0]), int(words[4]) * 1024
 
-    def _kept(self, place: str, digest: str) -> bool:
+    def _finish(self, place: str, digest: str) -> bool:
         """Give a whole part its name, or remove a damaged one."""
         whole, part = shlex.quote(place), shlex.quote(place + ".part")
         script = (

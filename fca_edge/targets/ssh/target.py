@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import uuid
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from fca_edge.device import AGENT, GUARD
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import RUNTIMES, Runtime
-from fca_edge.targets.call import AgentError, Event, read_events, reason
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.call import AgentError, Event, failure_reason, read_events
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.ssh.address import Address
-from fca_edge.targets.ssh.board import Board, facts, look
+from fca_edge.targets.ssh.board import Board, describe_board, probe_board
 from fca_edge.targets.ssh.connection import Connection, Done
 from fca_edge.targets.ssh.environment import Environments
 from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
@@ -44,7 +45,7 @@ class SshTarget:
     @cached_property
     def board(self) -> Board:
         """What is there; the first use connects."""
-        return look(self.connection)
+        return probe_board(self.connection)
 
     @cached_property
     def files(self) -> Files:
@@ -61,13 +62,13 @@ class SshTarget:
         """Names of the runtimes that it can run."""
         return self.board.runtimes
 
-    def facts(self) -> list[tuple[str, str]]:
+    def describe(self) -> list[tuple[str, str]]:
         """List what it has, for reading."""
-        return facts(self.board)
+        return describe_board(self.board)
 
     def ready(self) -> dict[str, str | None]:
         """Version of each runtime that it can run, None where it is not set up."""
-        stamps = {name: self.environments.stamp(RUNTIMES[name]) for name in self.runtimes}
+        stamps = {name: self.environments.read_stamp(RUNTIMES[name]) for name in self.runtimes}
         return {name: stamp["version"] if stamp else None for name, stamp in stamps.items()}
 
     def setup(self, report: Report) -> None:
@@ -83,7 +84,7 @@ class SshTarget:
                 f" with Python {board.python}."
             )
         for name in self.runtimes:
-            self.environments.path(RUNTIMES[name], report)
+            self.environments.python_path(RUNTIMES[name], report)
 
     def push(self, path: Path) -> str:
         """Bring a file to the board by its sha256, going on where an earlier push broke off."""
@@ -110,38 +111,36 @@ class SshTarget:
             emulator=board.emulator,
         )
 
-    def run(
-        self, runtime: Runtime, plan: dict[str, Any], timeout_seconds: float
-    ) -> dict[str, Event]:
+    def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent in a fresh process; begun again, in another one, after a cut.
 
         Raises:
             AgentError: its process failed, was ended or took too long; says which.
             TargetUnavailableError: no connection, no room, or another measurement there.
         """
-        python_path = self.environments.path(runtime, self.report)
-        wanted = {
+        python_path = self.environments.python_path(plan.runtime, self.report)
+        order = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
             "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
-            "plan": self._placed(plan),
+            "plan": self._place_outputs(plan).to_document(),
             "timeout_seconds": timeout_seconds,
-            "governor": plan.get("governor"),
-            "sysfs": plan.get("sysfs"),
-            "outputs": self._outputs_folder if "outputs" in plan else None,
+            "governor": plan.governor,
+            "sysfs": plan.sysfs,
+            "outputs": self._outputs_folder if plan.outputs else None,
         }
         guard = shlex.quote(self.files.push(GUARD))
         python = shlex.quote(self.board.executable)
         script = f"exec {python} -I {guard} {shlex.quote(self.board.folder)}"
 
         def once() -> Done:
-            line = json.dumps({**wanted, "run": uuid.uuid4().hex}) + "\n"
+            line = json.dumps({**order, "run": uuid.uuid4().hex}) + "\n"
             limit = timeout_seconds + SLACK_SECONDS
             return self.connection.once(script, limit, line.encode(), hold=True)
 
-        name = self._names.get(plan["artefact"], Path(plan["artefact"]).name)
-        what = f"{plan['runtime']} on {name}"
-        return self._judged(self.connection.persist(once), what, timeout_seconds)
+        # On the board a file is called by its sha256.
+        named = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
+        return self._check_events(self.connection.persist(once), named.label, timeout_seconds)
 
     def close(self) -> None:
         """Remove outputs that were fetched, and close the connection."""
@@ -157,19 +156,19 @@ class SshTarget:
         finally:
             self.connection.close()
 
-    def _placed(self, plan: dict[str, Any]) -> dict[str, Any]:
+    def _place_outputs(self, plan: AgentPlan) -> AgentPlan:
         """Give a plan's outputs a place on the board, in a folder that the guard makes."""
-        if "outputs" not in plan:
+        if plan.outputs is None:
             return plan
         place = f"{self._outputs_folder}/{uuid.uuid4().hex}.npz"
-        self._outputs[plan["outputs"]] = place
-        return {**plan, "outputs": place}
+        self._outputs[plan.outputs] = place
+        return replace(plan, outputs=place)
 
     @property
     def _outputs_folder(self) -> str:
         return f"{self.board.folder}/outputs/{self.owner}"
 
-    def _judged(self, done: Done, what: str, timeout_seconds: float) -> dict[str, Event]:
+    def _check_events(self, done: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""
         events = read_events(done.out)
         ended = events.get("ended")
@@ -187,15 +186,15 @@ class SshTarget:
             raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
         code = ended["returncode"] if ended["why"] != "stopped" else None
         if ended["why"] == "late":
-            raise AgentError(f"{what}: no answer in {timeout_seconds:.0f} s.")
+            raise AgentError(f"{label}: no answer in {timeout_seconds:.0f} s.")
         if code is None:
-            raise AgentError(f"{what}: the run was ended on the board by a signal to its guard.")
+            raise AgentError(f"{label}: the run was ended on the board by a signal to its guard.")
         if code or "done" not in events:
-            text = self._why(code, done.err, ended["out_of_memory"])
-            raise AgentError(f"{what}: {text}", refused=code == 1)
+            text = self._explain_failure(code, done.err, ended["out_of_memory"])
+            raise AgentError(f"{label}: {text}", refused=code == 1)
         return events
 
-    def _why(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
+    def _explain_failure(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
         """Say how the agent's process failed; here the kernel's own count tells of memory."""
         if code == -9 and out_of_memory:
             return (
@@ -203,5 +202,5 @@ class SshTarget:
                 f" ({self.board.available_bytes // MIB} of {self.board.memory_bytes // MIB} MiB"
                 " were available at the start)."
             )
-        text = reason(code, stderr)
+        text = failure_reason(code, stderr)
         return text if out_of_memory is None else text.replace(" (out of memory?)", "")

@@ -34,20 +34,20 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 
 def test_mirrors_of_both_styles() -> None:
-    found = debian.mirrors([NEW_STYLE, OLD_STYLE])
+    found = debian.find_mirrors([NEW_STYLE, OLD_STYLE])
     assert found == ["http://mirror.example/debian", "https://old.example/debian/"]
 
 
 def test_a_named_mirror_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://mine.example/debian")
-    assert "http://mine.example/debian trixie main" in debian.sources("trixie")
+    assert "http://mine.example/debian trixie main" in debian.format_sources("trixie")
 
 
 def test_no_mirror_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(debian.MIRROR_VARIABLE, raising=False)
-    monkeypatch.setattr(debian, "configured", list)
+    monkeypatch.setattr(debian, "read_source_lists", list)
     with pytest.raises(TargetUnavailableError, match=debian.MIRROR_VARIABLE):
-        debian.sources("bookworm")
+        debian.format_sources("bookworm")
 
 
 def test_without_apt_it_says_what_else_there_is(
@@ -65,12 +65,12 @@ def test_a_tree_is_made_once_and_again_when_it_should_hold_other_things(
     tree.folder.mkdir(parents=True)
     assert not debian.is_ready(tree)
     entries = [{"file": "hello_2.10-3_arm64.deb", "sha256": "0", "bytes": 7}]
-    stamp = {"wanted": debian.wanted_of(tree), "packages": entries}
-    (tree.folder / debian.STAMP).write_text(json.dumps(stamp))
+    stamp = {"wanted": debian.describe_content(tree), "packages": entries}
+    (tree.folder / debian.STAMP.name).write_text(json.dumps(stamp))
     assert debian.is_ready(tree)
     assert debian.unpack(tree, lambda text: None) == tree.folder
     assert debian.ready_bytes(tree) == 7
-    assert debian.version_of(tree, "hello") == "2.10-3"
+    assert debian.read_version(tree, "hello") == "2.10-3"
     assert not debian.is_ready(Tree("some", "arm64", "bookworm", ("hello", "more")))
 
 

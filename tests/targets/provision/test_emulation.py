@@ -8,11 +8,12 @@ import pytest
 
 from fca_edge.errors import TargetUnavailableError, UsageError
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import emulation, plugin, wheels
 from fca_edge.targets.provision.machines import AARCH64, ARMV7, MACHINES, cpuinfo
 from fca_edge.targets.provision.wheels import Wheels
 from fca_edge.targets.qemu import qemu_target
-from fca_edge.targets.setup import refuse_unready, states
+from fca_edge.targets.setup import list_states, refuse_unready
 
 
 @pytest.fixture
@@ -39,26 +40,26 @@ def test_dot_products_are_where_they_belong() -> None:
 def test_a_prefix_has_the_tree_and_an_identity(cache: Path) -> None:
     environment = AARCH64.environments["litert"]
     (environment.tree.folder / "usr").mkdir(parents=True)
-    a72, a53 = (emulation.prefix(AARCH64, environment, cpu) for cpu in AARCH64.cpus[:2])
+    a72, a53 = (emulation.make_prefix(AARCH64, environment, cpu) for cpu in AARCH64.cpus[:2])
     assert a72 != a53
     assert "0xd08" in (a72 / "proc/cpuinfo").read_text()
     assert (a53 / "sys/devices/system/cpu/online").read_text() == "0-3\n"
     assert (a72 / "usr").resolve() == environment.tree.folder / "usr"
     inode = a72.stat().st_ino
-    assert emulation.prefix(AARCH64, environment, AARCH64.cpus[0]).stat().st_ino == inode
+    assert emulation.make_prefix(AARCH64, environment, AARCH64.cpus[0]).stat().st_ino == inode
     (a72 / "proc/cpuinfo").write_text("something else")
-    again = emulation.prefix(AARCH64, environment, AARCH64.cpus[0])
+    again = emulation.make_prefix(AARCH64, environment, AARCH64.cpus[0])
     assert "0xd08" in (again / "proc/cpuinfo").read_text()
 
 
 def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
-    assert not any(state.ready for state in states("qemu:aarch64"))
+    assert not any(state.ready for state in list_states("qemu:aarch64"))
     with pytest.raises(TargetUnavailableError, match="targets setup qemu:aarch64"):
-        refuse_unready("qemu:aarch64", states("qemu:aarch64"))
+        refuse_unready("qemu:aarch64", list_states("qemu:aarch64"))
     target = qemu_target("qemu:aarch64:a53")
     assert target.cpu.name == "cortex-a53"
     with pytest.raises(TargetUnavailableError, match="litert is not set up"):
-        target.run(RUNTIMES["litert"], {"mode": "cost"}, 1)
+        target.run(AgentPlan(RUNTIMES["litert"], "none.tflite", "cost"), 1)
     with pytest.raises(TargetUnavailableError, match="targets setup qemu:aarch64"):
         target.info()
     target.close()
@@ -68,7 +69,7 @@ def test_unready_machines_say_how_to_set_them_up(cache: Path) -> None:
 def test_armv7_has_no_litert(cache: Path) -> None:
     target = qemu_target("qemu:armv7")
     with pytest.raises(TargetUnavailableError, match=r"has no litert; it has .*tflite-2\.14"):
-        target.run(RUNTIMES["litert"], {"mode": "cost"}, 1)
+        target.run(AgentPlan(RUNTIMES["litert"], "none.tflite", "cost"), 1)
     target.close()
 
 
@@ -79,7 +80,7 @@ def test_unknown_machines_are_usage_errors(name: str) -> None:
 
 
 def test_platform_tags_from_the_newest(cache: Path) -> None:
-    words = wheels.platforms(Wheels("x", "aarch64", "3.11", 19, ("numpy",)))
+    words = wheels.platform_tags(Wheels("x", "aarch64", "3.11", 19, ("numpy",)))
     assert words[1::2] == [
         "manylinux_2_19_aarch64",
         "manylinux_2_18_aarch64",
@@ -119,4 +120,4 @@ def test_a_compiler_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CC", shutil.which("false") or "false")
     with pytest.raises(TargetUnavailableError, match=r"compiling tcg_cost\.c failed"):
         plugin.compile_plugin()
-    assert not plugin.place().exists()
+    assert not plugin.plugin_path().exists()

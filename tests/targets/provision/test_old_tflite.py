@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import OLD_TFLITE_VARIABLE, imports
+from fca_edge.runtimes import OLD_TFLITE, OLD_TFLITE_VARIABLE, imports
 from fca_edge.targets.call import call_agent
+from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import old_tflite
-from fca_edge.targets.provision.kept import Report
+from fca_edge.targets.provision.folders import Report
 
 
 def quiet(text: str) -> None:
@@ -36,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def half(python: Path, report: Report) -> None:
     """A way that breaks off in the middle."""
-    old_tflite.empty(python.parent.parent)
+    old_tflite.clear(python.parent.parent)
     script(python, "exit 1")
     raise TargetUnavailableError("no network.")
 
@@ -44,14 +45,14 @@ def half(python: Path, report: Report) -> None:
 def whole(python: Path, report: Report) -> None:
     """A way that succeeds."""
     assert not python.exists()
-    old_tflite.empty(python.parent.parent)
+    old_tflite.clear(python.parent.parent)
     script(python, "exit 0")
 
 
 def test_what_one_way_leaves_is_not_in_the_way_of_the_next(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_tflite, "ways", lambda: [("one", half), ("two", whole)])
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("one", half), ("two", whole)])
     said: list[str] = []
     assert old_tflite.setup_old_tflite(said.append) == place
     assert said[-1] == f"tflite-runtime 2.14.0 is set up: {place}"
@@ -60,7 +61,7 @@ def test_what_one_way_leaves_is_not_in_the_way_of_the_next(
 def test_without_a_way_one_line_says_what_was_tried(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_tflite, "ways", lambda: [("one", half), ("two", half)])
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("one", half), ("two", half)])
     with pytest.raises(TargetUnavailableError) as caught:
         old_tflite.setup_old_tflite(quiet)
     assert "uv python install 3.11" in str(caught.value)
@@ -75,7 +76,7 @@ def test_a_set_up_that_broke_off_is_made_again(
     with pytest.raises(TargetUnavailableError):
         half(place, quiet)
     monkeypatch.setattr(
-        old_tflite, "ways", lambda: [("two", lambda python, report: script(python, "exit 0"))]
+        old_tflite, "list_ways", lambda: [("two", lambda python, report: script(python, "exit 0"))]
     )
     assert old_tflite.setup_old_tflite(quiet) == place
 
@@ -91,8 +92,8 @@ def test_pythons_are_looked_for_on_path_and_where_managers_put_them(
     monkeypatch.setenv("PATH", str(shim.parent))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-    assert list(old_tflite.installed_pythons((3, 11))) == [pyenv, managed]
-    assert list(old_tflite.installed_pythons((3, 10))) == []
+    assert list(old_tflite.find_pythons((3, 11))) == [pyenv, managed]
+    assert list(old_tflite.find_pythons((3, 10))) == []
 
 
 @pytest.mark.parametrize("release", [(3, 12), (3, 13), (3, 14)])
@@ -100,10 +101,10 @@ def test_a_python_without_wheels_is_no_way_itself(
     release: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*release, 0, "final", 0))
-    monkeypatch.setattr(old_tflite, "installed_pythons", lambda release: iter(()))
-    assert [name for name, _ in old_tflite.ways()] == ["Debian's Python 3.11"]
+    monkeypatch.setattr(old_tflite, "find_pythons", lambda release: iter(()))
+    assert [name for name, _ in old_tflite.list_ways()] == ["Debian's Python 3.11"]
     monkeypatch.setattr(sys, "version_info", (3, 10, 0, "final", 0))
-    assert next(old_tflite.ways())[0] == "this Python"
+    assert next(old_tflite.list_ways())[0] == "this Python"
 
 
 def test_the_reason_is_the_installers(tmp_path: Path) -> None:
@@ -125,15 +126,4 @@ def test_debians_python_runs_the_runtime(place: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, f"3.11. {place}\n"), done.stderr
     with pytest.raises(Exception, match=r"none\.tflite"):
-        call_agent(
-            place,
-            {
-                "runtime": "tflite_runtime",
-                "artefact": "none.tflite",
-                "threads": 1,
-                "mode": "memory",
-                "warmup": 0,
-                "iterations": 1,
-                "seed": 0,
-            },
-        )
+        call_agent(place, AgentPlan(OLD_TFLITE, "none.tflite", "memory"))

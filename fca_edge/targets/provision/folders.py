@@ -40,8 +40,8 @@ class Stamp:
 
     def entries(self, folder: Path) -> list[dict[str, Any]]:
         """List what a folder was made from: file, sha256, bytes."""
-        found: list[dict[str, Any]] = self._read(folder)[self.files]
-        return found
+        entries: list[dict[str, Any]] = self._read(folder)[self.files]
+        return entries
 
     def downloaded_bytes(self, folder: Path) -> int:
         """Size of what a folder was made from."""
@@ -54,7 +54,7 @@ class Stamp:
         ]
         content = {"wanted": wanted, self.files: entries}
         (staged / self.name).write_text(json.dumps(content, indent=1) + "\n")
-        settle(staged, folder)
+        move_to(staged, folder)
 
     def _read(self, folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((folder / self.name).read_text())
@@ -64,7 +64,7 @@ class Stamp:
 @contextmanager
 def stage(place: Path) -> Iterator[Path]:
     """Give an empty folder beside a place; each process has its own, and leaves none behind."""
-    sweep(place)
+    remove_stale(place)
     staged = place.with_name(f"{place.name}.{os.getpid()}.new")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
@@ -74,15 +74,15 @@ def stage(place: Path) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def sweep(place: Path) -> None:
+def remove_stale(place: Path) -> None:
     """Remove what processes left beside a place that were killed."""
-    for left in place.parent.glob(f"{place.name}.*.new"):
-        number = left.suffixes[-2].removeprefix(".")
+    for folder in place.parent.glob(f"{place.name}.*.new"):
+        number = folder.suffixes[-2].removeprefix(".")
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def settle(staged: Path, place: Path) -> None:
+def move_to(staged: Path, place: Path) -> None:
     """Move a finished folder to its place; another set-up that came first is replaced."""
     shutil.rmtree(place, ignore_errors=True)
     try:

@@ -1,4 +1,7 @@
-"""One agent that stays: a file is loaded once and answers one block of inputs after another."""
+"""What an artefact makes of inputs: run once on any target, or block after block in a process here.
+
+Everything that needs logits of a file gets them here.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,65 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.device import AGENT
+from fca_edge.device import AGENT, LEAN
 from fca_edge.runtimes import Runtime, interpreter
-from fca_edge.targets.call import AgentError, Event, described, environment_of, reason
+from fca_edge.targets.base import Target
+from fca_edge.targets.call import AgentError, Event, agent_environment, failure_reason
+from fca_edge.targets.local import LocalTarget
+from fca_edge.targets.plan import AgentPlan
+
+Array = NDArray[Any]
 
 TIMEOUT_SECONDS = 900.0
+
+
+def run_artefact(
+    artefact: Path,
+    runtime: Runtime,
+    inputs: Array,
+    target: Target | None = None,
+    threads: int = 1,
+    all_tensors: bool = False,
+    together: bool = False,
+    settings: dict[str, Any] | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[dict[str, Array], dict[str, Event]]:
+    """Run inputs through a file in a fresh process; returns what came out, and the agent's events.
+
+    Args:
+        inputs: (n, ...) in the artefact's layout.
+        target: where; None is this machine.
+        all_tensors: return every tensor of the last inference by name, and not the `logits`
+            (n, classes) of all inputs.
+        together: feed the inputs as one batch, and not one after the other.
+        settings: of `lean.py`, to load with it.
+
+    Raises:
+        AgentError: the process failed.
+        TargetUnavailableError: the runtime is not set up there.
+    """
+    place = target or LocalTarget()
+    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
+        inputs_file, outputs_file = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
+        np.save(inputs_file, np.ascontiguousarray(inputs, np.float32))
+        remote = place.push(inputs_file)
+        plan = AgentPlan(
+            runtime=runtime,
+            artefact=place.push(artefact),
+            mode="outputs",
+            threads=threads,
+            inputs=remote,
+            outputs=f"{remote}.npz",
+            all_tensors=all_tensors,
+            together=together,
+            lean=None if settings is None else place.push(LEAN),
+            settings=settings,
+        )
+        events = place.run(plan, timeout_seconds)
+        place.pull(f"{remote}.npz", outputs_file)
+        with np.load(outputs_file) as arrays:
+            # The agent writes "|" for what would be a folder in the file.
+            return {name.replace("|", "/"): arrays[name] for name in arrays.files}, events
 
 
 class Stream:
@@ -37,25 +94,21 @@ class Stream:
         """
         self.folder = tempfile.TemporaryDirectory(prefix="fca-edge-")
         place = Path(self.folder.name)
-        self.given, self.got, self.said = place / "in.npy", place / "out.npz", place / "stderr"
-        plan = {
-            "runtime": runtime.agent_name,
-            "artefact": str(artefact.resolve()),
-            "threads": threads,
-            "mode": "stream",
-        }
-        self.what = described(plan)
-        with self.said.open("wb") as errors:
+        self.inputs, self.outputs = place / "inputs.npy", place / "outputs.npz"
+        self.errors = place / "stderr"
+        plan = AgentPlan(runtime, str(artefact.resolve()), "stream", threads)
+        self.label = plan.label
+        with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [str(interpreter(runtime)), "-E", str(AGENT)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=environment_of(),
+                env=agent_environment(),
             )
         try:
-            self.tell(plan)
+            self.send(plan.to_document())
             self.ready, self.loaded = self.wait_for("ready"), self.wait_for("loaded")
         except BaseException:
             self.close()
@@ -78,13 +131,13 @@ class Stream:
         Raises:
             AgentError: the process crashed, was killed or took too long.
         """
-        np.save(self.given, np.ascontiguousarray(inputs, np.float32))
-        self.tell({"inputs": str(self.given), "outputs": str(self.got)})
+        np.save(self.inputs, np.ascontiguousarray(inputs, np.float32))
+        self.send({"inputs": str(self.inputs), "outputs": str(self.outputs)})
         self.wait_for("answer")
-        with np.load(self.got) as arrays:
+        with np.load(self.outputs) as arrays:
             return np.asarray(arrays["logits"])
 
-    def tell(self, fields: dict[str, Any]) -> None:
+    def send(self, fields: dict[str, Any]) -> None:
         """Write one line to the agent."""
         assert self.process.stdin is not None
         try:
@@ -112,8 +165,8 @@ class Stream:
     def failure(self) -> AgentError:
         """Say how the process ended."""
         code = self.process.wait()
-        text = self.said.read_text(errors="replace")
-        return AgentError(f"{self.what}: {reason(code, text)}", refused=code == 1)
+        text = self.errors.read_text(errors="replace")
+        return AgentError(f"{self.label}: {failure_reason(code, text)}", refused=code == 1)
 
     def close(self) -> None:
         """End the process and forget its files."""

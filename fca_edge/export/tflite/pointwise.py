@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from fca_edge.export.quantize.tflite_file import Array, Operator, TfliteFile
+from fca_edge.export.tflite.builder import Array
+from fca_edge.export.tflite.file import Operator, TfliteFile
 
 
 @contextlib.contextmanager
@@ -59,19 +60,19 @@ def convolution(file: TfliteFile, operator: Any, weight: Array) -> list[Any]:
     """Return the CONV_2D that does the same, between the RESHAPEs that it needs."""
     source, target = int(operator.inputs[0]), int(operator.outputs[0])
     units, width = weight.shape
-    given, made = shape_of(file, source), shape_of(file, target)
+    given, made = file.shape(source), file.shape(target)
     image = given if len(given) == 4 and given[-1] == width else (1, 1, prod(given) // width, width)
     kernel = kernel_of(file, int(operator.inputs[1]), weight.reshape(units, 1, 1, width))
     before, after = [], []
     entry, result = source, target
     if image != given:
-        entry = add_float(file, f"{file.name(target)}/image", image)
+        entry = file.add_tensor(f"{file.name(target)}/image", image)
         before.append(reshape(file, source, entry, image))
     if (*image[:-1], units) != made:
         # The product keeps its layer's name, by which it is found again.
         name = file.name(target)
         file.graph.tensors[target].name = f"{name}/reshaped"
-        result = add_float(file, name, (*image[:-1], units))
+        result = file.add_tensor(name, (*image[:-1], units))
         after.append(reshape(file, result, target, made))
     one = schema.OperatorT()
     one.opcodeIndex = file.opcode(Operator.CONV_2D, 1)
@@ -111,16 +112,3 @@ def reshape(file: TfliteFile, source: int, target: int, shape: tuple[int, ...]) 
     one.builtinOptions = schema.ReshapeOptionsT()
     one.builtinOptions.newShape = list(shape)
     return one
-
-
-def add_float(file: TfliteFile, name: str, shape: tuple[int, ...]) -> int:
-    """Add a float tensor that is computed."""
-    info = schema.TensorT()
-    info.name, info.shape, info.type, info.buffer = name, list(shape), schema.TensorType.FLOAT32, 0
-    file.graph.tensors.append(info)
-    return len(file.graph.tensors) - 1
-
-
-def shape_of(file: TfliteFile, tensor: int) -> tuple[int, ...]:
-    """Return a tensor's shape."""
-    return tuple(int(n) for n in file.graph.tensors[tensor].shape)

@@ -1,4 +1,4 @@
-"""ai-edge-quantizer, told exactly which layers, and without its reports."""
+"""ai-edge-quantizer with a recipe that names every layer, and without its reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.quantize.recipe import FEWEST_WEIGHTS, Array, Inputs
+from fca_edge.export.quantize import FEWEST_WEIGHTS, Array, Inputs
 
 SIGNATURE, INPUT = "serving_default", "image"
 BITS = 8
@@ -31,33 +31,31 @@ class Samples:
         return ({INPUT: array} for array in self.inputs())
 
 
-def dynamic(path: Path, keep: tuple[str, ...]) -> bytes:
-    """Quantise products per channel with activations quantised at run time.
+def quantize(path: Path, keep: tuple[str, ...], inputs: Inputs | None) -> Any:
+    """Quantise products per channel; returns the bytes of the file.
 
     Args:
         keep: layers that stay as they are.
+        inputs: show the ranges of activations, which the runtime finds itself where it is None.
+
+    Raises:
+        FcaEdgeError: the library refuses the file.
     """
-    quantizer = opened(path)
-    for product in PRODUCTS:
-        add(quantizer, keep, product, static=False)
-    return quantized(quantizer, None)
-
-
-def static(path: Path, keep: tuple[str, ...], inputs: Inputs) -> bytes:
-    """Quantise products with activations in the ranges that inputs show, one at a time."""
-    quantizer = opened(path)
-    for product in PRODUCTS:
-        add(quantizer, keep, product, static=True)
-    with quiet():
-        found = quantizer.calibrate({SIGNATURE: Samples(inputs)}, num_threads=1)
-    return quantized(quantizer, found)
-
-
-def opened(path: Path) -> Any:
-    """Open a float file."""
     from ai_edge_quantizer import quantizer
 
-    return quantizer.Quantizer(str(path))
+    work = quantizer.Quantizer(str(path))
+    for product in PRODUCTS:
+        add(work, keep, product, static=inputs is not None)
+    with quiet():
+        ranges = None
+        if inputs is not None:
+            ranges = work.calibrate({SIGNATURE: Samples(inputs)}, num_threads=1)
+        try:
+            result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        except (ValueError, RuntimeError) as error:
+            text = str(error).splitlines()[0]
+            raise FcaEdgeError(f"ai-edge-quantizer refuses the file: {text}") from None
+    return result.quantized_model
 
 
 def add(quantizer: Any, keep: tuple[str, ...], product: str, static: bool) -> None:
@@ -76,23 +74,6 @@ def add(quantizer: Any, keep: tuple[str, ...], product: str, static: bool) -> No
     )
     operation = getattr(qtyping.TFLOperationName, product)
     quantizer.update_quantization_recipe(scope, operation, config)
-
-
-def quantized(quantizer: Any, calibration: Any) -> bytes:
-    """Run the quantiser.
-
-    Raises:
-        FcaEdgeError: it refuses the file.
-    """
-    with quiet():
-        try:
-            result = quantizer.quantize(
-                calibration, enable_progress_bar=False, enable_progress_report=False
-            )
-        except (ValueError, RuntimeError) as error:
-            text = str(error).splitlines()[0]
-            raise FcaEdgeError(f"ai-edge-quantizer refuses the file: {text}") from None
-    return bytes(result.quantized_model)
 
 
 @contextlib.contextmanager

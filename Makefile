@@ -18,7 +18,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --dura
 BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate lint bench clean
+.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate \
+    gate-update gate-count lint bench tables clean
 
 help:
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
@@ -27,7 +28,8 @@ help:
 	@echo 'make check-python   sets up with another Python of this machine, and benches with it'
 	@echo 'make gate        counts on emulated ARM and compares with bench/baselines'
 	@echo 'make lint        runs ruff and mypy'
-	@echo 'make bench       measures what the project promises'
+	@echo 'make bench       measures what the project promises; also: bench-latency, bench-memory, ...'
+	@echo 'make tables      writes the measured tables of README.md and docs/ anew'
 	@echo 'make train-l1    trains weights of real width'
 	@echo 'make clean       removes environments and results'
 	@echo '$(NEEDS): $(IS); $(NAME_ONE)'
@@ -67,7 +69,8 @@ demo: setup
 	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
 	    --profile modern$$(test ! -x $(OLD)/bin/python || echo ,tflite-2.14) \
 	    --images $(OUT)/digits-images/test --out $(OUT) --force
-	$(BIN)/python bench/digits_accuracy.py --out $(OUT) --images $(OUT)/digits-images/test
+	$(BIN)/fca-edge eval $(OUT)/digits-fp32*.onnx $(OUT)/digits-fp32*.tflite \
+	    --data $(OUT)/digits-images/test --checkpoint models/digits/digits.safetensors
 	$(BIN)/fca-edge bench $(OUT)/digits-fp32.onnx $(OUT)/digits-fp32.tflite \
 	    --suite quick --threads 2 --out $(OUT)/suite
 
@@ -104,12 +107,55 @@ lint: $(VENV)/.done
 	$(BIN)/mypy
 
 # Deterministic costs on emulated ARM against bench/baselines: fails when a change makes one worse.
-gate: setup
-	$(BIN)/python bench/gate.py
+# Exports, and then the two machines, run side by side: what is counted does not depend on time.
+GATE := bench/out/gate
+GATE_MACHINES := aarch64 armv7
+GATE_EXPORTS := l1 micro digits
+GATE_PROFILES := --profile modern,tflite-2.14,onnxruntime-xnnpack --out $(GATE)
+gate: setup gate-count
+	@for machine in $(GATE_MACHINES); do \
+	    $(BIN)/fca-edge compare bench/baselines/$$machine.json $(GATE)/$$machine.json \
+	        --gate bench/baselines/thresholds.toml || exit $$?; \
+	    $(BIN)/fca-edge compare --bounds bench/bounds_gate.toml $(GATE)/$$machine.json || exit $$?; \
+	done
 
-# What the project promises, measured: exactness, parity, graphs, latency, cost of an export.
-bench: setup
-	$(BIN)/python bench/must_show.py
+# Makes what was counted the new baselines.
+gate-update: setup gate-count
+	@for machine in $(GATE_MACHINES); do \
+	    $(BIN)/fca-edge compare --update-baseline bench/baselines/$$machine.json \
+	        $(GATE)/$$machine.json || exit $$?; \
+	done
+
+gate-count: setup
+	rm -rf $(GATE)
+	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_EXPORTS:%=gate-export-%)
+	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_MACHINES:%=gate-machine-%)
+
+gate-export-digits:
+	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors $(GATE_PROFILES)
+
+gate-export-%:
+	$(BIN)/fca-edge export --variant $* $(GATE_PROFILES)
+
+gate-machine-%:
+	$(BIN)/fca-edge targets setup qemu:$*
+	$(BIN)/fca-edge bench --suite bench/suites/gate.toml --target qemu:$* --out $(GATE) \
+	    --json $(GATE)/$*.json
+
+# What the project promises, measured and held against bench/bounds.toml. The comparison with
+# other toolchains, whose samples are committed, is bench/peers/run.py.
+SUITES := latency precision memory arm precision_arm
+PEERS := bench/results/peers-l1.json bench/results/peers-l2.json
+bench: $(SUITES:%=bench-%)
+	$(BIN)/fca-edge compare --bounds bench/bounds.toml $(SUITES:%=bench/out/%.json) $(PEERS)
+
+bench-%: setup
+	$(BIN)/fca-edge bench --suite bench/suites/$*.toml --out bench/out/$* \
+	    --json bench/out/$*.json --force
+
+# Writes the measured tables of README.md and docs/ anew, from the JSON that is committed.
+tables: setup
+	$(BIN)/python bench/tables.py
 
 clean:
 	rm -rf $(VENV) $(OLD) $(OUT) bench/out

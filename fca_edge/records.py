@@ -232,6 +232,8 @@ class Record:
 
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
+    `processor_ns` is processor time, which other work on the machine hardly changes; it is empty
+    where nobody took it.
     """
 
     artefact: Artefact
@@ -249,6 +251,7 @@ class Record:
     conditions: Conditions | None = None
     agreement: Agreement | None = None
     run: str | None = None
+    processor_ns: tuple[tuple[int, ...], ...] = ()
 
 
 def to_document(records: list[Record]) -> dict[str, Any]:

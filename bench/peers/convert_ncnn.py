@@ -1,6 +1,4 @@
-"""Trace a network and let pnnx write it for ncnn, in fp32, which is not its default.
-
-    PYTHONPATH=. python bench/peers/convert_ncnn.py VARIANT OUT.param
+"""Traces a network and lets pnnx write it for ncnn, in fp32, which is not its default.
 
 The weights lie beside it in a .bin of the same name. pnnx writes the shape of a Reshape as an
 expression of its inputs' shapes, with which ncnn takes many times as long. The numbers that it
@@ -22,8 +20,8 @@ from ncnn_param import Layer, parse, with_numbers, write
 from network import example_of, network_of
 
 
-def main() -> None:
-    variant, out = sys.argv[1], Path(sys.argv[2]).resolve()
+def convert(variant: str, out: Path) -> None:
+    """Write a .param file, its .bin and the shape of the input."""
     example = example_of(variant)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -57,7 +55,3 @@ def measure_shapes(path: Path, layers: list[Layer], image: np.ndarray) -> dict[s
         width_first = {1: "w", 2: "wh", 3: "whc", 4: "whdc"}[value.dims]
         shapes[blob] = [getattr(value, axis) for axis in width_first]
     return shapes
-
-
-if __name__ == "__main__":
-    main()

@@ -31,6 +31,7 @@ from fca_edge.targets.outputs import run_artefact
 from fca_edge.verify import in_layout
 
 HERE = Path(__file__).parent
+CONVERT = "convert.py"
 ROOT = HERE.parents[1]
 # The same file and input again; threads may add in another order.
 SAME_DB = 100.0
@@ -52,7 +53,8 @@ class Row:
         export_needs: packages for the export: version and bytes.
         run_needs: packages for an inference, the same way.
         snr_db: worst over the inputs, against float64.
-        processor: what the timed processes spent: cpu_ns, wall_ns, threads.
+        file: as its record calls it; None where there is none.
+        processor: what the timed processes spent besides: all_cpu_ns, wall_ns, threads.
         arm: what an emulated machine counted.
     """
 
@@ -65,6 +67,7 @@ class Row:
     export_wall_seconds: float | None = None
     export_needs: Packages = field(default_factory=dict)
     run_needs: Packages = field(default_factory=dict)
+    file: str | None = None
     file_bytes: int | None = None
     snr_db: float | None = None
     processor: list[dict[str, Any]] = field(default_factory=list)
@@ -165,10 +168,10 @@ def convert(peer: Peer, variant: str, folder: Path, reuse: bool, report: Report)
         words, before = [str(made)], read_json(cost_file(made))
     report(f"{peer.name}: converting")
     path.unlink(missing_ok=True)
-    script = [str(peer.converter.python), str(HERE / peer.convert), variant, str(path)]
+    script = [str(peer.converter.python), str(HERE / CONVERT), peer.name, variant, str(path)]
     cpu, wall = run_script([*script, *words])
     if not path.is_file():
-        raise PeerError(f"{peer.convert} wrote no file and no error")
+        raise PeerError(f"{CONVERT} wrote no file and no error")
     write_json(cost_file(path), {"cpu": cpu + before["cpu"], "wall": wall + before["wall"]})
     return path
 

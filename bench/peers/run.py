@@ -18,7 +18,7 @@ import argparse
 import random
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,9 @@ from tables import markdown
 from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.record import git_commit
 from fca_edge.measure.session import process_count, run_jobs
-from fca_edge.records import Plan, to_document
+from fca_edge.records import Plan, Record, to_document
 from fca_edge.store import read_json, write_json, write_text
 
-SCHEMA = "fca_edge.peers/1"
 RESULTS = Path(__file__).parents[1] / "results"
 WARMUPS, ITERATIONS = 3, 12
 # Whether the processor multiplies bytes decides what int8 can gain.
@@ -111,15 +110,14 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     records = timed(entries, plan, here)
     if arguments.arm:
         count_all(entries, emulated(arguments.arm), right, folder, say)
-    return {
-        "schema": SCHEMA,
+    peers = {
         "variant": arguments.variant,
         "arm": arguments.arm,
         "git_commit": git_commit(),
         "vnni": "vnni" in CPU_FACTS.read_text() if CPU_FACTS.is_file() else False,
         "rows": [asdict(entry.row) for entry in entries],
-        "timed": records,
     }
+    return {**to_document(records), "peers": peers}
 
 
 def with_counts(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -129,24 +127,23 @@ def with_counts(arguments: argparse.Namespace) -> dict[str, Any]:
         FcaEdgeError: no such document, or a file is not the one that was timed.
     """
     document = read_json(arguments.onto)
-    folder = OUT / document["variant"]
-    right = reference(document["variant"], folder)
-    entries = our_files(document["variant"], folder, True, say)
+    peers = document["peers"]
+    folder = OUT / peers["variant"]
+    right = reference(peers["variant"], folder)
+    entries = our_files(peers["variant"], folder, True, say)
     entries += [our_entry(path) for path in arguments.ours]
-    entries += [
-        peer_entry(peer, document["variant"], folder, True, say) for peer in arguments.chosen
-    ]
-    digests = {r["artefact"]["sha256"] for r in document["timed"]["records"]}
+    entries += [peer_entry(peer, peers["variant"], folder, True, say) for peer in arguments.chosen]
+    digests = {r["artefact"]["sha256"] for r in document["records"]}
     for entry in entries:
         if entry.job is not None and entry.job.artefact.sha256 not in digests:
             entry.row.fail("arm", PeerError("not the file that was timed"))
     count_all(entries, emulated(arguments.arm), right, folder, say)
-    found = {entry.row.name: entry.row.arm for entry in entries if entry.row.arm}
-    rows = [row | {"arm": found.get(row["name"], row["arm"])} for row in document["rows"]]
-    return {**document, "arm": arguments.arm, "rows": rows}
+    counts = {entry.row.name: entry.row.arm for entry in entries if entry.row.arm}
+    rows = [row | {"arm": counts.get(row["name"], row["arm"])} for row in peers["rows"]]
+    return {**document, "peers": {**peers, "arm": arguments.arm, "rows": rows}}
 
 
-def timed(entries: list[Entry], plan: Plan, here: Here) -> dict[str, Any]:
+def timed(entries: list[Entry], plan: Plan, here: Here) -> list[Record]:
     """Time what is right, interleaved; what fails now is noted in its row."""
     right = [e for e in entries if e.job is not None and e.row.error is None]
     jobs = [e.job for e in right if e.job is not None]
@@ -161,10 +158,14 @@ def timed(entries: list[Entry], plan: Plan, here: Here) -> dict[str, Any]:
     outcome = run_jobs(jobs, plan, here, step, seed)
     for job, error in outcome.failures:
         next(e for e in right if e.job is job).row.fail("run", error)
+    spent = {}
     for entry in right:
         assert entry.job is not None
-        entry.row.processor = here.processor.get(here.push(entry.job.path), [])
-    return to_document(outcome.records)
+        events = here.processor.get(here.push(entry.job.path), [])
+        entry.row.file = entry.job.artefact.file
+        spent[entry.row.file] = tuple(tuple(event.pop("cpu_ns")) for event in events)
+        entry.row.processor = events
+    return [replace(r, processor_ns=spent[r.artefact.file]) for r in outcome.records]
 
 
 if __name__ == "__main__":

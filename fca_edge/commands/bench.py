@@ -3,52 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from fca_edge.commands.bench_suite import suite_jobs
-from fca_edge.commands.bench_table import bench_sheet, footer, hot_sheet
 from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
     CPUS,
     ERR,
     FOLDER,
-    OUT,
     TARGET,
-    claim_json,
+    ParamType,
     counted,
     force_option,
     json_option,
-    put_json,
+    steps,
+    takes_output,
 )
-from fca_edge.commands.tables import Notes, print_sheets, say, wide_option
-from fca_edge.compare.advice import advice
-from fca_edge.errors import UsageError, plural
-from fca_edge.measure.jobs import SUITES, Handling, job_for, lean_jobs
-from fca_edge.measure.session import Outcome, process_count, run_jobs
-from fca_edge.records import Plan, TargetInfo, to_document
+from fca_edge.commands.tables import wide_option
+from fca_edge.errors import plural
+from fca_edge.measure.jobs import Handling
+from fca_edge.report.runs import Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
-from fca_edge.targets.base import Target
-from fca_edge.targets.resolve import resolve
-
-
-class Usual(NamedTuple):
-    """What is taken where nothing is asked for."""
-
-    suite: str
-    runs: int
-    processes: int
-    warmup: int
-
+from fca_edge.suites.jobs import Screen
+from fca_edge.suites.read import known_suites, read_suite
+from fca_edge.suites.run import OUT as SUITE_OUT
+from fca_edge.suites.run import Order, run_order
 
 SECTIONS = {
     "What is measured, and where": (
-        *("target", "suite", "out", "runtime", "threads", "lean", "hot"),
+        *("targets", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
     ),
     "How often": ("runs", "processes", "warmup"),
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
@@ -56,6 +46,7 @@ SECTIONS = {
 HEEDED = (
     FORCE,
     WIDE,
+    Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
         ("out",),
         lambda values: values["suite"] is not None or not values["artefacts"],
@@ -63,22 +54,31 @@ HEEDED = (
     ),
 )
 AT_LEAST_1 = click.IntRange(min=1)
-# An emulated inference takes seconds to minutes, and its count hardly varies.
-MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
+
+
+class SuiteName(ParamType):
+    """A suite of the package, or a file; wrong names are judged by their reader."""
+
+    name = "suite"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = [CompletionItem(name) for name in known_suites() if name.startswith(incomplete)]
+        return [*names, CompletionItem(incomplete, type="file")]
 
 
 @click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=ARTEFACT)
-@click.option(
-    "--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime."
-)
+@click.option("--threads", type=AT_LEAST_1, help="Threads of the runtime.  [1]")
 @click.option(
     "--target",
+    "targets",
     type=TARGET,
-    default="local",
-    show_default=True,
+    multiple=True,
     help="local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU]; or arm: this"
-    " machine if it is ARM, else the configured board, else qemu:aarch64.",
+    " machine if it is ARM, else the configured board, else qemu:aarch64. Give it several times"
+    " to measure on several.  [local]",
 )
 @click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
 @click.option(
@@ -98,15 +98,23 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
 )
 @click.option(
     "--suite",
-    type=click.Choice(list(SUITES)),
-    help="Networks to measure besides ARTEFACTs.  [without ARTEFACTs standard; emulated: l1]",
+    type=SuiteName(),
+    metavar="NAME|FILE",
+    help="Measure a suite besides ARTEFACTs: l1, quick, standard, full or a .toml file."
+    "  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
     "--out",
     type=FOLDER,
-    default=Path("models/out/suite"),
+    default=SUITE_OUT,
     show_default=True,
     help="With --suite: folder of the suite's artefacts.",
+)
+@click.option(
+    "--against",
+    metavar="FILE",
+    help="Show ratios over this file; over 'first', the first file of each 'network', or 'none'."
+    "  [first]",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
 @click.option(
@@ -135,130 +143,81 @@ MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
     is_flag=True,
     help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
 )
+@format_option
 @wide_option
 @force_option
 @json_option
 def command(
     artefacts: tuple[Path, ...],
-    threads: int,
-    target: str,
-    runs: int | None,
-    processes: int | None,
-    warmup: int | None,
-    runtime: str | None,
+    targets: tuple[str, ...],
     suite: str | None,
-    out: Path,
+    hot: int | None,
     cpus: str | None,
     governor: str | None,
     start_below: float | None,
     cool_down: float | None,
-    hot: int | None,
-    lean: bool,
+    format_: Format,
     wide: bool,
     force: bool,
     json_file: Path | None,
+    **settings: Any,
 ) -> None:
     """Measure latency and peak memory of artefacts, interleaved in fresh processes.
 
     On an emulated target it counts instructions instead of time, at 1 thread, and checks
     that the logits are those of this machine, at --threads.
 
-    Without ARTEFACTs a suite of networks is measured; what is missing of it is exported
-    first, with random weights.
+    Where there are several files, ratios are over the first. Without ARTEFACTs a suite of
+    networks is measured; what is missing of it is exported first, with random weights.
 
     \b
     Examples:
       fca-edge bench --threads 4 --target local
-      fca-edge bench --threads 4 --target arm
+      fca-edge bench models/out/*.tflite --against models/out/l1-fp32.onnx
       fca-edge bench models/out/*.tflite --target ssh://pi@raspberrypi --cpus big
-      fca-edge bench models/out/l1.onnx --target qemu:aarch64:a53 --hot 10
-      fca-edge bench --suite quick --runs 50 --json records.json
+      fca-edge bench l1.onnx --target qemu:aarch64:a53 --hot 10
+      fca-edge bench l1.onnx --target local --target ssh://pi@raspberrypi
+      fca-edge bench --suite quick --runs 50 --format md --json records.json
     """
     refuse_unheeded(HEEDED)
-    claim_json(json_file, force)
-    place = resolve(target, report=lambda text: ERR.print(text, style="dim"))
-    try:
-        info = place.info()
-        refuse_uncounted(place, info, hot, runs, processes)
-        announce(info, target)
-        usual = EMULATED if info.emulated else MEASURED
-        jobs = [job_for(path, runtime, place.runtimes) for path in artefacts]
-        if suite is not None or not jobs:
-            jobs += suite_jobs(suite or usual.suite, out, runtime, place.runtimes)
-        if lean:
-            jobs = [one for job in jobs for one in lean_jobs(job)]
-        plan = Plan(
-            threads,
-            batch=1,
-            warmups=usual.warmup if warmup is None else warmup,
-            iterations=runs or usual.runs,
-            processes=processes or usual.processes,
-        )
-        with counted(process_count(jobs, plan, place)) as step:
-            handling = Handling(cpus, governor, start_below, cool_down)
-            outcome = run_jobs(jobs, plan, place, step, handling=handling)
-    finally:
-        place.close()
-    show(outcome, hot, wide, json_file, force)
-
-
-def refuse_uncounted(
-    place: Target, info: TargetInfo, hot: int | None, runs: int | None, processes: int | None
-) -> None:
-    """Refuse what a target cannot do.
-
-    Raises:
-        UsageError: names the option.
-    """
-    if place.counts_instructions:
-        return
-    if hot:
-        raise UsageError(f"--hot: {info.name} counts no instructions; add --target qemu:aarch64.")
-    if info.emulated and (runs or processes):
-        option = "runs" if runs else "processes"
-        raise UsageError(f"--{option}: {info.name} is emulated, so nothing is timed; leave it out.")
-
-
-def announce(info: TargetInfo, asked: str) -> None:
-    """Say where figures will come from, if that is not plain from what was asked."""
-    if info.emulated:
-        ERR.print(
-            f"{asked}: {info.cpu_model} emulated by {info.emulator};"
-            " instructions, memory and correctness, but no latency."
-        )
-    elif info.name != asked:
-        ERR.print(f"{asked}: {info.name}")
+    claim_output(format_, json_file, force)
+    order = Order(
+        files=artefacts,
+        suite=None if suite is None else read_suite(suite),
+        targets=targets,
+        hot=bool(hot),
+        handling=Handling(cpus, governor, start_below, cool_down),
+        **settings,
+    )
+    runs = run_order(order, Screen(ERR.print, steps, counted))
+    show(runs, hot, wide, json_file, force, format_)
 
 
 def show(
-    outcome: Outcome, hot: int | None, wide: bool, json_file: Path | None, force: bool
+    runs: Runs,
+    hot: int | None,
+    wide: bool,
+    json_file: Path | None,
+    force: bool,
+    format_: Format = "table",
 ) -> None:
     """Print what was measured.
 
     Raises:
         FcaEdgeError: a job failed; the others have been printed and stored.
     """
-    records = outcome.records
-    taken = bool(records) and put_json(to_document(records), json_file, force)
-    if records and not taken:
-        notes = Notes()
-        print_sheets([bench_sheet(records, notes)], wide)
-        for line in (*footer(records), *notes.lines()):
-            say(line)
-        if hot and any(record.cost for record in records):
-            OUT.print()
-            print_sheets([hot_sheet(record, hot) for record in records if record.cost], wide)
-        for line in advice(records):
-            OUT.print(line)
-    if outcome.stopped is not None:
+    if runs.records:
+        put_document(runs.document(hot or 0), runs.to_dict(), format_, json_file, force, wide)
+    if runs.stopped is not None:
         kept = "nothing was measured"
-        if records:
-            where = f"is in {json_file}" if json_file and not taken else "is printed"
-            kept = f"what was measured of {plural(len(records), 'artefact')} {where}"
-        raise Stopped(outcome.stopped.number, kept)
-    if outcome.lost is not None:
-        raise outcome.lost
-    for _, error in outcome.failures[1:]:
+        if runs.records:
+            stored = json_file is not None and not takes_output(json_file)
+            where = f"is in {json_file}" if stored else "is printed"
+            kept = f"what was measured of {plural(len(runs), 'artefact')} {where}"
+        raise Stopped(runs.stopped.number, kept)
+    if runs.lost is not None:
+        raise runs.lost
+    for error in runs.failures[1:]:
         ERR.print(f"not measured: {error}")
-    if outcome.failures:
-        raise outcome.failures[0][1]
+    if runs.failures:
+        raise runs.failures[0]

@@ -6,37 +6,30 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import click
 
-from fca_edge.commands.compare_table import (
-    compare_footer,
-    compare_sheets,
-    moved_sheets,
-    published_footer,
-    published_sheet,
-)
 from fca_edge.commands.heed import WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
+from fca_edge.commands.output import claim_output, format_option, put_document
 from fca_edge.commands.picture_options import print_notes
 from fca_edge.commands.shared import (
     ERR,
     FILE,
     INPUT_FILE,
-    OUT,
     Variant,
-    claim_json,
     force_option,
     json_option,
-    put_json,
     refuse_missing,
 )
-from fca_edge.commands.tables import Notes, print_sheets, say, say_command, wide_option
-from fca_edge.compare.comparison import Comparison, compare
+from fca_edge.commands.tables import wide_option
+from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
+from fca_edge.compare.comparison import compare
 from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
 from fca_edge.compare.published import REFERENCE, beside_published
 from fca_edge.compare.read import read_records
-from fca_edge.compare.remedy import REMARK
+from fca_edge.compare.table import comparison_document, published_document, update_document
 from fca_edge.compare.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.records import Record
@@ -45,6 +38,7 @@ from fca_edge.store import write_text
 HEEDED = (
     WIDE,
     Heeded(("reference",), lambda values: values["published"], "--published"),
+    Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
     Heeded(
         ("force",),
         lambda values: values["json_file"] is not None or values["update_baseline"],
@@ -59,6 +53,12 @@ HEEDED = (
     "--gate",
     type=INPUT_FILE,
     help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+)
+@click.option(
+    "--bounds",
+    type=INPUT_FILE,
+    help="Hold all RECORDS against what was promised (TOML); exit code 4 where a bound is missed or"
+    " was not measured.",
 )
 @click.option(
     "--update-baseline",
@@ -76,56 +76,66 @@ HEEDED = (
     help=f"With --published: the network that ratios are over.  [{REFERENCE}, or where it was not"
     " measured the first that was]",
 )
+@format_option
 @wide_option
 @force_option
 @json_option
 def command(
     files: tuple[Path, ...],
     gate: Path | None,
+    bounds: Path | None,
     update_baseline: bool,
     published: bool,
     reference: str | None,
-    wide: bool,
-    force: bool,
-    json_file: Path | None,
+    **output: Any,
 ) -> None:
-    """Compare two files of records that `fca-edge bench --json` wrote, metric by metric.
+    """Compare files of records that `fca-edge bench --json` wrote, metric by metric.
 
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
-    checksum. Exit code 4 where --gate finds something worse or a row gone; 5 where a pair is
-    of different machines, runtimes or plans (files and planned memory are compared even so),
-    or where there is nothing to compare or --gate could judge nothing.
+    checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
+    is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
+    memory are compared even so), or where there is nothing to compare
+    or --gate could judge nothing.
 
     \b
     Examples:
       fca-edge compare baseline.json new.json
       fca-edge compare bench/baselines/aarch64.json new.json \\
           --gate bench/baselines/thresholds.toml
+      fca-edge compare --bounds bench/bounds.toml new.json more.json
       fca-edge compare --update-baseline bench/baselines/aarch64.json new.json
       fca-edge compare --published new.json --reference l1
     """
-    check(files, gate, update_baseline, published)
+    check(files, gate, bounds, update_baseline, published)
     refuse_unheeded(HEEDED)
-    claim_json(json_file, force)
+    claim_output(output["format_"], output["json_file"], output["force"])
     if published:
-        show_published(files[0], reference, wide, json_file, force)
+        show_published(files[0], reference, output)
+    elif bounds is not None:
+        show_bounds(files, bounds, output)
     elif update_baseline:
-        update(files[0], files[1:], wide, json_file, force)
+        update(files[0], files[1:], output)
     else:
-        show_comparison(files[0], files[1:], gate, wide, json_file, force)
+        show_comparison(files[0], files[1:], gate, output)
 
 
 def check(
-    files: tuple[Path, ...], gate: Path | None, update_baseline: bool, published: bool
+    files: tuple[Path, ...],
+    gate: Path | None,
+    bounds: Path | None,
+    update_baseline: bool,
+    published: bool,
 ) -> None:
     """Refuse options that do not fit together.
 
     Raises:
-        UsageError: says which, or which file is not there.
+        UsageError: says which.
     """
-    if sum((gate is not None, update_baseline, published)) > 1:
-        raise UsageError("--gate, --update-baseline and --published exclude each other; give one.")
-    wanted = ("RECORDS",) if published else ("BASELINE", "CANDIDATE")
+    if sum((gate is not None, bounds is not None, update_baseline, published)) > 1:
+        raise UsageError(
+            "--gate, --bounds, --update-baseline and --published exclude each other; give one."
+        )
+    wanted = ("RECORDS",) if published or bounds else ("BASELINE", "CANDIDATE")
     if len(files) < len(wanted) or (published and len(files) > 1):
         raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
     # An update makes a baseline that is not there.
@@ -134,12 +144,7 @@ def check(
 
 
 def show_comparison(
-    baseline: Path,
-    candidates: Sequence[Path],
-    gate: Path | None,
-    wide: bool,
-    json_file: Path | None,
-    force: bool,
+    baseline: Path, candidates: Sequence[Path], gate: Path | None, output: dict[str, Any]
 ) -> None:
     """Print a comparison and judge it.
 
@@ -157,11 +162,9 @@ def show_comparison(
     )
     worse = failures(comparison, thresholds)
     skipped = unjudged(comparison, thresholds)
-    printed = not put_json(comparison.to_dict(), json_file, force)
-    if printed:
-        print_comparison(comparison, worse, wide)
-        if skipped:
-            say(f"not judged by --gate: {skipped}")
+    document = comparison_document(comparison, worse)
+    document.add_lines([f"not judged by --gate: {skipped}"] if skipped else [])
+    printed = put_document(document, comparison.to_dict(), **output)
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
@@ -178,31 +181,20 @@ def read_all(files: Sequence[Path]) -> list[Record]:
     return [record for file in files for record in read_records(file)]
 
 
-def print_comparison(comparison: Comparison, worse: list[str], wide: bool) -> None:
-    """Print the pairs, what has no partner, what fails the gate, and what to measure."""
-    notes = Notes()
-    if comparison.pairs:
-        print_sheets(compare_sheets(comparison, notes), wide)
-    for line in (*notes.lines(), *compare_footer(comparison)):
-        say(line)
-    for line in worse:
-        OUT.print(f"worse: {line}")
-    if comparison.remedy:
-        say("To measure what the baseline has and the candidate lacks, and compare again:")
-        for line in comparison.remedy:
-            if line.startswith(REMARK):
-                say(f"{line.removeprefix(REMARK)}:")
-            else:
-                say_command(line)
+def show_bounds(files: Sequence[Path], path: Path, output: dict[str, Any]) -> None:
+    """Print what was promised beside what was measured.
+
+    Raises:
+        RegressionError: a bound is missed, or was not measured.
+    """
+    bounds = read_bounds(path)
+    report = judge_bounds(bounds, read_all(files))
+    put_document(report.document(), report.to_dict(), **output)
+    if report.failures:
+        raise RegressionError(summarise(report.failures))
 
 
-def update(
-    baseline: Path,
-    candidates: Sequence[Path],
-    wide: bool,
-    json_file: Path | None,
-    force: bool,
-) -> None:
+def update(baseline: Path, candidates: Sequence[Path], output: dict[str, Any]) -> None:
     """Make the candidate the new baseline and print what moved.
 
     Raises:
@@ -211,33 +203,16 @@ def update(
     new = read_all(candidates)
     old = read_records(baseline) if baseline.exists() else []
     comparison = compare(old, [deterministic(record) for record in new])
-    if comparison.missing and not force:
+    if comparison.missing and not output["force"]:
         raise FcaEdgeError(
             f"{candidates[0]} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
             " measure them too, or drop them with --force."
         )
     write_text(baseline, baseline_text(new), force=True)
-    if not put_json(comparison.to_dict(), json_file, force):
-        show_moved(baseline, comparison, len(new), wide)
+    put_document(update_document(baseline, comparison, len(new)), comparison.to_dict(), **output)
 
 
-def show_moved(baseline: Path, comparison: Comparison, rows: int, wide: bool) -> None:
-    """Print what an update changed."""
-    notes = Notes()
-    sheets = moved_sheets(comparison, notes)
-    if sheets:
-        print_sheets(sheets, wide)
-    lines = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]
-    lines += [f"new: {text}" for text in comparison.new]
-    lines += [f"dropped: {text}" for text in comparison.missing]
-    for line in (*notes.lines(), *lines):
-        say(line)
-    OUT.print(f"{baseline}: {plural(rows, 'row')}" + ("" if sheets else ", no figure moved"))
-
-
-def show_published(
-    records: Path, reference: str | None, wide: bool, json_file: Path | None, force: bool
-) -> None:
+def show_published(records: Path, reference: str | None, output: dict[str, Any]) -> None:
     """Print records beside the published table."""
     groups, left_out = beside_published(read_records(records), reference)
     others = sorted({group.reference for group in groups} - {reference, REFERENCE})
@@ -246,7 +221,6 @@ def show_published(
             f"ratios are over {' and '.join(others)}: {REFERENCE} was not measured there."
             " --reference chooses another."
         )
-    if not put_json([asdict(group) for group in groups], json_file, force):
-        print_sheets([published_sheet(group) for group in groups], wide)
-        for line in published_footer(groups, left_out):
-            say(line)
+    put_document(
+        published_document(groups, left_out), [asdict(group) for group in groups], **output
+    )

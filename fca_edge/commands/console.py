@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from fca_edge.tables.sheet import styled as styled
 from fca_edge.terminal import is_terminal, to_output, visible
 
 # In a pipe or a log there is no terminal's width to keep to.
@@ -42,11 +43,6 @@ class PlainConsole(Console):
 
 # Tables go to standard output, everything that moves or warns to standard error.
 OUT, ERR = PlainConsole(), PlainConsole(stderr=True)
-
-
-def styled(text: str, style: str | None) -> Text:
-    """Return text in a style, for a cell of a table or a line of its own."""
-    return Text(visible(text), style or "")
 
 
 def warn(text: str) -> None:

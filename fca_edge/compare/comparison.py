@@ -15,6 +15,7 @@ from fca_edge.compare.pairs import heading, label, pair, why_unpaired
 from fca_edge.compare.remedy import Lack, commands
 from fca_edge.errors import plural
 from fca_edge.records import Record
+from fca_edge.tables.document import Document, Printable
 
 # So many reasons stand in a line of error; the tables have them all.
 SHOWN = 2
@@ -44,7 +45,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Printable):
     """All pairs, and the records without a partner.
 
     Attributes:
@@ -79,6 +80,12 @@ class Comparison:
             f" {'is' if len(refused) == 1 else 'are'} incomparable:"
             f" {'; '.join(reasons[:SHOWN])}{more}."
         )
+
+    def document(self) -> Document:
+        """Return the table, and what has no partner."""
+        from fca_edge.compare.table import comparison_document  # which knows this class
+
+        return comparison_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""

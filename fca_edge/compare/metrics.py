@@ -61,6 +61,11 @@ def latency_ns(record: Record) -> list[float] | None:
     return None if record.target.emulated else medians(record.latency_ns)
 
 
+def processor_ns(record: Record) -> list[float] | None:
+    """Medians of the processes' processor time; an emulator's is none."""
+    return None if record.target.emulated else medians(record.processor_ns)
+
+
 def load_ns(record: Record) -> list[float] | None:
     """Load time of each process."""
     return None if record.target.emulated else [float(n) for n in record.load_ns] or None
@@ -110,6 +115,7 @@ METRICS: dict[str, Metric] = {
         Metric("packed_bytes", False, 0.5, planned(lambda p: p.packed_bytes)),
         Metric("arena_bytes", False, 0.5, planned(lambda p: p.arena_bytes)),
         Metric("latency_ns", True, 5, latency_ns, PLACE | SETTING),
+        Metric("processor_ns", True, 5, processor_ns, PLACE | SETTING),
         Metric("load_ns", True, 25, load_ns, PLACE | SETTING),
         Metric(
             "model_bytes", True, 5, model_bytes, PLACE | SETTING | {"method"}, noise=MEMORY_NOISE

@@ -23,6 +23,7 @@ def deterministic(record: Record) -> Record:
         target=replace(record.target, kernel="", governor=None, cpus=None),
         latency_ns=(),
         load_ns=(),
+        processor_ns=(),
         memory=None,
         cost=None if record.cost is None else counted(record),
         conditions=None,

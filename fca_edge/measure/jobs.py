@@ -14,19 +14,6 @@ from fca_edge.records import Artefact
 from fca_edge.runtimes import RUNTIMES, Runtime, runtime_for
 from fca_edge.store import sha256_of
 
-# What `fca-edge bench` measures without arguments, and with --suite.
-SUITES: dict[str, tuple[str, ...]] = {
-    "l1": ("l1",),
-    "quick": ("l1", "convnext_tiny", "swin_tiny"),
-    "standard": ("l1", "l2", "l3", "l4", "convnext_tiny", "swin_tiny"),
-    "full": (
-        *("l1", "l2", "l3", "l4"),
-        *("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"),
-        *("swin_tiny", "swin_small", "swin_base"),
-    ),
-}
-
-
 UNKNOWN = "unknown"
 
 

@@ -22,8 +22,9 @@ def thresholds(tmp_path: Path, text: str) -> dict[str, float]:
 
 def test_the_given_thresholds_name_every_metric() -> None:
     found = read_thresholds(GIVEN)
-    assert set(found) == set(METRICS)
-    assert found == {name: metric.limit_percent for name, metric in METRICS.items()}
+    # Processor time is what the comparison with peers takes, and no gate.
+    limits = {name: metric.limit_percent for name, metric in METRICS.items()}
+    assert found == {name: limit for name, limit in limits.items() if name != "processor_ns"}
 
 
 @pytest.mark.parametrize(

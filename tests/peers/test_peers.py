@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 from test_stats import RECORD
 
+from fca_edge.errors import FcaEdgeError
 from fca_edge.manifest import Artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.records import Plan, Record, to_document
@@ -23,6 +24,7 @@ from fca_edge.targets.plan import AgentPlan
 PEERS = ROOT / "bench" / "peers"
 sys.path.insert(0, str(PEERS))
 
+import convert  # noqa: E402
 import entries  # noqa: E402
 import environment  # noqa: E402
 import registry  # noqa: E402
@@ -36,39 +38,42 @@ def record(file: str, milliseconds: list[int]) -> Record:
     samples = tuple((n * 1_000_000,) * 3 for n in milliseconds)
     artefact = replace(RECORD.artefact, file=file)
     plan = replace(RECORD.plan, processes=len(milliseconds))
-    return replace(RECORD, artefact=artefact, plan=plan, latency_ns=samples)
+    return replace(RECORD, artefact=artefact, plan=plan, latency_ns=samples, run="one")
 
 
 def row(name: str, ours: bool, **more: object) -> dict[str, object]:
     return asdict(entries.Row(name, name.upper(), ours)) | more
 
 
-DOCUMENT = {
-    "variant": "l1",
-    "arm": "qemu:aarch64:a72",
-    "git_commit": "abc",
-    "rows": [
-        row("slow", False, processor=[{"cpu_ns": [4000000], "all_cpu_ns": 9, "wall_ns": 6}]),
+def document(rows: list[dict[str, object]], *records: Record) -> dict[str, object]:
+    peers = {"variant": "l1", "arm": "qemu:aarch64:a72", "git_commit": "abc", "rows": rows}
+    return json.loads(json.dumps({**to_document(list(records)), "peers": peers}))
+
+
+DOCUMENT = document(
+    [
+        row("slow", False, file="slow.mnn", processor=[{"all_cpu_ns": 9, "wall_ns": 6}]),
         row("broken", False, error="convert: no such operator"),
-        row("a.onnx", True, processor=[{"cpu_ns": [2000000], "all_cpu_ns": 6, "wall_ns": 6}]),
+        row("a.onnx", True, file="a.onnx", processor=[{"all_cpu_ns": 6, "wall_ns": 6}]),
     ],
-    "timed": to_document([record("slow.mnn", [60] * 5), record("a.onnx", [40, 40, 30, 40, 40])]),
-}
+    replace(record("slow.mnn", [60] * 5), processor_ns=((4_000_000,),) * 5),
+    replace(record("a.onnx", [40, 40, 30, 40, 40]), processor_ns=((2_000_000,),) * 5),
+)
 
 
 def test_the_table_has_ratios_by_turn_and_failures_last() -> None:
-    lines = tables.markdown(json.loads(json.dumps(DOCUMENT))).splitlines()
+    lines = tables.markdown(DOCUMENT).splitlines()
     found = [line for line in lines if line.startswith("| ")][2:]
     assert [line.split(" ")[1] for line in found] == ["A.ONNX", "SLOW", "BROKEN"]
-    assert "| 40.0 (30.0–40.0) | 1.00 (1.00–1.00) | 2.0 | 1.00 | 1.00 |" in found[0]
-    assert "| 60.0 (60.0–60.0) | 1.50 (1.50–2.00) | 4.0 | 2.00 | 1.50 |" in found[1]
+    assert "| 40.0 (30.0–40.0) | 1.00 (1.00–1.00) | 2.0 | 1.00 (1.00–1.00) | 1.00 |" in found[0]
+    assert "| 60.0 (60.0–60.0) | 1.50 (1.50–2.00) | 4.0 | 2.00 (2.00–2.00) | 1.50 |" in found[1]
     assert "(failed)" in found[2]
     assert "- BROKEN: convert: no such operator" in lines
 
 
 def test_ratios_are_to_the_plain_fp32_file_though_another_is_quicker() -> None:
     names = ("a-fp32-lean.tflite", "a-fp32.tflite", "a-fp32.onnx")
-    rows = [row(name, True) for name in names]
+    rows = [row(name, True, file=name) for name in names]
     records = {name: record(name, [n] * 5) for name, n in zip(names, (30, 40, 20))}
     assert tables.best_of(rows, records) is records["a-fp32.tflite"]
     del records["a-fp32.tflite"]
@@ -93,14 +98,14 @@ def test_what_a_machine_counted_is_a_table_of_its_own() -> None:
         row("few", False, arm=counted | {"instructions": [4_500_000]}),
         row("none", False, arm={"error": "no wheel"}),
     ]
-    text = tables.markdown(DOCUMENT | {"rows": rows})
+    text = tables.markdown(document(rows))
     assert text.index("| FEW | 4.5 | 0.50 | 75% | 99 |") < text.index("| A.ONNX | 9.0 | 1.00 |")
     assert "- NONE: no wheel" in text
 
 
 def test_a_table_of_nothing_says_so() -> None:
-    nothing = {"rows": [row("broken", False, error="x: y")], "timed": to_document([])}
-    assert "nothing could be timed" in tables.markdown(DOCUMENT | nothing)
+    nothing = document([row("broken", False, error="x: y")])
+    assert "nothing could be timed" in tables.markdown(nothing)
 
 
 RIGHT = np.random.default_rng(0).standard_normal((2, 10))
@@ -144,18 +149,18 @@ def test_a_missing_python_is_named() -> None:
     ("code", "message"),
     [
         ("raise ValueError('no such operator')", "convert: ValueError: no such operator"),
-        ("pass", "convert: bad.py wrote no file and no error"),
+        ("pass", "convert: convert.py wrote no file and no error"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "convert: .*SIGSEGV"),
     ],
 )
 def test_what_cannot_be_converted_is_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
-    (tmp_path / "bad.py").write_text(code)
+    (tmp_path / entries.CONVERT).write_text(code)
     monkeypatch.setattr(entries, "HERE", tmp_path)
     monkeypatch.setattr(entries, "ensure", lambda environment, report: None)
     monkeypatch.setattr(environment.Environment, "python", Path(sys.executable))
-    peer = replace(registry.PEERS[0], name="bad", convert="bad.py")
+    peer = replace(registry.PEERS[0], name="bad")
     found = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None)
     assert found.job is None
     assert found.row.error is not None
@@ -207,10 +212,10 @@ def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Arte
     good, failed = ours(exported, 0), ours(exported, 1)
     failed.row.error = "output: wrong"
     found = timed([good, failed], Plan(1, 1, 1, 3, 2), Here({}))
-    assert [r["artefact"]["file"] for r in found["records"]] == [good.row.name]
+    assert [record.artefact.file for record in found] == [good.row.name]
+    assert [len(samples) for samples in found[0].processor_ns] == [3, 3]
     assert len(good.row.processor) == 2
     for event in good.row.processor:
-        assert len(event["cpu_ns"]) == 3
         assert 0 < event["all_cpu_ns"] < 2 * event["wall_ns"]
     assert not failed.row.processor
 
@@ -238,10 +243,29 @@ def test_sizes_follow_dependencies() -> None:
         environment.installed(Path(sys.executable), ("no-such-package",))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('converter = "ncnn"', 'converter = "nccn"', ("peers 7.converter", "Did you mean 'ncnn'")),
+        ('title = "pnnx + ncnn"', 'titel = "x"', ("titel",)),
+        ('source = "litert-torch"', 'source = "later"', ("source", "later")),
+    ],
+)
+def test_a_registry_that_cannot_be_meant_is_refused(
+    tmp_path: Path, before: str, after: str, words: tuple[str, ...]
+) -> None:
+    text = registry.FILE.read_text().replace('converter = "pnnx"', 'converter = "ncnn"')
+    assert before in text
+    (tmp_path / "r.toml").write_text(text.replace(before, after))
+    with pytest.raises(FcaEdgeError) as error:
+        registry.read_peers(tmp_path / "r.toml")
+    assert all(word in str(error.value) for word in words), error.value
+
+
 def test_the_registry_is_whole_and_pinned() -> None:
     machine = emulated("qemu:aarch64")
     for number, peer in enumerate(registry.PEERS):
-        assert (PEERS / peer.convert).is_file()
+        assert peer.name in convert.CONVERTERS
         earlier = [p.name for p in registry.PEERS[:number]]
         assert peer.name not in earlier
         assert peer.source is None or peer.source in earlier

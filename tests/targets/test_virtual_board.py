@@ -26,7 +26,7 @@ from fca_edge.targets.ssh.target import SshTarget
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = [sys.executable, str(ROOT / "bench" / "virtual_board.py")]
+SCRIPT = [sys.executable, str(ROOT / "tests" / "virtual_board" / "start.py")]
 NAME = "virtual-board-aarch64"
 ADDRESS = f"ssh://{NAME}"
 FOLDER = cache_folder() / NAME

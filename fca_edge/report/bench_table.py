@@ -1,0 +1,345 @@
+"""The tables of a bench run: time where it was measured, instructions where it was emulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+
+from fca_edge.compare.ratios import RowRatio
+from fca_edge.errors import plural
+from fca_edge.records import Cost, Memory, Record, TargetInfo
+from fca_edge.stats import LEAST_PROCESSES, counted, latency
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
+
+MIB = 1 << 20
+NS_PER_MS = 1e6
+MILLION = 1e6
+
+
+class Shown(NamedTuple):
+    """A column, and what it says of a record."""
+
+    column: Column
+    of: Callable[[Record], str]
+
+
+def of_memory(of: Callable[[Memory], str]) -> Callable[[Record], str]:
+    """Write something of a record's memory, or nothing where none was measured."""
+    return lambda record: of(record.memory) if record.memory else ""
+
+
+def of_cost(of: Callable[[Cost], str]) -> Callable[[Record], str]:
+    """Write something of a record's cost, or nothing where none was counted."""
+    return lambda record: of(record.cost) if record.cost else ""
+
+
+def of_time(of: Callable[[Record], str]) -> Callable[[Record], str]:
+    """Write something of a record's times, or nothing where none were taken."""
+    return lambda record: of(record) if record.latency_ns else ""
+
+
+IDENTITY: tuple[Shown, ...] = (
+    Shown(Column("file", kind="name", key=True), lambda r: r.artefact.file),
+    Shown(
+        Column("runtime", kind="text", key=True), lambda r: f"{r.runtime.label} {r.runtime.version}"
+    ),
+)
+TIME: tuple[Shown, ...] = (
+    Shown(Column("median ms"), of_time(lambda r: ms(latency(r).median_ns))),
+    Shown(
+        Column(
+            "90 % interval",
+            1,
+            legend="in 9 of 10 runs like this one the true median is within it; empty where"
+            f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
+            always=True,
+        ),
+        of_time(lambda r: interval(r)),
+    ),
+    Shown(
+        Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
+        of_time(lambda r: ms(latency(r).p90_ns)),
+    ),
+    Shown(Column("load ms", 3), of_time(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
+)
+INSTRUCTIONS: tuple[Shown, ...] = (
+    Shown(
+        Column("million instructions", legend="of one inference; no time"),
+        of_cost(lambda c: f"{counted(c).median / MILLION:.1f}"),
+    ),
+    Shown(
+        Column(
+            "least possible",
+            4,
+            legend="no fp32 file can do with fewer million instructions: its multiplications by"
+            " the widest instruction that the core has for them",
+        ),
+        of_cost(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
+    ),
+    Shown(
+        Column(
+            "FMA / SIMD / load, store / other %",
+            5,
+            legend="kinds of instructions: multiply and add; other vector; memory; all else",
+        ),
+        of_cost(lambda c: shares(c)),
+    ),
+)
+MEMORY: tuple[Shown, ...] = (
+    Shown(
+        Column("peak MiB", 1, block="memory", legend="the most that the process held"),
+        of_memory(lambda m: mib(m.peak_bytes)),
+    ),
+    Shown(
+        Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
+        of_memory(lambda m: mib(m.baseline_peak_bytes)),
+    ),
+    Shown(
+        Column("model adds MiB", 1, block="memory", legend="the difference of the two"),
+        of_memory(lambda m: mib(m.model_bytes)),
+    ),
+    Shown(
+        Column(
+            "anonymous + file MiB",
+            15,
+            block="memory",
+            legend="held after the run: the process's own, and pages of files, which the system"
+            " can drop and read again",
+        ),
+        lambda r: kinds(r),
+    ),
+    Shown(
+        Column(
+            "planned MiB (weights + packed + activations)",
+            4,
+            block="memory",
+            legend="what the file itself asks for: weights as stored, weights as the runtime"
+            " packs them anew, and intermediate results",
+        ),
+        lambda r: planned(r),
+    ),
+)
+AGREEMENT: tuple[Shown, ...] = (Shown(Column("logits dB", 1), lambda r: agrees(r)),)
+GRAPH: tuple[Shown, ...] = (
+    Shown(
+        Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
+        lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions),
+    ),
+    Shown(Column("file MB", 20), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
+)
+
+
+# By the row's place in the run, then by metric.
+Ratios = Mapping[int, Mapping[str, RowRatio]]
+# Metric -> heading of its ratio, the column that it stands behind, its block, and of what it is.
+RATIOS = {
+    "latency_ns": ("time ratio", "90 % interval", "", "latency"),
+    "processor_ns": ("CPU time ratio", "90 % interval", "", "processor time"),
+    "instructions": ("instructions ratio", "million instructions", "", "instructions"),
+    "model_bytes": ("memory ratio", "model adds MiB", "memory", "what the model adds"),
+}
+HOW = {
+    "latency_ns": ", turn by turn, with its interval; undecided where that contains 1",
+    "processor_ns": ", turn by turn, with its interval; undecided where that contains 1",
+    "model_bytes": "; undecided where one process's noise is larger than the difference",
+}
+
+
+def columns_of(records: Sequence[Record]) -> tuple[Shown, ...]:
+    """Choose the columns that these records can fill."""
+    timed = any(r.latency_ns for r in records)
+    costed = any(r.cost for r in records)
+    compared = any(r.agreement for r in records)
+    return (
+        *IDENTITY,
+        *(TIME if timed else ()),
+        *(INSTRUCTIONS if costed else ()),
+        *(AGREEMENT if compared else ()),
+        *MEMORY,
+        *GRAPH,
+    )
+
+
+def ratio_columns(ratios: Ratios, over: str) -> dict[str, list[tuple[str, Column]]]:
+    """Choose the columns of ratios, with their metrics, by the heading that they stand behind."""
+    there = {metric for row in ratios.values() for metric in row}
+    columns: dict[str, list[tuple[str, Column]]] = {}
+    for metric, (heading, behind, block, what) in RATIOS.items():
+        legend = f"{what} over that of {over}{HOW.get(metric, '')}"
+        column = Column(heading, 2 if block else 1, kind="text", block=block, legend=legend)
+        if metric in there:
+            columns.setdefault(behind, []).append((metric, column))
+    return columns
+
+
+def bench_sheets(
+    records: Sequence[Record], notes: Notes, ratios: Ratios | None = None, over: str = ""
+) -> list[Sheet]:
+    """One sheet per target, one row per record; what must be known of it is in the notes."""
+    ratios = ratios or {}
+    more = ratio_columns(ratios, over)
+    shown: list[tuple[Column, Callable[[int, Record], str | Text]]] = []
+    for one in columns_of(records):
+        shown.append((one.column, of_record(one.of)))
+        for metric, column in more.get(one.column.heading, ()):
+            shown.append((column, of_ratios(ratios, metric)))
+    if any(record.warnings for record in records):
+        shown.append((NOTES, of_record(lambda record: notes.mark(record.warnings))))
+    columns = [column for column, _ in shown]
+    places = list(dict.fromkeys(place_of(record) for record in records))
+    sheets = {name: Sheet(columns, title=name if len(places) > 1 else "") for name in places}
+    for number, record in enumerate(records):
+        sheets[place_of(record)].add(*(cell(number, record) for _, cell in shown))
+    return list(sheets.values())
+
+
+def of_record(of: Callable[[Record], str]) -> Callable[[int, Record], str]:
+    """Write something of a record, wherever it stands."""
+    return lambda number, record: of(record)
+
+
+def of_ratios(ratios: Ratios, metric: str) -> Callable[[int, Record], Text]:
+    """Write a row's ratio of a metric."""
+    return lambda number, record: ratio_text(ratios.get(number, {}).get(metric))
+
+
+def place_of(record: Record) -> str:
+    """Name the target of a record, with its processor and threads."""
+    target, threads = record.target, record.plan.threads
+    return f"{target.name} ({target.cpu_model}), {plural(threads, 'thread')}"
+
+
+def ratio_text(ratio: RowRatio | None) -> Text:
+    """Write a ratio with its interval, and that it decides nothing."""
+    if ratio is None:
+        return Text()
+    if ratio.value == 1 and ratio.low == ratio.high and not ratio.undecided:
+        return Text("1")
+    interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
+    text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
+    return styled(text, "yellow" if ratio.undecided else None)
+
+
+def footer(records: Sequence[Record]) -> list[str]:
+    """Say where and how the figures of one target were taken, and what the marks mean."""
+    first = records[0]
+    target, plan = first.target, first.plan
+    lines = [
+        f"{target.cpu_model}, {cores(target)}, {target.machine}, {target.kernel};"
+        f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
+        + ("" if target.emulated else timing(first))
+    ]
+    if target.emulated:
+        counted = (
+            " Instructions of one inference are counted at 1 thread,"
+            f" {plural(plan.processes, 'process', 'processes')};"
+            if any(r.cost for r in records)
+            else ""
+        )
+        lines.append(
+            f"EMULATED by {target.emulator}: nothing here is a time.{counted}"
+            f"{' memory' if counted else ' Memory'} and dB are at {plural(plan.threads, 'thread')}."
+        )
+    if any(r.agreement for r in records):
+        found = {r.agreement.against for r in records if r.agreement}
+        lines.append(
+            f"logits dB: signal to noise against {', '.join(sorted(found))}; 'same' is bit for bit."
+        )
+    if any(r.memory for r in records):
+        methods = {r.memory.method for r in records if r.memory}
+        lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
+    return lines
+
+
+def cores(target: TargetInfo) -> str:
+    """Say how many cores there are, and on which of them the processes were kept."""
+    if target.cpus is None:
+        return plural(target.cores, "core")
+    used = target.cpus.split(",")
+    return f"core{'' if len(used) == 1 else 's'} {', '.join(used)} alone, of {target.cores}"
+
+
+def timing(record: Record) -> str:
+    """Say how samples were taken."""
+    plan = record.plan
+    return (
+        f"; {plural(plan.processes, 'process', 'processes')} x"
+        f" {plural(plan.iterations, 'sample')} after {plural(plan.warmups, 'warm-up')},"
+        " models interleaved."
+    )
+
+
+HOT = (
+    Column("place", kind="name", key=True),
+    Column("million instructions"),
+    Column("share of all"),
+    Column("of it FMA", 1, legend="multiply and add, which is the work itself"),
+    Column("its most executed code", 2, kind="text"),
+)
+
+
+def hot_sheet(record: Record, most: int) -> Sheet:
+    """Show where the instructions of one inference were."""
+    sheet = Sheet(HOT, title=f"{record.artefact.file} on {record.runtime.name}")
+    assert record.cost is not None
+    total = sum(record.cost.classes.values())
+    for hot in record.cost.hot[:most]:
+        sheet.add(
+            hot.place,
+            f"{hot.instructions / MILLION:.2f}",
+            f"{hot.instructions / total:.1%}",
+            f"{hot.classes.get('fma', 0) / hot.instructions:.0%}",
+            ", ".join(hot.code),
+        )
+    return sheet
+
+
+def shares(found: Cost) -> str:
+    """Write the shares of the classes of instructions, in per cent."""
+    total = sum(found.classes.values())
+    names = ("fma", "simd", "load_store", "other")
+    return " / ".join(f"{100 * found.classes[name] / total:.0f}" for name in names)
+
+
+def kinds(record: Record) -> str:
+    """Write anonymous and file-backed memory after the run."""
+    after = record.memory.after if record.memory else None
+    if after is None or after.anonymous_bytes is None:
+        return ""
+    return f"{mib(after.anonymous_bytes)} + {mib(after.file_bytes)}"
+
+
+def interval(record: Record) -> str:
+    """Write the interval of the median latency, where there is one."""
+    found = latency(record)
+    if found.low_ns is None or found.high_ns is None:
+        return ""
+    return f"{ms(found.low_ns)}–{ms(found.high_ns)}"
+
+
+def agrees(record: Record) -> str:
+    """Write how close the target's logits are to this machine's."""
+    if record.agreement is None:
+        return ""
+    return "same" if record.agreement.snr_db is None else f"{record.agreement.snr_db:.1f}"
+
+
+def planned(record: Record) -> str:
+    """Write planned memory as its three parts."""
+    found = record.artefact.planned
+    if found is None:
+        return ""
+    parts = (found.weights_bytes, found.packed_bytes, found.arena_bytes)
+    return " + ".join(mib(part) for part in parts)
+
+
+def ms(ns: float) -> str:
+    """Nanoseconds as milliseconds."""
+    return f"{ns / NS_PER_MS:.2f}"
+
+
+def mib(size: int | None) -> str:
+    """Bytes as MiB; empty where they are not known."""
+    return "" if size is None else f"{size / MIB:.0f}"

@@ -1,0 +1,182 @@
+"""What a call of `bench` measured: records, with everything that is derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fca_edge.compare.advice import advice
+from fca_edge.compare.ratios import RowRatio, place, ratios_of
+from fca_edge.errors import FcaEdgeError, UsageError, nearest
+from fca_edge.records import Record, to_document
+from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, place_of
+from fca_edge.stopping import Stopped
+from fca_edge.tables.document import Document, Printable
+from fca_edge.tables.sheet import Notes
+
+# What ratios are over where no row is named: the first of all, or of each network; or nothing.
+FIRST, NETWORK, NONE = "first", "network", "none"
+
+
+@dataclass(frozen=True)
+class Runs(Printable, Sequence[Record]):
+    """Records of one or more targets, in the order of the table.
+
+    Attributes:
+        records: what was measured.
+        against: what ratios are over: a file's name, or "first", "network" (the first file of
+            the same network) or "none".
+        failures: why artefacts could not be measured.
+        lost: why a target went away.
+        stopped: a signal came, and ended everything.
+
+    Example:
+        >>> runs = fca_edge.bench(["l1.onnx", "l1.tflite"])       # doctest: +SKIP
+        >>> print(runs.table())                                   # doctest: +SKIP
+        >>> runs.ratios(to="l1.onnx")[1]["latency_ns"].value      # doctest: +SKIP
+        0.89
+    """
+
+    records: tuple[Record, ...]
+    against: str = FIRST
+    failures: tuple[FcaEdgeError, ...] = ()
+    lost: FcaEdgeError | None = None
+    stopped: Stopped | None = None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.records[index]
+
+    def ratios(self, to: int | str | Record | None = None) -> list[dict[str, RowRatio]]:
+        """Return the ratios of every row to one, by metric, with their intervals.
+
+        Args:
+            to: a row by its place, its file's name or itself; or "first", "network" or "none".
+                None takes `against`. Of a file that was measured on several targets each row is
+                set against that of its own target; what cannot be set against it has no ratios.
+
+        Raises:
+            UsageError: no such row.
+        """
+        references = [self.reference_of(record, to) for record in self.records]
+        return [
+            {ratio.metric: ratio for ratio in ratios_of(record, reference)} if reference else {}
+            for record, reference in zip(self.records, references)
+        ]
+
+    def reference_of(self, record: Record, to: int | str | Record | None = None) -> Record | None:
+        """Return the row that a row's ratios are over; None where it has none.
+
+        Raises:
+            UsageError: no such row.
+        """
+        to = self.against if to is None else to
+        if to == NONE:
+            return None
+        if isinstance(to, Record):
+            named = to
+        elif isinstance(to, int):
+            named = self.row(to)
+        else:
+            named = self.named(to, record)
+        alike = [r for r in self.records if r.artefact == named.artefact]
+        near = [r for r in alike if place(r) == place(record)]
+        same = [r for r in near if is_cold(r) == is_cold(record)]
+        return next(iter([*same, *near]), None)
+
+    def row(self, number: int) -> Record:
+        """Return a row by its place.
+
+        Raises:
+            UsageError: there are fewer.
+        """
+        if not -len(self) <= number < len(self):
+            raise UsageError(f"row {number}: there are {len(self)}, the first is 0.")
+        return self.records[number]
+
+    def named(self, name: str, record: Record) -> Record:
+        """Return the row that a word means, seen from another.
+
+        Raises:
+            UsageError: no row is of that file.
+        """
+        if name == FIRST:
+            return self.records[0]
+        if name == NETWORK:
+            network = network_of(record)
+            return next(one for one in self.records if network_of(one) == network)
+        files = [one.artefact.file for one in self.records]
+        if name not in files:
+            known = ", ".join(dict.fromkeys(files))
+            raise UsageError(f"no row of '{name}'.{nearest(name, files)} There are: {known}.")
+        return self.records[files.index(name)]
+
+    @property
+    def has_ratios(self) -> bool:
+        """Whether a row is set against another than itself."""
+        return self.against != NONE and any(
+            (reference := self.reference_of(record)) is not None and reference is not record
+            for record in self.records
+        )
+
+    def document(self, hot: int = 0) -> Document:
+        """Return tables and lines; with the `hot` stretches of code with most instructions."""
+        document, notes = Document(), Notes()
+        if not self.records:
+            document.add_lines(["Nothing was measured."])
+            return document
+        ratios = dict(enumerate(self.ratios())) if self.has_ratios else {}
+        document.add_sheets(bench_sheets(self.records, notes, ratios, self.over))
+        by_place: dict[str, list[Record]] = {}
+        for record in self.records:
+            by_place.setdefault(place_of(record), []).append(record)
+        lines = [line for records in by_place.values() for line in footer(records)]
+        document.add_lines(list(dict.fromkeys(lines)))
+        document.add_lines(notes.lines())
+        counted = [record for record in self.records if record.cost]
+        document.add_sheets([hot_sheet(record, hot) for record in counted] if hot else [])
+        document.add_lines(advice(self.records), quiet=False)
+        return document
+
+    @property
+    def over(self) -> str:
+        """What ratios are over, in words."""
+        if self.against == NETWORK:
+            return "the first file of the same network"
+        return self.records[0].artefact.file if self.against == FIRST else self.against
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return records and ratios as JSON-ready data, as `fca-edge compare` reads it."""
+        document = to_document(list(self.records))
+        if not self.has_ratios:
+            return document
+        rows = enumerate(zip(self.records, self.ratios()))
+        ratios = [
+            {"row": number, "over": self.place_in(record), **asdict(ratio)}
+            for number, (record, row) in rows
+            for ratio in row.values()
+        ]
+        return {**document, "ratios": ratios}
+
+    def place_in(self, record: Record) -> int:
+        """Return the place of the row that a row's ratios are over."""
+        reference = self.reference_of(record)
+        return next(n for n, one in enumerate(self.records) if one is reference)
+
+
+def is_cold(record: Record) -> bool | None:
+    """Tell whether a row is of a first lean load; None where it is not lean."""
+    settings = record.runtime.settings
+    return None if settings is None else bool(settings.get("cold"))
+
+
+def network_of(record: Record) -> str:
+    """Name the network of a row; a file that tells none is one by itself."""
+    variant = record.artefact.variant
+    return record.artefact.file if variant == "unknown" else variant

@@ -1,0 +1,1 @@
+"""Suites: what `fca-edge bench --suite` measures, as data."""

@@ -1,0 +1,180 @@
+"""From the entries of a suite to jobs on a target; what is missing is exported first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
+from fca_edge.export.forms import USUAL
+from fca_edge.export.plan import Request, outputs_named
+from fca_edge.export.wanted import Wanted, known_name
+from fca_edge.manifest import manifest_path
+from fca_edge.measure.jobs import Job, job_for, lean_jobs
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.suites.read import Entry
+from fca_edge.targets.resolve import real_name
+from fca_edge.zoo.specs import ZOO
+
+Report = Callable[[str], None]
+
+
+@contextmanager
+def silent(total: int = 0) -> Iterator[Report]:
+    """Show no progress."""
+    yield lambda text: None
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a run tells what it does; nowhere, unless somebody looks.
+
+    Attributes:
+        say: prints a line that stays.
+        steps: gives what is told each step of something that takes long.
+        count: the same, where the number of steps is known.
+    """
+
+    say: Report = lambda text: None
+    steps: Callable[[], AbstractContextManager[Report]] = silent
+    count: Callable[[int], AbstractContextManager[Report]] = silent
+
+
+def suite_jobs(
+    entries: Iterable[Entry],
+    target: str,
+    on_target: Collection[str],
+    out: Path,
+    runtime: str | None,
+    lean: bool,
+    screen: Screen,
+) -> list[Job]:
+    """Return the jobs of a suite's entries on one target.
+
+    Args:
+        target: its name, as the user gave it.
+        on_target: names of the runtimes that it can have.
+        out: folder of what is exported.
+        runtime: takes the place of the entries' own.
+        lean: load in little memory what says nothing of it.
+        screen: told what is exported.
+
+    Raises:
+        FcaEdgeError: a file is missing, or in the suite's folder of another size than the zoo's.
+        UsageError: nothing of the suite can run there.
+    """
+    jobs = []
+    for entry in entries:
+        name = real_name(target)
+        if entry.targets and not any(fnmatchcase(name, pattern) for pattern in entry.targets):
+            continue
+        names = (runtime,) if runtime else entry.runtimes
+        suffixes = {RUNTIMES[name].suffix for name in names or on_target if name in RUNTIMES}
+        for path in entry_files(entry, out, screen):
+            if path.suffix in suffixes:
+                there = jobs_of(path, names, on_target)
+                quiet = lean if entry.lean is None else entry.lean
+                jobs += [one for job in there for one in (lean_jobs(job) if quiet else [job])]
+    if not jobs:
+        raise UsageError(f"nothing of the suite is for --target {target}; name another.")
+    return jobs
+
+
+def jobs_of(path: Path, runtimes: Collection[str], on_target: Collection[str]) -> list[Job]:
+    """Return a file's jobs: on its own runtime, or on each of some that loads it."""
+    if not runtimes:
+        return [job_for(path, None, on_target)]
+    fitting = [name for name in runtimes if RUNTIMES[name].suffix == path.suffix]
+    return [job_for(path, name, on_target) for name in fitting]
+
+
+def entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
+    """Return the files of an entry, exporting what is not there.
+
+    Raises:
+        FcaEdgeError: a file is missing, or of another size than the zoo's.
+    """
+    if entry.files:
+        return list(entry.files)
+    variants: tuple[str | None, ...] = entry.variants or (None,)
+    files = [path for variant in variants for path in exported_files(entry, variant, out, screen)]
+    if entry.checkpoint is None:
+        for path in files:
+            check_size(path)
+    return files
+
+
+def exported_files(entry: Entry, variant: str | None, out: Path, screen: Screen) -> list[Path]:
+    """Return the files of one network, exporting them unless all are there."""
+    wanted = Wanted(variant, entry.checkpoint, None, None, None)
+    # Nothing in a file's name tells what it was optimized for.
+    folder = out if entry.optimize == USUAL else out / entry.optimize
+    request = Request(
+        wanted,
+        folder,
+        formats=entry.formats,
+        profiles=entry.profiles,
+        fold=entry.fold,
+        precisions=entry.precisions,  # type: ignore[arg-type]
+        optimize=entry.optimize,
+        force=True,
+    )
+    name = known_name(wanted)
+    if name is not None:
+        files = [folder / output.file for output in outputs_named(request, name)]
+        if all(path.is_file() and manifest_path(path).is_file() for path in files):
+            return files
+    return export(request, screen)
+
+
+def export(request: Request, screen: Screen) -> list[Path]:
+    """Export one network; returns its files.
+
+    Raises:
+        FcaEdgeError: there is no torch to do it with.
+    """
+    wanted: Any = request.wanted
+    label = wanted.variant or wanted.checkpoint.stem
+    with screen.steps() as report:
+        report("importing torch")
+        try:
+            from fca_edge.export.pipeline import run_export
+        except ModuleNotFoundError:
+            raise FcaEdgeError(
+                f"{request.out} lacks artefacts of {label}, and exporting needs torch:"
+                f" {INSTALL_ALL}, or name ARTEFACTs."
+            ) from None
+        items = run_export(request, lambda text: report(f"{label}: {text}"))
+    weights = "with random weights " if wanted.checkpoint is None else ""
+    screen.say(f"exported {label} {weights}to {request.out}")
+    return [item.path for item in items]
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that an export of another size left in the suite's folder.
+
+    Raises:
+        FcaEdgeError: it is not of the size that the zoo gives its network.
+    """
+    artefact = job_for(path).artefact
+    spec = ZOO[artefact.variant]
+    if (artefact.img_size, artefact.num_classes) != (spec.img_size, spec.num_classes):
+        raise FcaEdgeError(f"{path}: not of the suite's size; remove it or choose another --out.")
+
+
+def tell_apart(jobs: list[Job]) -> list[Job]:
+    """Put the folder before the names of files that are called the same."""
+    names = Counter(name for name, _ in {(job.path.name, job.path.resolve()) for job in jobs})
+
+    def named(job: Job) -> Job:
+        if names[job.path.name] == 1:
+            return job
+        file = f"{job.path.resolve().parent.name}/{job.path.name}"
+        return replace(job, artefact=replace(job.artefact, file=file))
+
+    return [named(job) for job in jobs]

@@ -1,0 +1,215 @@
+"""A whole bench run: files and suites, on one target after the other."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from fca_edge.errors import UsageError, nearest
+from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
+from fca_edge.measure.session import Outcome, process_count, run_jobs
+from fca_edge.records import Plan, Record, TargetInfo
+from fca_edge.report.runs import FIRST, NETWORK, NONE, Runs
+from fca_edge.suites.jobs import Report, Screen, suite_jobs, tell_apart
+from fca_edge.suites.read import Suite, read_suite
+from fca_edge.targets.base import Target
+from fca_edge.targets.resolve import resolve
+
+OUT = Path("models/out/suite")
+WORDS = (FIRST, NETWORK, NONE)
+
+
+class Usual(NamedTuple):
+    """What is taken where nothing is asked for."""
+
+    suite: str
+    runs: int
+    processes: int
+    warmup: int
+
+
+# An emulated inference takes seconds to minutes, and its count hardly varies.
+MEASURED, EMULATED = Usual("standard", 20, 5, 5), Usual("l1", 1, 3, 1)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be measured; None takes the suite's, or what is usual for a target.
+
+    Attributes:
+        files: artefacts.
+        suite: what is measured besides; its settings count where none is given here.
+        hot: whether stretches of code will be shown, which only some targets can tell.
+    """
+
+    files: tuple[Path, ...] = ()
+    suite: Suite | None = None
+    targets: tuple[str, ...] = ()
+    threads: int | None = None
+    runs: int | None = None
+    processes: int | None = None
+    warmup: int | None = None
+    runtime: str | None = None
+    against: str | None = None
+    out: Path = OUT
+    lean: bool = False
+    hot: bool = False
+    handling: Handling = AS_IT_IS
+
+    def settled(self) -> Order:
+        """Return it with the suite's settings, and the usual target."""
+        suite = self.suite or Suite("", ())
+        return replace(
+            self,
+            targets=tuple(dict.fromkeys(self.targets or suite.targets or ("local",))),
+            threads=self.threads or suite.threads or 1,
+            runs=self.runs or suite.runs,
+            processes=self.processes or suite.processes,
+            warmup=suite.warmup if self.warmup is None else self.warmup,
+            against=self.against or suite.against or FIRST,
+            lean=self.lean or suite.lean,
+        )
+
+    def plan(self, usual: Usual) -> Plan:
+        """Return how often is measured on a target."""
+        return Plan(
+            self.threads or 1,
+            batch=1,
+            warmups=usual.warmup if self.warmup is None else self.warmup,
+            iterations=self.runs or usual.runs,
+            processes=self.processes or usual.processes,
+        )
+
+
+def run_order(order: Order, screen: Screen) -> Runs:
+    """Measure an order.
+
+    Raises:
+        UsageError: a target, a runtime or an option that does not fit.
+        FcaEdgeError: an artefact is not there or not what it should be.
+        TargetUnavailableError: a target is not there from the start.
+    """
+    asked, order = order, order.settled()
+    with ExitStack() as stack:
+        places = []
+        for name in order.targets:
+            place = resolve(name, report=screen.say)
+            stack.callback(place.close)
+            refuse_uncounted(place, place.info(), order.hot, asked)
+            places.append((name, place))
+        order = with_reference(order)
+        work = [(place, *prepared(order, name, place, screen)) for name, place in places]
+        outcomes: list[Outcome] = []
+        for place, jobs, plan in work:
+            with screen.count(process_count(jobs, plan, place)) as step:
+                outcomes.append(run_jobs(jobs, plan, place, step, handling=order.handling))
+            if outcomes[-1].stopped is not None:
+                break
+    records = [record for outcome in outcomes for record in outcome.records]
+    return Runs(
+        tuple(records),
+        reference_name(order, [job for _, some, _ in work for job in some], records),
+        failures=tuple(error for outcome in outcomes for _, error in outcome.failures),
+        lost=next((outcome.lost for outcome in outcomes if outcome.lost is not None), None),
+        stopped=outcomes[-1].stopped,
+    )
+
+
+def prepared(order: Order, name: str, place: Target, screen: Screen) -> tuple[list[Job], Plan]:
+    """Return the jobs on a target, and how often they are run."""
+    info = place.info()
+    usual = EMULATED if info.emulated else MEASURED
+    announce(info, name, screen.say)
+    jobs = file_jobs(order, name, place, screen.say)
+    if order.suite is not None or not order.files:
+        suite = order.suite or read_suite(usual.suite)
+        words = (order.out, order.runtime, order.lean, screen)
+        jobs += suite_jobs(suite.entries, name, place.runtimes, *words)
+    return tell_apart(jobs), order.plan(usual)
+
+
+def file_jobs(order: Order, name: str, place: Target, report: Report) -> list[Job]:
+    """Return the jobs of named files; of several targets one need not be able to run them all.
+
+    Raises:
+        FcaEdgeError: a file cannot be measured, or none of them.
+    """
+    jobs: list[Job] = []
+    refused: UsageError | None = None
+    for path in order.files:
+        try:
+            job = job_for(path, order.runtime, place.runtimes)
+            jobs += lean_jobs(job) if order.lean else [job]
+        except UsageError as error:
+            if len(order.targets) == 1 or not path.is_file():
+                raise
+            report(f"{name}: left out: {error}")
+            refused = error
+    if refused is not None and not jobs:
+        raise refused
+    return jobs
+
+
+def with_reference(order: Order) -> Order:
+    """Put the file that ratios are over before the others, unless it is among them.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    against = order.against or FIRST
+    if against in WORDS:
+        return order
+    path = Path(against)
+    if path in order.files or (order.suite is not None and not path.is_file()):
+        return order
+    if any(one.resolve() == path.resolve() for one in order.files):
+        return order
+    if not path.is_file():
+        raise UsageError(f"--against {against}: no such file.{nearest(against, WORDS)}")
+    return replace(order, files=(path, *order.files))
+
+
+def reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
+    """Return what rows call the file that ratios are over; "none" where it was not measured.
+
+    Raises:
+        UsageError: a name that is neither a file nor one of the suite's.
+    """
+    against = order.against or FIRST
+    if against in WORDS:
+        return against
+    place = Path(against).resolve()
+    names = [j.artefact.file for j in jobs if j.path.resolve() == place]
+    names += [j.artefact.file for j in jobs if against in (j.artefact.file, j.path.name)]
+    if not names:
+        known = [job.artefact.file for job in jobs]
+        raise UsageError(f"--against {against}: no such file.{nearest(against, known)}")
+    return names[0] if any(r.artefact.file == names[0] for r in records) else NONE
+
+
+def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, asked: Order) -> None:
+    """Refuse what a target cannot do.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if place.counts_instructions:
+        return
+    if hot:
+        raise UsageError(f"--hot: {info.name} counts no instructions; add --target qemu:aarch64.")
+    if info.emulated and (asked.runs or asked.processes):
+        option = "runs" if asked.runs else "processes"
+        raise UsageError(f"--{option}: {info.name} is emulated, so nothing is timed; leave it out.")
+
+
+def announce(info: TargetInfo, asked: str, report: Report) -> None:
+    """Say where figures will come from, if that is not plain from what was asked."""
+    if info.emulated:
+        report(
+            f"{asked}: {info.cpu_model} emulated by {info.emulator};"
+            " instructions, memory and correctness, but no latency."
+        )
+    elif info.name != asked:
+        report(f"{asked}: {info.name}")

@@ -1,0 +1,1 @@
+"""Tables that fit a terminal, a page of Markdown or a cell of a notebook."""

@@ -26,6 +26,7 @@ TEST_TOOLS = ("filelock", "hypothesis", "pytest", "pytest-xdist")
 # They concern what a bare install has, and can be imported without torch.
 TESTS = (
     "tests/compare",
+    "tests/report",
     "tests/targets/provision",
     "tests/device/test_agent.py",
     "tests/device/test_agent_board.py",

@@ -21,7 +21,6 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     refuse_missing,
-    takes_output,
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
@@ -94,7 +93,8 @@ def command(
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
     checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
     is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
-    memory are compared even so), or where there is nothing to compare.
+    memory are compared even so), or where there is nothing to compare
+    or --gate could judge nothing.
 
     \b
     Examples:
@@ -163,7 +163,7 @@ def show_comparison(
     skipped = unjudged(comparison, thresholds)
     document = comparison_document(comparison, worse)
     document.add_lines([f"not judged by --gate: {skipped}"] if skipped else [])
-    put_document(document, comparison.to_dict(), **output)
+    printed = put_document(document, comparison.to_dict(), **output)
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
         raise RegressionError(summary(worse, comparison.missing))
     if comparison.incomparable:
@@ -171,8 +171,7 @@ def show_comparison(
         raise IncomparableError(nothing + comparison.incomparable)
     if gate is not None and not judged_rows(comparison, thresholds):
         raise IncomparableError(f"the gate judged nothing: {skipped}.")
-    hidden = output["json_file"] is not None and takes_output(output["json_file"])
-    if skipped and (hidden or output["format_"] == "json"):
+    if skipped and not printed:
         ERR.print(f"note: not judged by --gate: {skipped}.")
 
 

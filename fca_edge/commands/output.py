@@ -48,20 +48,24 @@ def put_document(
     json_file: Path | None,
     force: bool = False,
     wide: bool = False,
-) -> None:
+) -> bool:
     """Print a result as --format says, and write it where --json says.
+
+    Returns whether lines were printed that say it to a reader.
 
     Args:
         content: the same as JSON-ready data.
     """
     taken = put_json(content, json_file, force)
     if taken:
-        return
+        return False
     if format_ == "json":
         put_json(content, STANDARD_OUTPUT)
-    elif format_ == "md":
+        return False
+    if format_ == "md":
         with to_output():
             click.echo(document.markdown(), nl=False)
     else:
         for part in document.lay_out(None if wide else OUT.width):
             OUT.print(part, crop=False)
+    return True

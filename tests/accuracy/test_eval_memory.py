@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fca_edge.artefacts import Artefact
+from fca_edge.manifest import Artefact
 
 FEW, MANY = 1000, 20_000
 # Names and predictions, not pixels, of which an image has 12 kB.

@@ -8,8 +8,8 @@ import pytest
 from commandline import fca_edge, refused
 from conftest import ROOT
 
-from fca_edge.artefacts import Artefact
 from fca_edge.errors import UsageError
+from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.suites.jobs import Screen, suite_jobs, tell_apart
 from fca_edge.suites.read import Entry, known_suites, read_suite

@@ -229,7 +229,7 @@ def test_u2_targets_keep_usual_paths_whole(
     places = [clone / ".venv-tflite-2.14/bin/python", home / ".cache/fca-edge/trees/armv7-newer"]
     states = [State("qemu:aarch64", "onnxruntime-xnnpack", True, str(p)) for p in places]
     monkeypatch.setattr(targets, "known_targets", lambda: ["local"])
-    monkeypatch.setattr(targets, "states", lambda target: states)
+    monkeypatch.setattr(targets, "list_states", lambda target: states)
     text = fca_edge("targets", "list").stdout
     whole = [".venv-tflite-2.14/bin/python", "~/.cache/fca-edge/trees/armv7-newer"]
     readable(text, width, [])

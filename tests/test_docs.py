@@ -1,5 +1,6 @@
-"""What the docs name is there: files by their path, links, and one story of each option."""
+"""What the docs name is there: files, links, messages, words; and one story of each option."""
 
+import ast
 import re
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from commandline import fca_edge
 from conftest import ROOT
 
+DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|c|toml|md|csv|Dockerfile)")
@@ -56,3 +58,28 @@ def test_help_and_docs_say_the_same_of_a_boards_pauses() -> None:
     docs = " ".join((ROOT / "docs" / "ssh.md").read_text(encoding="utf-8").split())
     for words in ("each timed process but the first", "ten minutes at most"):
         assert words in help_text and words in docs
+
+
+@cache
+def strings() -> str:
+    """Every text of the package, f-strings without their values."""
+    files = [*(ROOT / "fca_edge").rglob("*.py")]
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    texts = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return "\n".join(texts)
+
+
+def quoted_messages() -> list[str]:
+    rows = re.findall(r"^\| (`.+?) \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    return [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_a_message_that_is_explained_exists(message: str) -> None:
+    assert message in strings()
+
+
+def test_a_word_is_defined_once_and_in_order() -> None:
+    rows = re.findall(r"^\| ([a-zA-Z][^|]*?) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    words = [row.lower() for row in rows if row != "word"]
+    assert words == sorted(words) and len(set(words)) == len(words) > 30

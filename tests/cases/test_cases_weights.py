@@ -64,7 +64,7 @@ def test_w1_timm_saver(tmp_path: Path, state: State, raw: State) -> None:
     assert not written(tmp_path / "o")
     done = fca_edge(*words, "--weights", "state_dict_ema", "--format", "tflite")
     assert done.returncode == 0, done.stderr
-    assert "'state_dict_ema' of state_dict, state_dict_ema" in done.stderr
+    assert "'state_dict_ema' (the file also has 'state_dict')" in done.stderr
     assert SIZE_NOTE in done.stderr
     (artefact,) = (tmp_path / "o").glob("*.tflite")
     done = fca_edge("verify", artefact, "--checkpoint", path)
@@ -175,7 +175,7 @@ def test_w3_lightning_with_keys_beside(tmp_path: Path, state: State, prefix: str
     }
     chosen = source_of(saved(tmp_path, content)).chosen
     assert chosen is not None
-    assert f"'state_dict' of state_dict, prefix '{prefix}' stripped" in chosen
+    assert f"'state_dict', prefix '{prefix}' stripped" in chosen
     assert f"2 keys outside '{prefix}' ignored" in chosen
 
 

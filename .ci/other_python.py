@@ -25,7 +25,7 @@ RELEASES = ((3, 13), (3, 12), (3, 14), (3, 10), (3, 11))
 TEST_TOOLS = ("filelock", "hypothesis", "pytest", "pytest-xdist")
 # They concern what a bare install has, and can be imported without torch.
 TESTS = (
-    "tests/compare",
+    "tests/comparing",
     "tests/report",
     "tests/targets/provision",
     "tests/device/test_agent.py",

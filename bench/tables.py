@@ -19,10 +19,10 @@ sys.path[:0] = [str(HERE / "peers")]
 
 import tables as peers_tables  # noqa: E402
 
-from fca_edge.compare.bounds import judge_bounds, read_bounds  # noqa: E402
-from fca_edge.compare.metrics import METRICS  # noqa: E402
-from fca_edge.compare.ratios import place, ratio_to  # noqa: E402
-from fca_edge.compare.read import read_records  # noqa: E402
+from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
+from fca_edge.comparing.metrics import METRICS  # noqa: E402
+from fca_edge.comparing.ratios import place, ratio_to  # noqa: E402
+from fca_edge.comparing.read import read_records  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
 from fca_edge.store import read_json, write_text  # noqa: E402
 
@@ -130,7 +130,7 @@ def memory(path: Path) -> Table:
 
 def loaded(records: list[Record], pattern: str, lean: str) -> list[Record]:
     """Choose records by their file and how it was loaded."""
-    from fca_edge.compare.bounds import fits
+    from fca_edge.comparing.bounds import fits
 
     return [r for r in records if fits(r, {"file": f"{pattern}.*", "lean": lean})]
 

@@ -13,8 +13,6 @@ that export or verify alone.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from fca_edge.api.measure import compare as compare
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
-    from fca_edge.bundle.write import Bundle as Bundle
+    from fca_edge.bundling.write import Bundle as Bundle
     from fca_edge.errors import FcaEdgeError as FcaEdgeError
     from fca_edge.errors import FcaEdgeWarning as FcaEdgeWarning
     from fca_edge.errors import IncomparableError as IncomparableError
@@ -42,16 +40,17 @@ if TYPE_CHECKING:
     from fca_edge.manifest import Artefact as Artefact
     from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
+    from fca_edge.parity import Checks as Checks
     from fca_edge.report.runs import Runs as Runs
-    from fca_edge.verify import Checks as Checks
 
     __version__: str
 
-# Name -> module that defines it; the imports above, for type checkers, are the same.
+# Name -> module that defines it. No room has the name of a function, which it would hide once it
+# is imported: hence `exporting/` and the like. The imports above, for type checkers, are the same.
 _MODULES = {
     "Artefact": "manifest",
     "Artefacts": "artefacts",
-    "Bundle": "bundle.write",
+    "Bundle": "bundling.write",
     "Evaluation": "accuracy.assess",
     "FcaEdgeError": "errors",
     "FcaEdgeWarning": "errors",
@@ -65,7 +64,7 @@ _MODULES = {
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
     "UsageError": "errors",
-    "Checks": "verify",
+    "Checks": "parity",
     "bench": "api.measure",
     "bundle": "api.files",
     "check_bounds": "api.measure",
@@ -100,33 +99,3 @@ def _version() -> str:
         return version("fca-edge")
     except PackageNotFoundError:
         return "0.0.0"
-
-
-class _Callable(ModuleType):
-    """A package whose name is a function's, too: `fca_edge.export` is both."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _function(self)(*args, **kwargs)
-
-    @property
-    def __signature__(self) -> Any:  # what an editor or a notebook shows
-        import inspect
-
-        return inspect.signature(_function(self))
-
-
-class _Package(ModuleType):
-    """This package: the import system's own attributes must not hide functions."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _MODULES and isinstance(value, ModuleType):
-            value.__class__ = _Callable
-        super().__setattr__(name, value)
-
-
-def _function(package: ModuleType) -> Any:
-    """Return the function that has the name of a package."""
-    return __getattr__(package.__name__.rpartition(".")[2])
-
-
-sys.modules[__name__].__class__ = _Package

@@ -32,7 +32,7 @@ HEAVIEST_FIRST = (
     "test_accuracy_gate.py",
     "test_quantize.py",
     "test_eval_command.py",
-    "tests/export/",
+    "tests/exporting/",
     "tests/passes/",
     "tests/commands/",
 )

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fca_edge.export.pipeline import run_export
-from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_artefact
 
 

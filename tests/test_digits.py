@@ -12,10 +12,10 @@ from safetensors import safe_open
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.manifest import Artefact
+from fca_edge.parity import in_layout
 from fca_edge.preprocess import Preprocessing, find_images, labelled, load
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
-from fca_edge.verify import in_layout
 
 
 @pytest.fixture(scope="module")

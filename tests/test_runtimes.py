@@ -9,7 +9,7 @@ import pytest
 from fca_edge import runtimes
 from fca_edge.device import AGENT, LEAN
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.export.forms import ONNX, PROFILES
+from fca_edge.exporting.forms import ONNX, PROFILES
 from fca_edge.measure.jobs import job_for
 from fca_edge.runtimes import (
     OLD_TFLITE,

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.request import NetworkRequest
-from fca_edge.export.source import load_source
+from fca_edge.exporting.request import NetworkRequest
+from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Source
 
 State = dict[str, Tensor]

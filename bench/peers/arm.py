@@ -13,9 +13,9 @@ from places import set_up
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, build_plan
+from fca_edge.parity import in_layout
 from fca_edge.records import Plan
 from fca_edge.targets.qemu import QemuTarget
-from fca_edge.verify import in_layout
 
 PLAN = Plan(threads=1, batch=1, warmups=1, iterations=1, processes=1)
 

@@ -21,6 +21,7 @@ from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.measure.session import TIMEOUT_SECONDS, build_plan
+from fca_edge.parity import in_layout
 from fca_edge.records import Artefact, Plan
 from fca_edge.runtimes import Runtime
 from fca_edge.stats import snr_db
@@ -28,7 +29,6 @@ from fca_edge.store import read_json, sha256_of, write_json
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, failure_reason
 from fca_edge.targets.outputs import run_artefact
-from fca_edge.verify import in_layout
 
 HERE = Path(__file__).parent
 CONVERT = "convert.py"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fca_edge.compare.metrics import METRICS
-from fca_edge.compare.ratios import RowRatio, ratio_to
+from fca_edge.comparing.metrics import METRICS
+from fca_edge.comparing.ratios import RowRatio, ratio_to
 from fca_edge.records import Record, from_document
 from fca_edge.stats import latency, median_interval
 

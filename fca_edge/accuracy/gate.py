@@ -14,9 +14,9 @@ from fca_edge.accuracy.evaluate import Advance, predict
 from fca_edge.accuracy.figures import ROUNDING, Figures, figures, too_few
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export.outputs import Output
-from fca_edge.export.quantize import Inputs, Recipe
-from fca_edge.export.request import NetworkRequest
+from fca_edge.exporting.outputs import Output
+from fca_edge.exporting.quantize import Inputs, Recipe
+from fca_edge.exporting.request import NetworkRequest
 from fca_edge.manifest import Artefact
 from fca_edge.pictures import notes_of
 from fca_edge.runtimes import RUNTIMES, available

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.artefacts import Artefacts, RefusedError
-from fca_edge.export.notes import notes_on, warnings_on
-from fca_edge.export.pipeline import run_export
-from fca_edge.export.request import Request, notes_of
+from fca_edge.exporting.notes import notes_on, warnings_on
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.request import Request, notes_of
 from fca_edge.options import spelled
 
 

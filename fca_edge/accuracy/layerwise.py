@@ -15,7 +15,7 @@ from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, sensitivities
 from fca_edge.errors import UsageError
-from fca_edge.export.quantize import Recipe
+from fca_edge.exporting.quantize import Recipe
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.options import check_choice, check_number, spelled
 from fca_edge.pictures import notes_of

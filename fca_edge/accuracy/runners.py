@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fca_edge.manifest import Artefact
+from fca_edge.parity import in_layout, refusal
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.outputs import Stream
-from fca_edge.verify import in_layout, refusal
 
 
 class Runner(Protocol):

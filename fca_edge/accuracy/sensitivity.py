@@ -15,12 +15,12 @@ from fca_edge.accuracy.data import Data, blocks
 from fca_edge.accuracy.evaluate import Predictions, ranks
 from fca_edge.accuracy.figures import figures
 from fca_edge.errors import FcaEdgeError
-from fca_edge.export.quantize import Inputs, Recipe, run
+from fca_edge.exporting.quantize import Inputs, Recipe, run
 from fca_edge.manifest import Artefact
+from fca_edge.parity import in_layout
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
 from fca_edge.targets.outputs import run_artefact
-from fca_edge.verify import in_layout
 
 Array = NDArray[Any]
 Report = Callable[[str], None]

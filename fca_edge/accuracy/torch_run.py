@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fca_edge.checkpoint.shards import digest_of
-from fca_edge.export.request import NetworkRequest
-from fca_edge.export.source import load_source
+from fca_edge.exporting.request import NetworkRequest
+from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Source
 
 

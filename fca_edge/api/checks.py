@@ -21,7 +21,7 @@ from fca_edge.options import check_number
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Evaluation, ImageProgress
     from fca_edge.accuracy.layerwise import Sensitivity
-    from fca_edge.verify import Checks
+    from fca_edge.parity import Checks
 
 
 @public
@@ -60,9 +60,9 @@ def verify(
         >>> fca_edge.verify("models/out/fcaformer_l1-fp32.onnx").snr_db
         {('fcaformer_l1-fp32.onnx', 'onnxruntime'): 126.4}
     """
-    from fca_edge.export.request import check_source
+    from fca_edge.exporting.request import check_source
+    from fca_edge.parity import Checks
     from fca_edge.preprocess import find_images
-    from fca_edge.verify import Checks
 
     check_number("threads", threads, least=1)
     paths, given, folder = paths_of(files), optional_path(checkpoint), optional_path(images)
@@ -75,7 +75,7 @@ def verify(
         )
     report = progress or silent
     report("importing torch")
-    from fca_edge.export.again import verify_again
+    from fca_edge.exporting.again import verify_again
 
     checks = []
     for artefact in artefacts:

@@ -21,8 +21,8 @@ from fca_edge.options import check_number
 
 if TYPE_CHECKING:
     from fca_edge.artefacts import Artefacts
-    from fca_edge.bundle.write import Bundle
-    from fca_edge.export.request import Request
+    from fca_edge.bundling.write import Bundle
+    from fca_edge.exporting.request import Request
     from fca_edge.model import Model
 
 
@@ -116,7 +116,7 @@ def export(
         >>> files[0].manifest["verification"]["runtimes"][0]["snr_db"]
         126.4
     """
-    from fca_edge.export.request import AccuracyRequest, NetworkRequest, Request
+    from fca_edge.exporting.request import AccuracyRequest, NetworkRequest, Request
 
     network = NetworkRequest(
         variant=variant,
@@ -162,7 +162,7 @@ def export(
 
 def _export(request: Request, progress: Progress) -> Artefacts:
     """Check a request without torch, then carry it out."""
-    from fca_edge.export.outputs import check_early
+    from fca_edge.exporting.outputs import check_early
 
     check_early(request)
     progress("importing torch")
@@ -198,7 +198,7 @@ def bundle(
         >>> fca_edge.bundle("models/out/digits-fp32.tflite", "digits-board").folder
         PosixPath('digits-board')
     """
-    from fca_edge.bundle.write import bundle_file
+    from fca_edge.bundling.write import bundle_file
 
     check_number("threads", threads, least=1)
     return bundle_file(Path(artefact), Path(out), threads, exif, force)

@@ -12,8 +12,8 @@ from fca_edge.api.shared import Files, Progress, StrPath, paths_of, public, sile
 from fca_edge.records import Record
 
 if TYPE_CHECKING:
-    from fca_edge.compare.bounds import BoundsReport
-    from fca_edge.compare.comparison import Comparison
+    from fca_edge.comparing.bounds import BoundsReport
+    from fca_edge.comparing.comparison import Comparison
     from fca_edge.report.runs import Runs
 
 # A file that `bench` wrote, several of them, or records such as `Runs`.
@@ -122,8 +122,8 @@ def compare(baseline: Records, candidate: Records, *, gate: StrPath | None = Non
         >>> [row.verdict for row in comparison.pairs[0].rows if row.metric == "latency_ns"]
         ['better']
     """
-    from fca_edge.compare.comparison import compare as compare_records
-    from fca_edge.compare.gate import read_thresholds
+    from fca_edge.comparing.comparison import compare as compare_records
+    from fca_edge.comparing.gate import read_thresholds
 
     limits = None if gate is None else read_thresholds(Path(gate))
     return compare_records(records_of(baseline), records_of(candidate), limits)
@@ -143,7 +143,7 @@ def check_bounds(records: Records, bounds: StrPath) -> BoundsReport:
     Raises:
         FcaEdgeError: a file is missing, or something in it cannot be meant.
     """
-    from fca_edge.compare.bounds import judge_bounds, read_bounds
+    from fca_edge.comparing.bounds import judge_bounds, read_bounds
 
     return judge_bounds(read_bounds(Path(bounds)), records_of(records))
 
@@ -154,7 +154,7 @@ def records_of(source: Records) -> list[Record]:
     Raises:
         FcaEdgeError: a file is missing or not of records.
     """
-    from fca_edge.compare.read import read_records
+    from fca_edge.comparing.read import read_records
 
     if isinstance(source, (str, os.PathLike)):
         return read_records(Path(source))

@@ -23,13 +23,13 @@ from fca_edge.commands.shared import (
     refuse_missing,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.compare.bounds import judge_bounds, read_bounds, summarise
-from fca_edge.compare.comparison import compare
-from fca_edge.compare.gate import failures, judged_rows, read_thresholds, summary, unjudged
-from fca_edge.compare.published import REFERENCE, beside_published
-from fca_edge.compare.read import read_records
-from fca_edge.compare.table import comparison_document, published_document, update_document
-from fca_edge.compare.update import baseline_text, deterministic
+from fca_edge.comparing.bounds import judge_bounds, read_bounds, summarise
+from fca_edge.comparing.comparison import compare
+from fca_edge.comparing.gate import failures, judged_rows, read_thresholds, summary, unjudged
+from fca_edge.comparing.published import REFERENCE, beside_published
+from fca_edge.comparing.read import read_records
+from fca_edge.comparing.table import comparison_document, published_document, update_document
+from fca_edge.comparing.update import baseline_text, deterministic
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.records import Record
 from fca_edge.store import write_text

@@ -38,8 +38,8 @@ from fca_edge.commands.shared import (
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.export.forms import OPTIMIZE, PROFILES, USUAL
-from fca_edge.export.request import DEFAULT_OUT, FORMATS, LAYOUTS
+from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
+from fca_edge.exporting.request import DEFAULT_OUT, FORMATS, LAYOUTS
 from fca_edge.manifest import PRECISIONS
 
 SECTIONS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
-from fca_edge.export.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
+from fca_edge.exporting.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
 from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
 from fca_edge.zoo.specs import FcaFormerSpec, spec_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from fca_edge.compare.ratios import RowRatio
+from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
 from fca_edge.stats import LEAST_PROCESSES, counted, latency

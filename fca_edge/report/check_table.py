@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fca_edge.parity import Check
 from fca_edge.tables.sheet import Column, Sheet
-from fca_edge.verify import Check
 
 COLUMNS = (
     Column("file", kind="name"),

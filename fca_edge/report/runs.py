@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fca_edge.compare.advice import advice
-from fca_edge.compare.ratios import RowRatio, place, ratios_of
+from fca_edge.comparing.advice import advice
+from fca_edge.comparing.ratios import RowRatio, place, ratios_of
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, place_of

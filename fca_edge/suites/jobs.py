@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
-from fca_edge.export.forms import USUAL
-from fca_edge.export.outputs import list_outputs
-from fca_edge.export.request import NetworkRequest, Request, known_name
+from fca_edge.exporting.forms import USUAL
+from fca_edge.exporting.outputs import list_outputs
+from fca_edge.exporting.request import NetworkRequest, Request, known_name
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.runtimes import RUNTIMES
@@ -143,7 +143,7 @@ def export(request: Request, screen: Screen) -> list[Path]:
     with screen.steps() as report:
         report("importing torch")
         try:
-            from fca_edge.export.pipeline import run_export
+            from fca_edge.exporting.pipeline import run_export
         except ModuleNotFoundError:
             raise FcaEdgeError(
                 f"{request.out} lacks artefacts of {label}, and exporting needs torch:"

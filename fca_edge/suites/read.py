@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
-from fca_edge.export.forms import OPTIMIZE, PROFILES, USUAL
+from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.strict import Reader, read_tables
 from fca_edge.zoo.specs import ZOO

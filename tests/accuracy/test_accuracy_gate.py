@@ -11,8 +11,8 @@ from conftest import DIGITS
 from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.pipeline import run_export
-from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact
 
 WANTED = NetworkRequest(checkpoint=DIGITS)

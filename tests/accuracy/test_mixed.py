@@ -18,10 +18,10 @@ from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.export.forms import FLOORS
-from fca_edge.export.pipeline import run_export
-from fca_edge.export.quantize import Outcome, Recipe, layers, run
-from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.exporting.forms import FLOORS
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.quantize import Outcome, Recipe, layers, run
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_artefact
 
 SPOILED = 2

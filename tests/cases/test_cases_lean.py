@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fca_edge.bundle.write import write_bundle
+from fca_edge.bundling.write import write_bundle
 from fca_edge.device import LEAN
 from fca_edge.manifest import Artefact, read_artefact
 

@@ -28,10 +28,10 @@ from torch import Tensor
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
-from fca_edge.export.forms import FLOORS, ONNX
-from fca_edge.export.outputs import Output
-from fca_edge.export.pipeline import move_all, run_export
-from fca_edge.export.request import NetworkRequest, Request
+from fca_edge.exporting.forms import FLOORS, ONNX
+from fca_edge.exporting.outputs import Output
+from fca_edge.exporting.pipeline import move_all, run_export
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.measure.jobs import describe
 from fca_edge.places import locked, put

@@ -16,7 +16,7 @@ from fca_edge.accuracy.evaluate import predict
 from fca_edge.accuracy.mixed import drops_of
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base
-from fca_edge.export.quantize import Recipe, tflite
+from fca_edge.exporting.quantize import Recipe, tflite
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.runtimes import RUNTIMES, available
 

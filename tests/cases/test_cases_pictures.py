@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fca_edge.export.quantize import Draw, calibration
+from fca_edge.exporting.quantize import Draw, calibration
 from fca_edge.manifest import Artefact
 from fca_edge.preprocess import Preprocessing
 

@@ -30,11 +30,11 @@ from fca_edge.cli import COMMANDS, SECTIONS, main
 from fca_edge.commands import shared
 from fca_edge.commands.bench import show
 from fca_edge.commands.tables import Column, Sheet, print_sheets
-from fca_edge.compare.read import read_records
+from fca_edge.comparing.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
-from fca_edge.export.onnx import to_onnx
-from fca_edge.export.program import export_program
-from fca_edge.export.request import NetworkRequest, Request, notes_of
+from fca_edge.exporting.onnx import to_onnx
+from fca_edge.exporting.program import export_program
+from fca_edge.exporting.request import NetworkRequest, Request, notes_of
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs

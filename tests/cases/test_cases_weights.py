@@ -18,8 +18,8 @@ from torch import nn
 from weights_data import SIZE_NOTE, State, as_timm, prefixed, refusal, saved, source_of
 
 from fca_edge.errors import UsageError
-from fca_edge.export.request import NetworkRequest
-from fca_edge.export.source import load_source
+from fca_edge.exporting.request import NetworkRequest
+from fca_edge.exporting.source import load_source
 from fca_edge.zoo.build import build
 from fca_edge.zoo.randomise import randomise
 

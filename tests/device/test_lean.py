@@ -16,7 +16,7 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from fca_edge.compare.pairs import identity
+from fca_edge.comparing.pairs import identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.lean_settings import (

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
-from fca_edge.export import onnx as onnx_writer
-from fca_edge.export.forms import PROFILES
-from fca_edge.export.planned import footprint
-from fca_edge.export.program import export_program, to_float32
-from fca_edge.export.tflite.file import operator_counts
-from fca_edge.export.tflite.lower import to_tflite
+from fca_edge.exporting import onnx as onnx_writer
+from fca_edge.exporting.forms import PROFILES
+from fca_edge.exporting.planned import footprint
+from fca_edge.exporting.program import export_program, to_float32
+from fca_edge.exporting.tflite.file import operator_counts
+from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.passes.bands import BandWideLayers, count_bands
 from fca_edge.passes.base import Rewrites
 from fca_edge.passes.channels_first import ChannelsFirst

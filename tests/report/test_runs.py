@@ -10,7 +10,7 @@ import pytest
 from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times
 from rich.cells import cell_len
 
-from fca_edge.compare.read import read_records
+from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.records import RuntimeInfo, from_document
 from fca_edge.report.runs import Runs

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from fca_edge.parity import in_layout
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.outputs import Stream, run_artefact
 from fca_edge.targets.plan import AgentPlan
-from fca_edge.verify import in_layout
 
 if TYPE_CHECKING:
     from fca_edge.manifest import Artefact

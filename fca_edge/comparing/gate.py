@@ -1,0 +1,123 @@
+"""Thresholds, and what of a comparison goes beyond them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fca_edge.comparing.comparison import Comparison
+from fca_edge.comparing.judge import Row
+from fca_edge.comparing.metrics import METRICS
+from fca_edge.errors import FcaEdgeError, nearest, plural
+from fca_edge.store import read_toml
+
+DECIDED = ("better", "worse", "same")
+# Table of the file -> whether its metrics are measured.
+TABLES = {"deterministic_percent": False, "measured_percent": True}
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """Read the allowed changes in percent by metric; metrics that it leaves out are not gated.
+
+    Raises:
+        FcaEdgeError: missing, not TOML, or a table, metric or number that cannot be meant.
+    """
+    limits: dict[str, float] = {}
+    for table, entries in read_toml(path).items():
+        if table not in TABLES or not isinstance(entries, dict):
+            known = ", ".join(f"[{name}]" for name in TABLES)
+            raise FcaEdgeError(
+                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
+            )
+        for name, value in entries.items():
+            limits[name] = limit(path, table, name, value)
+    if not limits:
+        raise FcaEdgeError(f"{path}: sets no threshold.")
+    return limits
+
+
+def limit(path: Path, table: str, name: str, value: Any) -> float:
+    """Check one threshold."""
+    known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
+    if name not in known:
+        raise FcaEdgeError(
+            f"{path}: [{table}] has no metric '{name}'.{nearest(name, known)}"
+            f" Known: {', '.join(known)}."
+        )
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
+        raise FcaEdgeError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
+    return float(value)
+
+
+def is_percent(value: float) -> bool:
+    """Tell whether a number can be a limit."""
+    return math.isfinite(value) and value >= 0
+
+
+def failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
+    """Name the gated metrics that got worse."""
+    return [
+        f"{pair.label}: {row.metric} {change(row.ratio)} (limit {row.limit_percent:g} %)"
+        for pair in comparison.pairs
+        for row in pair.rows
+        if row.verdict == "worse" and row.metric in thresholds
+    ]
+
+
+def judged_rows(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Row]:
+    """List the rows of gated metrics on which there is a verdict."""
+    gated = (r for pair in comparison.pairs for r in pair.rows if r.metric in thresholds)
+    return [row for row in gated if row.verdict in DECIDED]
+
+
+def unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
+    """Say in one line which limits were not held against anything, and why; or "".
+
+    A metric that both records of a pair lack is named only where every pair lacks it.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name in thresholds:
+        for reason in reasons_of(name, comparison):
+            reasons.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+
+
+def reasons_of(name: str, comparison: Comparison) -> Iterator[str]:
+    """Yield why a metric was not judged, in some pairs or in all."""
+    pairs = len(comparison.pairs)
+    rows = [row for pair in comparison.pairs for row in pair.rows if row.metric == name]
+    unpaired = sum(name in pair.unpaired for pair in comparison.pairs)
+    undecided = [row for row in rows if row.verdict == "undecided"]
+    if unpaired:
+        yield "not in the baseline" + share_of(unpaired, pairs)
+    elif not rows:
+        yield "neither side has it"
+    if undecided:
+        yield f"undecided{share_of(len(undecided), pairs)}: {undecided[0].why}"
+
+
+def share_of(count: int, pairs: int) -> str:
+    """Say of how many pairs something holds, where it is not all."""
+    return "" if count == pairs else f" in {count} of {plural(pairs, 'pair')}"
+
+
+def summary(worse: Sequence[str], missing: Sequence[str]) -> str:
+    """Say in one line why the gate is shut; the lines before it have the details."""
+    parts = []
+    if worse:
+        parts.append(first_of(worse, "metrics got worse"))
+    if missing:
+        parts.append(f"missing from the candidate: {first_of(missing, 'rows')}")
+    return "; ".join(parts) + "."
+
+
+def first_of(texts: Sequence[str], what: str) -> str:
+    """Write one text as it is, of more their number and the first."""
+    return texts[0] if len(texts) == 1 else f"{len(texts)} {what}, first {texts[0]}"
+
+
+def change(ratio: float | None) -> str:
+    """Write a ratio as a change."""
+    return "grew from zero" if ratio is None else f"{100 * (ratio - 1):+.2f} %"

@@ -1,0 +1,180 @@
+"""Our records beside the published Cortex-A17 table: ratios within each, never across."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fca_edge.comparing.metrics import METRICS
+from fca_edge.comparing.noise import Ratio, ratio_of
+from fca_edge.comparing.pairs import identity
+from fca_edge.errors import IncomparableError, UsageError, nearest, plural
+from fca_edge.records import Record
+from fca_edge.zoo.published import published
+from fca_edge.zoo.specs import short_name
+
+IMG_SIZE, BATCH = 224, 1
+# The network that ratios are over where nothing else is asked for.
+REFERENCE = "convnext_tiny"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A network over the reference network, as published and as measured here.
+
+    Attributes:
+        latency: measured on a real machine; None under an emulator.
+        instructions: counted by an emulator; never a latency.
+        memory: what the model added to the empty runtime's resident peak.
+        planned: weights and activations, which is what the published column seems to hold.
+    """
+
+    variant: str
+    published_latency: float
+    latency: Ratio | None
+    instructions: float | None
+    published_memory: float
+    memory: float | None
+    planned: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records that were measured alike, beside the published table; ratios over `reference`."""
+
+    label: str
+    reference: str
+    emulated: bool
+    rows: tuple[Beside, ...]
+
+
+def networks() -> dict[str, tuple[float, float]]:
+    """Latency in ms and memory in MB of the published networks, by the zoo's short names."""
+    return {
+        short_name(name): (row.latency_ms, row.memory_mb)
+        for name, row in published().items()
+        if row.latency_ms is not None and row.memory_mb is not None
+    }
+
+
+def beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
+    """Set records beside the published table; returns groups, and how many records fit in none.
+
+    Args:
+        reference: the network that ratios are over; None takes `REFERENCE`, or in groups
+            without it the first network of the table.
+
+    Raises:
+        UsageError: the published table has no such network.
+        IncomparableError: no record of the reference network, or no two networks measured alike.
+    """
+    table = networks()
+    if reference is not None and reference not in table:
+        raise UsageError(
+            f"the published table has no '{reference}'.{nearest(reference, table)}"
+            f" Known: {', '.join(table)}."
+        )
+    alike_records: dict[tuple[object, ...], dict[str, Record]] = {}
+    for record in (r for r in records if fits(r, table)):
+        alike_records.setdefault(alike(record), {})[record.artefact.variant] = record
+    groups = []
+    for group in alike_records.values():
+        over_what = reference or reference_of(group)
+        if over_what in group:
+            groups.append(group_of(group, over_what))
+    if not groups:
+        raise IncomparableError(why_empty(alike_records, reference))
+    shown = sum(len(group.rows) for group in groups)
+    return groups, len(records) - shown
+
+
+def reference_of(group: dict[str, Record]) -> str | None:
+    """Choose what the ratios of a group are over; None where it has one network alone."""
+    if REFERENCE in group:
+        return REFERENCE
+    return next(name for name in networks() if name in group) if len(group) > 1 else None
+
+
+def group_of(group: dict[str, Record], reference: str) -> Group:
+    """Build a group of the table."""
+    emulated = group[reference].target.emulated
+    return Group(title(group[reference]), reference, emulated, rows(group, reference))
+
+
+def why_empty(groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None) -> str:
+    """Say why no ratio can be had, and what to do."""
+    known = sorted({variant for group in groups.values() for variant in group})
+    if reference is not None and known:
+        return (
+            f"no record of {reference} at {IMG_SIZE} px and batch {BATCH} to compare with;"
+            f" choose another --reference ({', '.join(known)}), or measure it too."
+        )
+    alone = f" ({', '.join(known)} alone)" if known else ""
+    return (
+        f"no two networks of the published table at {IMG_SIZE} px and batch {BATCH} were measured"
+        f" alike{alone}; `fca-edge bench --suite quick` measures three."
+    )
+
+
+def fits(record: Record, table: Iterable[str]) -> bool:
+    """Tell whether a record is of a published network at the published size."""
+    artefact = record.artefact
+    right_size = (artefact.img_size, record.plan.batch) == (IMG_SIZE, BATCH)
+    return artefact.variant in table and right_size
+
+
+def alike(record: Record) -> tuple[object, ...]:
+    """What records must share for a ratio of two networks."""
+    what, target = identity(record), record.target
+    return (
+        *(what.format, what.profile, what.precision, what.runtime, record.artefact.folded),
+        *(record.runtime.version, record.plan.threads, target.name, target.machine),
+        *(target.cpu_model, target.emulated, target.emulator, target.cpus),
+    )
+
+
+def title(record: Record) -> str:
+    """Name what the records of a group share."""
+    artefact, target, threads = record.artefact, record.target, record.plan.threads
+    kind = f"emulated by {target.emulator}" if target.emulated else target.cpu_model
+    return (
+        f"{record.runtime.name} {record.runtime.version}, {artefact.precision} {artefact.profile}"
+        f"{'' if artefact.folded else ' (not folded)'}, {target.name} ({kind}, {target.machine}),"
+        f" {plural(threads, 'thread')}"
+    )
+
+
+def rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
+    """Compare each network of a group with the reference, in the table's order."""
+    table, other = networks(), group[reference]
+    base_latency, base_memory = table[reference]
+    found = []
+    for variant, (latency_ms, memory_mb) in table.items():
+        if variant in group:
+            record = group[variant]
+            found.append(
+                Beside(
+                    variant,
+                    latency_ms / base_latency,
+                    ratio_of(METRICS["latency_ns"], other, record),
+                    over("instructions", record, other),
+                    memory_mb / base_memory,
+                    over("model_bytes", record, other),
+                    planned_over(record, other),
+                )
+            )
+    return tuple(found)
+
+
+def over(metric: str, record: Record, other: Record) -> float | None:
+    """Ratio of one figure of two records, where both have it."""
+    a, b = METRICS[metric].value(record), METRICS[metric].value(other)
+    return None if a is None or not b else a / b
+
+
+def planned_over(record: Record, other: Record) -> float | None:
+    """Ratio of the planned weights and activations of two records."""
+    a, b = record.artefact.planned, other.artefact.planned
+    if a is None or b is None:
+        return None
+    return (a.weights_bytes + a.arena_bytes) / (b.weights_bytes + b.arena_bytes)

@@ -1,0 +1,43 @@
+"""A candidate as the new baseline: what is the same at every run, in a steady order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from fca_edge.comparing.metrics import METRICS
+from fca_edge.comparing.pairs import label
+from fca_edge.records import Cost, Record, to_document
+
+
+def baseline_text(candidate: list[Record]) -> str:
+    """Write records as a baseline that differs only where a deterministic figure does."""
+    rows = sorted(map(deterministic, candidate), key=lambda r: (label(r), r.artefact.file))
+    return json.dumps(to_document(rows), indent=2) + "\n"
+
+
+def deterministic(record: Record) -> Record:
+    """Strip a record of what differs from run to run: samples, memory, conditions, time."""
+    return replace(
+        record,
+        target=replace(record.target, kernel="", governor=None, cpus=None),
+        latency_ns=(),
+        load_ns=(),
+        processor_ns=(),
+        memory=None,
+        cost=None if record.cost is None else counted(record),
+        conditions=None,
+        agreement=None,
+        created="",
+        git_commit=None,
+        run=None,
+        warnings=(),
+    )
+
+
+def counted(record: Record) -> Cost:
+    """Reduce the counts of a record to their median."""
+    assert record.cost is not None
+    median = METRICS["instructions"].value(record)
+    counts = () if median is None else ((round(median),),)
+    return Cost(counts, record.cost.classes, record.cost.bound)

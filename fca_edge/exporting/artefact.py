@@ -1,0 +1,206 @@
+"""One artefact: described, written from a program, read back, proven on its runtimes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from fca_edge import __version__
+from fca_edge.embedded import read_embedded
+from fca_edge.errors import NotEquivalentError
+from fca_edge.exporting import onnx as onnx_writer
+from fca_edge.exporting.diagnose import (
+    first_beyond,
+    first_diverging_layer,
+    first_infinite_layer,
+    placed,
+)
+from fca_edge.exporting.outputs import Output
+from fca_edge.exporting.planned import footprint
+from fca_edge.exporting.prepare import Prepared
+from fca_edge.exporting.quantize import LARGEST_HALF
+from fca_edge.exporting.tflite.file import operator_counts
+from fca_edge.exporting.tflite.lower import to_tflite
+from fca_edge.manifest import Manifest, Parity, Verification
+from fca_edge.parity import in_layout, measure, shortfall
+from fca_edge.passes import tanh_gelu
+from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.store import sha256_of
+from fca_edge.targets.call import Event
+
+
+def describe(prepared: Prepared, output: Output) -> Manifest:
+    """Say what a file is going to be: all that is known before it is written."""
+    return Manifest(
+        file=output.file,
+        tool=f"fca_edge {__version__}",
+        torch=torch.__version__,
+        precision=output.precision,
+        source=prepared.source,
+        profile=output.profile.name,
+        forms={
+            **({"opset": onnx_writer.OPSET} if output.profile.format == "onnx" else {}),
+            **output.profile.describe(),
+        },
+        optimize=output.optimize,
+        approximations=approximations(prepared, output),
+        input_layout=output.layout,
+        dynamic_batch=output.dynamic_batch,
+        folded=output.folded,
+        passes=prepared.reports[output.forms],
+    )
+
+
+def write_artefact(
+    program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
+) -> dict[str, int]:
+    """Write the file, metadata last, and read the metadata back; returns its operators by type.
+
+    Raises:
+        NotEquivalentError: the metadata did not survive.
+    """
+    if output.profile.format == "onnx":
+        model = onnx_writer.to_onnx(program, simplify=output.folded)
+        return onnx_writer.write(model, metadata, path)
+    to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
+    if read_embedded(path) != metadata:
+        raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+    return operator_counts(path)
+
+
+def prove(
+    prepared: Prepared,
+    program: ExportedProgram,
+    output: Output,
+    metadata: dict[str, str],
+    path: Path,
+) -> list[Parity]:
+    """Measure parity on every runtime that is set up; the file's own must be.
+
+    A file with dynamic batch is run with one input at a time and with all as one batch.
+
+    Raises:
+        NotEquivalentError: below the profile's floor; names the first diverging layer.
+        TargetUnavailableError: the file's own runtime is not set up.
+        NotEquivalentError: not delegated as promised.
+    """
+    refuse_overflow(program, output, prepared)
+    inputs = in_layout(prepared.images, output.layout)
+    parities = []
+    for name in output.profile.runtimes:
+        if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
+            continue
+        for together in (False, True) if output.dynamic_batch else (False,):
+            parity, events = measure(path, name, inputs, prepared.reference, together=together)
+            short = shortfall(parity, output.profile.snr_floor_db)
+            if short:
+                raise NotEquivalentError(
+                    f"{output.file} is refused: {short};"
+                    f" {blame(program, output, path, prepared, parity)}."
+                )
+            parities.append(parity)
+        if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
+            raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+        check_delegation(output, name, events["loaded"])
+    return parities
+
+
+def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared) -> None:
+    """Refuse a file whose board computes in half what does not fit there; this machine does not.
+
+    Raises:
+        NotEquivalentError: names the first such layer.
+    """
+    if not output.profile.half_arithmetic:
+        return
+    beyond = first_beyond(program, prepared.images, LARGEST_HALF)
+    if beyond is not None:
+        layer, peak = beyond
+        raise NotEquivalentError(
+            f"{output.file} is refused: overflow in fp16, first in {placed(program, layer)}, which"
+            f" reaches {peak:.3g} where halves end at {LARGEST_HALF:.0f};"
+            f" leave --profile {output.profile.name} out."
+        )
+
+
+def blame(
+    program: ExportedProgram, output: Output, path: Path, prepared: Prepared, parity: Parity
+) -> str:
+    """Say where a refused file goes wrong: in smaller precisions every layer is a little off."""
+    runtime = parity.runtime
+    if not parity.finite:
+        layer = first_infinite_layer(program, output, path, prepared.images[:1], runtime)
+        return f"overflow in {output.precision}, first in {layer}"
+    if output.precision != "fp32":
+        return "keep layers in float (--keep-float) or leave this precision out"
+    image = prepared.images[:1]
+    found = first_diverging_layer(program, output, path, image, runtime)
+    return f"first diverging layer: {found}"
+
+
+def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
+    """Refuse a file that its own runtime's delegate does not take whole, where that is promised.
+
+    Raises:
+        NotEquivalentError: several partitions, or operators outside the only one.
+    """
+    promised = output.profile.whole and runtime == output.profile.runtimes[0]
+    if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
+        raise NotEquivalentError(
+            f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
+            f" partitions with {loaded['undelegated']} operators between, not whole."
+        )
+
+
+def unchecked(output: Output, parities: list[Parity]) -> tuple[str, ...]:
+    """Name the runtimes on which a file should have been checked and was not."""
+    done = {parity.runtime for parity in parities}
+    return tuple(name for name in output.profile.runtimes if name not in done)
+
+
+def approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
+    """Name what is not exact in real arithmetic."""
+    for report in prepared.reports[output.forms]:
+        if report.name == tanh_gelu.NAME and report.rewrote:
+            done, total = len(report.rewrote), len(report.rewrote) + len(report.skipped)
+            return (f"gelu: tanh form instead of erf at {done} of {total} sites",)
+    return ()
+
+
+def complete(
+    manifest: Manifest,
+    prepared: Prepared,
+    output: Output,
+    path: Path,
+    counts: dict[str, int],
+    parities: list[Parity],
+    quantization: dict[str, Any] | None = None,
+) -> Manifest:
+    """Add to a manifest what is known of the finished file: identity, cost by its graph, proof."""
+    graph, inputs = footprint(path), prepared.inputs
+    return replace(
+        manifest,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        quantization=quantization,
+        operators=dict(sorted(counts.items(), key=lambda item: -item[1])),
+        macs=graph.macs,
+        planned=graph.planned,
+        verification=Verification(
+            images=str(inputs.folder.resolve()) if inputs.folder else None,
+            pictures=inputs.pictures,
+            seed=inputs.seed,
+            checks=inputs.count,
+            fold_max_abs_error=prepared.fold_error,
+            floor_db=output.profile.snr_floor_db,
+            runtimes=tuple(parities),
+            not_checked_on=unchecked(output, parities),
+        ),
+    )

@@ -1,0 +1,352 @@
+"""What an export is asked for: which network, which files, which proof. Checked without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fca_edge.checkpoint.shards import digest_of
+from fca_edge.errors import FcaEdgeError, UsageError, plural
+from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
+from fca_edge.exporting.quantize import STATIC
+from fca_edge.labels import read_labels
+from fca_edge.manifest import (
+    PRECISIONS,
+    Artefact,
+    Layout,
+    Precision,
+    manifest_path,
+    read_artefact,
+    read_manifest,
+)
+from fca_edge.options import check_choice, check_choices, check_number
+from fca_edge.preprocess import find_images
+from fca_edge.zoo.specs import short_name, spec_of
+
+DEFAULT_OUT = Path("models/out")
+FORMATS = ("onnx", "tflite")
+LAYOUTS = ("nhwc", "nchw")
+# A safetensors file begins with the length of its header, which is JSON.
+LENGTH_BYTES, MOST_HEADER_BYTES = 8, 100 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRequest:
+    """Which network with which weights; None means: take it from the file, or the variant's own.
+
+    Attributes:
+        variant: network of the zoo, such as "l1".
+        checkpoint: file of trained weights; random weights without one.
+        weights: place in a checkpoint that holds several sets of weights.
+        img_size: side of the input in pixels.
+        seed: of random weights, and of noise to verify on.
+        preprocessing: checked fields; the others come from the file, or are assumed.
+        labels: names of the classes, or a file of them.
+    """
+
+    variant: str | None = None
+    checkpoint: Path | None = None
+    weights: str | None = None
+    img_size: int | None = None
+    num_classes: int | None = None
+    seed: int = 0
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    labels: Path | Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyRequest:
+    """What files must not lose of a checkpoint's accuracy, where there are labelled images.
+
+    Attributes:
+        data: folder with one folder of images per class; None asks for no accuracy.
+        max_drop: points of top-1 that a file may lose.
+        mixed: keep the fewest layers of 8-bit files in float with which that is met.
+        limit: number of images of a seeded sample; None takes all.
+        skip_corrupt: leave images out that cannot be read.
+    """
+
+    data: Path | None = None
+    max_drop: float = 1.0
+    mixed: bool = False
+    limit: int | None = None
+    skip_corrupt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An export: a network, the files to write, how they are proven.
+
+    Attributes:
+        network: whose weights.
+        out: folder to write to.
+        exact: take only forms that are exact in real arithmetic.
+        fold: bring the network into the forms that runtimes are fast at.
+        optimize: a row of `forms.OPTIMIZE`.
+        weight_cache: make what `lean.py` keeps, for this machine.
+        keep_float: layers that no precision quantises.
+        calibration: folder of images for static quantisation, of which `calibration_images` are
+            drawn by the seed.
+        images: folder of real images to verify on; None takes seeded noise.
+        checks: number of inputs to verify on.
+        drop_tolerance: relative error below which a scale factor is dropped altogether.
+        accuracy: what files must not lose of it.
+        force: overwrite files that are there.
+        all_or_nothing: write no file where one is refused.
+    """
+
+    network: NetworkRequest
+    out: Path = DEFAULT_OUT
+    formats: tuple[str, ...] = FORMATS
+    precisions: tuple[Precision, ...] = ("fp32",)
+    profiles: tuple[str, ...] = ("modern",)
+    exact: bool = False
+    fold: bool = True
+    dynamic_batch: bool = False
+    input_layout: Layout = "nhwc"
+    optimize: str = USUAL
+    weight_cache: bool = False
+    keep_float: tuple[str, ...] = ()
+    calibration: Path | None = None
+    calibration_images: int = 128
+    images: Path | None = None
+    checks: int = 4
+    drop_tolerance: float = 1e-10
+    accuracy: AccuracyRequest = AccuracyRequest()
+    force: bool = False
+    all_or_nothing: bool = False
+
+    @property
+    def pictures(self) -> Path | None:
+        """Folder of real images to verify on: noise is outside of what calibration has seen."""
+        return self.images or self.calibration
+
+
+def check_request(request: Request) -> None:
+    """Refuse combinations that make no sense before any work is done.
+
+    Raises:
+        UsageError: options that do not fit together, or an unknown profile.
+        FcaEdgeError: no images where some were promised.
+    """
+    check_values(request)
+    if request.dynamic_batch and "tflite" in request.formats:
+        raise UsageError("--dynamic-batch is for ONNX only; add --format onnx.")
+    formats = {PROFILES[name].format for name in request.profiles}
+    if "tflite" in request.formats and "tflite" not in formats:
+        raise UsageError(
+            f"--profile {','.join(request.profiles)} writes no TFLite; add modern or --format onnx."
+        )
+    if "onnx" not in request.formats and "onnx" in formats:
+        names = ", ".join(name for name in PROFILES if PROFILES[name].format == "onnx")
+        raise UsageError(f"--profile {names} is ONNX; add --format onnx,tflite.")
+    if request.images is not None:
+        find_images(request.images)
+    check_calibration(request)
+    check_precisions(request)
+    check_network(request.network)
+    check_accuracy(request)
+
+
+def check_values(request: Request) -> None:
+    """Refuse single values that are no values of their option.
+
+    Raises:
+        UsageError: names the option.
+    """
+    network = request.network
+    check_choices("format", request.formats, FORMATS)
+    check_choices("precision", request.precisions, PRECISIONS)
+    check_choices("profile", request.profiles, PROFILES)
+    check_choice("input-layout", request.input_layout, LAYOUTS)
+    check_choice("optimize", request.optimize, OPTIMIZE)
+    check_number("img-size", network.img_size, least=1)
+    check_number("num-classes", network.num_classes, least=1)
+    check_number("seed", network.seed)
+    check_number("checks", request.checks, least=1)
+    check_number("calibration-images", request.calibration_images, least=1)
+    check_number("drop-tolerance", request.drop_tolerance, least=0, whole=False)
+    check_number("max-drop", request.accuracy.max_drop, least=0, whole=False)
+    check_number("limit", request.accuracy.limit, least=1)
+
+
+def check_calibration(request: Request) -> None:
+    """Refuse static quantisation without images, and images that nothing would look at.
+
+    Raises:
+        UsageError: one without the other, or a format that has no such file.
+        FcaEdgeError: no images where some were promised.
+    """
+    if request.calibration is None:
+        if STATIC in request.precisions:
+            raise UsageError(f"--precision {STATIC} needs images; add --calibration DIR.")
+        return
+    if STATIC not in request.precisions:
+        raise UsageError(f"--calibration is for --precision {STATIC}; add it, or leave this out.")
+    if "tflite" not in request.formats:
+        raise UsageError(f"--precision {STATIC} is TFLite only; take int8, or add --format tflite.")
+    find_images(request.calibration)
+
+
+def check_precisions(request: Request) -> None:
+    """Refuse what no file of a request would heed.
+
+    Raises:
+        UsageError: names the option.
+    """
+    eight = [name for name in request.precisions if name in EIGHT_BITS]
+    if request.keep_float and not eight:
+        raise UsageError("--keep-float is for 8-bit files; add --precision int8.")
+    if request.keep_float and len(request.formats) > 1:
+        raise UsageError("--keep-float names layers of one file; add --format onnx or tflite.")
+    if request.optimize == "memory" and not request.fold:
+        raise UsageError("--optimize memory changes folded networks; leave out --no-fold.")
+
+
+def check_accuracy(request: Request) -> None:
+    """Refuse options of the accuracy check that do not fit together.
+
+    Raises:
+        UsageError: random weights, options without images, or no 8-bit file to mix.
+        FcaEdgeError: no images in the folder.
+    """
+    accuracy = request.accuracy
+    if accuracy.data is None:
+        idle = [name for name in ("limit", "skip_corrupt", "mixed") if getattr(accuracy, name)]
+        if idle:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+            verb = "is" if len(idle) == 1 else "are"
+            raise UsageError(f"{options} {verb} for --data; give that too.")
+    elif request.network.checkpoint is None:
+        raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
+    else:
+        find_images(accuracy.data)
+    if accuracy.mixed and not any("int8" in name for name in request.precisions):
+        raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
+
+
+def check_network(network: NetworkRequest) -> None:
+    """Refuse what names no network, no weights or no file, before anything is loaded.
+
+    Raises:
+        UsageError: no such variant or checkpoint, neither of them, or a choice of weights
+            without a checkpoint.
+        FcaEdgeError: a file of labels that cannot be read as such.
+    """
+    if network.variant is not None:
+        short_name(network.variant)
+    if isinstance(network.labels, Path):
+        read_labels(network.labels)
+    if network.checkpoint is not None:
+        if not network.checkpoint.exists():
+            raise UsageError(f"{network.checkpoint}: no such checkpoint file.")
+        return
+    if network.variant is None:
+        raise UsageError(
+            "neither --variant nor --checkpoint given; `fca-edge models` lists variants."
+        )
+    if network.labels is not None:
+        raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
+    if network.weights is not None:
+        raise UsageError("--weights needs a --checkpoint.")
+
+
+def notes_of(request: Request) -> list[str]:
+    """Say what a request asks for and will not get."""
+    notes = []
+    if STATIC in request.precisions and "onnx" in request.formats:
+        notes.append(
+            f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
+        )
+    count = request.checks if request.pictures is None else len(find_images(request.pictures))
+    if count < request.checks:
+        notes.append(
+            f"verified on {plural(count, 'picture')}, all that {request.pictures} has, instead of"
+            f" {request.checks} (--checks)."
+        )
+    return notes
+
+
+def known_name(network: NetworkRequest) -> str | None:
+    """Return the prefix of the files' names, None where only the weights will tell their size."""
+    if network.checkpoint is None:
+        assert network.variant is not None
+        return sized_name(network.variant, network.img_size)
+    if "variant" in header_entries(network.checkpoint):
+        return network.checkpoint.stem
+    if network.variant is None or network.img_size is None:
+        return None
+    return sized_name(network.variant, network.img_size)
+
+
+def sized_name(variant: str, img_size: int | None) -> str:
+    """Return a network's name, with its size where that is not the usual one."""
+    spec = spec_of(variant)
+    return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
+
+
+def header_entries(path: Path) -> dict[str, Any]:
+    """Return what a safetensors header says besides tensors; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            header = json.loads(file.read(length)) if length < MOST_HEADER_BYTES else {}
+        entries = header.get("__metadata__") or {}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}  # the reader of checkpoints says what is wrong with it
+    return entries if isinstance(entries, dict) else {}
+
+
+def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Artefact:
+    """Read an artefact whose network is to be made again; refuse, without torch, what cannot be.
+
+    Raises:
+        FcaEdgeError: there is no manifest beside it, or one that cannot be used.
+        UsageError: a trained artefact without its checkpoint, or with another one.
+    """
+    beside = manifest_path(path)
+    if path.is_file() and not beside.is_file():
+        own = read_manifest(path)
+        trained = f" (of {own.source.variant}, trained)" if own and own.source.trained else ""
+        raise FcaEdgeError(
+            f"{path}: no manifest {beside.name} beside it; copy that along. Verifying needs its"
+            f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
+        )
+    artefact = read_artefact(path)
+    request_of(artefact, checkpoint, weights)
+    return artefact
+
+
+def request_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) -> NetworkRequest:
+    """Ask for the weights that an artefact was made from.
+
+    Raises:
+        UsageError: a trained artefact without its checkpoint, or with another one.
+        FcaEdgeError: random weights of an unknown seed.
+    """
+    path, source = artefact.path, artefact.manifest.source
+    if not source.trained:
+        if source.seed is None:
+            raise FcaEdgeError(f"{path}: its manifest lacks the seed; export the artefact again.")
+        return NetworkRequest(
+            variant=source.variant,
+            img_size=source.img_size,
+            num_classes=source.num_classes,
+            seed=source.seed,
+        )
+    if checkpoint is None:
+        raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
+    if digest_of(checkpoint) != source.checkpoint_sha256:
+        raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
+    return NetworkRequest(
+        variant=source.variant,
+        checkpoint=checkpoint,
+        weights=weights or source.weights,
+        img_size=source.img_size,
+        # Options of the export may have said what the checkpoint does not.
+        preprocessing=source.preprocessing.to_dict(),
+        labels=source.labels,
+    )

@@ -1,0 +1,176 @@
+"""Exported program to a TFLite file: the table of lowerings, and the walk over the program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from fca_edge.embedded import ENTRY
+from fca_edge.exporting.forms import Profile
+from fca_edge.exporting.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
+from fca_edge.exporting.tflite.builder import GraphBuilder
+from fca_edge.exporting.tflite.context import Context, Lowered, require, shape_of
+from fca_edge.exporting.tflite.layout import Value, plain
+from fca_edge.exporting.tflite.writer import write
+
+Lowering = Callable[[Context, fx.Node], Lowered]
+
+# ATen operator -> lowering, by family.
+LOWERINGS: dict[str, Lowering] = {
+    "aten.conv2d.default": ops_conv.convolution,
+    "aten.linear.default": ops_linear.linear,
+    "aten.matmul.default": ops_linear.matmul,
+    "aten.layer_norm.default": ops_norm.layer_norm,
+    "aten.batch_norm.default": ops_norm.batch_norm,
+    "aten.mean.dim": ops_norm.mean,
+    "aten.add.Tensor": ops_elementwise.add,
+    "aten.sub.Tensor": ops_elementwise.sub,
+    "aten.mul.Tensor": ops_elementwise.mul,
+    "aten.minimum.default": ops_elementwise.minimum,
+    "aten.clamp.default": ops_elementwise.clamp,
+    "aten.sigmoid.default": ops_elementwise.sigmoid,
+    "aten.rsqrt.default": ops_elementwise.rsqrt,
+    "aten.gelu.default": ops_elementwise.gelu,
+    "aten.softmax.int": ops_elementwise.softmax,
+    "aten.reshape.default": ops_shape.reshape,
+    "aten.view.default": ops_shape.reshape,
+    "aten.flatten.using_ints": ops_shape.reshape,
+    "aten.unflatten.int": ops_shape.reshape,
+    "aten.squeeze.dim": ops_shape.reshape,
+    "aten.unsqueeze.default": ops_shape.reshape,
+    "aten.permute.default": ops_shape.permute,
+    "aten.transpose.int": ops_shape.transpose,
+    "aten.contiguous.default": ops_shape.identity,
+    "aten.clone.default": ops_shape.identity,
+    "aten.dropout.default": ops_shape.identity,
+    "aten.cat.default": ops_shape.concatenate,
+    "aten.split.Tensor": ops_shape.split,
+    "aten.slice.Tensor": ops_shape.cut,
+    "aten.select.int": ops_shape.select,
+    "aten.roll.default": ops_shape.roll,
+    "aten.pad.default": ops_shape.pad,
+    "<built-in function getitem>": ops_shape.get_item,
+}
+
+
+def to_tflite(
+    program: ExportedProgram,
+    profile: Profile,
+    metadata: str,
+    path: Path,
+    input_layout: str = "nhwc",
+) -> None:
+    """Lower a program with the forms of a profile and write the file, metadata included."""
+    graph, source, target = lower(program, profile, input_layout)
+    write(graph, source, target, {ENTRY: metadata.encode()}, path)
+
+
+def lower(
+    program: ExportedProgram, profile: Profile, input_layout: str
+) -> tuple[GraphBuilder, int, int]:
+    """Emit a whole program; returns the graph, the input tensor and the output tensor.
+
+    Args:
+        input_layout: "nhwc" or "nchw", of the artefact's input.
+
+    Raises:
+        FcaEdgeError: an operator without a lowering, named with shapes and module.
+    """
+    context = Context(profile)
+    kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    source = target = -1
+    for node in program.graph.nodes:
+        context.builder.origin = node.name
+        if node.op == "placeholder":
+            spec = kinds[node.name]
+            if spec.kind == InputKind.USER_INPUT:
+                value = image_input(context, node, input_layout)
+                source, context.results[node.name] = value.tensor, value
+            else:
+                context.results[node.name] = weight(program, str(spec.target))
+        elif node.op == "call_function":
+            context.results[node.name] = lower_node(context, node)
+        elif node.op == "output":
+            target = context.layout.materialised(context.value(node.args[0][0]))
+    context.builder.tensors[target] = renamed(context.builder, target, "logits")
+    return context.builder, source, target
+
+
+def renamed(builder: GraphBuilder, tensor: int, name: str) -> Any:
+    """Return a tensor's entry under another name."""
+    info = builder.tensors[tensor]
+    return type(info)(name, info.shape, info.dtype, info.buffer)
+
+
+def weight(program: ExportedProgram, target: str) -> Tensor:
+    """Return a parameter, buffer or lifted constant of the program."""
+    state = program.state_dict.get(target)
+    found: Tensor = program.constants[target] if state is None else state
+    return found
+
+
+def image_input(context: Context, node: fx.Node, layout: str) -> Value:
+    """Add the input tensor; the program's NCHW is a view of it."""
+    batch, channels, height, width = shape_of(node)
+    if layout == "nchw":
+        shape = (batch, channels, height, width)
+        return plain(context.builder.tensor(shape, "image"), shape)
+    shape = (batch, height, width, channels)
+    return Value(context.builder.tensor(shape, "image"), shape, (0, 3, 1, 2))
+
+
+def lower_node(context: Context, node: fx.Node) -> Lowered:
+    """Lower one call, or evaluate it now when all of its inputs are constants."""
+    name = str(node.target)
+    if not kept(node) and all(
+        isinstance(context.results[n.name], Tensor | tuple) and constant(context, n)
+        for n in node.all_input_nodes
+    ):
+        return evaluate(context, node)
+    require(node, name in LOWERINGS, "")
+    return LOWERINGS[name](context, node)
+
+
+def kept(node: fx.Node) -> bool:
+    """Tell whether a node of constants is left to the runtime, so that the file stays small.
+
+    Moving data about is not: it makes nothing larger.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    made_larger = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
+    return made_larger and any(expands(str(kind)) for _, kind in stack.values())
+
+
+@cache
+def expands(kind: str) -> bool:
+    """Tell whether a class, `module.Name`, declares that it makes large constants of small ones."""
+    module, _, name = kind.rpartition(".")
+    return bool(getattr(getattr(sys.modules.get(module), name, None), "EXPANDS", False))
+
+
+def constant(context: Context, node: fx.Node) -> bool:
+    """Tell whether a node's result is made of known tensors."""
+    found = context.results[node.name]
+    parts = found if isinstance(found, tuple) else (found,)
+    return all(isinstance(part, Tensor) for part in parts)
+
+
+def evaluate(context: Context, node: fx.Node) -> Lowered:
+    """Run a call of constants in torch."""
+
+    def known(item: fx.Node) -> Any:
+        return context.results[item.name]
+
+    with torch.no_grad():
+        args = fx.map_arg(node.args, known)
+        kwargs = fx.map_arg(node.kwargs, known)
+        result: Lowered = node.target(*args, **kwargs)  # type: ignore[operator]
+    return tuple(result) if isinstance(result, list) else result

@@ -1,0 +1,87 @@
+"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME where the program says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from torch import fx
+
+from fca_edge.errors import FcaEdgeError
+from fca_edge.exporting.tflite.builder import Array
+from fca_edge.exporting.tflite.context import Context, argument, shape_of
+from fca_edge.exporting.tflite.layout import Value
+from fca_edge.exporting.tflite.ops_shape import padded
+
+NHWC = (0, 2, 3, 1)
+# A depthwise convolution with dilation is version 2 of the operator; 2.14 refuses others.
+DILATED_DEPTHWISE_VERSION = 2
+
+
+def convolution(context: Context, node: fx.Node) -> Value:
+    """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD where SAME would pad otherwise."""
+    weight = context.array(argument(node, 1, "weight"))  # (out, in / groups, kh, kw)
+    bias = argument(node, 2, "bias")
+    stride, padding = (
+        pair(argument(node, i, n, d)) for i, n, d in ((3, "stride", 1), (4, "padding", 0))
+    )
+    dilation, groups = pair(argument(node, 5, "dilation", 1)), argument(node, 6, "groups", 1)
+    value = context.layout.ordered(context.value(argument(node, 0, "input")), NHWC)
+    batch, channels, height, width = value.logical
+    same = all(
+        same_padding(n, k, s, d) == (p, p)
+        for n, k, s, d, p in zip((height, width), weight.shape[2:], stride, dilation, padding)
+    )
+    if not same:
+        amounts = [0, 0, *padding]
+        value = padded(context, value, amounts, amounts)
+    source = context.layout.reshaped(value.tensor, value.shape)
+    depthwise = groups == channels and groups > 1
+    if groups not in (1, channels):
+        raise FcaEdgeError(f"{node.name}: grouped convolution ({groups} groups) has no lowering.")
+    options = conv_options(weight.shape[0] // channels if depthwise else None)
+    order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
+    options.padding = schema.Padding.SAME if same else schema.Padding.VALID
+    options.strideH, options.strideW = stride
+    options.dilationHFactor, options.dilationWFactor = dilation
+    inputs = (
+        source,
+        context.builder.constant(weight.transpose(order)),
+        context.builder.constant(bias_of(context, bias, weight.shape[0])),
+    )
+    name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    version = DILATED_DEPTHWISE_VERSION if depthwise and max(dilation) > 1 else 1
+    _, out_channels, out_height, out_width = shape_of(node)
+    shape = (batch, out_height, out_width, out_channels)
+    out = context.emit(name, inputs, shape, options, version)
+    return Value(out, shape, (0, 3, 1, 2))
+
+
+def conv_options(multiplier: int | None) -> Any:
+    """Return the options table of either operator; `multiplier` is None for a regular one."""
+    if multiplier is None:
+        return schema.Conv2DOptionsT()
+    options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = multiplier
+    return options
+
+
+def bias_of(context: Context, bias: Any, channels: int) -> Array:
+    """Return the bias, zeros where there is none: older runtimes want the tensor."""
+    return np.zeros(channels, np.float32) if bias is None else context.array(bias)
+
+
+def pair(number: Any) -> tuple[int, int]:
+    """Return (rows, columns) of an argument that may be one number."""
+    if isinstance(number, int):
+        return number, number
+    numbers = tuple(int(n) for n in number)
+    return numbers if len(numbers) == 2 else (numbers[0], numbers[0])
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Zeros (before, after) that TFLite's SAME adds along one dimension."""
+    outputs = -(-size // stride)
+    total = max(0, (outputs - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    return total // 2, total - total // 2

@@ -1,0 +1,208 @@
+"""Additions, products and other elementwise operators, in whatever order memory has."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from torch import fx
+
+from fca_edge.exporting.tflite.builder import Shape
+from fca_edge.exporting.tflite.context import Context, argument, require, shape_of
+from fca_edge.exporting.tflite.layout import Value, memory_order, plain
+
+OPTIONS = {
+    "ADD": schema.AddOptionsT,
+    "SUB": schema.SubOptionsT,
+    "MUL": schema.MulOptionsT,
+    "SQUARED_DIFFERENCE": schema.SquaredDifferenceOptionsT,
+    "MINIMUM": schema.MaximumMinimumOptionsT,
+    "MAXIMUM": schema.MaximumMinimumOptionsT,
+}
+
+
+def add(context: Context, node: fx.Node) -> Value:
+    """Sum of two operands."""
+    return binary(context, node, "ADD")
+
+
+def sub(context: Context, node: fx.Node) -> Value:
+    """Difference of two operands; already squared where nothing but its square is read."""
+    return binary(context, node, "SQUARED_DIFFERENCE" if only_squared(node) else "SUB")
+
+
+def mul(context: Context, node: fx.Node) -> Value:
+    """Product of two operands."""
+    left = argument(node, 0, "self")
+    if isinstance(left, fx.Node) and only_squared(left):
+        return context.value(left)
+    return binary(context, node, "MUL")
+
+
+def minimum(context: Context, node: fx.Node) -> Value:
+    """Lesser of two operands, element by element."""
+    return binary(context, node, "MINIMUM")
+
+
+def clamp(context: Context, node: fx.Node) -> Value:
+    """Raise to a least and lower to a largest number; either may be missing."""
+    value = context.value(argument(node, 0, "self"))
+    stored = context.layout.stored(value)
+    tensor = value.tensor
+    for operator, index, name in (("MAXIMUM", 1, "min"), ("MINIMUM", 2, "max")):
+        bound = argument(node, index, name)
+        if bound is not None:
+            inputs = (tensor, context.scalar(bound))
+            tensor = context.emit(operator, inputs, stored, OPTIONS[operator]())
+    return Value(tensor, value.shape, value.perm)
+
+
+def only_squared(node: fx.Node) -> bool:
+    """Tell whether a node is a difference that is read by its product with itself alone."""
+    users = list(node.users)
+    return (
+        str(node.target) == "aten.sub.Tensor"
+        and len(users) == 1
+        and str(users[0].target) == "aten.mul.Tensor"
+        and list(users[0].args) == [node, node]
+    )
+
+
+def binary(context: Context, node: fx.Node, operator: str) -> Value:
+    """Emit an operator of two operands that may broadcast and of which one may be constant."""
+    left, right = argument(node, 0, "self"), argument(node, 1, "other")
+    shape = shape_of(node)
+    require(node, argument(node, 2, "alpha", 1) == 1, " with alpha")
+    if context.is_constant(left) and context.is_constant(right):
+        # Left to the runtime, because the result is larger than what it is made of.
+        inputs = tuple(context.layout.materialised(context.value(n)) for n in (left, right))
+        return plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
+    if context.is_constant(right):
+        value = whole(node, context.value(left))
+        inputs = (value.tensor, constant_beside(context, value, right, shape))
+    elif context.is_constant(left):
+        value = whole(node, context.value(right))
+        inputs = (constant_beside(context, value, left, shape), value.tensor)
+    else:
+        a, b = context.value(left), context.value(right)
+        value = whole(node, a if a.logical == shape else b)
+        inputs = beside(context, node, a, b, value)
+    out = emitted(context, operator, inputs, context.layout.stored(value))
+    return Value(out, value.shape, value.perm)
+
+
+def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Shape) -> int:
+    """Emit a binary operator; a difference whose second operand broadcasts, as profiled.
+
+    tflite-runtime 2.14 computes an index per element there, and for ADD and MUL it does not.
+    """
+    left, right = inputs
+    small = context.builder.shape(right)
+    differs = operator in ("SUB", "SQUARED_DIFFERENCE")
+    if not differs or small == shape or context.profile.operators.difference == "sub":
+        return context.emit(operator, inputs, shape, OPTIONS[operator]())
+    negated = context.emit("MUL", (right, context.scalar(-1.0)), small, OPTIONS["MUL"]())
+    out = context.emit("ADD", (left, negated), shape, OPTIONS["ADD"]())
+    return out if operator == "SUB" else context.emit("MUL", (out, out), shape, OPTIONS["MUL"]())
+
+
+def whole(node: fx.Node, value: Value) -> Value:
+    """Return the operand that has the result's shape; the other one broadcasts against it."""
+    require(node, value.logical == shape_of(node), " where both operands broadcast")
+    return value
+
+
+def constant_beside(context: Context, value: Value, constant: Any, shape: Shape) -> int:
+    """Store a constant so that it broadcasts against the memory of `value`."""
+    array = context.array(constant)
+    array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if array.size == 1:
+        return context.builder.constant(array.reshape(1))
+    physical = sorted(range(len(value.perm)), key=lambda d: value.perm[d])
+    array = array.transpose(physical)  # in the order of value.shape
+    stored = context.layout.stored(value)
+    if array.size == prod(stored):
+        return context.builder.constant(array.reshape(stored))
+    if array.size == array.shape[-1] == stored[-1]:
+        return context.builder.constant(array.reshape(-1))
+    if stored != value.shape:
+        # Broadcasting in the middle: repeat what the stored shape cannot express.
+        array = np.broadcast_to(array, value.shape).reshape(stored)
+    return context.builder.constant(array)
+
+
+def beside(context: Context, node: fx.Node, a: Value, b: Value, value: Value) -> tuple[int, int]:
+    """Bring two dynamic operands into the memory order and rank of the larger one."""
+    other = b if value is a else a
+    order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
+    stored = context.layout.stored(value)
+    other_shape = (1,) * (len(value.perm) - len(other.perm)) + other.logical
+    if len(other.perm) < len(value.perm):
+        lift = len(value.perm) - len(other.perm)
+        perm = (*range(lift), *(p + lift for p in other.perm))
+        other = Value(other.tensor, (1,) * lift + other.shape, perm)
+    if [d for d in order if other_shape[d] > 1] != list(memory_order(other)):
+        other = context.layout.ordered(other, order)
+    target = broadcast_shape(node, stored, value, tuple(other_shape[d] for d in order))
+    tensor = context.layout.reshaped(other.tensor, target)
+    return (value.tensor, tensor) if value is a else (tensor, value.tensor)
+
+
+def broadcast_shape(node: fx.Node, stored: Shape, value: Value, physical: Shape) -> Shape:
+    """Shape in which an operand of the given physical shape broadcasts against `stored`."""
+    if prod(physical) == prod(stored):
+        return stored
+    if physical[-1] == 1 and prod(physical) == prod(stored[:-1]):
+        return (*stored[:-1], 1)
+    require(node, stored == value.shape, " that broadcasts in the middle of reshaped memory")
+    return physical
+
+
+def gelu(context: Context, node: fx.Node) -> Value:
+    """GELU as one operator; exact or tanh as the program says."""
+    value = context.value(argument(node, 0, "self"))
+    options = schema.GeluOptionsT()
+    options.approximate = argument(node, 1, "approximate", "none") == "tanh"
+    return unary(context, value, "GELU", options)
+
+
+def sigmoid(context: Context, node: fx.Node) -> Value:
+    """Logistic function."""
+    return unary(context, context.value(argument(node, 0, "self")), "LOGISTIC")
+
+
+def rsqrt(context: Context, node: fx.Node) -> Value:
+    """Reciprocal square root in the form of the profile."""
+    value = context.value(argument(node, 0, "self"))
+    tensor = inverse_root(context, value.tensor)
+    return Value(tensor, value.shape, value.perm)
+
+
+def inverse_root(context: Context, tensor: int) -> int:
+    """1 / sqrt(x): RSQRT, or SQRT and DIV where a delegate takes only those."""
+    shape = context.builder.shape(tensor)
+    if context.profile.operators.rate == "rsqrt":
+        return context.emit("RSQRT", (tensor,), shape)
+    root = context.emit("SQRT", (tensor,), shape)
+    return context.emit("DIV", (context.scalar(1.0), root), shape, schema.DivOptionsT())
+
+
+def unary(context: Context, value: Value, operator: str, options: Any = None) -> Value:
+    """Emit an operator that does not care about layout."""
+    stored = context.layout.stored(value)
+    out = context.emit(operator, (value.tensor,), stored, options)
+    return Value(out, value.shape, value.perm)
+
+
+def softmax(context: Context, node: fx.Node) -> Value:
+    """Softmax over the last dimension."""
+    value = context.layout.ordered(context.value(argument(node, 0, "self")))
+    last = len(value.perm) - 1
+    require(node, argument(node, 1, "dim") in (-1, last), " over another dimension than the last")
+    if context.layout.stored(value)[-1] != value.logical[-1]:
+        value = plain(context.layout.materialised(value), value.logical)
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    return unary(context, value, "SOFTMAX", options)

@@ -1,0 +1,56 @@
+"""Advice: a gain is one at the upper end of its interval, and never between unlike things."""
+
+from dataclasses import replace
+
+from rows import BOARD, QEMU, artefact, counted, memory, row, times
+
+from fca_edge.comparing.advice import advice
+
+INT8 = artefact(file="l1-int8.tflite", precision="int8", profile="litert-fp16")
+FULL = row()
+
+
+def test_quicker_and_smaller() -> None:
+    small = row(artefact=INT8, latency_ns=times(50, 50.5, 51, 51.5, 52), memory=memory(20))
+    assert advice([FULL, small]) == [
+        "l1-int8.tflite against l1-fp32.tflite: 0.50 (0.50–0.50) of its time, 0.25 of its memory:"
+        " for speed and memory."
+    ]
+
+
+def test_a_gain_within_the_noise_is_none() -> None:
+    small = row(artefact=INT8, latency_ns=times(50, 100, 95, 80, 100), memory=memory(20))
+    assert advice([FULL, small])[0].endswith("0.25 of its memory: for memory, not for speed.")
+
+
+def test_counts_are_work_and_not_speed() -> None:
+    full = counted(1000, 1000)
+    better, same = (counted(n, n, artefact=INT8) for n in (500, 990))
+    assert "0.50 of its instructions: for fewer instructions." in advice([full, better])[0]
+    assert advice([full, same])[0].endswith(": for the size of the file alone.")
+
+
+def test_the_full_file_of_the_same_profile_comes_first() -> None:
+    own = row(artefact=artefact(file="own.tflite", profile="litert-fp16"))
+    assert "against own.tflite" in advice([FULL, own, row(artefact=INT8)])[0]
+
+
+def test_without_figures_nothing_is_said() -> None:
+    bare = {"latency_ns": (), "memory": None}
+    assert advice([row(**bare), row(artefact=INT8, **bare)]) == []
+    given_back = row(artefact=INT8, latency_ns=(), memory=memory(-1))
+    assert advice([row(latency_ns=()), given_back]) == []
+
+
+def test_unlike_things_give_no_advice() -> None:
+    small = row(artefact=INT8)
+    assert advice([small]) == []
+    assert advice([FULL]) == []
+    for other in (
+        replace(FULL, target=replace(BOARD, name="ssh://other")),
+        replace(FULL, target=QEMU),
+        replace(FULL, run="another"),
+        replace(FULL, runtime=replace(FULL.runtime, settings={"cold": False})),
+        row(artefact=artefact(variant="l2")),
+    ):
+        assert advice([other, small]) == []

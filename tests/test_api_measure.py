@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compare.rows import artefact, memory, row, times, written
+from comparing.rows import artefact, memory, row, times, written
 from conftest import ROOT
 
 from fca_edge.api.measure import bench, check_bounds, compare

@@ -258,7 +258,7 @@ def allowed(room: str, other: str) -> bool:
 
 
 def test_a_wrong_import_would_be_seen() -> None:
-    assert imports_of(PACKAGE / "verify.py") >= {"fca_edge.errors"}
+    assert imports_of(PACKAGE / "parity.py") >= {"fca_edge.errors"}
     assert allowed("parity", "targets")
     assert not allowed("targets", "parity")
 

@@ -185,7 +185,7 @@ def test_bad_input(exported: list[Artefact], tmp_path: Path) -> None:
 
 
 def test_the_runner_is_short_and_runs_on_an_old_python() -> None:
-    board = ROOT / "fca_edge" / "bundle" / "board"
+    board = ROOT / "fca_edge" / "bundling" / "board"
     for path in board.glob("*.py"):
         tree = ast.parse(path.read_text(), feature_version=(3, 7))
         assert len(path.read_text().splitlines()) <= 160

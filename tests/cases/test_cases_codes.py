@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from commandline import Done, fca_edge, refused, written
-from compare.rows import row
-from compare.rows import written as record_file
+from comparing.rows import row
+from comparing.rows import written as record_file
 from conftest import DIGITS
 
 from fca_edge.manifest import Artefact

@@ -17,7 +17,7 @@ from fca_edge.bundling.write import write_bundle
 from fca_edge.device import LEAN
 from fca_edge.manifest import Artefact, read_artefact
 
-CHECKS = ROOT / "fca_edge" / "bundle" / "board" / "checks.py"
+CHECKS = ROOT / "fca_edge" / "bundling" / "board" / "checks.py"
 IMAGE = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
 Call = Callable[[Any], Any]
 

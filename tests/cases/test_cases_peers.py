@@ -58,7 +58,7 @@ def test_l8_static_onnx_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_l8_no_clock_decides_an_export() -> None:
     """Nothing under export/ can look at a clock, nor measure latency."""
-    for path in sorted((ROOT / "fca_edge" / "export").rglob("*.py")):
+    for path in sorted((ROOT / "fca_edge" / "exporting").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in getattr(node, "names", []) if hasattr(alias, "name")]
             module = getattr(node, "module", None) or ""

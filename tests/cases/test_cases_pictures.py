@@ -424,7 +424,7 @@ numpy.savez(sys.argv[3], **{
 @pytest.mark.parametrize("exif", ["apply", "ignore"])
 def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Path) -> None:
     """Bit for bit, every kind of picture, under the interpreter of the old runtime."""
-    from bundle.test_bundle import python_of
+    from bundling.test_bundle import python_of
 
     from fca_edge.manifest import read_artefact
     from fca_edge.preprocess import load

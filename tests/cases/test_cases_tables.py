@@ -18,7 +18,7 @@ import click
 import pytest
 import torch
 from commandline import fca_edge, refused
-from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times, written
+from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times, written
 from conftest import DIGITS, ROOT
 from PIL import Image
 from rich.cells import cell_len

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commandline import Done, fca_edge
 from commands.test_cli import refused
-from compare.rows import BOARD, artefact, counted, memory, row, times, written
+from comparing.rows import BOARD, artefact, counted, memory, row, times, written
 from conftest import ROOT
 
 from fca_edge.records import Record

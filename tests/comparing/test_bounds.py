@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commandline import fca_edge, refused
-from compare.rows import artefact, counted, memory, row, times, written
+from comparing.rows import artefact, counted, memory, row, times, written
 from conftest import ROOT
 
 from fca_edge.comparing.bounds import judge_bounds, read_bounds

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times
+from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times
 
 from fca_edge.comparing.comparison import compare
 from fca_edge.comparing.judge import Row

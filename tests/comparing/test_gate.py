@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from compare.rows import artefact, counted, row, times
+from comparing.rows import artefact, counted, row, times
 from conftest import ROOT
 
 from fca_edge.comparing.comparison import compare

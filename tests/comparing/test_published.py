@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from compare.rows import artefact, counted, memory, row, times
+from comparing.rows import artefact, counted, memory, row, times
 
 from fca_edge.comparing.published import beside_published, networks
 from fca_edge.errors import IncomparableError, UsageError

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from compare.rows import QEMU, artefact, counted, row
+from comparing.rows import QEMU, artefact, counted, row
 
 from fca_edge.comparing.comparison import compare
 from fca_edge.comparing.update import baseline_text

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from compare.rows import BOARD, QEMU, artefact, counted, memory, row, times
+from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times
 from rich.cells import cell_len
 
 from fca_edge.comparing.read import read_records

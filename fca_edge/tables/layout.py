@@ -16,6 +16,7 @@ from fca_edge.tables.words import fold, wrap
 GAP = 2
 # A name is folded to this width before a column goes, and below it only when none is left to go.
 FOLDED_NAME, LEAST_NAME = 24, 8
+KEY_LINES = 2
 
 # Columns of this rank or more are details.
 DETAIL, LAST = 3, 100
@@ -106,7 +107,11 @@ def least(column: Column, sheets: Sequence[Sheet], name: int = FOLDED_NAME) -> i
         return max(heading, min(name, best(column, sheets)))
     if column.kind == "text":
         cells = cells_of(sheets, column)
-        return max([heading, *(cell_len(word) for cell in cells for word in cell.split())])
+        width = max([heading, *(cell_len(word) for cell in cells for word in cell.split())])
+        # What names a row stays in two lines: rows of four are no table.
+        while column.key and any(len(wrap(cell, width)) > KEY_LINES for cell in cells):
+            width += 1
+        return width
     return best(column, sheets)
 
 

@@ -10,7 +10,7 @@ from fca_edge.stats import counted, ratio
 FULL = "fp32"
 # A gain is what leaves at most this much, at the upper end of its interval.
 LARGEST_GAIN = 0.90
-NOTHING = "for the size of the file alone"
+NOTHING = "only the file is smaller"
 Figure = tuple[float, float | None, float | None]
 
 
@@ -59,7 +59,10 @@ def line_of(record: Record, full: Record) -> str | None:
     bad = [name for name in known if name not in good]
     purpose = f"for {' and '.join(good)}" if good else NOTHING
     purpose += f", not for {' or '.join(bad)}" if good and bad else ""
-    return f"{record.artefact.file} against {full.artefact.file}: {ratios}: {purpose}."
+    # The way of loading, of which a run may have several.
+    way = record.runtime.label.removeprefix(record.runtime.name).strip()
+    file = record.artefact.file + (f" ({way})" if way else "")
+    return f"{file} against {full.artefact.file}: {ratios}: {purpose}."
 
 
 def speed(record: Record, full: Record) -> Figure | None:

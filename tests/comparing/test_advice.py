@@ -27,7 +27,7 @@ def test_counts_are_work_and_not_speed() -> None:
     full = counted(1000, 1000)
     better, same = (counted(n, n, artefact=INT8) for n in (500, 990))
     assert "0.50 of its instructions: for fewer instructions." in advice([full, better])[0]
-    assert advice([full, same])[0].endswith(": for the size of the file alone.")
+    assert advice([full, same])[0].endswith(": only the file is smaller.")
 
 
 def test_the_full_file_of_the_same_profile_comes_first() -> None:
@@ -54,3 +54,14 @@ def test_unlike_things_give_no_advice() -> None:
         row(artefact=artefact(variant="l2")),
     ):
         assert advice([other, small]) == []
+
+
+def test_lines_of_lean_loads_are_told_apart() -> None:
+    rows = [
+        replace(one, runtime=replace(one.runtime, settings={"cold": cold}))
+        for cold in (True, False)
+        for one in (FULL, row(artefact=INT8))
+    ]
+    cold, warm = advice(rows)
+    assert cold.startswith("l1-int8.tflite (lean, cold) against l1-fp32.tflite: ")
+    assert warm.startswith("l1-int8.tflite (lean, warm) against l1-fp32.tflite: ")

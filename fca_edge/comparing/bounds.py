@@ -66,6 +66,7 @@ class Judgement:
     low: float | None
     high: float | None
     verdict: Verdict
+    runtime: str = ""
 
     def burden(self) -> float:
         """How much there is of what should be little."""
@@ -110,15 +111,18 @@ class BoundsReport(Printable):
         """Return the table."""
         columns = (
             Column("promised", kind="name", key=True),
-            Column("of", kind="text", rank=3, legend="the row, or the worst of several that hold"),
+            Column("row", kind="text", rank=3, legend="of several that hold, the worst"),
             Column("bound", kind="label"),
             Column("measured", kind="text"),
             Column("verdict", kind="label"),
         )
         sheet = Sheet(columns)
-        for one, of in self.shown():
+        rows = self.shown()
+        for one, of in rows:
             verdict = styled(one.verdict, COLOURS[one.verdict])
-            sheet.add(title(one.bound), of, limit_text(one.bound), value_text(one), verdict)
+            alone = sum(other.bound is one.bound for other, _ in rows) == 1
+            name = title(one.bound) + ("" if alone else f", {one.runtime}")
+            sheet.add(name, of, limit_text(one.bound), value_text(one), verdict)
         document = Document()
         document.add_sheets([sheet])
         document.add_lines(
@@ -211,7 +215,10 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
     for record in (one for one in records if fits(one, bound.row)):
         figure = measured(bound, record, records)
         if figure is not None:
-            judgements.append(Judgement(bound, row_name(record), *figure, verdict(bound, figure)))
+            found = verdict(bound, figure)
+            judgements.append(
+                Judgement(bound, row_name(record), *figure, found, record.runtime.name)
+            )
     if not judgements:
         return [Judgement(bound, "", None, None, None, "not measured")]
     if bound.best:
@@ -221,10 +228,19 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
 
 def summarise(failures: Sequence[Judgement]) -> str:
     """Say in one line which promises are not kept."""
-    first = failures[0]
-    more = f"; and {len(failures) - 1} more" if len(failures) > 1 else ""
-    value = f" ({value_text(first)} where {limit_text(first.bound)} is promised)"
-    return f"{title(first.bound)}: {first.verdict}{value if first.row else ''}{more}."
+    missed = [one for one in failures if one.verdict == "missed"]
+    absent = len(failures) - len(missed)
+    parts = []
+    if missed:
+        first = missed[0]
+        more = f"; and {len(missed) - 1} more" if len(missed) > 1 else ""
+        value = f"{value_text(first)} where {limit_text(first.bound)} is promised"
+        parts.append(f"{title(first.bound)}: missed ({value}){more}")
+    if absent:
+        name = title(next(one.bound for one in failures if one.verdict != "missed"))
+        what = f"{absent} bounds, such as '{name}'," if absent > 1 else f"'{name}'"
+        parts.append(f"{what} not measured: give the records of that run, too")
+    return "; ".join(parts) + "."
 
 
 def row_name(record: Record) -> str:

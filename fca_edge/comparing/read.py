@@ -15,7 +15,12 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         FcaEdgeError: missing, not JSON, not records, damaged, or without a record.
     """
-    document = read_json(path)
+    try:
+        document = read_json(path)
+    except FcaEdgeError as error:
+        raise FcaEdgeError(
+            f"{str(error).rstrip('.')}; `fca-edge bench --json` writes records."
+        ) from None
     if not isinstance(document, dict):
         raise FcaEdgeError(f"{path}: not records; `fca-edge bench --json` writes them.")
     try:

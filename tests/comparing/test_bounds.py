@@ -9,7 +9,7 @@ from commandline import fca_edge, refused
 from comparing.rows import artefact, counted, memory, row, times, written
 from conftest import ROOT
 
-from fca_edge.comparing.bounds import judge_bounds, read_bounds
+from fca_edge.comparing.bounds import judge_bounds, read_bounds, summarise
 from fca_edge.comparing.read import read_records
 from fca_edge.records import Agreement, Record
 
@@ -144,7 +144,9 @@ def test_the_command_ends_with_4_where_a_promise_is_not_kept(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "ours over plain" in done.stdout and "holds" in done.stdout
     assert json.loads(out.read_text())["bounds"][0]["verdict"] == "holds"
-    refused(fca_edge("compare", other, "--bounds", bounds), 4, "ours over plain", "not measured")
+    refused(
+        fca_edge("compare", other, "--bounds", bounds), 4, "ours over plain", "not measured: give"
+    )
     bounds.write_text(RATIO.format(metric="latency_ns", most=0.5))
     refused(fca_edge("compare", first, "--bounds", bounds), 4, "missed", "0.82", "≤ 0.5")
     bounds.write_text(RATIO.format(metric="latency_ns", most=0.82))
@@ -177,3 +179,22 @@ def test_what_is_committed_is_judged_as_published() -> None:
     assert by_name["L1, int8 over fp32 ONNX, CPU time (VNNI)"] == {"missed"}
     assert by_name["L1, best int8 over fp32 on a76, instructions"] == {"holds"}
     assert all(by_name[name] == {"holds"} for name in by_name if name.endswith(", size"))
+
+
+def test_the_error_counts_missed_and_not_measured_apart(tmp_path: Path) -> None:
+    text = '[[bounds]]\nname = "small"\nmetric = "file_bytes"\nat_most = 1\n'
+    text += '[[bounds]]\nname = "elsewhere"\nmetric = "file_bytes"\nat_most = 1\n'
+    (tmp_path / "b.toml").write_text(text + 'row = { target = "qemu:*" }\n')
+    report = judge_bounds(read_bounds(tmp_path / "b.toml"), [row()])
+    line = summarise(report.failures)
+    assert line.startswith("small: missed (")
+    assert line.endswith("; 'elsewhere' not measured: give the records of that run, too.")
+
+
+def test_rows_of_one_bound_are_told_apart_by_runtime(tmp_path: Path) -> None:
+    other = replace(row(), runtime=replace(row().runtime, name="onnxruntime"))
+    text = '[[bounds]]\nname = "small"\nmetric = "file_bytes"\nat_most = 1\n'
+    (tmp_path / "b.toml").write_text(text)
+    table = judge_bounds(read_bounds(tmp_path / "b.toml"), [row(), other]).table()
+    assert f"small, {row().runtime.name}" in str(table)
+    assert "small, onnxruntime" in str(table)

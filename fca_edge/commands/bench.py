@@ -173,10 +173,10 @@ def command(
     \b
     Examples:
       fca-edge bench --threads 4 --target local
-      fca-edge bench models/out/*.tflite --against models/out/l1-fp32.onnx
-      fca-edge bench models/out/*.tflite --target ssh://pi@raspberrypi --cpus big
-      fca-edge bench l1.onnx --target qemu:aarch64:a53 --hot 10
-      fca-edge bench l1.onnx --target local --target ssh://pi@raspberrypi
+      fca-edge bench out/*.tflite --against out/fcaformer_l1-fp32.onnx
+      fca-edge bench out/*.tflite --target ssh://pi@raspberrypi --cpus big
+      fca-edge bench best.onnx --target qemu:aarch64:a53 --hot 10
+      fca-edge bench best.onnx --target local --target ssh://pi@raspberrypi
       fca-edge bench --suite quick --runs 50 --format md --json records.json
     """
     refuse_unheeded(HEEDED)

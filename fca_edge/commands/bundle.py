@@ -39,7 +39,7 @@ def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bo
     \b
     Examples:
       fca-edge bundle models/out/digits-fp32.tflite --out digits-board
-      fca-edge bundle l1-int8.onnx --out l1-board --threads 4
+      fca-edge bundle best-int8.onnx --out board --threads 4
     """
     bundle = fca_edge.bundle(artefact, out, threads=threads, exif=exif, force=force)
     sheet = Sheet((Column("file", kind="name"), Column("bytes")))

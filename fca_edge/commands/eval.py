@@ -99,8 +99,8 @@ def command(
     Examples:
       fca-edge eval models/out/digits-fp32.tflite --data digits/test
       fca-edge eval a.onnx b.tflite --data val/ --labels names.txt --limit 5000
-      fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
-      fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
+      fca-edge eval best-int8.tflite --data val/ --checkpoint best.pth
+      fca-edge eval best-int8.tflite --data val/ --against best-fp32.tflite
     """
     refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
     claim_json(json_file, force)

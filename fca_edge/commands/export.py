@@ -58,7 +58,11 @@ SECTIONS = {
 
 
 @click.command(cls=Command, sections=SECTIONS)
-@click.option("--variant", type=Variant(), help="Network of the zoo; `fca-edge models` lists them.")
+@click.option(
+    "--variant",
+    type=Variant(),
+    help="Network of the zoo; usually the checkpoint tells. `fca-edge models` lists them.",
+)
 @click.option(
     "--checkpoint",
     type=CHECKPOINT,
@@ -217,16 +221,14 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     \b
     Examples:
       fca-edge export --variant l1
-      fca-edge export --checkpoint best.pth --variant l2 --weights model_ema
+      fca-edge export --checkpoint best.pth --weights model_ema
       fca-edge export --variant l1 --format tflite --profile modern,tflite-2.14
-      fca-edge export --checkpoint best.pth --variant l1 --images photos/
+      fca-edge export --checkpoint best.pth --images photos/
       fca-edge export --variant l1 --precision fp32,fp16,int8
       fca-edge export --variant l1 --precision int8-static --calibration photos/
-      fca-edge export --checkpoint best.pth --variant l1 --data val/ \\
-          --max-drop 0.5
-      fca-edge export --checkpoint l1.pth --variant l1 --precision int8 \\
-          --data val/ --mixed
-      fca-edge export --checkpoint l1.pth --variant l1 --mean 0.5 --std 0.5 \\
+      fca-edge export --checkpoint best.pth --data val/ --max-drop 0.5
+      fca-edge export --checkpoint best.pth --precision int8 --data val/ --mixed
+      fca-edge export --checkpoint best.pth --mean 0.5 --std 0.5 \\
           --labels names.txt
     """
     refuse_unheeded(HEEDED)

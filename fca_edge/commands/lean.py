@@ -18,7 +18,7 @@ def command() -> None:
     \b
     Examples:
       fca-edge lean > lean.py
-      python lean.py l1-fp32.tflite    makes that folder, and nothing else
+      python lean.py best-fp32.tflite    makes that folder, and nothing else
     """
     with to_output():
         click.echo(LEAN.read_text(), nl=False)

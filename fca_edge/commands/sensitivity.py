@@ -89,8 +89,8 @@ def command(
 
     \b
     Examples:
-      fca-edge sensitivity models/out/l1-fp32.tflite --data val/
-      fca-edge sensitivity l1-fp32.tflite --data val/ --limit 2000 --max-drop 0.2
+      fca-edge sensitivity models/out/best-fp32.tflite --data val/
+      fca-edge sensitivity best-fp32.tflite --data val/ --max-drop 0.2
     """
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)

@@ -152,6 +152,18 @@ def test_u2_bench_fits_as_recorded(width: int, file: Path) -> None:
     assert all(joined(text, record.artefact.file) for record in records)
 
 
+def test_u2_what_names_a_row_stays_in_two_lines() -> None:
+    """`bench --lean` at 80 columns once took four lines for a runtime."""
+    lean = replace(row().runtime, settings={"cold": False})
+    records = [
+        row(artefact=artefact(file=f"fcaformer_micro-{p}.tflite"), memory=USAGE, runtime=lean)
+        for p in ("fp32", "int8")
+    ]
+    text = Runs(tuple(records)).table(width=80)
+    rows = text[text.index("─") :].split("\n\n")[0].splitlines()[1:]
+    assert len(rows) <= 2 * len(records), text
+
+
 def test_u2_what_was_left_out_is_named(width: int) -> None:
     """Whatever is not shown is named, and --wide shows it."""
     text, wide = table_of(MADE["everything"]), table_of(MADE["everything"], wide=True)

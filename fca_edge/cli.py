@@ -62,7 +62,9 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"no command '{args[0]}'.{nearest(args[0], COMMANDS)}")
+            # "eval" has most letters of "help", and is not what is meant.
+            meant = "" if args[0] == "help" else nearest(args[0], COMMANDS)
+            ctx.fail(f"no command '{args[0]}'.{meant}")
         return super().resolve_command(ctx, args)
 
 

@@ -35,6 +35,13 @@ def class_indices(
             )
         return by_number(folder, names, num_classes)
     if labels is not None:
+        inner = [
+            name for name in sorted(names) if any((folder / name / one).is_dir() for one in labels)
+        ]
+        if inner:
+            raise UsageError(
+                f"{folder}: no class folders; they are in {folder / inner[0]}: name that."
+            )
         raise FcaEdgeError(
             f"{folder}: no class folder is a label: {listed(names)} against {listed(labels)};"
             " rename the folders, or give --labels in the folders' names."

@@ -204,12 +204,16 @@ class Input(NamedPath):
         self.what, self.remedy, self.suffixes = what, remedy, suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path: Path = super().convert(value, param, ctx)
         flag = param.opts[0] if isinstance(param, click.Option) else ""
-        where = f"{flag} {path}".lstrip()
+        where = f"{flag} {value}".lstrip()
+        if self.suffixes and value and os.path.isdir(value):
+            some = os.path.join(value, f"*{self.suffixes[-1]}")
+            raise UsageError(f"{where}: is a directory; name its files, such as {some}.")
+        path: Path = super().convert(value, param, ctx)
         refuse_missing(path, where, self.what, self.remedy)
         if self.suffixes and path.suffix not in self.suffixes:
-            raise UsageError(f"{where}: no {self.what}: neither {' nor '.join(self.suffixes)}.")
+            endings = " nor ".join(self.suffixes)
+            raise UsageError(f"{where}: no {self.what}: neither {endings}; {self.remedy}.")
         return path
 
 

@@ -59,4 +59,6 @@ def real_name(name: str) -> str:
         return real_name(board)
     if name == "local" or name.startswith((SSH, f"{QEMU}:")):
         return name
-    raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {', '.join(KNOWN)}.")
+    board = "" if ":" in name else f"; for a board write ssh://{name}"
+    known = ", ".join(KNOWN)
+    raise UsageError(f"unknown target '{name}'.{nearest(name, KNOWN)} Known: {known}{board}.")

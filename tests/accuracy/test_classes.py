@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fca_edge.accuracy.classes import class_indices
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.labels import read_labels
 
 HERE = Path("val")
@@ -60,3 +60,9 @@ def test_labels_from_files(tmp_path: Path) -> None:
         read_labels(tmp_path / "b.json")
     with pytest.raises(FcaEdgeError, match="cannot be read as labels"):
         read_labels(tmp_path / "none.txt")
+
+
+def test_the_folder_above_the_class_folders(tmp_path: Path) -> None:
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no class folders; they are in .*val: name that"):
+        class_indices(tmp_path, ["val"], ANIMALS, 3)

@@ -138,7 +138,9 @@ def test_missing_artefact_and_target(exported: list[Artefact]) -> None:
     refused(fca_edge("bench", "none.onnx"), 2, "no such artefact")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:z80"), 2, "no machine 'z80'")
     refused(fca_edge("bench", exported[0].path, "--target", "qemu:armv7:a9"), 2, "no CPU 'a9'")
-    refused(fca_edge("bench", exported[0].path, "--target", "moon"), 2, "unknown target")
+    refused(
+        fca_edge("bench", exported[0].path, "--target", "moon"), 2, "unknown target", "ssh://moon"
+    )
 
 
 def test_export_says_what_it_took(tmp_path: Path) -> None:
@@ -262,3 +264,12 @@ def test_threads_of_torch_sleep_while_they_wait(given: dict[str, str], tmp_path:
     )
     policy = given.get("OMP_WAIT_POLICY") if given else "passive"
     assert done.stdout.splitlines()[-1] == f"{policy} False", done.stderr
+
+
+def test_what_a_stranger_types_is_answered_with_what_to_type(tmp_path: Path) -> None:
+    done = fca_edge("help")
+    refused(done, 2, "no command 'help'", "--help")
+    assert "eval" not in done.stderr
+    refused(fca_edge("bench", tmp_path), 2, "is a directory; name its files", f"{tmp_path}/*.")
+    (tmp_path / "w.pth").write_text("")
+    refused(fca_edge("bench", tmp_path / "w.pth"), 2, "no artefact", "`fca-edge export` makes one")

@@ -64,5 +64,5 @@ def test_labels_from_files(tmp_path: Path) -> None:
 
 def test_the_folder_above_the_class_folders(tmp_path: Path) -> None:
     (tmp_path / "val" / "cat").mkdir(parents=True)
-    with pytest.raises(UsageError, match="no class folders; they are in .*val: name that"):
+    with pytest.raises(UsageError, match="no class folders; they are in "):
         class_indices(tmp_path, ["val"], ANIMALS, 3)

@@ -33,9 +33,9 @@ class Artefacts(list[Artefact], Printable):
 
     def document(self) -> Document:
         """Return one row per file and runtime: signal-to-noise ratio, size, operators."""
-        from fca_edge.report.export_table import document_of
+        from fca_edge.report.export_table import build_document
 
-        return document_of(self)
+        return build_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifests by the files' names."""

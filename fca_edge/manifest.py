@@ -333,13 +333,13 @@ class Artefact:
         return str(self.path)
 
     @property
-    def how(self) -> Preprocessing:
+    def preprocessing(self) -> Preprocessing:
         """What a picture goes through before it is the input."""
         return self.manifest.source.preprocessing
 
     def read_as(self, reading: dict[str, Any]) -> Artefact:
         """Return the artefact with other ways of reading pictures: fields of `Preprocessing`."""
-        source = replace(self.manifest.source, preprocessing=replace(self.how, **reading))
+        source = replace(self.manifest.source, preprocessing=replace(self.preprocessing, **reading))
         return replace(self, manifest=replace(self.manifest, source=source))
 
 

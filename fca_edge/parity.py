@@ -74,10 +74,10 @@ class Checks(Printable, Sequence[Check]):
 
     def document(self) -> Document:
         """Return one row per file and runtime."""
-        from fca_edge.report.check_table import sheet_of
+        from fca_edge.report.check_table import build_sheet
 
         document = Document()
-        document.add_sheets([sheet_of(self.checks)])
+        document.add_sheets([build_sheet(self.checks)])
         return document
 
     def to_dict(self) -> list[dict[str, Any]]:

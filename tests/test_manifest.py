@@ -342,7 +342,7 @@ def test_another_files_manifest_is_refused(exported: list[Artefact], tmp_path: P
 
 def test_other_ways_of_reading_change_nothing_else(exported: list[Artefact]) -> None:
     item = exported[0].read_as({"exif": "apply"})
-    assert (exported[0].how.exif, item.how.exif) == ("ignore", "apply")
+    assert (exported[0].preprocessing.exif, item.preprocessing.exif) == ("ignore", "apply")
     assert item.read_as({"exif": "ignore"}) == exported[0].read_as({}) == exported[0]
 
 

@@ -20,7 +20,7 @@ def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts
         RefusedError: a file is not good enough; the others are written.
         FcaEdgeError: unusable input or output; nothing is written.
     """
-    gate = gate_of(request, report)
+    gate = build_gate(request, report)
     choose = gate.choose if gate and request.accuracy.mixed else None
     try:
         return annotated(run_export(request, report, gate, choose), request, gate)
@@ -29,13 +29,13 @@ def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts
         raise
 
 
-def gate_of(request: Request, report: Callable[[str], None]) -> AccuracyGate | None:
+def build_gate(request: Request, report: Callable[[str], None]) -> AccuracyGate | None:
     """Run the checkpoint on labelled images, where there are some."""
-    asked = request.accuracy
-    if asked.data is None:
+    accuracy = request.accuracy
+    if accuracy.data is None:
         return None
-    data = DataRequest(asked.data, limit=asked.limit, skip_corrupt=asked.skip_corrupt)
-    return AccuracyGate(data, request.network, asked.max_drop, report)
+    data = DataRequest(accuracy.data, limit=accuracy.limit, skip_corrupt=accuracy.skip_corrupt)
+    return AccuracyGate(data, request.network, accuracy.max_drop, report)
 
 
 def annotated(artefacts: Artefacts, request: Request, gate: AccuracyGate | None) -> Artefacts:

@@ -27,18 +27,18 @@ class TorchRunner:
     def __init__(self, request: NetworkRequest) -> None:
         network, self.source = load_source(request)
         self.network = network.float()
-        self.how = self.source.preprocessing
+        self.preprocessing = self.source.preprocessing
         self.name = f"{self.source.checkpoint or self.source.chosen} in torch"
         self.version = torch.__version__
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Run images (n, 3, H, W) as one batch; returns (n, classes)."""
         with torch.inference_mode():
-            found: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
-        return found
+            logits: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
+        return logits
 
 
-def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
+def load_runner(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
     """Load the checkpoint of an artefact, with the sizes that its manifest tells.
 
     So is its preprocessing, which options of the export may have said; another checkpoint's own
@@ -47,7 +47,7 @@ def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRun
     Args:
         source: of the artefact.
     """
-    how = source.preprocessing
+    preprocessing = source.preprocessing
     request = NetworkRequest(
         variant=source.variant,
         checkpoint=checkpoint,
@@ -55,8 +55,12 @@ def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRun
         img_size=source.img_size,
     )
     if digest_of(checkpoint) == source.checkpoint_sha256:
-        return TorchRunner(replace(request, preprocessing=how.to_dict(), labels=source.labels))
+        return TorchRunner(
+            replace(request, preprocessing=preprocessing.to_dict(), labels=source.labels)
+        )
     runner = TorchRunner(request)
-    unsaid = set(runner.source.unsaid) & set(vars(how))
-    runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
+    unsaid = set(runner.source.unsaid) & set(vars(preprocessing))
+    runner.preprocessing = replace(
+        runner.preprocessing, **{name: getattr(preprocessing, name) for name in unsaid}
+    )
     return runner

@@ -163,7 +163,11 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
 
 def preprocessing_of(artefact: Artefact, exif: str) -> dict[str, Any]:
     """Say what an image goes through: as `fca_edge.decode` does, then in which layout."""
-    return {**artefact.how.to_dict(), "exif": exif, "input_layout": artefact.manifest.input_layout}
+    return {
+        **artefact.preprocessing.to_dict(),
+        "exif": exif,
+        "input_layout": artefact.manifest.input_layout,
+    }
 
 
 def installed(artefact: Artefact) -> list[Runtime]:

@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def sheet_of(checks: Iterable[Check]) -> Sheet:
+def build_sheet(checks: Iterable[Check]) -> Sheet:
     """Return one row per file and runtime."""
     sheet = Sheet(COLUMNS)
     for check in checks:

@@ -88,7 +88,7 @@ def same_logits(item: Artefact, runtime: str, photo: Path, folder: Path) -> None
     command = [python, "-c", LOGITS, str(folder / "bundle"), str(photo), str(got)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
-    given = in_layout(load(photo, artefact.how)[None], artefact.manifest.input_layout)
+    given = in_layout(load(photo, artefact.preprocessing)[None], artefact.manifest.input_layout)
     wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fca_edge.accuracy.data import read_tree
 from fca_edge.accuracy.evaluate import predict
-from fca_edge.accuracy.mixed import drops_of
+from fca_edge.accuracy.mixed import measure_drops
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base
 from fca_edge.exporting.quantize import Recipe, tflite
@@ -111,7 +111,7 @@ def trial_zero(path: Path, folder: Path) -> dict[str, float]:
     with ArtefactRunner(artefact, artefact.manifest.proven[0]) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     base = Base(artefact, ("litert", "tflite-2.14"), Recipe("int8"))
-    return drops_of(base, (), data, reference)
+    return measure_drops(base, (), data, reference)
 
 
 @needs_214

@@ -451,7 +451,7 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     with np.load(tmp_path / "got.npz") as got:
         assert len(got.files) > 40
         for name in got.files:
-            ours = load(made / name, artefact.read_as({"exif": exif}).how)
+            ours = load(made / name, artefact.read_as({"exif": exif}).preprocessing)
             assert np.array_equal(got[name][0], ours), name
 
 

@@ -187,11 +187,11 @@ def test_u2_compare_fits(
 
 
 def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
-    from fca_edge.report.export_table import sheet_of
+    from fca_edge.report.export_table import build_sheet
 
     out = io.StringIO()
     with redirect_stdout(out):
-        print_sheets([sheet_of(exported)])
+        print_sheets([build_sheet(exported)])
     runs = [run for item in exported for run in item.manifest.verification.runtimes]
     readable(out.getvalue(), width, [f"{run.snr_db:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)

@@ -68,7 +68,7 @@ class Calibration:
     paths: list[Path]
     inputs: Inputs
     of_one_colour: set[Path]
-    how: Preprocessing
+    preprocessing: Preprocessing
     seen: Seen
 
     def describe(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Calibration:
             "folder": str(self.folder.resolve()),
             "images": len(self.paths),
             "of_one_colour": len(self.of_one_colour),
-            "pictures": self.seen.describe(self.how, list_images(self.folder)),
+            "pictures": self.seen.describe(self.preprocessing, list_images(self.folder)),
             "seed": self.seed,
         }
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.artefacts import Artefacts, RefusedError
-from fca_edge.exporting.notes import notes_on, warnings_on
+from fca_edge.exporting.notes import list_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export
-from fca_edge.exporting.request import Request, notes_of
+from fca_edge.exporting.request import Request, list_request_notes
 from fca_edge.options import spelled
 
 
@@ -40,8 +40,8 @@ def build_gate(request: Request, report: Callable[[str], None]) -> AccuracyGate 
 
 def annotated(artefacts: Artefacts, request: Request, gate: AccuracyGate | None) -> Artefacts:
     """Add what the user should hear."""
-    notes = [*notes_of(request), *(gate.notes if gate else ()), *notes_on(artefacts)]
-    warnings = [*(gate.warnings if gate else ()), *warnings_on(artefacts)]
+    notes = [*list_request_notes(request), *(gate.notes if gate else ()), *list_notes(artefacts)]
+    warnings = [*(gate.warnings if gate else ()), *list_warnings(artefacts)]
     return Artefacts(
         artefacts,
         notes=[spelled(text) for text in dict.fromkeys(notes)],

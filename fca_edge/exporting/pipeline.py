@@ -13,8 +13,13 @@ from torch.export import ExportedProgram
 
 from fca_edge.artefacts import Artefacts, Refusal, RefusedError
 from fca_edge.errors import NotEquivalentError
-from fca_edge.exporting.artefact import complete, describe, prove, write_artefact
-from fca_edge.exporting.diagnose import placed
+from fca_edge.exporting.artefact import (
+    build_manifest,
+    complete_manifest,
+    prove_artefact,
+    write_artefact,
+)
+from fca_edge.exporting.diagnose import locate_layer
 from fca_edge.exporting.outputs import Output, list_outputs, list_places
 from fca_edge.exporting.packed import keep_packed, write_settings
 from fca_edge.exporting.precise import Choose, convert
@@ -140,7 +145,7 @@ class Writer:
             AgentError: its runtime broke down over it.
         """
         path, prepared = self.folder / output.file, self.prepared
-        manifest = describe(prepared, output)
+        manifest = build_manifest(prepared, output)
         metadata = manifest.to_embedded()
         self.report(f"writing {output.file}")
         counts, quantization = write_artefact(program, output, metadata, path), None
@@ -149,8 +154,10 @@ class Writer:
             counts, quantization = self.quantise(manifest, output, program, path)
         release()
         self.report(f"verifying {output.file}")
-        parities = prove(prepared, program, output, metadata, path)
-        manifest = complete(manifest, prepared, output, path, counts, parities, quantization)
+        parities = prove_artefact(prepared, program, output, metadata, path)
+        manifest = complete_manifest(
+            manifest, prepared, output, path, counts, parities, quantization
+        )
         assert manifest.planned is not None
         write_settings(path, output, manifest.planned.arena_bytes)
         if self.weight_cache:
@@ -174,6 +181,7 @@ class Writer:
         except HalfOverflowError as error:
             raise NotEquivalentError(
                 f"{output.file} is refused: overflow in fp16, first in"
-                f" {placed(program, error.layer)}, where a constant reaches {error.largest:.3g} and"
-                f" halves end at {LARGEST_HALF:.0f}; leave this precision out."
+                f" {locate_layer(program, error.layer)}, where a constant reaches"
+                f" {error.largest:.3g} and halves end at"
+                f" {LARGEST_HALF:.0f}; leave this precision out."
             ) from None

@@ -13,7 +13,7 @@ from typing import Any
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
 from fca_edge.exporting.forms import USUAL
 from fca_edge.exporting.outputs import list_outputs
-from fca_edge.exporting.request import NetworkRequest, Request, known_name
+from fca_edge.exporting.request import NetworkRequest, Request, predict_name
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.runtimes import RUNTIMES
@@ -124,7 +124,7 @@ def exported_files(entry: Entry, variant: str | None, out: Path, screen: Screen)
         optimize=entry.optimize,
         force=True,
     )
-    name = known_name(network)
+    name = predict_name(network)
     if name is not None:
         files = [folder / output.file for output in list_outputs(request, name)]
         if all(path.is_file() and manifest_path(path).is_file() for path in files):

@@ -20,7 +20,7 @@ from fca_edge.accuracy.sensitivity import Base, Loss, measure_sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.exporting.forms import FLOORS
 from fca_edge.exporting.pipeline import run_export
-from fca_edge.exporting.quantize import Outcome, Recipe, layers, run
+from fca_edge.exporting.quantize import Outcome, Recipe, list_layers, run
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_artefact
 
@@ -38,7 +38,7 @@ def base(exported: list[Artefact]) -> Base:
     artefact = read_artefact(exported[0].path)
     candidates = run(artefact.path, artefact.path.parent / "q.onnx", Recipe("int8")).quantised
     (artefact.path.parent / "q.onnx").unlink()
-    kept = tuple(name for name in layers(artefact.path) if name not in candidates[:4])
+    kept = tuple(name for name in list_layers(artefact.path) if name not in candidates[:4])
     return Base(artefact, ("onnxruntime",), Recipe("int8", keep_float=kept))
 
 
@@ -56,8 +56,8 @@ def few(base: Base, digits: Path) -> Data:
 @pytest.fixture
 def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
     """A quantiser that gets one layer wrong."""
-    others = set(layers(base.artefact.path)) - set(base.recipe.keep_float)
-    name = [layer for layer in layers(base.artefact.path) if layer in others][SPOILED]
+    others = set(list_layers(base.artefact.path)) - set(base.recipe.keep_float)
+    name = [layer for layer in list_layers(base.artefact.path) if layer in others][SPOILED]
 
     def wrong(path_in: Path, path_out: Path, recipe: Recipe, inputs: None) -> Outcome:
         outcome = run(path_in, path_out, recipe, inputs)
@@ -129,7 +129,9 @@ def test_what_float_does_not_mend_is_said(
 
 
 def test_nothing_to_quantise(base: Base, few: Data) -> None:
-    none = Base(base.artefact, base.runtimes, Recipe("int8", keep_float=layers(base.artefact.path)))
+    none = Base(
+        base.artefact, base.runtimes, Recipe("int8", keep_float=list_layers(base.artefact.path))
+    )
     with pytest.raises(FcaEdgeError, match="no layer to quantise"):
         measure_sensitivities(none, few, quiet)
 

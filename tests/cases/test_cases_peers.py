@@ -96,7 +96,7 @@ def test_u1_a_runtime_that_computes_garbage_is_seen(
     exported: list[Artefact], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With FULLY_CONNECTED per channel, as it was, 2.14 loses and LiteRT does not."""
-    monkeypatch.setattr(tflite, "without_fully_connected", contextlib.nullcontext)
+    monkeypatch.setattr(tflite, "replace_fully_connected", contextlib.nullcontext)
     drops = trial_zero(exported[1].path, digits)
     assert drops["litert"] <= 1.0
     assert drops["tflite-2.14"] > 20

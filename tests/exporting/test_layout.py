@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fca_edge.exporting.tflite.builder import GraphBuilder
 from fca_edge.exporting.tflite.file import OPERATOR_NAMES
-from fca_edge.exporting.tflite.layout import Layout, Value, plain, view
+from fca_edge.exporting.tflite.layout import Layout, Value, view, view_plain
 
 
 def evaluate(builder: GraphBuilder, source: np.ndarray, tensor: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_chains_compute_what_they_mean(
     shape, steps = chain
     builder = GraphBuilder()
     layout = Layout(builder)
-    value = plain(builder.tensor(shape, "source"), shape)
+    value = view_plain(builder.tensor(shape, "source"), shape)
     source = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     expected = source
     for kind, argument in steps:
@@ -71,7 +71,7 @@ def test_chains_compute_what_they_mean(
             value, expected = value.permute(argument), expected.transpose(argument)
         else:
             edited = view(value, argument)
-            value = edited or plain(layout.ordered(value).tensor, argument)
+            value = edited or view_plain(layout.ordered(value).tensor, argument)
             expected = expected.reshape(argument)
     tensor = layout.materialised(value)
     assert np.array_equal(evaluate(builder, source, tensor), expected)

@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Shape
-from fca_edge.exporting.tflite.context import Context, argument, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain
+from fca_edge.exporting.tflite.context import Context, argument, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
 
 OPTIONS = {
     "ADD": schema.AddOptionsT,
@@ -73,12 +73,12 @@ def only_squared(node: fx.Node) -> bool:
 def binary(context: Context, node: fx.Node, operator: str) -> Value:
     """Emit an operator of two operands that may broadcast and of which one may be constant."""
     left, right = argument(node, 0, "self"), argument(node, 1, "other")
-    shape = shape_of(node)
+    shape = read_shape(node)
     require(node, argument(node, 2, "alpha", 1) == 1, " with alpha")
     if context.is_constant(left) and context.is_constant(right):
         # Left to the runtime, because the result is larger than what it is made of.
         inputs = tuple(context.layout.materialised(context.value(n)) for n in (left, right))
-        return plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
+        return view_plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
     if context.is_constant(right):
         value = whole(node, context.value(left))
         inputs = (value.tensor, constant_beside(context, value, right, shape))
@@ -110,7 +110,7 @@ def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Sha
 
 def whole(node: fx.Node, value: Value) -> Value:
     """Return the operand that has the result's shape; the other one broadcasts against it."""
-    require(node, value.logical == shape_of(node), " where both operands broadcast")
+    require(node, value.logical == read_shape(node), " where both operands broadcast")
     return value
 
 
@@ -143,7 +143,7 @@ def beside(context: Context, node: fx.Node, a: Value, b: Value, value: Value) ->
         lift = len(value.perm) - len(other.perm)
         perm = (*range(lift), *(p + lift for p in other.perm))
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
-    if [d for d in order if other_shape[d] > 1] != list(memory_order(other)):
+    if [d for d in order if other_shape[d] > 1] != list(find_memory_order(other)):
         other = context.layout.ordered(other, order)
     target = broadcast_shape(node, stored, value, tuple(other_shape[d] for d in order))
     tensor = context.layout.reshaped(other.tensor, target)
@@ -202,7 +202,7 @@ def softmax(context: Context, node: fx.Node) -> Value:
     last = len(value.perm) - 1
     require(node, argument(node, 1, "dim") in (-1, last), " over another dimension than the last")
     if context.layout.stored(value)[-1] != value.logical[-1]:
-        value = plain(context.layout.materialised(value), value.logical)
+        value = view_plain(context.layout.materialised(value), value.logical)
     options = schema.SoftmaxOptionsT()
     options.beta = 1.0
     return unary(context, value, "SOFTMAX", options)

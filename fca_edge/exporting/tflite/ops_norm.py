@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Array
-from fca_edge.exporting.tflite.context import Context, argument, positive, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain
+from fca_edge.exporting.tflite.context import Context, argument, positive, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
 from fca_edge.exporting.tflite.ops_elementwise import constant_beside, emitted, inverse_root
 
 IMAGE_RANK = 4
@@ -19,7 +19,7 @@ IMAGE_RANK = 4
 
 def mean(context: Context, node: fx.Node) -> Value:
     """Mean over some dimensions."""
-    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), read_shape(node)
     rank = len(value.perm)
     dims = [positive(d, rank) for d in argument(node, 1, "dim")]
     if (
@@ -32,18 +32,18 @@ def mean(context: Context, node: fx.Node) -> Value:
         return Value(out, reduced, value.perm)
     source = context.layout.reshaped(value.tensor, value.shape)
     axes = sorted(value.perm[d] for d in dims)
-    kept = tuple(n for p, n in enumerate(value.shape) if p not in axes)
+    remaining = tuple(n for p, n in enumerate(value.shape) if p not in axes)
     options = schema.ReducerOptionsT()
     options.keepDims = False
-    out = context.emit("MEAN", (source, context.builder.ints(*axes)), kept, options)
+    out = context.emit("MEAN", (source, context.builder.ints(*axes)), remaining, options)
     order = sorted((d for d in range(rank) if d not in dims), key=lambda d: value.perm[d])
     require(node, order == sorted(order), " that leaves permuted dimensions")
-    return plain(out, shape)
+    return view_plain(out, shape)
 
 
 def last_in_memory(context: Context, value: Value) -> bool:
     """Tell whether the last logical dimension is the last stored one, whole."""
-    order = memory_order(value)
+    order = find_memory_order(value)
     last = len(value.perm) - 1
     return order[-1] == last and context.layout.stored(value)[-1] == value.logical[-1]
 
@@ -118,7 +118,7 @@ def batch_norm(context: Context, node: fx.Node) -> Value:
         context.array(argument(node, i, name)) for i, name in enumerate(names, 1)
     )
     factor = gain / np.sqrt(variance + argument(node, 7, "eps", 1e-5))
-    shape = shape_of(node)
+    shape = read_shape(node)
     tensor = value.tensor
     for operator, options, vector in (
         ("MUL", schema.MulOptionsT, factor),

@@ -9,17 +9,17 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Shape
-from fca_edge.exporting.tflite.context import Context, argument, positive, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain, view
+from fca_edge.exporting.tflite.context import Context, argument, positive, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view, view_plain
 
 MOST_CONCATENATED = 5
 
 
 def reshape(context: Context, node: fx.Node) -> Value:
     """reshape, view, flatten, unflatten, unsqueeze, squeeze: to the shape the program states."""
-    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), read_shape(node)
     edited = view(value, shape)
-    return edited if edited is not None else plain(context.layout.ordered(value).tensor, shape)
+    return edited if edited is not None else view_plain(context.layout.ordered(value).tensor, shape)
 
 
 def permute(context: Context, node: fx.Node) -> Value:
@@ -47,13 +47,13 @@ def identity(context: Context, node: fx.Node) -> Value:
 def concatenate(context: Context, node: fx.Node) -> Value:
     """Concatenate along one dimension, on stored tensors of the logical shape without its 1s."""
     values = [context.value(item) for item in argument(node, 0, "tensors")]
-    shape = shape_of(node)
+    shape = read_shape(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
     inputs = tuple(
         context.layout.materialised(v, tuple(v.logical[d] for d in keep)) for v in values
     )
-    return plain(joined(context, inputs, keep.index(dim)), shape)
+    return view_plain(joined(context, inputs, keep.index(dim)), shape)
 
 
 def joined(context: Context, inputs: tuple[int, ...], axis: int) -> int:
@@ -105,7 +105,7 @@ def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     axis = context.builder.ints(keep.index(dim))
     outputs = context.builder.emit_many("SPLIT", (axis, source), (part,) * parts, options)
     logical = tuple(size if d == dim else n for d, n in enumerate(shape))
-    return tuple(plain(out, logical) for out in outputs)
+    return tuple(view_plain(out, logical) for out in outputs)
 
 
 def get_item(context: Context, node: fx.Node) -> Value:
@@ -117,7 +117,7 @@ def get_item(context: Context, node: fx.Node) -> Value:
 
 def stored_slice(context: Context, value: Value, begin: Shape, size: Shape) -> Value:
     """Cut a box out of a value in its memory order; begin and size are logical."""
-    order = memory_order(value)
+    order = find_memory_order(value)
     shape = tuple(value.logical[d] for d in order)
     source = context.layout.reshaped(value.tensor, shape)
     part = tuple(size[d] for d in order)
@@ -134,7 +134,7 @@ def stored_slice(context: Context, value: Value, begin: Shape, size: Shape) -> V
 def cut(context: Context, node: fx.Node) -> Value:
     """Slice with step 1 along one dimension."""
     value = context.value(argument(node, 0, "self"))
-    shape = shape_of(node)
+    shape = read_shape(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     start = argument(node, 2, "start", 0) or 0
     require(node, argument(node, 4, "step", 1) == 1, " with a step")
@@ -153,7 +153,7 @@ def select(context: Context, node: fx.Node) -> Value:
     begin = tuple(index if d == dim else 0 for d in range(rank))
     size = tuple(1 if d == dim else n for d, n in enumerate(value.logical))
     picked = stored_slice(context, value, begin, size)
-    edited = view(picked, shape_of(node))
+    edited = view(picked, read_shape(node))
     assert edited is not None  # a dimension of 1 can always go
     return edited
 
@@ -177,7 +177,7 @@ def rolled(context: Context, value: Value, shift: int, dim: int) -> Value:
         begin = tuple(start if d == dim else 0 for d in range(rank))
         size = tuple(stop - start if d == dim else n for d, n in enumerate(shape))
         parts.append(stored_slice(context, value, begin, size).tensor)
-    out = concatenated(context, tuple(parts), memory_order(value).index(dim))
+    out = concatenated(context, tuple(parts), find_memory_order(value).index(dim))
     return Value(out, value.shape, value.perm)
 
 
@@ -193,8 +193,8 @@ def pad(context: Context, node: fx.Node) -> Value:
         before[rank - 1 - i], after[rank - 1 - i] = amounts[2 * i], amounts[2 * i + 1]
     if min(before + after) < 0:
         begin = tuple(max(0, -b) for b in before)
-        kept = (n + min(0, b) + min(0, a) for n, b, a in zip(value.logical, before, after))
-        value = stored_slice(context, value, begin, tuple(kept))
+        sizes = (n + min(0, b) + min(0, a) for n, b, a in zip(value.logical, before, after))
+        value = stored_slice(context, value, begin, tuple(sizes))
     return padded(context, value, [max(0, b) for b in before], [max(0, a) for a in after])
 
 

@@ -11,11 +11,11 @@ from fca_edge.api.shared import (
     Progress,
     StrPath,
     Words,
+    ignore_progress,
+    list_words,
     optional_path,
-    preprocessing_fields,
     public,
-    silent,
-    words_of,
+    read_preprocessing,
 )
 from fca_edge.options import check_number
 
@@ -125,7 +125,7 @@ def export(
         img_size=img_size,
         num_classes=num_classes,
         seed=seed,
-        preprocessing=preprocessing_fields(preprocessing),
+        preprocessing=read_preprocessing(preprocessing),
         labels=Path(labels) if isinstance(labels, (str, os.PathLike)) else labels,
     )
     accuracy = AccuracyRequest(
@@ -138,16 +138,16 @@ def export(
     request = Request(
         network=network,
         out=Path(out),
-        formats=words_of(formats),
-        precisions=words_of(precision),  # type: ignore[arg-type]  # checked later
-        profiles=words_of(profile),
+        formats=list_words(formats),
+        precisions=list_words(precision),  # type: ignore[arg-type]  # checked later
+        profiles=list_words(profile),
         exact=exact,
         fold=fold,
         dynamic_batch=dynamic_batch,
         input_layout=input_layout,  # type: ignore[arg-type]  # checked later
         optimize=optimize,
         weight_cache=weight_cache,
-        keep_float=words_of(keep_float),
+        keep_float=list_words(keep_float),
         calibration=optional_path(calibration),
         calibration_images=calibration_images,
         images=optional_path(images),
@@ -157,7 +157,7 @@ def export(
         force=force,
         all_or_nothing=all_or_nothing,
     )
-    return _export(request, progress or silent)
+    return _export(request, progress or ignore_progress)
 
 
 def _export(request: Request, progress: Progress) -> Artefacts:

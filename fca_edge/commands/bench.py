@@ -19,7 +19,7 @@ from fca_edge.commands.shared import (
     FOLDER,
     TARGET,
     ParamType,
-    counted,
+    count_steps,
     force_option,
     json_option,
     steps,
@@ -189,7 +189,7 @@ def command(
         handling=Handling(cpus, governor, start_below, cool_down),
         **settings,
     )
-    runs = run_order(order, Screen(ERR.print, steps, counted))
+    runs = run_order(order, Screen(ERR.print, steps, count_steps))
     show(runs, hot, wide, json_file, force, format_)
 
 
@@ -209,12 +209,12 @@ def show(
     if runs.records:
         put_document(runs.document(hot or 0), runs.to_dict(), format_, json_file, force, wide)
     if runs.stopped is not None:
-        kept = "nothing was measured"
+        outcome = "nothing was measured"
         if runs.records:
             stored = json_file is not None and not takes_output(json_file)
             where = f"is in {json_file}" if stored else "is printed"
-            kept = f"what was measured of {plural(len(runs), 'artefact')} {where}"
-        raise Stopped(runs.stopped.number, kept)
+            outcome = f"what was measured of {plural(len(runs), 'artefact')} {where}"
+        raise Stopped(runs.stopped.number, outcome)
     if runs.lost is not None:
         raise runs.lost
     for error in runs.failures[1:]:

@@ -17,10 +17,10 @@ from rich.progress import (
 )
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, is_given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
-from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
+from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
     CHECKPOINT,
@@ -102,9 +102,9 @@ def command(
       fca-edge eval l1-int8.tflite --data val/ --checkpoint l1.pth --json a.json
       fca-edge eval l1-int8.tflite --data val/ --against l1-fp32.tflite
     """
-    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), is_given("limit"), "--limit")))
     claim_json(json_file, force)
-    reading = fields_of({"exif": exif, "background": background})
+    reading = collect_fields({"exif": exif, "background": background})
     with images_bar() as progress:
         result = fca_edge.evaluate(
             artefacts,

@@ -16,7 +16,7 @@ from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import (
     PREPROCESSING,
-    fields_of,
+    collect_fields,
     preprocessing_options,
     print_notes,
 )
@@ -235,7 +235,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     refusal = None
     with steps() as report:
         try:
-            artefacts = fca_edge.export(**arguments_of(options), force=force, progress=report)
+            artefacts = fca_edge.export(**collect_arguments(options), force=force, progress=report)
         except RefusedError as error:
             artefacts, refusal = error.artefacts, error
     entries = [item.manifest.to_document() for item in artefacts]
@@ -256,9 +256,9 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         raise refusal
 
 
-def arguments_of(options: dict[str, Any]) -> dict[str, Any]:
+def collect_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Turn the options of the command into arguments of `fca_edge.export`."""
-    preprocessing = fields_of(options)
+    preprocessing = collect_fields(options)
     own = {k: v for k, v in options.items() if k not in PREPROCESSING}
     own["fold"] = not own.pop("no_fold")
     own["keep_float"] = tuple(chain(*own["keep_float"]))

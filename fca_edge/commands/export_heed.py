@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
+from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, is_given, was_typed
 from fca_edge.exporting.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
 from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
@@ -66,8 +66,8 @@ def has_factors(values: Values) -> bool:
 HEEDED = (
     WIDE,
     WEIGHTS,
-    Heeded(("max_drop",), given("data"), "--data"),
-    Heeded(("calibration_images",), given("calibration"), "--calibration"),
+    Heeded(("max_drop",), is_given("data"), "--data"),
+    Heeded(("calibration_images",), is_given("calibration"), "--calibration"),
     Heeded(("input_layout",), writes_tflite, TFLITE),
     Heeded(("profile",), profiles_count, f"{TFLITE} (all but {', '.join(ONNX_PROFILES)})"),
     Heeded(("exact",), has_tanh, "folded files of --profile tflite-2.14, which have tanh GELU"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fca_edge.api.shared import preprocessing_fields
+from fca_edge.api.shared import read_preprocessing
 from fca_edge.commands.shared import ERR, INPUT_FILE, warn
 from fca_edge.errors import UsageError
 from fca_edge.fields import BACKGROUNDS, EXIF, INTERPOLATIONS, LAYOUTS, FieldError, check_fields
@@ -64,21 +64,21 @@ def reading_options(exif: str, background: str) -> Callable[[Command], Command]:
     return add
 
 
-def fields_of(options: dict[str, Any]) -> dict[str, Any]:
+def collect_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of preprocessing that a command line gives, its file's included.
 
     Raises:
         FcaEdgeError: a file that is not readable, or not JSON.
         UsageError: fields that are unknown, wrong, or do not fit together.
     """
-    fields = preprocessing_fields(options.get("preprocessing"))
-    given = {
+    fields = read_preprocessing(options.get("preprocessing"))
+    texts = {
         name: parse(name, options[name])
         for name in PREPROCESSING[:-1]
         if options.get(name) is not None
     }
     try:
-        checked = check_fields(given)
+        checked = check_fields(texts)
         return check_fields({**fields, **checked})
     except FieldError as error:
         raise UsageError(f"--{error}.") from None
@@ -87,15 +87,15 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
 def parse(name: str, text: str) -> Any:
     """Turn an option's text into what a JSON file would hold."""
     if name in ("resize", "crop"):
-        return values_of(text.lower().replace("x", ","), int)
+        return read_values(text.lower().replace("x", ","), int)
     if name in ("mean", "std"):
-        return values_of(text, float)
+        return read_values(text, float)
     if name == "background" and text.lower() not in BACKGROUNDS:
-        return values_of(text, int)
+        return read_values(text, int)
     return text
 
 
-def values_of(text: str, kind: type[int] | type[float]) -> Any:
+def read_values(text: str, kind: type[int] | type[float]) -> Any:
     """Read one number, or several between commas; what is no number stays a text."""
     try:
         values = [kind(part) for part in text.split(",")]

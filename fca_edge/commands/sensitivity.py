@@ -10,7 +10,7 @@ import click
 import fca_edge
 from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
-from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
+from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
@@ -94,7 +94,7 @@ def command(
     """
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
-    reading = fields_of({"exif": exif, "background": background})
+    reading = collect_fields({"exif": exif, "background": background})
     with steps() as report:
         result = fca_edge.sensitivity(
             artefact,

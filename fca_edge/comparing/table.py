@@ -10,7 +10,7 @@ from fca_edge.comparing.published import Group
 from fca_edge.comparing.remedy import REMARK
 from fca_edge.errors import plural
 from fca_edge.tables.document import Document, Line, Shell
-from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 from fca_edge.zoo.published import CAVEATS
 
 COLUMNS = (
@@ -81,18 +81,18 @@ def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
     sheet = Sheet(COLUMNS, title=pair.label)
     for row in rows:
         sheet.add(
-            unit_of(row.metric)[0],
+            choose_unit(row.metric)[0],
             figure(row.metric, row.baseline),
             figure(row.metric, row.candidate),
             "" if row.ratio is None else f"{row.ratio:.4f}",
             interval(row),
-            styled(row.verdict, COLOURS.get(row.verdict)),
+            style_text(row.verdict, COLOURS.get(row.verdict)),
             notes.mark([row.why]),
         )
     return sheet
 
 
-def unit_of(metric: str) -> tuple[str, float]:
+def choose_unit(metric: str) -> tuple[str, float]:
     """Name a metric in the unit that it is read in; returns how many of its own are one of that."""
     for ending, unit, size in UNITS:
         if metric.endswith(ending):
@@ -104,7 +104,7 @@ def figure(metric: str, value: float | None) -> str:
     """Write a value in the unit that its metric is read in."""
     if value is None:
         return ""
-    _, size = unit_of(metric)
+    _, size = choose_unit(metric)
     return f"{value:.0f}" if size == 1 else f"{value / size:.2f}"
 
 

@@ -78,9 +78,9 @@ def check_input(array, shape):
         hint = "Its channels are on another axis: transpose it."
     elif fits(got, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
-    given = " x ".join(map(str, got)) or "no shape"
+    received = " x ".join(map(str, got)) or "no shape"
     text = "the model takes float32 {}, got {} {}. {}"
-    raise ValueError(text.format(axes, kind, given, hint))
+    raise ValueError(text.format(axes, kind, received, hint))
 
 
 def fits(got, shape):
@@ -108,25 +108,25 @@ def quiet():
         return
     try:
         sys.stderr.flush()
-        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
+        held_output, stderr_copy = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
     except (AttributeError, OSError):
         yield  # no standard error, or nowhere to hold anything
         return
     others, failed = faulthandler.is_enabled(), True
-    os.dup2(held.fileno(), 2)
-    faulthandler.enable(shown)  # what ends the whole process is said all the same
+    os.dup2(held_output.fileno(), 2)
+    faulthandler.enable(stderr_copy)  # what ends the whole process is said all the same
     try:
         yield
         failed = False
     finally:
         faulthandler.enable() if others else faulthandler.disable()
-        os.dup2(shown, 2)
-        held.seek(0)
-        lines = held.read().splitlines(True)
+        os.dup2(stderr_copy, 2)
+        held_output.seek(0)
+        lines = held_output.read().splitlines(True)
         for line in lines if failed else [line for line in lines if not NOISE.match(line)]:
-            os.write(shown, line)
-        os.close(shown)
-        held.close()
+            os.write(stderr_copy, line)
+        os.close(stderr_copy)
+        held_output.close()
 
 
 def place_of(artefact, settings, version):

@@ -11,7 +11,7 @@ from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
 from fca_edge.stats import LEAST_PROCESSES, counted, latency
-from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 
 MIB = 1 << 20
 NS_PER_MS = 1e6
@@ -219,7 +219,7 @@ def ratio_text(ratio: RowRatio | None) -> Text:
         return Text("1")
     interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
     text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
-    return styled(text, "yellow" if ratio.undecided else None)
+    return style_text(text, "yellow" if ratio.undecided else None)
 
 
 def footer(records: Sequence[Record]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fca_edge.comparing.advice import advice
-from fca_edge.comparing.ratios import RowRatio, place, ratios_of
+from fca_edge.comparing.ratios import RowRatio, compute_ratios, place
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, name_place
@@ -66,7 +66,9 @@ class Runs(Printable, Sequence[Record]):
         """
         references = [self.choose_reference(record, to) for record in self.records]
         return [
-            {ratio.metric: ratio for ratio in ratios_of(record, reference)} if reference else {}
+            {ratio.metric: ratio for ratio in compute_ratios(record, reference)}
+            if reference
+            else {}
             for record, reference in zip(self.records, references)
         ]
 

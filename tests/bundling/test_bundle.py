@@ -32,7 +32,7 @@ sys.path.insert(0, sys.argv[1])
 import model, run
 how, layout = run.preprocessing()
 given, _ = run.prepare(sys.argv[2], how, layout)
-numpy.save(sys.argv[3], model.load(run.HERE, run.told("runtime.json", dict))(given))
+numpy.save(sys.argv[3], model.load(run.HERE, run.read_checked("runtime.json", dict))(given))
 assert "torch" not in sys.modules and "fca_edge" not in sys.modules
 """
 

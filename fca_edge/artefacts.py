@@ -74,6 +74,6 @@ class RefusedError(NotEquivalentError):
         self.artefacts, self.refusals = artefacts, tuple(refusals)
         first = self.refusals[0]
         files = [artefact.path.name for artefact in artefacts]
-        written = f"written: {', '.join(files)}" if files else "nothing was written"
+        outcome = f"written: {', '.join(files)}" if files else "nothing was written"
         older = " (the older file stays)" if (out / first.file).exists() else ""
-        super().__init__(f"{str(first.error).rstrip('.')}{older}; {written}.")
+        super().__init__(f"{str(first.error).rstrip('.')}{older}; {outcome}.")

@@ -64,17 +64,19 @@ class Picture(NamedTuple):
     marks: frozenset[str]
 
 
-def read(path: str, how: dict[str, Any]) -> tuple[NDArray[np.float32], frozenset[str]]:
+def read(path: str, preprocessing: dict[str, Any]) -> tuple[NDArray[np.float32], frozenset[str]]:
     """Read a picture as the network's input (crop, crop, 3); returns it with the picture's marks.
 
     Args:
-        how: fields of preprocessing, as a manifest or preprocessing.json holds them.
+        preprocessing: fields of preprocessing, as a manifest or preprocessing.json holds them.
 
     Raises:
         PictureError: not a picture, or one whose pixels cannot be told.
     """
-    picture = decode(path, how.get("exif", "ignore"), how.get("background", "white"))
-    return normalise(fit(picture.image, how), how), picture.marks
+    picture = decode(
+        path, preprocessing.get("exif", "ignore"), preprocessing.get("background", "white")
+    )
+    return normalise(fit(picture.image, preprocessing), preprocessing), picture.marks
 
 
 def decode(path: str, exif: str = "ignore", background: Any = "white") -> Picture:
@@ -228,12 +230,15 @@ def value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
     )
 
 
-def fit(image: Image.Image, how: dict[str, Any]) -> Image.Image:
+def fit(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
     """Resize, then cut out the centre, (crop, crop), in memory that the resized side bounds."""
-    crop, method = how["crop"], constant("Resampling", how.get("interpolation", "bicubic").upper())
-    size = resized(image.size, how["resize"], crop)
+    crop, method = (
+        preprocessing["crop"],
+        constant("Resampling", preprocessing.get("interpolation", "bicubic").upper()),
+    )
+    size = resized(image.size, preprocessing["resize"], crop)
     left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
-    if isinstance(how["resize"], int) and max(size) > MOST_PARTS * min(size):
+    if isinstance(preprocessing["resize"], int) and max(size) > MOST_PARTS * min(size):
         image, (left, top) = resize_part(image, size, (left, top), crop, method)
     elif size != image.size:
         image = image.resize(size, method)
@@ -287,12 +292,15 @@ def resize_part(
     return part, (place[0], begin - low)
 
 
-def normalise(image: Image.Image, how: dict[str, Any]) -> NDArray[np.float32]:
+def normalise(image: Image.Image, preprocessing: dict[str, Any]) -> NDArray[np.float32]:
     """Return (x / 255 - mean) / std as (H, W, 3), the channels in the wanted order."""
     pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
-    if how.get("layout", "RGB") == "BGR":
+    if preprocessing.get("layout", "RGB") == "BGR":
         pixels = pixels[..., ::-1]
-    mean, std = np.asarray(how["mean"], np.float32), np.asarray(how["std"], np.float32)
+    mean, std = (
+        np.asarray(preprocessing["mean"], np.float32),
+        np.asarray(preprocessing["std"], np.float32),
+    )
     return np.ascontiguousarray((pixels - mean) / std, np.float32)
 
 

@@ -80,7 +80,7 @@ def read_value(value: Any, kind: Any, place: str) -> Any:
 def read_fields(document: dict[str, Any], kind: Any, place: str) -> Any:
     """Read a mapping as a dataclass, whose defaults are not for documents."""
     values = {}
-    for name, hint in hints_of(kind).items():
+    for name, hint in read_hints(kind).items():
         inner = f"{place}.{name}" if place else name
         if name not in document:
             raise DocumentError(f"{inner} is missing")
@@ -89,7 +89,7 @@ def read_fields(document: dict[str, Any], kind: Any, place: str) -> Any:
 
 
 @cache
-def hints_of(kind: Any) -> dict[str, Any]:
+def read_hints(kind: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields by name."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind)}
@@ -113,9 +113,9 @@ def mapping(value: Any, place: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else wrong(place, value, "no mapping")
 
 
-def wrong(place: str, value: Any, what: str) -> Any:
+def wrong(place: str, value: Any, expected: str) -> Any:
     """Refuse a value: it `is` what is said."""
-    raise DocumentError(f"{place}: {shortened(value)} is {what}".removeprefix(": "))
+    raise DocumentError(f"{place}: {shortened(value)} is {expected}".removeprefix(": "))
 
 
 def whole(least: int = -LARGEST, most: int = LARGEST) -> Reader:
@@ -146,23 +146,23 @@ def number(least: float = -math.inf, most: float = math.inf) -> Reader:
     return read
 
 
-def text(pattern: str, what: str) -> Reader:
-    """Read a text of a form, which `what` describes."""
+def text(pattern: str, expected: str) -> Reader:
+    """Read a text of a form, which `expected` describes."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"{shortened(value)} is no {what}")
+            raise ValueError(f"{shortened(value)} is no {expected}")
         return value
 
     return read
 
 
-def instance(kind: type, what: str) -> Reader:
+def instance(kind: type, expected: str) -> Reader:
     """Read a value of a type as it is; what is not `is` what is said."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise ValueError(f"{shortened(value)} is {what}")
+            raise ValueError(f"{shortened(value)} is {expected}")
         return value
 
     return read

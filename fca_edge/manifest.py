@@ -40,7 +40,7 @@ from fca_edge.older_manifests import (
 )
 from fca_edge.preprocess import Preprocessing
 from fca_edge.records import Planned
-from fca_edge.store import read_json, sha256_of
+from fca_edge.store import compute_sha256, read_json
 
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -301,7 +301,7 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
-        file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
+        file = {"file": path.name, "sha256": compute_sha256(path), "bytes": path.stat().st_size}
         try:
             return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
@@ -370,7 +370,7 @@ def read_manifest(path: Path) -> Manifest | None:
         raise FcaEdgeError(f"{beside}: {error}; read it with a newer fca_edge.") from None
     except DocumentError as error:
         raise FcaEdgeError(f"{beside}: {error}; export the artefact again.") from None
-    if manifest.sha256 != sha256_of(path):
+    if manifest.sha256 != compute_sha256(path):
         raise FcaEdgeError(f"{path}: its checksum is not the manifest's; export it again.")
     return manifest
 

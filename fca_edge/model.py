@@ -110,8 +110,8 @@ class Model:
             if len(images):
                 return
             raise UsageError(f"{self.path.name}: the batch holds no image.")
-        wanted = " x ".join(map(str, ("n", *self.shape)))
-        given = " x ".join(map(str, shape)) or "no shape"
+        shape_text = " x ".join(map(str, ("n", *self.shape)))
+        input_text = " x ".join(map(str, shape)) or "no shape"
         hint = "model.read(PATH) makes such a batch of pictures"
         if shape == self.shape:
             hint = "add the batch axis: images[None]"
@@ -119,7 +119,9 @@ class Model:
             hint = "its channels are last: move them to the front with images.transpose"
         elif shape[1:] == self.shape:
             hint = "normalise the pictures, then use images.astype('float32')"
-        raise UsageError(f"{self.path.name} takes float32 {wanted}, got {kind} of {given}; {hint}.")
+        raise UsageError(
+            f"{self.path.name} takes float32 {shape_text}, got {kind} of {input_text}; {hint}."
+        )
 
     def _fits(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
         """Tell whether a shape is that of images once its axes are moved."""

@@ -42,10 +42,10 @@ def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     """Confidence interval of a median from order statistics; (None, None) where none exists."""
     from scipy import stats  # a second to import, which errors of the command line do not wait for
 
-    found = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
-    if not (np.isfinite(found.low) and np.isfinite(found.high)):
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+    if not (np.isfinite(interval.low) and np.isfinite(interval.high)):
         return None, None
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
@@ -65,7 +65,7 @@ class Counted:
     spread: float
 
 
-def counted(cost: Cost) -> Counted:
+def summarise_counts(cost: Cost) -> Counted:
     """Summarise a cost's counts."""
     counts = [count for process in cost.instructions for count in process]
     median = float(np.median(counts))

@@ -20,7 +20,7 @@ from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spelled
-from fca_edge.pictures import notes_of
+from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.tables.document import Document, Printable
@@ -302,7 +302,7 @@ def evaluate_files(
         if reference.source.checkpoint_sha256 != source.checkpoint_sha256:
             warnings.append(f"{checkpoint} is not what {artefacts[0].path.name} was made from.")
     result = assess(artefacts, runtimes, request, progress, threads, reference, other)
-    notes += notes_of(result.data["pictures"], request.data)
+    notes += describe_pictures(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:
         warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
     return replace(

@@ -18,7 +18,7 @@ from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.quantize import Inputs, Recipe
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.manifest import Artefact
-from fca_edge.pictures import notes_of
+from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, available
 
 Report = Callable[[str], None]
@@ -56,7 +56,7 @@ class AccuracyGate:
             [runner], self.data, advance, request.skip_corrupt
         )
         self.preprocessing, self.notes = runner.preprocessing, list(runner.source.notes)
-        self.notes += notes_of(
+        self.notes += describe_pictures(
             self.data.seen.describe(self.preprocessing, self.data.listing), request.data
         )
         self.described_reference = build_reference(runner, self.data, self.reference)

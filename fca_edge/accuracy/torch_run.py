@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fca_edge.checkpoint.shards import digest_of
+from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Source
@@ -54,7 +54,7 @@ def load_runner(source: Source, checkpoint: Path, weights: str | None) -> TorchR
         weights=weights or source.weights,
         img_size=source.img_size,
     )
-    if digest_of(checkpoint) == source.checkpoint_sha256:
+    if compute_digest(checkpoint) == source.checkpoint_sha256:
         return TorchRunner(
             replace(request, preprocessing=preprocessing.to_dict(), labels=source.labels)
         )

@@ -24,7 +24,7 @@ from fca_edge.options import check_choice, spelled
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
-from fca_edge.store import sha256_of, staging, write_json
+from fca_edge.store import compute_sha256, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
@@ -157,7 +157,7 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
-    sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    sums = [f"{compute_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 
 

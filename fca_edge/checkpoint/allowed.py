@@ -54,7 +54,7 @@ STANDARD = {*sys.stdlib_module_names, "__builtin__", "torch", "numpy"}
 Call = Callable[[tuple[Any, ...]], Any]
 
 
-def name_of(module: str, name: str) -> Name:
+def write_name(module: str, name: str) -> Name:
     """Return a global as a name, under its module's present one.
 
     Raises:
@@ -153,12 +153,12 @@ def reconstructed(arguments: tuple[Any, ...]) -> Any:
             raise Forbidden("copyreg._reconstructor")
     if base.text not in TYPES or not base.text.startswith("builtins."):
         raise Forbidden(base.text)
-    made = new_object(kind, ())
-    if isinstance(made, StandIn) and isinstance(state, dict):
-        made.state.update(state)
-    elif isinstance(made, StandIn) and isinstance(state, list | tuple):
-        made.parts.extend(state)
-    return made
+    instance = new_object(kind, ())
+    if isinstance(instance, StandIn) and isinstance(state, dict):
+        instance.state.update(state)
+    elif isinstance(instance, StandIn) and isinstance(state, list | tuple):
+        instance.parts.extend(state)
+    return instance
 
 
 def empty_array(arguments: tuple[Any, ...]) -> StandIn:

@@ -209,8 +209,8 @@ def what_instead(name: str, path: Path) -> str:
 def what_object_it_is(name: str) -> str | None:
     """Say what a pickled object of another library is, from its class; None where unknown."""
     whose = PACKAGES.get(name.partition(".")[0])
-    what = f"a pickled {clean(name)}, a model of {whose}, not of torch"
-    return f"{what}; no network of the zoo can be made of it" if whose else None
+    description = f"a pickled {clean(name)}, a model of {whose}, not of torch"
+    return f"{description}; no network of the zoo can be made of it" if whose else None
 
 
 def what_tensor_it_is(path: Path) -> str:

@@ -11,7 +11,7 @@ from fca_edge.checkpoint.archive import ZIP, NoCheckpoint, read_archive
 from fca_edge.checkpoint.elsewhere import what_folder_it_is, what_instead, what_zip_it_is
 from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
-from fca_edge.checkpoint.shards import SHARD, files_of, read_head
+from fca_edge.checkpoint.shards import SHARD, list_shard_files, read_head
 from fca_edge.checkpoint.signs import JOBLIB, what_it_is
 from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
@@ -50,7 +50,7 @@ def read_content(path: Path) -> Content:
         raise FcaEdgeError(f"{path}: {what_folder_it_is(path)}.")
     if not path.is_file():
         raise UsageError(f"{path}: no such checkpoint file.")
-    files = files_of(path)
+    files = list_shard_files(path)
     try:
         return read_one(path, read_head(path)) if len(files) == 1 else read_shards(path, files)
     except OSError as error:

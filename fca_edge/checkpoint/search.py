@@ -14,13 +14,13 @@ from typing import Protocol, TypeVar
 from fca_edge.checkpoint.shapes import (
     DERIVED,
     Shapes,
-    classes_in,
-    fitting_size,
+    count_classes,
+    find_fitting_size,
     last_word,
+    list_patterns,
     pattern,
-    patterns_of,
+    read_shapes,
     required_keys,
-    shapes_of,
 )
 from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor, clean
@@ -72,21 +72,21 @@ def find_candidates(leaves: State, variants: Iterable[str]) -> list[Candidate]:
 
 
 @lru_cache(maxsize=64)
-def keys_of(variants: tuple[str, ...]) -> frozenset[str]:
+def list_keys(variants: tuple[str, ...]) -> frozenset[str]:
     """Return all keys of some variants."""
-    return frozenset(key for variant in variants for key in shapes_of(variant))
+    return frozenset(key for variant in variants for key in read_shapes(variant))
 
 
 def groups(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
     """Group tensors by what stands before a key that some network has."""
-    known = keys_of(variants)
-    found: dict[str, State] = {}
+    known = list_keys(variants)
+    states: dict[str, State] = {}
     for path, tensor in leaves.items():
         for cut in word_starts(path):
             key = path[cut:].replace(STEP, ".")
             if key in known:
-                found.setdefault(path[:cut], {})[key] = tensor
-    return found
+                states.setdefault(path[:cut], {})[key] = tensor
+    return states
 
 
 def word_starts(path: str) -> Iterator[int]:
@@ -101,14 +101,14 @@ def word_starts(path: str) -> Iterator[int]:
 
 def candidate_at(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
     """Return the candidate for one variant at one place, if its keys and shapes are there."""
-    own = {key: state[key] for key in shapes_of(variant) if key in state}
+    own = {key: state[key] for key in read_shapes(variant) if key in state}
     if not required_keys(variant) <= own.keys():
         return None
     others = other_keys(prefix, own, leaves)
-    if any(pattern(key) in patterns_of(variant) for key in others):
+    if any(pattern(key) in list_patterns(variant) for key in others):
         return None  # more blocks than this variant has
     shapes = shapes_in(own)
-    if fitting_size(variant, shapes, classes_in(shapes)) is None:
+    if find_fitting_size(variant, shapes, count_classes(shapes)) is None:
         return None
     return Candidate(prefix, variant, own)
 
@@ -135,7 +135,7 @@ def count_ignored(candidate: Candidate, leaves: State) -> tuple[list[str], int]:
     beside = [p[len(container) :] for p in leaves if p.startswith(container)]
     beside = [key for key in beside if STEP not in key and last_word(key) not in DERIVED]
     inside = {key[len(start) :] for key in beside if key.startswith(start)}
-    foreign = sorted(inside - shapes_of(candidate.variant).keys())
+    foreign = sorted(inside - read_shapes(candidate.variant).keys())
     if candidate.dialect:
         foreign = list(candidate.foreign)
     return foreign, sum(not key.startswith(start) for key in beside)
@@ -152,16 +152,16 @@ class Place(Protocol):
 AnyPlace = TypeVar("AnyPlace", bound=Place)
 
 
-def matches(place: Place, asked: str, exactly: bool) -> bool:
+def matches(place: Place, name: str, exactly: bool) -> bool:
     """Tell whether a typed path means a place: all of it, or some of its steps.
 
     It may be typed as it was listed, without what a terminal cannot show.
     """
-    wanted = normal(asked)
+    normal_name = normal(name)
     paths = [normal(text) for text in (place.path, clean(place.path))]
     if exactly:
-        return wanted in paths
-    return bool(wanted) and any(f".{wanted}." in f".{path}." for path in paths)
+        return normal_name in paths
+    return bool(normal_name) and any(f".{normal_name}." in f".{path}." for path in paths)
 
 
 def normal(text: str) -> str:
@@ -169,10 +169,10 @@ def normal(text: str) -> str:
     return text.replace(STEP, ".").strip(".")
 
 
-def choose(places: Sequence[AnyPlace], asked: str) -> list[AnyPlace]:
+def choose(places: Sequence[AnyPlace], name: str) -> list[AnyPlace]:
     """Return the places that a typed path means; the exact ones where there are some."""
-    exact = [place for place in places if matches(place, asked, True)]
-    return exact or [place for place in places if matches(place, asked, False)]
+    exact = [place for place in places if matches(place, name, True)]
+    return exact or [place for place in places if matches(place, name, False)]
 
 
 def same_weights(candidates: list[Candidate]) -> bool:

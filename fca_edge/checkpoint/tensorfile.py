@@ -81,9 +81,9 @@ def check_length(path: Path) -> None:
             ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Damaged("damaged: its safetensors header is no table of tensors") from None
-    wanted = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
-    if wanted > size:
-        raise Damaged(f"truncated: its header names {wanted} bytes, the file has {size}")
+    expected = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
+    if expected > size:
+        raise Damaged(f"truncated: its header names {expected} bytes, the file has {size}")
 
 
 def described(path: Path, name: str, piece: Any) -> StoredTensor:

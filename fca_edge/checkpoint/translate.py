@@ -80,14 +80,14 @@ def find_translated(leaves: State, variants: tuple[str, ...]) -> list[Candidate]
         FcaEdgeError: as `find_translations`.
     """
     candidates = []
-    for found in find_translations(leaves):
+    for translation in find_translations(leaves):
         for variant in variants:
-            candidate = candidate_at("", found.state, variant, found.state)
+            candidate = candidate_at("", translation.state, variant, translation.state)
             if candidate is not None:
-                words = f"{found.dialect.its_names} of {found.dialect.family}"
-                foreign = tuple(other_keys("", candidate.state, found.state))
-                own, note = candidate.state, found.dialect.note
-                candidates.append(Candidate(found.prefix, variant, own, words, foreign, note))
+                words = f"{translation.dialect.its_names} of {translation.dialect.family}"
+                foreign = tuple(other_keys("", candidate.state, translation.state))
+                own, note = candidate.state, translation.dialect.note
+                candidates.append(Candidate(translation.prefix, variant, own, words, foreign, note))
     return candidates
 
 

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from fca_edge.checkpoint.dialects import DIALECTS
-from fca_edge.checkpoint.search import State, keys_of, word_starts
+from fca_edge.checkpoint.search import State, list_keys, word_starts
 from fca_edge.checkpoint.tree import SECOND, STEP
 from fca_edge.zoo.specs import ZOO
 
@@ -28,7 +28,7 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
     wrapped = [path for path in leaves if WRAPPER.search(path)]
     if not wrapped:
         return leaves, []
-    known = keys_of(variants) | names_elsewhere()
+    known = list_keys(variants) | names_elsewhere()
     starts = {start for path in wrapped for start in wrapped_starts(path, known)}
     renamed: State = {}
     words: dict[str, None] = {}
@@ -48,7 +48,7 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
 def names_elsewhere() -> frozenset[str]:
     """Return all names that other libraries have for the zoo's networks."""
     depths = {spec.depths for spec in ZOO.values()}
-    return frozenset(name for d in DIALECTS for many in depths for name in d.names_of(many))
+    return frozenset(name for d in DIALECTS for many in depths for name in d.list_names(many))
 
 
 def wrapped_starts(path: str, known: frozenset[str]) -> list[str]:

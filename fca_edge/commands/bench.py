@@ -32,7 +32,7 @@ from fca_edge.report.runs import Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
-from fca_edge.suites.read import known_suites, read_suite
+from fca_edge.suites.read import list_suites, read_suite
 from fca_edge.suites.run import OUT as SUITE_OUT
 from fca_edge.suites.run import Order, run_order
 
@@ -64,7 +64,7 @@ class SuiteName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        names = [CompletionItem(name) for name in known_suites() if name.startswith(incomplete)]
+        names = [CompletionItem(name) for name in list_suites() if name.startswith(incomplete)]
         return [*names, CompletionItem(incomplete, type="file")]
 
 

@@ -6,7 +6,7 @@ from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, is_given, was_
 from fca_edge.exporting.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
 from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
-from fca_edge.zoo.specs import FcaFormerSpec, spec_of
+from fca_edge.zoo.specs import FcaFormerSpec, find_spec
 
 LEAVE_OUT = "leave it out"
 TFLITE = "TFLite files: --format tflite"
@@ -60,7 +60,7 @@ def can_be_lean(values: Values) -> bool:
 def has_factors(values: Values) -> bool:
     """Tell whether the network has scale factors; where only its weights will tell, yes."""
     variant = values["variant"]
-    return variant is None or isinstance(spec_of(variant), FcaFormerSpec)
+    return variant is None or isinstance(find_spec(variant), FcaFormerSpec)
 
 
 HEEDED = (
@@ -87,6 +87,6 @@ HEEDED = (
 def notes_of_options(manifest: Manifest) -> list[str]:
     """Say which options had no effect on the network that the weights turned out to be."""
     variant = manifest.source.variant
-    if was_typed("drop_tolerance") and not isinstance(spec_of(variant), FcaFormerSpec):
+    if was_typed("drop_tolerance") and not isinstance(find_spec(variant), FcaFormerSpec):
         return [f"--drop-tolerance changes nothing: {variant} has no scale factors."]
     return []

@@ -21,12 +21,12 @@ NUMBERS = {
     "crop": ("N", "Side of the centre that is cut out: that of the network's input."),
 }
 
-# All options that `fields_of` reads.
+# All options that `collect_fields` reads.
 PREPROCESSING = (*NUMBERS, "interpolation", "layout", "background", "exif", "preprocessing")
 
 
 def preprocessing_options(command: Command) -> Command:
-    """Add the options of what the weights do not say, to be read by `fields_of`."""
+    """Add the options of what the weights do not say, to be read by `collect_fields`."""
     for name, (metavar, text) in reversed(NUMBERS.items()):
         command = click.option(f"--{name}", metavar=metavar, help=text)(command)
     words = (

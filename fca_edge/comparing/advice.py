@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fca_edge.records import Record
-from fca_edge.stats import counted, ratio
+from fca_edge.stats import ratio, summarise_counts
 
 FULL = "fp32"
 # A gain is what leaves at most this much, at the upper end of its interval.
@@ -73,7 +73,7 @@ def work(record: Record, full: Record) -> Figure | None:
     """Return the ratio of instructions, which repeat exactly; None where none were counted."""
     if record.cost is None or full.cost is None:
         return None
-    return counted(record.cost).median / counted(full.cost).median, None, None
+    return summarise_counts(record.cost).median / summarise_counts(full.cost).median, None, None
 
 
 def memory(record: Record, full: Record) -> Figure | None:

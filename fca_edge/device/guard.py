@@ -64,8 +64,8 @@ def set_governor(name: str, sysfs: Path, saved: Path) -> str | None:
             file.write_text(name)
     except OSError as error:
         restore_governor(saved)
-        kept = ", ".join(sorted(set(old.values())))
-        return f"governor stays {kept}: {name} refused, {(error.strerror or '?').lower()}"
+        governors = ", ".join(sorted(set(old.values())))
+        return f"governor stays {governors}: {name} refused, {(error.strerror or '?').lower()}"
     return None
 
 

@@ -31,7 +31,7 @@ from fca_edge.manifest import Manifest, Parity, Verification
 from fca_edge.parity import in_layout, measure, shortfall
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.call import Event
 
 
@@ -186,7 +186,7 @@ def complete_manifest(
     graph, inputs = measure_footprint(path), prepared.inputs
     return replace(
         manifest,
-        sha256=sha256_of(path),
+        sha256=compute_sha256(path),
         bytes=path.stat().st_size,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         quantization=quantization,

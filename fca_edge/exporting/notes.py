@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.manifest import Artefact
-from fca_edge.pictures import notes_of
+from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, remedy
 
 
@@ -20,11 +20,11 @@ def list_notes(artefacts: Sequence[Artefact]) -> list[str]:
     notes += first.source.notes
     proof = first.verification
     if proof.pictures and proof.images:
-        notes += notes_of(proof.pictures, "verified on " + Path(proof.images).name)
+        notes += describe_pictures(proof.pictures, "verified on " + Path(proof.images).name)
     for artefact in artefacts:
         if calibration := read_calibration(artefact):
             folder = Path(calibration["folder"]).name
-            notes += notes_of(calibration["pictures"], "calibrated on " + folder)
+            notes += describe_pictures(calibration["pictures"], "calibrated on " + folder)
     return list(dict.fromkeys(notes))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fca_edge.checkpoint.shards import digest_of
+from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.errors import FcaEdgeError, UsageError, plural
 from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.quantize import STATIC
@@ -24,7 +24,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
-from fca_edge.zoo.specs import short_name, spec_of
+from fca_edge.zoo.specs import find_spec, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -284,7 +284,7 @@ def predict_name(network: NetworkRequest) -> str | None:
 
 def name_network(variant: str, img_size: int | None) -> str:
     """Return a network's name, with its size where that is not the usual one."""
-    spec = spec_of(variant)
+    spec = find_spec(variant)
     return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
 
 
@@ -341,7 +341,7 @@ def build_network_request(
         )
     if checkpoint is None:
         raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
-    if digest_of(checkpoint) != source.checkpoint_sha256:
+    if compute_digest(checkpoint) != source.checkpoint_sha256:
         raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
     return NetworkRequest(
         variant=source.variant,

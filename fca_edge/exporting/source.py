@@ -7,12 +7,12 @@ from torch import nn
 
 from fca_edge.checkpoint.fit import fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
-from fca_edge.checkpoint.shapes import sizes_that_fit
+from fca_edge.checkpoint.shapes import list_fitting_sizes
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting.request import NetworkRequest, check_network, name_network
 from fca_edge.exporting.stated import complete_preprocessing, read_stated
 from fca_edge.manifest import Source
-from fca_edge.zoo.build import build, short_name, spec_of
+from fca_edge.zoo.build import build, find_spec, short_name
 from fca_edge.zoo.randomise import randomise
 
 
@@ -65,7 +65,7 @@ def list_assumptions(
     if request.variant is None and "variant" not in checkpoint.metadata:
         notes.append(f"the weights are those of {checkpoint.variant}")
     if known_size is None:
-        others = sizes_that_fit(checkpoint.variant, size)
+        others = list_fitting_sizes(checkpoint.variant, size)
         notes.append(f"image size {size} px ({others}; --img-size chooses)")
     return tuple(notes)
 
@@ -93,7 +93,7 @@ def build_random_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     network = randomise(build(request.variant, request.img_size, request.num_classes), request.seed)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    spec = spec_of(variant)
+    spec = find_spec(variant)
     size = request.img_size or spec.img_size
     preprocessing, _ = complete_preprocessing(
         dict(request.preprocessing), size, "preprocessing", request.preprocessing

@@ -37,8 +37,8 @@ def approximate_gelu(
             fewest = middle + 1
     result = use_tanh(network, sites[most:])
     error = float((logits(result, images).double() - reference).abs().max())
-    kept = tuple((site, f"exact, to stay above {wanted_db:g} dB") for site in sites[:most])
-    return result, PassReport(NAME, tuple(sites[most:]), kept, error)
+    exact_sites = tuple((site, f"exact, to stay above {wanted_db:g} dB") for site in sites[:most])
+    return result, PassReport(NAME, tuple(sites[most:]), exact_sites, error)
 
 
 def sort_by_size(network: nn.Module, image: Tensor) -> list[str]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
-from fca_edge.stats import LEAST_PROCESSES, counted, latency
+from fca_edge.stats import LEAST_PROCESSES, latency, summarise_counts
 from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 
 MIB = 1 << 20
@@ -67,7 +67,7 @@ TIME: tuple[Shown, ...] = (
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
         Column("million instructions", legend="of one inference; no time"),
-        cost_cell(lambda c: f"{counted(c).median / MILLION:.1f}"),
+        cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
     ),
     Shown(
         Column(

@@ -38,8 +38,8 @@ from fca_edge.exporting.request import NetworkRequest, Request, list_request_not
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs
-from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
+from fca_edge.stats import summarise_counts as summary
 from fca_edge.zoo.build import build, cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO

@@ -49,7 +49,7 @@ class Dialect:
         """The library's names, in words."""
         return self.library + ("' names" if self.library.endswith("s") else "'s names")
 
-    def names_of(self, depths: tuple[int, ...]) -> set[str]:
+    def list_names(self, depths: tuple[int, ...]) -> set[str]:
         """Return every name that the library has for a network of so many blocks per stage."""
         entries = (entry for table in self.tables for entry in table(depths))
         return {name for entry in entries for part in entry.parts for name in part}
@@ -135,8 +135,8 @@ def read_table(state: State, entries: list[Entry]) -> dict[str, Tensor] | None:
         names = [next((name for name in part if name in state), "") for part in entry.parts]
         if all(names):
             sources[entry] = names
-    kinds = {kind_of(e.official) for e in entries if not e.official.startswith(HEAD)}
-    if not kinds <= {kind_of(entry.official) for entry in sources}:
+    kinds = {find_kind(e.official) for e in entries if not e.official.startswith(HEAD)}
+    if not kinds <= {find_kind(entry.official) for entry in sources}:
         return None
     used = {name for names in sources.values() for name in names}
     foreign = [key for key in state if key not in used]
@@ -152,7 +152,7 @@ def read_table(state: State, entries: list[Entry]) -> dict[str, Tensor] | None:
     return official
 
 
-def kind_of(key: str) -> str:
+def find_kind(key: str) -> str:
     """A key without its numbers."""
     return re.sub(r"\d+", "#", key)
 

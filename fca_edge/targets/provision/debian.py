@@ -58,7 +58,7 @@ def host_architecture() -> str:
 
 def is_ready(tree: Tree) -> bool:
     """Tell whether a tree is there with the packages that are wanted now."""
-    return STAMP.is_of(tree.folder, describe_content(tree))
+    return STAMP.matches(tree.folder, describe_content(tree))
 
 
 def describe_content(tree: Tree) -> list[str]:

@@ -43,7 +43,7 @@ class Wheels:
 
 def is_ready(wheels: Wheels) -> bool:
     """Tell whether the wheels that are wanted now are unpacked."""
-    return STAMP.is_of(wheels.folder, describe_content(wheels))
+    return STAMP.matches(wheels.folder, describe_content(wheels))
 
 
 def describe_content(wheels: Wheels) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Any
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import Runtime
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.board import Board
 from fca_edge.targets.ssh.connection import Connection
-from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
+from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
@@ -123,7 +123,7 @@ class Environments:
 
     def _unpack(self, file: Path, report: Report) -> str:
         """Push a wheel and unpack it, unless it is there; returns the folder's name."""
-        name = f"{file.name.split('-')[0]}-{sha256_of(file)[:16]}"
+        name = f"{file.name.split('-')[0]}-{compute_sha256(file)[:16]}"
         place = f"{self.board.folder}/wheels/{name}"
         if self.connection.run(f"[ -d {shlex.quote(place)} ]").code == 0:
             return name
@@ -132,7 +132,7 @@ class Environments:
         free = self._free()
         if unpacked + file.stat().st_size > free:
             size = unpacked + file.stat().st_size
-            raise no_room(self.connection, self.board.folder, size, free)
+            raise explain_no_room(self.connection, self.board.folder, size, free)
         pushed = self.files.push(file, report)
         report(f"unpacking {file.name} on the board")
         words = {"place": place, "wheel": pushed, "python": self.board.executable}
@@ -140,7 +140,7 @@ class Environments:
         script = UNPACK.format(**{key: shlex.quote(word) for key, word in words.items()})
         done = self.connection.run(script, 600)
         if done.code and "No space" in done.err:
-            raise no_room(self.connection, self.board.folder, unpacked, self._free())
+            raise explain_no_room(self.connection, self.board.folder, unpacked, self._free())
         if done.code:
             raise self._error(f"unpacking {file.name} failed: {last_line(done)}")
         return name

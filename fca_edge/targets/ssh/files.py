@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.ssh.connection import Connection, Done
 
 Report = Callable[[str], None]
@@ -34,7 +34,7 @@ class Files:
         """
         if not path.is_file():
             raise FcaEdgeError(f"{path}: no such file to push.")
-        digest = sha256_of(path)
+        digest = compute_sha256(path)
         place = f"{self.folder}/{digest}{path.suffix}"
         for _ in range(2):
             self.connection.persist(lambda: self._continue(path, place, report))
@@ -70,14 +70,14 @@ class Files:
         if left <= 0:
             return
         if left > free:
-            raise no_room(self.connection, self.folder, left, free)
+            raise explain_no_room(self.connection, self.folder, left, free)
         report(f"pushing {path.name}, {left / MIB:.1f} MiB" + (" left" if offset else ""))
         script = f"cat >> {shlex.quote(place + '.part')}"
         limit = 60 + left / BYTES_PER_SECOND
         done = self.connection.upload(script, path, offset, limit)
         if done.code:
             if "space" in done.err or "quota" in done.err.lower():
-                raise no_room(self.connection, self.folder, left, self._state(place)[1])
+                raise explain_no_room(self.connection, self.folder, left, self._state(place)[1])
             raise TargetUnavailableError(
                 f"{self.connection.address}: cannot write {place}: {last_line(done)}"
             )
@@ -94,7 +94,7 @@ class Files:
         words = done.out.split()
         if done.code or len(words) < 5:
             if "space" in done.err:
-                raise no_room(self.connection, self.folder, 1, 0)
+                raise explain_no_room(self.connection, self.folder, 1, 0)
             raise TargetUnavailableError(
                 f"{self.connection.address}: cannot use {self.folder}: {last_line(done)}"
             )
@@ -110,7 +110,9 @@ class Files:
         return self.connection.run(script, 300).code == 0
 
 
-def no_room(connection: Connection, folder: str, needed: int, free: int) -> TargetUnavailableError:
+def explain_no_room(
+    connection: Connection, folder: str, needed: int, free: int
+) -> TargetUnavailableError:
     """Say that the board's storage is full."""
     return TargetUnavailableError(
         f"{connection.address}: no room in {folder}: {needed / MIB:.1f} MiB needed,"

@@ -19,7 +19,7 @@ from fca_edge.targets.ssh.address import Address
 from fca_edge.targets.ssh.board import Board, describe_board, probe_board
 from fca_edge.targets.ssh.connection import Connection, Done
 from fca_edge.targets.ssh.environment import Environments
-from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
+from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
 # What the guard may take besides the agent: a lock that is held, an interpreter's start.
 SLACK_SECONDS = 60.0
@@ -182,7 +182,7 @@ class SshTarget:
             )
         if ended["why"] == "trouble":
             if "No space" in ended["text"]:
-                raise no_room(self.connection, self.board.folder, 1, 0)
+                raise explain_no_room(self.connection, self.board.folder, 1, 0)
             raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
         code = ended["returncode"] if ended["why"] != "stopped" else None
         if ended["why"] == "late":

@@ -55,7 +55,7 @@ class PictureError(Exception):
 class Picture(NamedTuple):
     """A picture in 8-bit RGB, and what was done to it.
 
-    Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits a channel),
+    Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits per channel),
     "dim" (deep, and all of it in the lowest eighth, as 10 or 12 bits stored in 16 are), "frames"
     (only the first of several is there).
     """

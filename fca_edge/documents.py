@@ -147,7 +147,7 @@ def number(least: float = -math.inf, most: float = math.inf) -> Reader:
 
 
 def text(pattern: str, expected: str) -> Reader:
-    """Read a text of a form, which `expected` describes."""
+    """Read a text that matches a pattern, which `expected` describes."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):

@@ -1,6 +1,6 @@
 """What an artefact is, how it was made and how it was proven: one document, `NAME.json` beside it.
 
-`Manifest` is the only form of it in this package. `to_document` writes the JSON beside the file
+`Manifest` is its only representation in this package. `to_document` writes the JSON beside the file
 and `from_document` reads it, of this and older exports; `to_embedded` is the part that stands
 in the file itself, for a file that was copied alone. Nothing here imports torch or onnx.
 """
@@ -205,7 +205,7 @@ class Manifest:
         tool: name and version of what exported it.
         torch: version of torch there.
         quantization: what was made smaller and how; None for fp32.
-        profile: forms that were taken; "onnx" where there was no choice.
+        profile: for which runtime the file is written; "onnx" where there was no choice.
         forms: each choice of form by its name.
         optimize: what the forms were chosen for, as `--optimize` takes it; None before there
             was a choice.

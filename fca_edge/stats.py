@@ -59,7 +59,7 @@ def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
 
 @dataclass(frozen=True)
 class Counted:
-    """Instructions an inference over all processes; `spread` is (most - least) / median."""
+    """Instructions per inference over all processes; `spread` is (most - least) / median."""
 
     median: float
     spread: float

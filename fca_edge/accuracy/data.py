@@ -78,7 +78,7 @@ def read_tree(
     limit: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """List the images of a tree with one folder a class, or a seeded sample of them.
+    """List the images of a tree with one folder per class, or a seeded sample of them.
 
     Raises:
         FcaEdgeError: no such folder, no images, no class folders, or folders that are no class.

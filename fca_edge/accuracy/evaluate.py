@@ -36,7 +36,7 @@ def predict(
 ) -> tuple[list[Predictions], list[Path]]:
     """Run every network on every image; returns predictions, and images that were skipped.
 
-    Memory does not grow with the number of images but for eight bytes a network and image.
+    Memory does not grow with the number of images but for eight bytes per network and image.
 
     Raises:
         FcaEdgeError: a corrupt image, or none that is not.

@@ -30,7 +30,7 @@ class Sensitivity:
 
     Attributes:
         data: the folder of labelled images.
-        images: on which the search looked; `images_for_layers` on which each layer was judged.
+        images: on which the search looked; `images_for_layers` on which each layer was measured.
         pictures: what the images had about them.
         mix: the layers, the most harmful first, and the fewest that must stay in float.
     """

@@ -39,7 +39,7 @@ class TorchRunner:
 
 
 def load_runner(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
-    """Load the checkpoint of an artefact, with the sizes that its manifest tells.
+    """Load the checkpoint of an artefact, with the sizes in its manifest.
 
     So is its preprocessing, which options of the export may have said; another checkpoint's own
     comes first.

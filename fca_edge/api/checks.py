@@ -116,7 +116,7 @@ def evaluate(
         labels: file of the classes' names, instead of the manifest's.
         checkpoint, weights: compare with these, in torch float32.
         against: compare with another file instead.
-        limit, seed: take a sample of so many images, by this seed.
+        limit, seed: take a sample of this many images, by this seed.
         runtime: for all files, instead of each file's own.
         threads: of the runtime.
         skip_corrupt: leave out images that cannot be read.
@@ -181,7 +181,7 @@ def sensitivity(
         data: folder with one folder of images per class.
         precision: what the layers are quantised to; "int8" alone.
         max_drop: points of top-1 that may be lost against the file.
-        images: of `data` that each layer is judged on.
+        images: number of `data` on which each layer is measured.
         limit: images of `data` that the search looks at.
         seed: of both samples.
         exif, background: as in `evaluate`.

@@ -72,7 +72,7 @@ def export(
             random weights, which are good for timing alone.
         variant: network of the zoo, such as "l1"; `fca-edge models` lists them.
         weights: where a checkpoint holds several sets of weights, the path of the one to take.
-        img_size, num_classes: side of the input in pixels, and classes; usually the file tells.
+        img_size, num_classes: side of the input in pixels, and classes; usually the file says.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
         precision: "fp32", "fp16", "int8", "int8-static"; the last needs `calibration`.
@@ -95,7 +95,7 @@ def export(
         data: folder of labelled images; a file that loses more than `max_drop` points of top-1
             on them is refused.
         mixed: keep the fewest layers of 8-bit files in float with which `max_drop` is met.
-        limit, skip_corrupt: of `data`: take a sample of so many; leave unreadable ones out.
+        limit, skip_corrupt: of `data`: take a sample of this size; leave unreadable ones out.
         out: folder to write to.
         force: overwrite files that are there.
         all_or_nothing: write no file at all where one of them is refused.
@@ -166,7 +166,7 @@ def _export(request: Request, progress: Progress) -> Artefacts:
 
     check_early(request)
     progress("importing torch")
-    from fca_edge.accuracy.gated import export_checked
+    from fca_edge.accuracy.checked_export import export_checked
 
     return export_checked(request, progress)
 

@@ -173,7 +173,7 @@ def describe_preprocessing(artefact: Artefact, exif: str) -> dict[str, Any]:
 def list_runtimes(artefact: Artefact) -> list[Runtime]:
     """List the runtimes that a file was proven on, its own first."""
     proven = [RUNTIMES[name] for name in artefact.manifest.proven if name in RUNTIMES]
-    # The profile names the runtime that the file is for, which may not be had where it was made.
+    # The file was made for its profile's runtime, which was perhaps not installed there.
     own = [r for r in RUNTIMES.values() if artefact.manifest.profile in r.profiles]
     return list(dict.fromkeys([*own, *proven]))
 

@@ -1,4 +1,4 @@
-"""Checkpoints of other programs and other forms of torch's, and what makes plain files of them.
+"""Checkpoints of other programs and other formats of torch, and how to convert them.
 
 Imports no torch.
 """

@@ -66,7 +66,7 @@ class Checkpoint:
 def load_checkpoint(
     path: Path, weights: str | None = None, variant: str | None = None
 ) -> Checkpoint:
-    """Read the weights of a network from a checkpoint of any form.
+    """Read the weights of a network from a checkpoint of any format.
 
     Args:
         weights: path of the entry, needed when the file holds several networks.

@@ -100,7 +100,7 @@ class SuiteName(ParamType):
     "--suite",
     type=SuiteName(),
     metavar="NAME|FILE",
-    help="Measure a suite besides ARTEFACTs: l1, quick, standard, full or a .toml file."
+    help="Also measure a suite: l1, quick, standard, full or a .toml file."
     "  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
@@ -136,12 +136,12 @@ class SuiteName(ParamType):
     "--hot",
     type=AT_LEAST_1,
     metavar="N",
-    help="Show the N stretches of code with most instructions; qemu targets only.",
+    help="Show the N stretches of code that execute most instructions; qemu targets only.",
 )
 @click.option(
     "--lean",
     is_flag=True,
-    help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
+    help="Load in little memory, as `fca-edge lean` does; first and later loads get a row each.",
 )
 @format_option
 @wide_option

@@ -57,13 +57,13 @@ HEEDED = (
 @click.option(
     "--gate",
     type=INPUT_FILE,
-    help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+    help="Fail with exit code 4 if a metric is worse than these thresholds allow (TOML).",
 )
 @click.option(
     "--bounds",
     type=INPUT_FILE,
-    help="Hold all RECORDS against what was promised (TOML); exit code 4 where a bound is missed or"
-    " was not measured.",
+    help="Check all RECORDS against these bounds (TOML); exit code 4 if one is missed or was not"
+    " measured.",
 )
 @click.option(
     "--update-baseline",
@@ -73,7 +73,7 @@ HEEDED = (
 @click.option(
     "--published",
     is_flag=True,
-    help="Show the ratios of one file beside those of the published Cortex-A17 table.",
+    help="Show the ratios of one file beside the published ones of a Cortex-A17.",
 )
 @click.option(
     "--reference",

@@ -43,14 +43,14 @@ from fca_edge.runtimes import RUNTIMES
 @click.option(
     "--labels",
     type=INPUT_FILE,
-    help="Names of the classes, instead of the artefact's: JSON or lines.",
+    help="Names of the classes, instead of the artefact's: a JSON list, or one per line.",
 )
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
 )
 @weights_option
 @click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
-@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use a sample of this many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
 )

@@ -71,7 +71,7 @@ SECTIONS = {
     type=Listed(*FORMATS),
     default="onnx,tflite",
     show_default=True,
-    help="Which files to write, separated by commas.",
+    help="File formats to write, separated by commas.",
 )
 @click.option(
     "--precision",
@@ -91,7 +91,7 @@ SECTIONS = {
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="How many images of --calibration are drawn, by --seed.",
+    help="Number of images to draw from --calibration, by --seed.",
 )
 @click.option(
     "--keep-float",
@@ -112,7 +112,7 @@ SECTIONS = {
 @click.option(
     "--exact",
     is_flag=True,
-    help="Use exact forms alone: for tflite-2.14 erf GELU, which is slower there, not tanh.",
+    help="Use only exact forms: on tflite-2.14 the erf GELU, which is slower there than tanh.",
 )
 @click.option(
     "--no-fold",
@@ -122,12 +122,12 @@ SECTIONS = {
 @click.option(
     "--img-size",
     type=click.IntRange(min=1),
-    help="Side of the input in pixels; usually the checkpoint tells.",
+    help="Side of the input in pixels; usually the checkpoint says it.",
 )
 @click.option(
     "--num-classes",
     type=click.IntRange(min=1),
-    help="Number of classes; usually the checkpoint tells.",
+    help="Number of classes; usually the checkpoint says it.",
 )
 @preprocessing_options
 @click.option(
@@ -146,7 +146,7 @@ SECTIONS = {
 @click.option(
     "--images",
     type=IMAGES,
-    help="Real images to verify on, instead of noise or those of --calibration.",
+    help="Verify on these real images, instead of noise or the images of --calibration.",
 )
 @click.option(
     "--checks",
@@ -160,7 +160,7 @@ SECTIONS = {
     type=AT_LEAST_0,
     default=1e-10,
     show_default=True,
-    help="Relative error below which a scale factor is dropped altogether.",
+    help="Drop a scale factor whose removal changes the result by less than this relative error.",
 )
 @click.option(
     "--seed",
@@ -181,10 +181,10 @@ SECTIONS = {
 @click.option(
     "--mixed",
     is_flag=True,
-    help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
+    help="Keep as few layers of 8-bit files in float as --max-drop allows.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Take a sample of so many images of --data."
+    "--limit", type=click.IntRange(min=1), help="Use a sample of this many images of --data."
 )
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option(
@@ -192,15 +192,15 @@ SECTIONS = {
     type=click.Choice(list(OPTIMIZE)),
     default=USUAL,
     show_default=True,
-    help="What counts more where less memory costs time; docs/memory.md has figures.",
+    help="Whether speed or little memory counts more; docs/memory.md has figures.",
 )
 @click.option(
     "--weight-cache",
     is_flag=True,
-    help="Keep weights as this machine's runtimes pack them; see `fca-edge lean`.",
+    help="Also store the weights as this machine's runtimes pack them; see `fca-edge lean`.",
 )
 @click.option(
-    "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
+    "--all-or-nothing", is_flag=True, help="Write no file at all if one of them is refused."
 )
 @click.option(
     "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."

@@ -17,8 +17,8 @@ Command = Callable[..., Any]
 NUMBERS = {
     "mean": ("X or R,G,B", "Mean of the channels that training subtracted, from 0 to 1."),
     "std": ("X or R,G,B", "What training divided the channels by, from 0 to 1."),
-    "resize": ("N or HxW", "Short side to resize to; HxW stretches every picture to that."),
-    "crop": ("N", "Side of the centre that is cut out: that of the network's input."),
+    "resize": ("N or HxW", "Resize the short side to N, or stretch every picture to HxW."),
+    "crop": ("N", "Side of the square that is cut from the centre: that of the network's input."),
 }
 
 # All options that `collect_fields` reads.
@@ -30,8 +30,8 @@ def preprocessing_options(command: Command) -> Command:
     for name, (metavar, text) in reversed(NUMBERS.items()):
         command = click.option(f"--{name}", metavar=metavar, help=text)(command)
     words = (
-        ("interpolation", INTERPOLATIONS, "Filter of the resize, by Pillow's name."),
-        ("layout", LAYOUTS, "Order of the channels in training; that of --mean and --std, too."),
+        ("interpolation", INTERPOLATIONS, "Filter of the resize, by its name in Pillow."),
+        ("layout", LAYOUTS, "Order of the channels in training, and in --mean and --std."),
     )
     for name, known, text in reversed(words):
         kind = click.Choice(known, case_sensitive=False)
@@ -39,7 +39,7 @@ def preprocessing_options(command: Command) -> Command:
     command = click.option(
         "--preprocessing",
         type=INPUT_FILE,
-        help="All of these as fields of a JSON file; options go first.",
+        help="JSON file with these options as fields; an option given here comes first.",
     )(command)
     return reading_options("ignore, as most training does", "white")(command)
 

@@ -36,7 +36,7 @@ SHOWN = 15
     type=click.Choice(["int8"]),
     default="int8",
     show_default=True,
-    help="What the layers are quantised to.",
+    help="Precision that the layers are quantised to.",
 )
 @click.option(
     "--max-drop",
@@ -51,10 +51,12 @@ SHOWN = 15
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Images of --data that each layer is judged on.",
+    help="Number of images of --data on which each layer is measured.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Images of --data that the search looks at."
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Use a sample of this many images of --data for the search.",
 )
 @click.option(
     "--seed",

@@ -239,13 +239,13 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --weights PATH."""
-    text = "Which weights, where a file holds several: their path as the error lists it."
+    text = "Path of the weights to use, if a file holds several; the error message lists them."
     return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --force."""
-    text = "Overwrite files that are there."
+    text = "Overwrite files that exist."
     return click.option("--force", is_flag=True, help=text)(function)
 
 

@@ -86,7 +86,9 @@ def check_target(target: str) -> None:
 
 @command.command("setup")
 @click.argument("target", default="local")
-@click.option("--optional", is_flag=True, help="Warn of what cannot be had, and succeed.")
+@click.option(
+    "--optional", is_flag=True, help="Only warn of what cannot be installed, and succeed."
+)
 def setup_target(target: str, optional: bool) -> None:
     """Set a target up; what is there already is left alone.
 

@@ -29,7 +29,7 @@ from fca_edge.commands.tables import wide_option
     "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
 @weights_option
-@click.option("--images", type=IMAGES, help="Real images instead of seeded noise.")
+@click.option("--images", type=IMAGES, help="Verify on these real images instead of seeded noise.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

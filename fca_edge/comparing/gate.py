@@ -104,7 +104,7 @@ def describe_share(count: int, pairs: int) -> str:
 
 
 def summarise_gate(worse: Sequence[str], missing: Sequence[str]) -> str:
-    """Say in one line why the gate is shut; the lines before it have the details."""
+    """Say in one line why the gate fails; the lines before it have the details."""
     parts = []
     if worse:
         parts.append(summarise_texts(worse, "metrics got worse"))

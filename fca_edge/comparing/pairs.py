@@ -80,7 +80,7 @@ def measured(record: Record) -> str:
 
 
 def name_weights(record: Record) -> str:
-    """Tell whose weights an artefact has, in few characters; "" where nothing tells."""
+    """Name the weights of an artefact in a few characters; "" where they are unknown."""
     artefact = record.artefact
     if artefact.trained is None:
         return ""

@@ -104,7 +104,7 @@ def build_group(group: dict[str, Record], reference: str) -> Group:
 def explain_empty(
     groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None
 ) -> str:
-    """Say why no ratio can be had, and what to do."""
+    """Say why there is no ratio, and what to do."""
     known = sorted({variant for group in groups.values() for variant in group})
     if reference is not None and known:
         return (

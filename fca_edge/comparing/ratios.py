@@ -42,7 +42,7 @@ def compute_ratios(record: Record, reference: Record) -> list[RowRatio]:
 
 
 def place(record: Record) -> tuple[object, ...]:
-    """Return what two records must share besides the metric."""
+    """Return what two records must share apart from the metric."""
     target, plan = record.target, record.plan
     return (
         *(target.name, target.machine, target.cpu_model, target.emulated, target.emulator),
@@ -69,7 +69,7 @@ def compute_row_ratio(metric: Metric, record: Record, reference: Record) -> RowR
 def compute_memory_ratio(
     metric: Metric, record: Record, reference: Record, value: float
 ) -> RowRatio | None:
-    """Return the ratio of what the models add; None where the system told them in other ways."""
+    """Return the ratio of what the models add; None where their methods differ."""
     methods = {one.memory.method for one in (record, reference) if one.memory is not None}
     if len(methods) > 1:
         return None

@@ -287,7 +287,7 @@ class LeanOnnxRuntime(Lean):
         """Open what is kept in a folder."""
         options = self.options(plan)
         options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # A plan of the first run would be a second arena beside that of the first run.
+        # A memory pattern from the first run would be a second arena beside that of the first run.
         options.enable_mem_pattern = False
         self.use_arena(plan["settings"].get("arena_bytes", ARENA_BYTES))
         options.add_session_config_entry("session.use_env_allocators", "1")

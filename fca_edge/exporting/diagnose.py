@@ -107,7 +107,7 @@ def convert_to_float64(program: ExportedProgram) -> fx.GraphModule:
 
 
 def run_for_tensors(output: Output, path: Path, inputs: Array, runtime: str) -> dict[str, Array]:
-    """Run an artefact and return every tensor it lets out."""
+    """Run an artefact and return every tensor that the runtime returns."""
     if output.profile.format == "tflite":
         return run_artefact(path, RUNTIMES[runtime], inputs, all_tensors=True)[0]
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:

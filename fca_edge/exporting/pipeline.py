@@ -38,17 +38,20 @@ from fca_edge.targets.call import AgentError
 Report = Callable[[str], None]
 # Sees a staged file; raises where it must not be shipped, else returns what the manifest keeps
 # of it under `accuracy`.
-Judge = Callable[[Artefact], dict[str, Any] | None]
+CheckAccuracy = Callable[[Artefact], dict[str, Any] | None]
 
 
 def run_export(
-    request: Request, report: Report, judge: Judge | None = None, choose: Choose | None = None
+    request: Request,
+    report: Report,
+    check_accuracy: CheckAccuracy | None = None,
+    choose: Choose | None = None,
 ) -> Artefacts:
     """Export everything that a request names and that is proven; the rest is refused by name.
 
     Args:
         report: called with a short line at each step.
-        judge: has the last word on every file.
+        check_accuracy: has the last word on every file.
         choose: names layers of 8-bit files that stay in float.
 
     Raises:
@@ -66,7 +69,7 @@ def run_export(
         refuse_existing(list_places(request.out, outputs), request.force)
         prepared = prepare(network, source, outputs, request)
         del network
-        writer = Writer(prepared, folder, report, judge, choose, request.weight_cache)
+        writer = Writer(prepared, folder, report, check_accuracy, choose, request.weight_cache)
         manifests, refusals = write_all(writer, outputs, request.all_or_nothing)
         proven = [output for output in outputs if output.file in manifests]
         if proven:
@@ -133,7 +136,7 @@ class Writer:
     prepared: Prepared
     folder: Path
     report: Report
-    judge: Judge | None
+    check_accuracy: CheckAccuracy | None
     choose: Choose | None
     weight_cache: bool
 
@@ -163,8 +166,8 @@ class Writer:
         if self.weight_cache:
             self.report(f"packing {output.file} for this machine")
             keep_packed(path, output, prepared)
-        if self.judge is not None:
-            manifest = replace(manifest, accuracy=self.judge(Artefact(path, manifest)))
+        if self.check_accuracy is not None:
+            manifest = replace(manifest, accuracy=self.check_accuracy(Artefact(path, manifest)))
         write_json(manifest_path(path), manifest.to_document())
         return manifest
 

@@ -62,7 +62,7 @@ class Lifetime:
 
 
 def count_packed_bytes(channels: int, inner: int, item_bytes: int) -> int:
-    """Bytes of a packed weight of a convolution or product: bias, then `inner` items a channel.
+    """Bytes of a packed weight of a convolution or product: bias, then `inner` items per channel.
 
     Channels are padded to full blocks. Weights of one byte carry a scale a channel as well.
     """

@@ -70,7 +70,7 @@ def prepare(
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
-    # The name is bound anew after each pass, so that weights it replaced are freed at once.
+    # The name is bound again after each pass, so that weights it replaced are freed at once.
     before, reports = reference[:1], tuple[PassReport, ...]()
     for step in choose_passes(request, network, images):
         bound = choose_bound(request) if isinstance(step, FoldScaleFactors) else EXACT

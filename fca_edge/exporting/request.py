@@ -289,7 +289,7 @@ def name_network(variant: str, img_size: int | None) -> str:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return what a safetensors header says besides tensors; empty where there is none."""
+    """Return the entries of a safetensors header that are no tensors; empty where there is none."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")

@@ -26,17 +26,17 @@ class Shown(NamedTuple):
 
 
 def memory_cell(write: Callable[[Memory], str]) -> Callable[[Record], str]:
-    """Write something of a record's memory, or nothing where none was measured."""
+    """Return a cell of a record's memory, or nothing where none was measured."""
     return lambda record: write(record.memory) if record.memory else ""
 
 
 def cost_cell(write: Callable[[Cost], str]) -> Callable[[Record], str]:
-    """Write something of a record's cost, or nothing where none was counted."""
+    """Return a cell of a record's cost, or nothing where none was counted."""
     return lambda record: write(record.cost) if record.cost else ""
 
 
 def time_cell(write: Callable[[Record], str]) -> Callable[[Record], str]:
-    """Write something of a record's times, or nothing where none were taken."""
+    """Return a cell of a record's times, or nothing where none were taken."""
     return lambda record: write(record) if record.latency_ns else ""
 
 
@@ -196,7 +196,7 @@ def bench_sheets(
 
 
 def record_cell(write: Callable[[Record], str]) -> Callable[[int, Record], str]:
-    """Write something of a record, wherever it stands."""
+    """Return a cell of a record, whatever its row."""
     return lambda number, record: write(record)
 
 

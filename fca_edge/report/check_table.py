@@ -36,6 +36,6 @@ def build_sheet(checks: Iterable[Check]) -> Sheet:
     return sheet
 
 
-def number(value: float | None, form: str) -> str:
+def number(value: float | None, format_spec: str) -> str:
     """Write a figure, which logits that are not finite do not have."""
-    return "not finite" if value is None else format(value, form)
+    return "not finite" if value is None else format(value, format_spec)

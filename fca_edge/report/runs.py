@@ -181,6 +181,6 @@ def is_cold(record: Record) -> bool | None:
 
 
 def name_network(record: Record) -> str:
-    """Name the network of a row; a file that tells none is one by itself."""
+    """Name the network of a row; a file that names none counts as its own network."""
     variant = record.artefact.variant
     return record.artefact.file if variant == "unknown" else variant

@@ -32,11 +32,11 @@ def show_nothing(total: int = 0) -> Iterator[Report]:
 
 @dataclass(frozen=True)
 class Screen:
-    """Where a run tells what it does; nowhere, unless somebody looks.
+    """Where a run reports its progress; nowhere by default.
 
     Attributes:
         say: prints a line that stays.
-        steps: gives what is told each step of something that takes long.
+        steps: opens a reporter of the steps of a long task.
         count: the same, where the number of steps is known.
     """
 
@@ -62,7 +62,7 @@ def list_suite_jobs(
         out: folder of what is exported.
         runtime: takes the place of the entries' own.
         lean: load in little memory what says nothing of it.
-        screen: told what is exported.
+        screen: shows what is exported.
 
     Raises:
         FcaEdgeError: a file is missing, or in the suite's folder of another size than the zoo's.
@@ -112,7 +112,7 @@ def list_entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
 def find_or_export(entry: Entry, variant: str | None, out: Path, screen: Screen) -> list[Path]:
     """Return the files of one network, exporting them unless all are there."""
     network = NetworkRequest(variant=variant, checkpoint=entry.checkpoint)
-    # Nothing in a file's name tells what it was optimized for.
+    # A file's name does not say what it was optimized for.
     folder = out if entry.optimize == USUAL else out / entry.optimize
     request = Request(
         network=network,

@@ -22,7 +22,7 @@ WORDS = (FIRST, NETWORK, NONE)
 
 
 class Usual(NamedTuple):
-    """What is taken where nothing is asked for."""
+    """Defaults where the user gives nothing."""
 
     suite: str
     runs: int
@@ -40,7 +40,7 @@ class Order:
 
     Attributes:
         files: artefacts.
-        suite: what is measured besides; its settings count where none is given here.
+        suite: what is measured as well; its settings apply where none is given here.
         hot: whether stretches of code will be shown, which only some targets can tell.
     """
 

@@ -48,7 +48,7 @@ def lay_out(sheets: Sequence[Sheet], room: int | None) -> Iterator[Part]:
 
 
 def list_legend(columns: Sequence[Column]) -> list[str]:
-    """Say what the figures of some columns are, a line each."""
+    """Say what the figures of some columns are, one line each."""
     return [f"{column.heading}: {column.legend}." for column in columns if column.legend]
 
 

@@ -19,7 +19,7 @@ Event = dict[str, Any]
 class AgentError(FcaEdgeError):
     """The agent ended without finishing its plan.
 
-    `refused` tells that the runtime itself raised an error, as it does on a file that it
+    `refused` says that the runtime itself raised an error, as it does on a file that it
     cannot load; otherwise the process was killed or took too long.
     """
 

@@ -10,9 +10,9 @@ from conftest import DIGITS
 
 from fca_edge.accuracy import mixed, sensitivity
 from fca_edge.accuracy.assess import DataRequest
+from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
-from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.accuracy.layerwise import measure_layers
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
@@ -138,7 +138,7 @@ def test_nothing_to_quantise(base: Base, few: Data) -> None:
 
 def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: Path) -> None:
     wanted = NetworkRequest(checkpoint=DIGITS)
-    gate = AccuracyGate(DataRequest(digits), wanted, 5.0, quiet)
+    gate = AccuracyCheck(DataRequest(digits), wanted, 5.0, quiet)
     request = Request(network=wanted, out=tmp_path, formats=("onnx",), precisions=("int8",))
     (done,) = run_export(request, quiet, gate, gate.choose)
     mix = done.manifest.quantization["mix"]

@@ -77,7 +77,7 @@ def first_line(error):
 
 
 def classify(path, settings, layout, run_model, labels):
-    """Return the likeliest classes of one image, a line for each."""
+    """Return the likeliest classes of one image, one line each."""
     inputs, marks = prepare(path, settings, layout)
     for mark in sorted(set(marks) & set(SAID)):
         text = SAID[mark] % (settings["background"],) if mark == "transparent" else SAID[mark]

@@ -40,7 +40,7 @@ LARGEST_STEPS = 0.51
 
 @dataclass(frozen=True)
 class Draw:
-    """Images of calibration: so many of a folder, the same for the same seed."""
+    """Images of calibration: a number of a folder, the same for the same seed."""
 
     folder: Path
     number: int
@@ -97,7 +97,7 @@ class Method:
 
     Attributes:
         function: its name in the format's module: (path in, path out, recipe, inputs) -> Outcome.
-        hint: what its file is good for; a user is told so.
+        hint: what its file is good for, as the user reads it.
     """
 
     function: str

@@ -17,7 +17,7 @@ from fca_edge.preprocess import Preprocessing, find_images, list_images, load_ma
 
 
 def sample_images(folder: Path, number: int, seed: int) -> list[Path]:
-    """Draw images of a folder, flat or one sub-folder a class, the same for the same seed.
+    """Draw images of a folder, flat or one sub-folder per class, the same for the same seed.
 
     Raises:
         FcaEdgeError: no such folder, or no images in it.
@@ -34,13 +34,13 @@ def stream_inputs(
     of_one_colour: set[Path] | None = None,
     seen: Seen | None = None,
 ) -> Inputs:
-    """Return what gives the inputs anew at each call; only one image is held at a time.
+    """Return a function that reads the inputs again at each call; only one image is held at a time.
 
     Greyscale images become RGB. One that cannot be read stops the export, by name.
 
     Args:
-        of_one_colour: is given the images that show nothing.
-        seen: is told what images have about them.
+        of_one_colour: collects the images that show nothing.
+        seen: collects the marks of the images.
     """
 
     def inputs() -> Iterator[Array]:

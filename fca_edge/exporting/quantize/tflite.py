@@ -3,9 +3,9 @@
 fp16: weights and attention biases are stored as halves, expanded once at load.
 
 int8: weights per channel, activations quantised by the runtime as they come; int8-static: by
-ranges that calibration shows. ai-edge-quantizer makes the weights. Its file is written anew: it
-keeps buffers behind the flatbuffer, and attention biases, depthwise kernels and small layers as
-floats of four bytes.
+ranges that calibration shows. ai-edge-quantizer makes the weights. Its file is rewritten, because
+it keeps buffers behind the flatbuffer, and attention biases, depthwise kernels and small layers
+as floats of four bytes.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
 
 
 def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Shape) -> int:
-    """Emit a binary operator; a difference whose second operand broadcasts, as profiled.
+    """Emit a binary operator; a difference whose second operand broadcasts, as the profile says.
 
     tflite-runtime 2.14 computes an index per element there, and for ADD and MUL it does not.
     """

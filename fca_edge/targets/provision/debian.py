@@ -36,13 +36,13 @@ class Tree:
     Attributes:
         name: of the folder in the cache.
         architecture: Debian's word, such as arm64.
-        suite: such as bookworm.
+        release: such as bookworm.
         packages: as apt names them.
     """
 
     name: str
     architecture: str
-    suite: str
+    release: str
     packages: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ def is_ready(tree: Tree) -> bool:
 
 def describe_content(tree: Tree) -> list[str]:
     """What decides whether a tree has to be made again."""
-    return [tree.architecture, tree.suite, *tree.packages]
+    return [tree.architecture, tree.release, *tree.packages]
 
 
 def ready_bytes(tree: Tree) -> int:
@@ -104,7 +104,7 @@ def unpack(tree: Tree, report: Report) -> Path:
     """
     if is_ready(tree):
         return tree.folder
-    state = cache_folder() / "apt" / f"{tree.suite}-{tree.architecture}-{tree.name}"
+    state = cache_folder() / "apt" / f"{tree.release}-{tree.architecture}-{tree.name}"
     files = fetch(tree, state, report)
     with stage(tree.folder) as staged:
         for number, file in enumerate(files, 1):
@@ -127,9 +127,9 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
     for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
         folder.mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    (state / "etc" / "sources.list").write_text(format_sources(tree.suite))
+    (state / "etc" / "sources.list").write_text(format_sources(tree.release))
     options = apt_options(state, tree.architecture)
-    report(f"{tree.name}: reading the package lists of {tree.suite} {tree.architecture}")
+    report(f"{tree.name}: reading the package lists of {tree.release} {tree.architecture}")
     run_apt(["update", *options], lambda text: None)
     # What an earlier set-up left may be of versions that are gone.
     run_apt(["autoclean", *options], lambda text: None)
@@ -199,8 +199,8 @@ def run_apt(words: list[str], report: Report) -> None:
         )
 
 
-def format_sources(suite: str) -> str:
-    """Write the sources of a suite, at the mirrors that this machine is configured with.
+def format_sources(release: str) -> str:
+    """Write the sources of a release, at the mirrors that this machine is configured with.
 
     Raises:
         TargetUnavailableError: no Debian mirror is configured.
@@ -215,7 +215,7 @@ def format_sources(suite: str) -> str:
         raise TargetUnavailableError(
             f"{KEYRING} is missing, by which packages are verified; install debian-archive-keyring."
         )
-    return f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
+    return f"deb [signed-by={KEYRING}] {mirror} {release} main\n"
 
 
 def read_source_lists() -> Iterable[str]:

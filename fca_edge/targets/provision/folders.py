@@ -1,6 +1,6 @@
 """Folders of the cache that are made once: staged beside their place, stamped, moved there.
 
-A stamp tells what a folder was wanted to hold and the files that it was made from. Without
+A stamp records what a folder should hold and the files that it was made from. Without
 one a folder counts as not there, so that a set-up that broke off begins again.
 """
 

@@ -48,7 +48,7 @@ def setup_old_tflite(report: Report) -> Path:
     """Make the second environment unless it is there; returns its interpreter.
 
     Raises:
-        TargetUnavailableError: it can be had in no way; says what was tried and what to do.
+        TargetUnavailableError: it cannot be installed; says what was tried and what to do.
     """
     python = old_tflite_python()
     if available(OLD_TFLITE):
@@ -115,7 +115,7 @@ def find_pythons(release: tuple[int, int]) -> Iterator[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Make a folder anew, marked as ours from the start: a set-up may break off."""
+    """Make an empty folder, marked as ours from the start: a set-up may break off."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")

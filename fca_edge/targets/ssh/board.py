@@ -115,7 +115,7 @@ def describe_board(board: Board) -> list[tuple[str, str]]:
 
 
 def describe_cores(board: Board) -> str:
-    """Count the cores by capacity, or by highest frequency where no capacities are told."""
+    """Count the cores by capacity, or by highest frequency where no capacities are known."""
     kinds: dict[str, int] = {}
     for core in board.cores:
         kind = (

@@ -1,4 +1,4 @@
-"""What a failed connection means: for ever or for now, and which file or setting is at fault."""
+"""What a failed connection means: whether to try again, and which file or setting is at fault."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class CutError(Exception):
 
 # What passes by itself: a board that boots, a network that comes and goes.
 TRANSIENT = (asyncssh.ConnectionLost, asyncio.TimeoutError, TimeoutError, OSError, EOFError)
-# OSErrors of which a second attempt would say the same.
-FOR_EVER = (
+# OSErrors that a second attempt cannot mend.
+FINAL = (
     socket.gaierror,
     FileNotFoundError,
     PermissionError,
@@ -38,7 +38,7 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again can help."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
-    if isinstance(error, FOR_EVER):
+    if isinstance(error, FINAL):
         return False
     if type(error) is asyncssh.DisconnectError:
         return True

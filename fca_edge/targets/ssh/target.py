@@ -195,7 +195,7 @@ class SshTarget:
         return events
 
     def _explain_failure(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
-        """Say how the agent's process failed; here the kernel's own count tells of memory."""
+        """Say how the agent's process failed; the kernel's own count shows a lack of memory."""
         if code == -9 and out_of_memory:
             return (
                 "the process was ended by the board's kernel: out of memory"

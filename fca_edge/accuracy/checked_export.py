@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fca_edge.accuracy.assess import DataRequest
-from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.artefacts import Artefacts, RefusedError
 from fca_edge.exporting.notes import list_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export
@@ -20,28 +20,28 @@ def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts
         RefusedError: a file is not good enough; the others are written.
         FcaEdgeError: unusable input or output; nothing is written.
     """
-    gate = build_gate(request, report)
-    choose = gate.choose if gate and request.accuracy.mixed else None
+    check = build_check(request, report)
+    choose = check.choose if check and request.accuracy.mixed else None
     try:
-        return annotated(run_export(request, report, gate, choose), request, gate)
+        return add_notes(run_export(request, report, check, choose), request, check)
     except RefusedError as error:
-        error.artefacts = annotated(error.artefacts, request, gate)
+        error.artefacts = add_notes(error.artefacts, request, check)
         raise
 
 
-def build_gate(request: Request, report: Callable[[str], None]) -> AccuracyGate | None:
+def build_check(request: Request, report: Callable[[str], None]) -> AccuracyCheck | None:
     """Run the checkpoint on labelled images, where there are some."""
-    accuracy = request.accuracy
-    if accuracy.data is None:
+    settings = request.accuracy
+    if settings.data is None:
         return None
-    data = DataRequest(accuracy.data, limit=accuracy.limit, skip_corrupt=accuracy.skip_corrupt)
-    return AccuracyGate(data, request.network, accuracy.max_drop, report)
+    data = DataRequest(settings.data, limit=settings.limit, skip_corrupt=settings.skip_corrupt)
+    return AccuracyCheck(data, request.network, settings.max_drop, report)
 
 
-def annotated(artefacts: Artefacts, request: Request, gate: AccuracyGate | None) -> Artefacts:
+def add_notes(artefacts: Artefacts, request: Request, check: AccuracyCheck | None) -> Artefacts:
     """Add what the user should hear."""
-    notes = [*list_request_notes(request), *(gate.notes if gate else ()), *list_notes(artefacts)]
-    warnings = [*(gate.warnings if gate else ()), *list_warnings(artefacts)]
+    notes = [*list_request_notes(request), *(check.notes if check else ()), *list_notes(artefacts)]
+    warnings = [*(check.warnings if check else ()), *list_warnings(artefacts)]
     return Artefacts(
         artefacts,
         notes=[spelled(text) for text in dict.fromkeys(notes)],

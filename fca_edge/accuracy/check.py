@@ -1,4 +1,4 @@
-"""The accuracy gate of an export: an artefact that is right less often than its checkpoint."""
+"""The accuracy check of an export: an artefact that is right less often than its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fca_edge.runtimes import RUNTIMES, available
 
 Report = Callable[[str], None]
 
-# Of the data, on which each layer is judged.
+# Number of images on which each layer is measured.
 LAYER_IMAGES = 64
 
 
-class AccuracyGate:
+class AccuracyCheck:
     """Judges artefacts by their top-1 on labelled images, on every runtime they were proven on.
 
     The reference is the checkpoint in torch, in float32 and unfolded: independent of the files,
@@ -63,7 +63,7 @@ class AccuracyGate:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the verdict weak."""
+        """What makes the result weak."""
         images = len(self.data.paths) - len(self.skipped)
         return list_warnings(self.data) + warn_of_few(images, self.max_drop)
 
@@ -75,7 +75,7 @@ class AccuracyGate:
         """
         figures_by_runtime = self.measure(artefact)
         for runtime, figure in figures_by_runtime:
-            self.judge(artefact, runtime, figure)
+            self.refuse_drop(artefact, runtime, figure)
         return {
             **describe_data(self.request, self.data, self.skipped, self.preprocessing),
             "max_drop_points": self.max_drop,
@@ -129,7 +129,7 @@ class AccuracyGate:
             for n, got in zip(names, predictions)
         ]
 
-    def judge(self, artefact: Artefact, runtime: str, result: Figures) -> None:
+    def refuse_drop(self, artefact: Artefact, runtime: str, result: Figures) -> None:
         """Refuse a drop that is larger than allowed."""
         assert result.drop_points is not None
         # Written so that NaN fails.

@@ -67,7 +67,7 @@ class Figures:
     drop_points: float | None
     lost: int | None
     gained: int | None
-    count_confusions: tuple[Confusion, ...]
+    confusions: tuple[Confusion, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""

@@ -36,8 +36,8 @@ def build_document(evaluation: Evaluation) -> Document:
         sheet.add(*build_cells(row, reference is not None))
     document.add_sheets([sheet])
     for row in evaluation.results:
-        taken = [f"{c.true} as {c.predicted} ({c.count})" for c in row.figures.count_confusions]
-        document.add_lines([f"{row.file} took {', '.join(taken[:SHOWN])}"] if taken else [])
+        mistakes = [f"{c.true} as {c.predicted} ({c.count})" for c in row.figures.confusions]
+        document.add_lines([f"{row.file} took {', '.join(mistakes[:SHOWN])}"] if taken else [])
     return document
 
 

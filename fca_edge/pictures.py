@@ -29,8 +29,8 @@ class Seen:
         """Return the counts, and what was done, for a report or a manifest."""
         counts = {mark: len(paths) for mark, paths in self.paths.items()}
         others = dict(sorted(listing.others.items())) if listing else {}
-        done = {"exif_orientation": preprocessing.exif, "background": preprocessing.background}
-        return {**counts, **done, "other_files": others}
+        settings = {"exif_orientation": preprocessing.exif, "background": preprocessing.background}
+        return {**counts, **settings, "other_files": others}
 
 
 def describe_pictures(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:

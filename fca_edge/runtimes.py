@@ -167,9 +167,9 @@ def cache_folder() -> Path:
 
 def old_tflite_python() -> Path:
     """Interpreter of the second environment, with tflite-runtime 2.14 and NumPy 1."""
-    named = os.environ.get(OLD_TFLITE_VARIABLE)
+    path = os.environ.get(OLD_TFLITE_VARIABLE)
     folder = cache_folder() / f"tflite-{OLD_TFLITE.version}"
-    return Path(named) if named else folder / "bin" / "python"
+    return Path(path) if path else folder / "bin" / "python"
 
 
 def interpreter(runtime: Runtime) -> Path:
@@ -237,10 +237,10 @@ def available(runtime: Runtime) -> bool:
 def imports(python: Path, module: str) -> bool:
     """Tell whether an interpreter is there and can import a module."""
     try:
-        done = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+        process = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
     except OSError:
         return False
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 @cache

@@ -72,10 +72,10 @@ def summarise_counts(cost: Cost) -> Counted:
     return Counted(median, (max(counts) - min(counts)) / median)
 
 
-def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
+def snr_db(reference: NDArray[Any], values: NDArray[Any]) -> float:
     """Return 10 log10 of the reference's power over that of the difference, all entries."""
     reference = np.asarray(reference, np.float64)
-    noise = float(((np.asarray(got, np.float64) - reference) ** 2).sum())
+    noise = float(((np.asarray(values, np.float64) - reference) ** 2).sum())
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.float64((reference**2).sum()) / np.float64(noise)))
 

@@ -9,7 +9,7 @@ import torch
 from conftest import DIGITS
 from safetensors import safe_open
 
-from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.manifest import Artefact
 from fca_edge.parity import in_layout
@@ -54,7 +54,7 @@ def test_all_forms_are_as_right(
 ) -> None:
     images, labels = test_split
     assert len(labels) == 360
-    network, _, _ = fitted("micro", load_checkpoint(DIGITS), None, None, torch.float32)
+    network, _, _ = build_fitted("micro", load_checkpoint(DIGITS), None, None, torch.float32)
     with torch.no_grad():
         right = int((network(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right / len(labels) >= 0.97

@@ -49,8 +49,8 @@ class DataRequest:
 
     def read(self, labels: Sequence[str] | None, num_classes: int) -> Data:
         """List the images for a network with these classes."""
-        named = labels if self.labels is None else read_labels(self.labels)
-        return read_tree(self.data, named, num_classes, self.limit, self.seed)
+        names = labels if self.labels is None else read_labels(self.labels)
+        return read_tree(self.data, names, num_classes, self.limit, self.seed)
 
 
 def describe_data(
@@ -71,16 +71,16 @@ def describe_data(
 
 def list_warnings(data: Data) -> list[str]:
     """Say what makes the figures mean less than they seem to."""
-    seen = np.unique(data.classes)
-    if len(seen) > 1:
+    classes = np.unique(data.classes)
+    if len(classes) > 1:
         return []
-    return [f"all images are of class '{data.label(int(seen[0]))}'; that tells little."]
+    return [f"all images are of class '{data.label(int(classes[0]))}'; that tells little."]
 
 
 def choose_runtime(artefact: Artefact, runtime_name: str | None) -> str:
     """Choose the runtime: the one asked for, else the file's own, else another that is here."""
-    here = [name for name, runtime in RUNTIMES.items() if available(runtime)]
-    return job_for(artefact.path, runtime_name, here).runtime.name
+    available_names = [name for name, runtime in RUNTIMES.items() if available(runtime)]
+    return job_for(artefact.path, runtime_name, available_names).runtime.name
 
 
 def refuse_other_classes(artefacts: Sequence[Artefact]) -> None:
@@ -231,9 +231,9 @@ def assess(
             runtime=runner.runtime,
             version=runner.version,
             preprocessing=runner.preprocessing.to_dict(),
-            figures=compute_figures(data, got, baseline),
+            figures=compute_figures(data, prediction, baseline),
         )
-        for runner, got in zip(runners, predictions)
+        for runner, prediction in zip(runners, predictions)
     ]
     return Evaluation(
         results=tuple(results),

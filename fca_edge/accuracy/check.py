@@ -125,8 +125,8 @@ class AccuracyCheck:
             predictions, _ = predict(runners, self.data, advance, self.request.skip_corrupt)
         names = [f"{runner.runtime} {runner.version}" for runner in runners]
         return [
-            (n, compute_figures(self.data, got, self.reference))
-            for n, got in zip(names, predictions)
+            (n, compute_figures(self.data, prediction, self.reference))
+            for n, prediction in zip(names, predictions)
         ]
 
     def refuse_drop(self, artefact: Artefact, runtime: str, result: Figures) -> None:

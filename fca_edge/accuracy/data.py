@@ -52,8 +52,8 @@ class Data:
 
     def without(self, paths: Sequence[Path]) -> Data:
         """Return the data without some images."""
-        gone = set(paths)
-        return self.at([n for n, path in enumerate(self.paths) if path not in gone])
+        left_out = set(paths)
+        return self.at([n for n, path in enumerate(self.paths) if path not in left_out])
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def read_tree(
     names = sorted({class_folder(folder, path) for path in paths})
     indices = class_indices(folder, names, labels, num_classes)
     classes = np.array([indices[class_folder(folder, path)] for path in paths], np.int64)
-    named = None if labels is None else tuple(labels)
-    whole = Data(folder, tuple(paths), classes, named, num_classes, len(paths), listing)
+    label_names = None if labels is None else tuple(labels)
+    whole = Data(folder, tuple(paths), classes, label_names, num_classes, len(paths), listing)
     return whole if limit is None else sample(whole, limit, seed)
 
 

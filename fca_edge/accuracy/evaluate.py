@@ -83,7 +83,9 @@ def rank_true_classes(logits: NDArray[Any], classes: NDArray[np.int64]) -> NDArr
         logits: (n, classes).
         classes: (n,).
     """
-    own = logits[np.arange(len(logits)), classes][:, None]  # (n, 1)
+    true_logits = logits[np.arange(len(logits)), classes][:, None]  # (n, 1)
     earlier = np.arange(logits.shape[1]) < classes[:, None]  # (n, classes)
-    ranks_of_true: NDArray[np.int64] = ((logits > own) | ((logits == own) & earlier)).sum(1)
+    ranks_of_true: NDArray[np.int64] = (
+        (logits > true_logits) | ((logits == true_logits) & earlier)
+    ).sum(1)
     return ranks_of_true

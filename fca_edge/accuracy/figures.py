@@ -80,13 +80,15 @@ def compute_share(count: int, total: int) -> Share:
     return Share(count, 100 * count / total, 100 * interval.low, 100 * interval.high)
 
 
-def compute_figures(data: Data, got: Predictions, reference: Predictions | None = None) -> Figures:
+def compute_figures(
+    data: Data, predictions: Predictions, reference: Predictions | None = None
+) -> Figures:
     """Compute the figures of one network, beside those of a reference on the same images."""
-    readable = got.first != SKIPPED
-    right = got.rank[readable] == 0
+    readable = predictions.first != SKIPPED
+    right = predictions.rank[readable] == 0
     total = int(readable.sum())
     top5 = (
-        compute_share(int((got.rank[readable] < TOP).sum()), total)
+        compute_share(int((predictions.rank[readable] < TOP).sum()), total)
         if data.num_classes > TOP
         else None
     )
@@ -94,11 +96,11 @@ def compute_figures(data: Data, got: Predictions, reference: Predictions | None 
     if reference is not None:
         before = reference.rank[readable] == 0
         agreement = compute_share(
-            int((got.first[readable] == reference.first[readable]).sum()), total
+            int((predictions.first[readable] == reference.first[readable]).sum()), total
         )
         lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
         drop = 100 * (lost - gained) / total
-    pairs = count_confusions(data, got.first[readable], data.classes[readable])
+    pairs = count_confusions(data, predictions.first[readable], data.classes[readable])
     return Figures(
         total, compute_share(int(right.sum()), total), top5, agreement, drop, lost, gained, pairs
     )

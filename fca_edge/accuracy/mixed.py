@@ -112,5 +112,5 @@ def measure_drops(
         artefact = replace(base.artefact, path=path)
         runners = [stack.enter_context(ArtefactRunner(artefact, name)) for name in base.runtimes]
         predictions, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
-    drops = [compute_figures(data, got, reference).drop_points for got in predictions]
+    drops = [compute_figures(data, prediction, reference).drop_points for prediction in predictions]
     return {name: drop for name, drop in zip(base.runtimes, drops) if drop is not None}

@@ -118,16 +118,16 @@ def run_once(path: Path, runtime: str, inputs: Array) -> Array:
     return run_artefact(path, RUNTIMES[runtime], inputs)[0]["logits"]
 
 
-def compare_logits(layer: str, runtime: str, data: Data, got: Array, reference: Array) -> Loss:
+def compare_logits(layer: str, runtime: str, data: Data, logits: Array, reference: Array) -> Loss:
     """Compare logits (images, classes)."""
-    if not np.isfinite(got).all():
+    if not np.isfinite(logits).all():
         # Nothing is worse, and SNR would be no number.
         return Loss(layer, NOTHING_LEFT_DB, 0.0, 100.0, runtime)
-    result = compute_figures(data, to_predictions(got, data), to_predictions(reference, data))
+    result = compute_figures(data, to_predictions(logits, data), to_predictions(reference, data))
     assert result.agreement is not None and result.drop_points is not None
-    ratio = snr_db(reference, got)
-    known = ratio if np.isfinite(ratio) else None
-    return Loss(layer, known, result.agreement.percent, result.drop_points, runtime)
+    ratio = snr_db(reference, logits)
+    snr = ratio if np.isfinite(ratio) else None
+    return Loss(layer, snr, result.agreement.percent, result.drop_points, runtime)
 
 
 def to_predictions(logits: Array, data: Data) -> Predictions:

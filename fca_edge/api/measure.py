@@ -102,12 +102,12 @@ def bench(
         handling=Handling(cpus, governor, start_below, cool_down),
     )
     say = progress or ignore_progress
-    measured = run_order(
+    runs_result = run_order(
         order, Screen(say, lambda: nullcontext(say), lambda total: nullcontext(say))
     )
-    if measured.failures and not measured.records:
-        raise measured.failures[0]
-    return measured
+    if runs_result.failures and not runs_result.records:
+        raise runs_result.failures[0]
+    return runs_result
 
 
 @public

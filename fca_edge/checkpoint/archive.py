@@ -150,8 +150,8 @@ def read_archive(file: IO[bytes], memory: Any) -> tuple[Any, str | None]:
             raise Damaged(f"storage {clean(key)} has {stored} bytes for {count} values")
 
     def read(key: str, count: int, dtype: torch.dtype) -> Tensor:
-        held, offset, _ = archive.place(f"{folder}data/{key}")
-        return from_memory(held, offset, count, dtype)
+        memory, offset, _ = archive.place(f"{folder}data/{key}")
+        return from_memory(memory, offset, count, dtype)
 
     pickled = archive.content(folder + PICKLE)
     return read_pickle(io.BytesIO(pickled), read_storages(read, check)), describe_problem(archive)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import SCRIPT
-from fca_edge.checkpoint.elsewhere import what_object_it_is, what_tensor_it_is
-from fca_edge.checkpoint.search import State, groups, other_keys, shapes_in
+from fca_edge.checkpoint.elsewhere import describe_object, describe_tensor
+from fca_edge.checkpoint.search import State, group_states, list_other_keys, read_shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
     all_variants,
@@ -51,8 +51,8 @@ def explain(
         note: about the file's format.
     """
     if isinstance(content, StoredTensor):
-        return f"{path}: {what_tensor_it_is(path)}."
-    if isinstance(content, StandIn) and (text := what_object_it_is(content.name)):
+        return f"{path}: {describe_tensor(path)}."
+    if isinstance(content, StandIn) and (text := describe_object(content.name)):
         return f"{path}: {text}."
     if not leaves and note == SCRIPT:
         return f"{path}: a {note} without named weights (frozen?); {SAVE}."
@@ -85,7 +85,7 @@ def fits_another(path: Path, leaves: State, variant_name: str) -> str | None:
     if not candidates:
         return None
     names = list(dict.fromkeys(candidate.variant for candidate in candidates))
-    wrong = compare_shapes(variant_name, shapes_in(candidates[0].state))
+    wrong = compare_shapes(variant_name, read_shapes_in(candidates[0].state))
     return (
         f"{path} is not {variant_name}. The file fits --variant {' or --variant '.join(names)}."
         f" Against {variant_name}: {join_differences(wrong)}."
@@ -101,13 +101,13 @@ def compare_shapes(variant: str, shapes: Shapes) -> list[str]:
 
 def compare_places(leaves: State, variants: tuple[str, ...]) -> list[Near]:
     """Compare the places that have most keys of some network with every variant."""
-    places = sorted(groups(leaves, variants).items(), key=lambda item: -len(item[1]))
+    places = sorted(group_states(leaves, variants).items(), key=lambda item: -len(item[1]))
     near: list[Near] = []
     for prefix, state in places[:MOST_PLACES]:
         for variant in variants:
-            own = {key: t for key, t in state.items() if key in read_shapes(variant)}
-            others = [key for key in other_keys(prefix, own, leaves) if STEP not in key]
-            shapes = shapes_in(own) | dict.fromkeys(others, ())
+            matching = {key: t for key, t in state.items() if key in read_shapes(variant)}
+            others = [key for key in list_other_keys(prefix, matching, leaves) if STEP not in key]
+            shapes = read_shapes_in(matching) | dict.fromkeys(others, ())
             near.append(Near(variant, prefix, compare_shapes(variant, shapes)))
     return near
 

@@ -23,7 +23,7 @@ from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.swin import WindowAttention
 
 
-def fitted(
+def build_fitted(
     variant: str,
     checkpoint: Checkpoint,
     img_size: int | None,
@@ -43,23 +43,23 @@ def fitted(
     classes = check_classes(checkpoint, shapes, num_classes)
     size = img_size or find_spec(variant).img_size
     if differences(read_shapes(variant, size, classes), shapes):
-        size = size_from(variant, checkpoint, shapes, img_size, classes)
+        size = find_size(variant, checkpoint, shapes, img_size, classes)
     network = build(variant, size, classes, device="meta", dtype=dtype)
     classes = classes or find_spec(variant).num_classes
-    state = {k: as_dtype(t, dtype) for k, t in checkpoint.state.items()}
-    network.load_state_dict(missing_counters(network) | state, assign=True)
+    state = {k: use_dtype(t, dtype) for k, t in checkpoint.state.items()}
+    network.load_state_dict(fill_counters(network) | state, assign=True)
     derive_buffers(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network.eval(), size, classes
 
 
-def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def use_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert floating tensors; counters stay what they are."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def missing_counters(network: nn.Module) -> dict[str, Tensor]:
+def fill_counters(network: nn.Module) -> dict[str, Tensor]:
     """Return what optional keys hold where a file lacks them."""
     names = [name for name in network.state_dict() if last_word(name) in OPTIONAL]
     return {name: torch.tensor(0) for name in names}
@@ -83,7 +83,7 @@ def check_classes(checkpoint: Checkpoint, shapes: Shapes, num_classes: int | Non
     return num_classes if classes is None else classes
 
 
-def size_from(
+def find_size(
     variant: str,
     checkpoint: Checkpoint,
     shapes: Shapes,
@@ -93,7 +93,7 @@ def size_from(
     """Find the image size whose tables fit the file."""
     fits = find_fitting_size(variant, shapes, classes)
     if fits is None:
-        raise mismatch(variant, checkpoint, shapes, size_option, classes)
+        raise describe_mismatch(variant, checkpoint, shapes, size_option, classes)
     if size_option is not None:
         raise UsageError(
             f"{checkpoint.path}: --img-size {size_option}, but its attention tables are"
@@ -102,7 +102,7 @@ def size_from(
     return fits
 
 
-def mismatch(
+def describe_mismatch(
     variant: str,
     checkpoint: Checkpoint,
     shapes: Shapes,

@@ -120,8 +120,8 @@ def read_stream(file: IO[bytes], memory: Any, size: int) -> Any:
     if not isinstance(keys, list):
         raise Damaged("its list of storages is none")
     offsets.update(find_storages(memory, file.tell(), size, [str(k) for k in keys], itemsizes))
-    if lost := [key for key in itemsizes if key not in offsets]:
-        raise Damaged(f"storage {clean(lost[0])} is not in it")
+    if missing := [key for key in itemsizes if key not in offsets]:
+        raise Damaged(f"storage {clean(missing[0])} is not in it")
     return content
 
 
@@ -153,11 +153,11 @@ def read_storage_bytes(content: bytes) -> StoredStorage:
     """Read a torch file in bytes that holds one storage, as plain pickles of tensors have it."""
     from fca_edge.checkpoint.archive import ZIP, read_archive
 
-    held = bytearray(content)
+    buffer = bytearray(content)
     if content.startswith(ZIP):
-        value, _ = read_archive(io.BytesIO(content), held)
+        value, _ = read_archive(io.BytesIO(content), buffer)
     else:
-        value = read_stream(io.BytesIO(content), held, len(held))
+        value = read_stream(io.BytesIO(content), buffer, len(buffer))
     if not isinstance(value, StoredStorage):
         raise Forbidden("torch.storage._load_from_bytes")
     return value

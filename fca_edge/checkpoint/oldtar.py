@@ -77,7 +77,7 @@ def read_storages(memory: Any, offset: int, size: int) -> dict[str, StoredStorag
     views = read_pickle(file)
     for view in views if isinstance(views, list) else ():
         key, base, first, count = entry(view, 4)
-        storages[str(key)] = take_part(known(storages, base), key, first, count)
+        storages[str(key)] = take_part(find_storage(storages, base), key, first, count)
     return storages
 
 
@@ -98,11 +98,11 @@ def read_tensors(
             raise Damaged("truncated: its table of tensors is cut off")
         *sides, first = struct.unpack(f"<{2 * dimensions + 1}q", content)
         shape, strides = tuple(sides[:dimensions]), tuple(sides[dimensions:])
-        tensors[str(key)] = stored_tensor(known(storages, storage), first, shape, strides)
+        tensors[str(key)] = stored_tensor(find_storage(storages, storage), first, shape, strides)
     return tensors
 
 
-def known(storages: dict[str, StoredStorage], key: Any) -> StoredStorage:
+def find_storage(storages: dict[str, StoredStorage], key: Any) -> StoredStorage:
     """Return a storage that an entry names."""
     if str(key) not in storages:
         raise Damaged(f"storage {clean(key)} is not in it")

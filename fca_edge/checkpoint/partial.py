@@ -90,16 +90,21 @@ def find_unnamed(candidate: Candidate, others: Iterable[str], leaves: State) -> 
     Returns:
         Where at least half of the parameters' shapes are, under a path that says "average".
     """
-    known = tuple(prefix for prefix in others if prefix)
-    own = {candidate.prefix + key for key in list_names(candidate, leaves)}
-    needed = Counter(list_parameters(list_names(candidate, leaves)).values())
+    prefixes = tuple(prefix for prefix in others if prefix)
+    own_keys = {candidate.prefix + key for key in list_names(candidate, leaves)}
+    parameters = Counter(list_parameters(list_names(candidate, leaves)).values())
     places: dict[str, Counter[tuple[int, ...]]] = {}
     for path, tensor in leaves.items():
         match = AVERAGES.search(path)
-        if match is None or path in own or path.startswith(known) or NUMBERED_STATE.search(path):
+        if (
+            match is None
+            or path in own_keys
+            or path.startswith(prefixes)
+            or NUMBERED_STATE.search(path)
+        ):
             continue
         end = re.compile(r"[./]").search(path, match.end())
         place = path[: end.start()] if end else path[: match.end()]
         places.setdefault(place, Counter())[tensor.shape] += 1
-    half = needed.total() / 2
-    return [place for place, shapes in places.items() if (needed & shapes).total() >= half]
+    half = parameters.total() / 2
+    return [place for place, shapes in places.items() if (parameters & shapes).total() >= half]

@@ -33,7 +33,7 @@ from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean
-from fca_edge.checkpoint.wrappers import unwrapped
+from fca_edge.checkpoint.wrappers import unwrap_names
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
 
@@ -80,7 +80,7 @@ def load_checkpoint(
     leaves = flatten(content.value)
     variant_name = short_name(variant) if variant else stated_variant(path, content.metadata)
     variants = all_variants() if variant_name is None else (variant_name,)
-    leaves, wrappers = unwrapped(leaves, variants)
+    leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
         if variant_name is not None and (text := fits_another(path, leaves, variant_name)):

@@ -54,7 +54,7 @@ class Candidate:
         return self.prefix.rstrip(f".{STEP}") or "."
 
 
-def shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:
+def read_shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:
     """Return the shapes of a state."""
     return {key: tensor.shape for key, tensor in state.items()}
 
@@ -63,9 +63,9 @@ def find_candidates(leaves: State, variants: Iterable[str]) -> list[Candidate]:
     """Find every place where the keys and shapes are those of a network."""
     variants = tuple(variants)
     candidates = []
-    for prefix, state in groups(leaves, variants).items():
+    for prefix, state in group_states(leaves, variants).items():
         for variant in variants:
-            candidate = candidate_at(prefix, state, variant, leaves)
+            candidate = read_candidate(prefix, state, variant, leaves)
             if candidate is not None:
                 candidates.append(candidate)
     return candidates
@@ -77,14 +77,14 @@ def list_keys(variants: tuple[str, ...]) -> frozenset[str]:
     return frozenset(key for variant in variants for key in read_shapes(variant))
 
 
-def groups(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
+def group_states(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
     """Group tensors by what stands before a key that some network has."""
-    known = list_keys(variants)
+    network_keys = list_keys(variants)
     states: dict[str, State] = {}
     for path, tensor in leaves.items():
         for cut in word_starts(path):
             key = path[cut:].replace(STEP, ".")
-            if key in known:
+            if key in network_keys:
                 states.setdefault(path[:cut], {})[key] = tensor
     return states
 
@@ -99,24 +99,24 @@ def word_starts(path: str) -> Iterator[int]:
             return
 
 
-def candidate_at(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
+def read_candidate(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
     """Return the candidate for one variant at one place, if its keys and shapes are there."""
-    own = {key: state[key] for key in read_shapes(variant) if key in state}
-    if not required_keys(variant) <= own.keys():
+    state_here = {key: state[key] for key in read_shapes(variant) if key in state}
+    if not required_keys(variant) <= state_here.keys():
         return None
-    others = other_keys(prefix, own, leaves)
+    others = list_other_keys(prefix, state_here, leaves)
     if any(pattern(key) in list_patterns(variant) for key in others):
         return None  # more blocks than this variant has
-    shapes = shapes_in(own)
+    shapes = read_shapes_in(state_here)
     if find_fitting_size(variant, shapes, count_classes(shapes)) is None:
         return None
-    return Candidate(prefix, variant, own)
+    return Candidate(prefix, variant, state_here)
 
 
-def other_keys(prefix: str, own: Mapping[str, object], leaves: State) -> list[str]:
+def list_other_keys(prefix: str, own_state: Mapping[str, object], leaves: State) -> list[str]:
     """List keys behind a prefix that are not the network's own nor derived from its size."""
     keys = (path[len(prefix) :].replace(STEP, ".") for path in leaves if path.startswith(prefix))
-    return [key for key in keys if key not in own and last_word(key) not in DERIVED]
+    return [key for key in keys if key not in own_state and last_word(key) not in DERIVED]
 
 
 def split_prefix(prefix: str) -> tuple[str, str]:
@@ -157,14 +157,14 @@ def matches(place: Place, name: str, exactly: bool) -> bool:
 
     It may be typed as it was listed, without what a terminal cannot show.
     """
-    normal_name = normal(name)
-    paths = [normal(text) for text in (place.path, clean(place.path))]
+    normal_name = normalise_name(name)
+    paths = [normalise_name(text) for text in (place.path, clean(place.path))]
     if exactly:
         return normal_name in paths
     return bool(normal_name) and any(f".{normal_name}." in f".{path}." for path in paths)
 
 
-def normal(text: str) -> str:
+def normalise_name(text: str) -> str:
     """Write a path with dots only: `ema/module.` and `ema.module` mean the same."""
     return text.replace(STEP, ".").strip(".")
 

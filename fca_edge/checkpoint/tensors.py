@@ -141,10 +141,10 @@ def find_dtype(name: Any) -> torch.dtype:
 def rebuild_parameter(arguments: Arguments) -> StoredTensor:
     """Return the tensor of a parameter; anything else is refused."""
     refuse_hooks(arguments[1:])
-    return a_tensor(arguments[0], "torch._utils._rebuild_parameter")
+    return expect_tensor(arguments[0], "torch._utils._rebuild_parameter")
 
 
-def a_tensor(value: Any, function: str) -> StoredTensor:
+def expect_tensor(value: Any, function: str) -> StoredTensor:
     """Return a value that must be a tensor."""
     stored = as_stored(value)
     if stored is None:
@@ -156,7 +156,7 @@ def rebuild_moved(arguments: Arguments) -> StoredTensor:
     """Return the tensor of another device, stored as an array or a tensor of this one."""
     refuse_hooks(arguments[2:])
     find_dtype(arguments[1])
-    return a_tensor(arguments[0], "torch._utils._rebuild_device_tensor_from_numpy")
+    return expect_tensor(arguments[0], "torch._utils._rebuild_device_tensor_from_numpy")
 
 
 def odd(kind: str) -> Callable[[Arguments], StoredTensor]:

@@ -77,8 +77,8 @@ def check_target(target: str) -> None:
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = real_name(target)
-    runtimes, about = look_at(target)
-    for name, value in about:
+    runtimes, notes = look_at(target)
+    for name, value in notes:
         OUT.print(f"{name:9} {value}", highlight=False)
     refuse_unready(target, runtimes)
     OUT.print(f"{target}: {', '.join(state.runtime for state in runtimes)} ready")

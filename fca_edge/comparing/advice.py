@@ -80,8 +80,8 @@ def memory(record: Record, full: Record) -> Figure | None:
     """Return the ratio of what the models add to the runtime; None where it is not known."""
     if record.memory is None or full.memory is None:
         return None
-    mine, theirs = record.memory.model_bytes, full.memory.model_bytes
-    return (mine / theirs, None, None) if mine > 0 and theirs > 0 else None
+    own, reference = record.memory.model_bytes, full.memory.model_bytes
+    return (own / reference, None, None) if own > 0 and reference > 0 else None
 
 
 def gains(figure: Figure) -> bool:

@@ -132,10 +132,10 @@ class BoundsReport(Printable):
         """Return what the table shows: of several rows that hold only the worst."""
         rows: list[tuple[Judgement, str]] = []
         for bound in dict.fromkeys(id(one.bound) for one in self.judgements):
-            mine = [one for one in self.judgements if id(one.bound) == bound]
-            open_ones = [one for one in mine if one.verdict != "holds"]
+            judgements = [one for one in self.judgements if id(one.bound) == bound]
+            open_ones = [one for one in judgements if one.verdict != "holds"]
             rows += [(one, one.row) for one in open_ones]
-            holding = [one for one in mine if one.verdict == "holds"]
+            holding = [one for one in judgements if one.verdict == "holds"]
             if holding:
                 worst = max(holding, key=Judgement.burden)
                 more = f" (worst of {len(holding)} rows)" if len(holding) > 1 else ""
@@ -209,7 +209,7 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
     """Hold every record that a promise is about against it."""
     judgements = []
     for record in (one for one in records if fits(one, bound.row)):
-        figure = measured(bound, record, records)
+        figure = measure_bound(bound, record, records)
         if figure is not None:
             judgements.append(Judgement(bound, row_name(record), *figure, verdict(bound, figure)))
     if not judgements:
@@ -241,7 +241,7 @@ def fits(record: Record, selectors: Mapping[str, str]) -> bool:
 Figure = tuple[float, float | None, float | None]
 
 
-def measured(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
+def measure_bound(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
     """Return what a promise is about, with its interval; None where it was not measured."""
     if bound.over:
         run = [one for one in records if fits(one, bound.over) and goes_with(one, record, bound)]

@@ -61,7 +61,7 @@ def build_identity(record: Record) -> Identity:
 def name_record(record: Record) -> str:
     """Name a record for a reader: artefact, runtime, target, threads, weights."""
     weights = name_weights(record)
-    return measured(record) + (f", {weights}" if weights else "")
+    return describe_measurement(record) + (f", {weights}" if weights else "")
 
 
 def name_pair(baseline: Record, candidate: Record) -> str:
@@ -69,10 +69,10 @@ def name_pair(baseline: Record, candidate: Record) -> str:
     before, after = name_weights(baseline), name_weights(candidate)
     if before in ("", after) or not after:
         return name_record(candidate)
-    return f"{measured(candidate)}, {after} against {before}"
+    return f"{describe_measurement(candidate)}, {after} against {before}"
 
 
-def measured(record: Record) -> str:
+def describe_measurement(record: Record) -> str:
     """Say what was measured, and where: artefact, runtime, target, threads."""
     unfolded = "" if record.artefact.folded else " (not folded)"
     target, threads = record.target, record.plan.threads
@@ -125,10 +125,10 @@ def distance(a: Record, b: Record) -> tuple[int, ...]:
 
 def explain_unpaired(missing: Record, new: list[Record]) -> str:
     """Say which record is missing, and how it differs from one that found no partner, if little."""
-    mine = build_identity(missing)
+    wanted_identity = build_identity(missing)
 
     def unlike(record: Record) -> list[str]:
-        both = zip(fields(Identity), astuple(mine), astuple(build_identity(record)))
+        both = zip(fields(Identity), astuple(wanted_identity), astuple(build_identity(record)))
         return [f"{NAMES.get(f.name, f.name)} {x} against {y}" for f, x, y in both if x != y]
 
     near = sorted((texts for texts in map(unlike, new) if len(texts) <= NEAR), key=len)

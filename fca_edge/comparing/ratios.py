@@ -52,13 +52,13 @@ def place(record: Record) -> tuple[object, ...]:
 
 def compute_row_ratio(metric: Metric, record: Record, reference: Record) -> RowRatio | None:
     """Return one ratio; None where one of the records lacks it or it is not above 0."""
-    mine, theirs = metric.value(record), metric.value(reference)
-    if not mine or not theirs or min(mine, theirs) <= 0:
+    value, base = metric.value(record), metric.value(reference)
+    if not value or not base or min(value, base) <= 0:
         return None
     if not metric.measured:
-        return RowRatio(metric.name, mine / theirs, None, None)
+        return RowRatio(metric.name, value / base, None, None)
     if metric.noise is not None:
-        return compute_memory_ratio(metric, record, reference, mine / theirs)
+        return compute_memory_ratio(metric, record, reference, value / base)
     ratio = compute_ratio(metric, reference, record)
     if ratio is None:
         return None

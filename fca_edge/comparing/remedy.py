@@ -76,8 +76,8 @@ def describe_way(lack: Lack) -> Way:
     """Say how a record was measured."""
     target, runtime = lack.record.target, lack.record.runtime
     place = f"on {target.cpu_model}" if target.name == LOCAL else ""
-    needed = f"{runtime.name} {runtime.version} must be what is installed there"
-    return Way(place, write_options(lack.record), needed if VERSION in lack.kinds else "")
+    remark = f"{runtime.name} {runtime.version} must be what is installed there"
+    return Way(place, write_options(lack.record), remark if VERSION in lack.kinds else "")
 
 
 def write_options(record: Record) -> str:

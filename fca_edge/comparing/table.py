@@ -117,8 +117,10 @@ def compare_footer(comparison: Comparison) -> list[str]:
     """Say what found no partner, and what the intervals do not hold."""
     lines = [f"missing: {text}" for text in comparison.missing]
     lines += [f"new: {text}" for text in comparison.new]
-    measured = [pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)]
-    if not all(pair.together for pair in measured):
+    timed_pairs = [
+        pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)
+    ]
+    if not all(pair.together for pair in timed_pairs):
         lines.append(
             "Measured in separate runs: what changed on the machine between them is in no"
             " interval. Measure both files in one `fca-edge bench` to be sure."
@@ -150,13 +152,13 @@ def published_sheet(group: Group) -> Sheet:
     """Ratios of one group, published and ours side by side."""
     sheet = Sheet(PUBLISHED, title=f"{group.label}, over {group.reference}")
     for row in group.rows:
-        ours, itself = row.latency, row.variant == group.reference
-        known = ours is not None and ours.low is not None and not itself
+        ratio, itself = row.latency, row.variant == group.reference
+        has_interval = ratio is not None and ratio.low is not None and not itself
         sheet.add(
             row.variant,
             f"{row.published_latency:.2f}",
-            number(ours.value if ours else None),
-            f"{ours.low:.2f}–{ours.high:.2f}" if ours and known else "",
+            number(ratio.value if ratio else None),
+            f"{ratio.low:.2f}–{ratio.high:.2f}" if ratio and has_interval else "",
             number(row.instructions),
             f"{row.published_memory:.2f}",
             number(row.memory),

@@ -67,25 +67,25 @@ def check_input(array, shape):
     """
     import numpy
 
-    kind, got = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
-    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(got, shape):
+    kind, shape_in = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
+    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(shape_in, shape):
         return numpy.ascontiguousarray(array)
     axes = " x ".join("any" if size is None else str(size) for size in shape)
     hint = "Resize, crop and normalise the picture as the file's preprocessing says."
-    if fits([1, *got], shape):
+    if fits([1, *shape_in], shape):
         hint = "Add the batch axis: array[None]."
-    elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
+    elif any(fits([shape_in[i] for i in order], shape) for order in ORDERS if len(shape_in) == 4):
         hint = "Its channels are on another axis: transpose it."
-    elif fits(got, shape):
+    elif fits(shape_in, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
-    received = " x ".join(map(str, got)) or "no shape"
+    received = " x ".join(map(str, shape_in)) or "no shape"
     text = "the model takes float32 {}, got {} {}. {}"
     raise ValueError(text.format(axes, kind, received, hint))
 
 
-def fits(got, shape):
+def fits(sizes, shape):
     """Tell whether an array's shape is the model's."""
-    return len(got) == len(shape) and all(n in (None, m) for n, m in zip(shape, got))
+    return len(sizes) == len(shape) and all(n in (None, m) for n, m in zip(shape, sizes))
 
 
 def verbose():

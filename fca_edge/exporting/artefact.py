@@ -150,8 +150,8 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    promised = output.profile.whole and runtime == output.profile.runtimes[0]
-    if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
+    is_promised = output.profile.whole and runtime == output.profile.runtimes[0]
+    if is_promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
             f" partitions with {loaded['undelegated']} operators between, not whole."
@@ -160,8 +160,8 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
 
 def list_unchecked_runtimes(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
-    done = {parity.runtime for parity in parities}
-    return tuple(name for name in output.profile.runtimes if name not in done)
+    checked_runtimes = {parity.runtime for parity in parities}
+    return tuple(name for name in output.profile.runtimes if name not in checked_runtimes)
 
 
 def list_approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def find_layer_beyond(
     with torch.no_grad():
         for image in np.ascontiguousarray(images)[:, None]:  # (1, 3, H, W)
             peaks.run(torch.from_numpy(image).double())
-    return next(((name, peak) for name, peak in peaks.seen.items() if peak > limit), None)
+    return next(((name, peak) for name, peak in peaks.results.items() if peak > limit), None)
 
 
 class Peaks(fx.Interpreter):
@@ -76,14 +76,14 @@ class Peaks(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.seen: dict[str, float] = {}
+        self.results: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op == CALL and isinstance(result, Tensor) and result.is_floating_point():
             finite = torch.nan_to_num(result, 0.0, 0.0, 0.0)
             peak = float(finite.abs().max()) if finite.numel() else 0.0
-            self.seen[n.name] = max(self.seen.get(n.name, 0.0), peak)
+            self.results[n.name] = max(self.results.get(n.name, 0.0), peak)
         return result
 
 
@@ -121,13 +121,13 @@ class Recorder(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.seen: dict[str, Array] = {}
+        self.results: dict[str, Array] = {}
         self.modules: dict[str, str] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op == CALL and isinstance(result, Tensor):
-            self.seen[n.name] = result.detach().numpy().astype(np.float64)
+            self.results[n.name] = result.detach().numpy().astype(np.float64)
             self.modules[n.name] = name_module(n)
         return result
 
@@ -139,4 +139,4 @@ def run_in_float64(
     recorder = Recorder(convert_to_float64(program))
     with torch.no_grad():
         recorder.run(torch.from_numpy(np.ascontiguousarray(image)).double())
-    return recorder.seen, recorder.modules
+    return recorder.results, recorder.modules

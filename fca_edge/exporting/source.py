@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import list_fitting_sizes
 from fca_edge.errors import FcaEdgeError, UsageError
@@ -35,8 +35,8 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
             f" leave the option out or use {stated_px}."
         )
     known_size = request.img_size or stated_px
-    network, size, classes = fitted(variant, checkpoint, known_size, request.num_classes)
-    stated = read_stated(checkpoint, request.preprocessing, request.labels, size, classes)
+    network, size, classes = build_fitted(variant, checkpoint, known_size, request.num_classes)
+    facts = read_stated(checkpoint, request.preprocessing, request.labels, size, classes)
     source = Source(
         variant=variant,
         name=name_artefact(variant, size, checkpoint),
@@ -49,10 +49,10 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
         seed=None,
         chosen=checkpoint.chosen,
         assumed=list_assumptions(request, checkpoint, known_size, size),
-        labels=stated.labels,
-        preprocessing=stated.preprocessing,
-        unsaid=stated.unsaid,
-        notes=stated.notes,
+        labels=facts.labels,
+        preprocessing=facts.preprocessing,
+        unsaid=facts.unsaid,
+        notes=facts.notes,
     )
     return network, source
 

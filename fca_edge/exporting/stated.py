@@ -92,9 +92,9 @@ def read_header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         FcaEdgeError: they are not fields of preprocessing.
     """
-    stated = metadata_json(checkpoint, "preprocessing")
+    fields = metadata_json(checkpoint, "preprocessing")
     try:
-        return {} if stated is None else check_fields(stated)
+        return {} if fields is None else check_fields(fields)
     except FieldError as error:
         raise FcaEdgeError(
             f"{checkpoint.path}: its header's preprocessing: {error}; write the header anew."
@@ -138,16 +138,16 @@ def read_class_names(
         FcaEdgeError: not labels, or not as many as there are classes.
     """
     name, notes = checkpoint.path.name, []
-    stated, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
-    if labels is None and stated is None:
+    header_labels, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
+    if labels is None and header_labels is None:
         return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
     if labels is None:
-        names = check_labels(stated, where)
+        names = check_labels(header_labels, where)
     elif not isinstance(labels, Path):
         names = check_labels(labels, where)
     else:
         names, where = read_labels(labels), str(labels)
-        if stated not in (None, list(names)):
+        if header_labels not in (None, list(names)):
             notes.append(f"labels are those of {labels}, as you gave it; {name} states others.")
     check_count(names, classes, where)
     if twice := repeated(names):

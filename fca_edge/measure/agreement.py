@@ -31,10 +31,10 @@ def check_agreement(
         return None
     inputs = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)
     reference, events = run_artefact(job.path, runtime, inputs)
-    got, _ = run_artefact(
+    outputs, _ = run_artefact(
         job.path, job.runtime, inputs, target, threads=threads, timeout_seconds=timeout_seconds
     )
-    local_logits, target_logits = reference["logits"], got["logits"]  # (1, classes) each
+    local_logits, target_logits = reference["logits"], outputs["logits"]  # (1, classes) each
     if not (np.isfinite(local_logits).all() and np.isfinite(target_logits).all()):
         where = "here" if not np.isfinite(local_logits).all() else "there"
         halves = "fp16" in job.artefact.profile

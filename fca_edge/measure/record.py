@@ -139,9 +139,9 @@ def read_conditions(runs: list[Events]) -> Conditions | None:
     if not samples:
         return None
 
-    def among(when: str, field: str, choose: Callable[[list[float]], float]) -> Any:
-        known = [event[when][field] for event in samples if event[when][field] is not None]
-        return choose(known) if known else None
+    def among(moment: str, field: str, choose: Callable[[list[float]], float]) -> Any:
+        values = [event[moment][field] for event in samples if event[moment][field] is not None]
+        return choose(values) if values else None
 
     return Conditions(
         frequency_khz_before=among("before", "frequency_khz", min),
@@ -203,7 +203,7 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
 def read_git_commit() -> str | None:
     """Return the commit of this package's checkout, None where it is installed without one."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(HERE), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -211,4 +211,4 @@ def read_git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return process.stdout.strip() or None if process.returncode == 0 else None

@@ -67,7 +67,7 @@ def use_tanh(network: nn.Module, paths: list[str]) -> nn.Module:
     return twin
 
 
-def compute_worst_snr_db(reference: Tensor, got: Tensor) -> float:
+def compute_worst_snr_db(reference: Tensor, logits: Tensor) -> float:
     """Least signal-to-noise ratio in dB over the rows of logits (n, classes)."""
-    noise = (got.double() - reference).square().sum(1)  # (n,)
+    noise = (logits.double() - reference).square().sum(1)  # (n,)
     return float((10 * torch.log10(reference.square().sum(1) / noise)).min())

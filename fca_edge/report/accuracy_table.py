@@ -37,7 +37,7 @@ def build_document(evaluation: Evaluation) -> Document:
     document.add_sheets([sheet])
     for row in evaluation.results:
         mistakes = [f"{c.true} as {c.predicted} ({c.count})" for c in row.figures.confusions]
-        document.add_lines([f"{row.file} took {', '.join(mistakes[:SHOWN])}"] if taken else [])
+        document.add_lines([f"{row.file} took {', '.join(mistakes[:SHOWN])}"] if mistakes else [])
     return document
 
 

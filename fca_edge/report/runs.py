@@ -84,12 +84,12 @@ class Runs(Printable, Sequence[Record]):
         if to == NONE:
             return None
         if isinstance(to, Record):
-            named = to
+            row = to
         elif isinstance(to, int):
-            named = self.row(to)
+            row = self.row(to)
         else:
-            named = self.named(to, record)
-        alike = [r for r in self.records if r.artefact == named.artefact]
+            row = self.find_row(to, record)
+        alike = [r for r in self.records if r.artefact == row.artefact]
         near = [r for r in alike if place(r) == place(record)]
         same = [r for r in near if is_cold(r) == is_cold(record)]
         return next(iter([*same, *near]), None)
@@ -104,7 +104,7 @@ class Runs(Printable, Sequence[Record]):
             raise UsageError(f"row {number}: there are {len(self)}, the first is 0.")
         return self.records[number]
 
-    def named(self, name: str, record: Record) -> Record:
+    def find_row(self, name: str, record: Record) -> Record:
         """Return the row that a word means, seen from another.
 
         Raises:

@@ -139,7 +139,7 @@ def list_order_jobs(order: Order, name: str, place: Target, report: Report) -> l
         FcaEdgeError: a file cannot be measured, or none of them.
     """
     jobs: list[Job] = []
-    refused: UsageError | None = None
+    refusal: UsageError | None = None
     for path in order.files:
         try:
             job = job_for(path, order.runtime, place.runtimes)
@@ -148,9 +148,9 @@ def list_order_jobs(order: Order, name: str, place: Target, report: Report) -> l
             if len(order.targets) == 1 or not path.is_file():
                 raise
             report(f"{name}: left out: {error}")
-            refused = error
-    if refused is not None and not jobs:
-        raise refused
+            refusal = error
+    if refusal is not None and not jobs:
+        raise refusal
     return jobs
 
 

@@ -42,8 +42,8 @@ def lay_out(sheets: Sequence[Sheet], room: int | None) -> Iterator[Part]:
             visible += [column for column in more if not column.key]
     yield Text()
     yield from (style_text(line, "dim") for line in list_legend(visible))
-    if left := [c.heading for c in choose_filled(columns, sheets) if c not in visible]:
-        text = f"Left out for want of room: {', '.join(left)}. --wide shows every column."
+    if headings := [c.heading for c in choose_filled(columns, sheets) if c not in visible]:
+        text = f"Left out for want of room: {', '.join(headings)}. --wide shows every column."
         yield style_text(text, "dim")
 
 

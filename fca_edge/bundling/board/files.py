@@ -37,9 +37,9 @@ def check_model(name):
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # whoever removed the manifest has the checksums still
     try:
-        got = os.path.getsize(os.path.join(HERE, name))
-        if got != size:
-            reason = "it has %d bytes of %d" % (got, size)
+        size_here = os.path.getsize(os.path.join(HERE, name))
+        if size_here != size:
+            reason = "it has %d bytes of %d" % (size_here, size)
         elif compute_sha256(name) != digest:
             reason = "its checksum is not the manifest's"
         else:

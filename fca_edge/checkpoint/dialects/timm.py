@@ -30,12 +30,12 @@ def convnext(depths: Depths) -> Iterator[Entry]:
             yield from layer(f"downsample_layers.{i}.0", f"stages.{i}.downsample.0")
             yield from layer(f"downsample_layers.{i}.1", f"stages.{i}.downsample.1")
         for j in range(depth):
-            ours, theirs = f"stages.{i}.{j}", f"stages.{i}.blocks.{j}"
-            yield same(f"{ours}.gamma", f"{theirs}.gamma", rank=1)
-            yield from layer(f"{ours}.dwconv", f"{theirs}.conv_dw")
-            yield from layer(f"{ours}.norm", f"{theirs}.norm")
-            yield from layer(f"{ours}.pwconv1", f"{theirs}.mlp.fc1", rank=2)
-            yield from layer(f"{ours}.pwconv2", f"{theirs}.mlp.fc2", rank=2)
+            official, foreign = f"stages.{i}.{j}", f"stages.{i}.blocks.{j}"
+            yield same(f"{official}.gamma", f"{foreign}.gamma", rank=1)
+            yield from layer(f"{official}.dwconv", f"{foreign}.conv_dw")
+            yield from layer(f"{official}.norm", f"{foreign}.norm")
+            yield from layer(f"{official}.pwconv1", f"{foreign}.mlp.fc1", rank=2)
+            yield from layer(f"{official}.pwconv2", f"{foreign}.mlp.fc2", rank=2)
     yield from layer("norm", "head.norm")
     yield from layer("head", "head.fc", rank=2)
 
@@ -46,9 +46,9 @@ def swin(depths: Depths, shift: int = 1) -> Iterator[Entry]:
         yield from layer(name, name)
     for i, depth in enumerate(depths):
         if i + 1 < len(depths):
-            ours, theirs = f"layers.{i}.downsample", f"layers.{i + shift}.downsample"
-            yield from layer(f"{ours}.norm", f"{theirs}.norm")
-            yield same(f"{ours}.reduction.weight", f"{theirs}.reduction.weight")
+            official, foreign = f"layers.{i}.downsample", f"layers.{i + shift}.downsample"
+            yield from layer(f"{official}.norm", f"{foreign}.norm")
+            yield same(f"{official}.reduction.weight", f"{foreign}.reduction.weight")
         for j in range(depth):
             block = f"layers.{i}.blocks.{j}"
             table = f"{block}.attn.relative_position_bias_table"

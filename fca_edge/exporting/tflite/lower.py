@@ -166,11 +166,11 @@ def is_constant(context: Context, node: fx.Node) -> bool:
 def evaluate(context: Context, node: fx.Node) -> Lowered:
     """Run a call of constants in torch."""
 
-    def known(item: fx.Node) -> Any:
+    def constant_value(item: fx.Node) -> Any:
         return context.results[item.name]
 
     with torch.no_grad():
-        args = fx.map_arg(node.args, known)
-        kwargs = fx.map_arg(node.kwargs, known)
+        args = fx.map_arg(node.args, constant_value)
+        kwargs = fx.map_arg(node.kwargs, constant_value)
         result: Lowered = node.target(*args, **kwargs)  # type: ignore[operator]
     return tuple(result) if isinstance(result, list) else result

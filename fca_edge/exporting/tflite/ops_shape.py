@@ -62,20 +62,20 @@ def joined(context: Context, inputs: tuple[int, ...], axis: int) -> int:
     Each block of FcaFormer concatenates the sets of the one before and one more; and
     XNNPACK takes at most five inputs.
     """
-    known = context.concatenations
+    cache = context.concatenations
     if len(inputs) == 1:
         return inputs[0]
-    if (inputs, axis) not in known:
+    if (inputs, axis) not in cache:
         prefix = max(
-            (n for n in range(2, len(inputs)) if (inputs[:n], axis) in known),
+            (n for n in range(2, len(inputs)) if (inputs[:n], axis) in cache),
             default=min(len(inputs), MOST_CONCATENATED),
         )
         if prefix < len(inputs):
             head = joined(context, inputs[:prefix], axis)
-            known[inputs, axis] = joined(context, (head, *inputs[prefix:]), axis)
+            cache[inputs, axis] = joined(context, (head, *inputs[prefix:]), axis)
         else:
-            known[inputs, axis] = concatenated(context, inputs, axis)
-    return known[inputs, axis]
+            cache[inputs, axis] = concatenated(context, inputs, axis)
+    return cache[inputs, axis]
 
 
 def concatenated(context: Context, inputs: tuple[int, ...], axis: int) -> int:

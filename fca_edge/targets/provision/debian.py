@@ -205,8 +205,8 @@ def format_sources(release: str) -> str:
     Raises:
         TargetUnavailableError: no Debian mirror is configured.
     """
-    named = os.environ.get(MIRROR_VARIABLE)
-    mirror = named or next(iter(find_mirrors(read_source_lists())), None)
+    mirror_setting = os.environ.get(MIRROR_VARIABLE)
+    mirror = mirror_setting or next(iter(find_mirrors(read_source_lists())), None)
     if mirror is None:
         raise TargetUnavailableError(
             f"no Debian mirror is configured in {APT}; name one in {MIRROR_VARIABLE}."
@@ -259,7 +259,7 @@ def relink(folder: Path) -> None:
 
 def run(command: list[str]) -> None:
     """Run a command; its last complaint becomes the error."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(f"{command[0]} failed: {reason}")

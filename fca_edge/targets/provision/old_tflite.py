@@ -185,10 +185,10 @@ def run(command: list[str]) -> None:
         TargetUnavailableError: it failed; gives its last complaint.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        process = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise TargetUnavailableError(f"{command[0]}: {error.strerror}.") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (lines or done.stderr.strip().splitlines() or ["no message"])[-1]
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (lines or process.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(reason.removeprefix("ERROR: "))

@@ -39,11 +39,11 @@ def compile_plugin() -> Path:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(f".{os.getpid()}.new")
-    done = subprocess.run(
+    process = subprocess.run(
         [compiler, *FLAGS, "-o", str(staged), str(SOURCE)], capture_output=True, text=True
     )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[0]
         raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")
     os.replace(staged, path)
     return path

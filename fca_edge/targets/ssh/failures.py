@@ -102,8 +102,8 @@ def explain_file(error: OSError, config: Path | None) -> str:
     if config is not None and Path(place) == config:
         return f"the SSH configuration {place} ({settings.ssh_config_setting()}): {error.strerror}."
     where = find_setting(place, config)
-    named = f", which {where} names" if where else ""
-    return f"{place}{named}: {error.strerror}; correct the setting or put the file there."
+    setting = f", which {where} names" if where else ""
+    return f"{place}{setting}: {error.strerror}; correct the setting or put the file there."
 
 
 def list_missing_keys(config: Path | None) -> list[str]:

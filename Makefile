@@ -31,6 +31,7 @@ help:
 	@echo 'make bench       measures what the project promises; also: bench-latency, bench-memory, ...'
 	@echo 'make tables      writes the measured tables of README.md and docs/ anew'
 	@echo 'make train-l1    trains weights of real width'
+	@echo 'make api-docs    writes the reference of the Python API to docs/out'
 	@echo 'make clean       removes environments and results'
 	@echo '$(NEEDS): $(IS); $(NAME_ONE)'
 
@@ -153,9 +154,14 @@ bench-%: setup
 	$(BIN)/fca-edge bench --suite bench/suites/$*.toml --out bench/out/$* \
 	    --json bench/out/$*.json --force
 
+# The reference of the Python API, from its docstrings.
+api-docs: setup
+	$(INSTALL) --editable '.[dev,docs]'
+	$(BIN)/python docs/build_api.py docs/out
+
 # Writes the measured tables of README.md and docs/ anew, from the JSON that is committed.
 tables: setup
 	$(BIN)/python bench/tables.py
 
 clean:
-	rm -rf $(VENV) $(OLD) $(OUT) bench/out
+	rm -rf $(VENV) $(OLD) $(OUT) bench/out docs/out

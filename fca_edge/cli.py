@@ -106,7 +106,7 @@ def let_threads_sleep() -> None:
 def exit_code() -> int:
     """Run the command; returns its exit code once all of its output is written."""
     try:
-        code = called()
+        code = run_command()
         with to_output():
             sys.stdout.flush()
         return code
@@ -122,7 +122,7 @@ def exit_code() -> int:
         silence_broken()
 
 
-def called() -> int:
+def run_command() -> int:
     """Run the command; returns its exit code."""
     try:
         with export_extra(), as_command_line():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fca_edge.documents import DocumentError, shortened
+from fca_edge.documents import DocumentError, shorten
 
 SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 
@@ -38,7 +38,7 @@ def check_schema(document: Any) -> None:
     match = re.fullmatch(rf"{SCHEMA_NAME}/([1-9][0-9]{{0,5}})", str(schema))
     if match is None:
         raise DocumentError(
-            f"not a manifest: its schema is {shortened(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
+            f"not a manifest: its schema is {shorten(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
         )
     if int(match[1]) != SCHEMA:
         raise NewerSchemaError(f"schema {schema} is not this tool's {SCHEMA_NAME}/{SCHEMA}")

@@ -55,7 +55,7 @@ def in_python(text: str) -> str:
     return OPTION.sub(parameter, text)
 
 
-def spelled(text: str) -> str:
+def spell_options(text: str) -> str:
     """Write the options in a text as whoever called knows them."""
     return text if on_command_line() else in_python(text)
 

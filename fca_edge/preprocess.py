@@ -130,7 +130,7 @@ def list_images(folder: Path) -> Listing:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder of images.")
     # Class folders are often links, which rglob does not follow.
-    listing, seen, endings = Listing(), set[str](), decode.suffixes()
+    listing, seen, endings = Listing(), set[str](), decode.list_suffixes()
     for place, inner, names in os.walk(folder, followlinks=True):
         inner[:] = [name for name in inner if not name.startswith(".")]
         real = os.path.realpath(place)
@@ -159,7 +159,7 @@ def find_images(folder: Path) -> list[Path]:
     return list_images(folder).paths
 
 
-def labelled(paths: Iterable[Path]) -> list[tuple[Path, int]]:
+def label_images(paths: Iterable[Path]) -> list[tuple[Path, int]]:
     """Pair images of an ImageFolder tree with class indices, in the order of folder names."""
     listed = list(paths)
     classes = sorted({p.parent.name for p in listed})

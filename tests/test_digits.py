@@ -13,7 +13,7 @@ from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.manifest import Artefact
 from fca_edge.parity import in_layout
-from fca_edge.preprocess import Preprocessing, find_images, labelled, load
+from fca_edge.preprocess import Preprocessing, find_images, label_images, load
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
 
@@ -22,7 +22,7 @@ from fca_edge.targets.outputs import run_artefact
 def test_split(all_digits: Path) -> tuple[np.ndarray, np.ndarray]:
     with safe_open(DIGITS, "np") as file:
         how = Preprocessing.from_dict(json.loads(file.metadata()["preprocessing"]))
-    pairs = labelled(find_images(all_digits))
+    pairs = label_images(find_images(all_digits))
     return np.stack([load(path, how) for path, _ in pairs]), np.array([label for _, label in pairs])
 
 

@@ -19,7 +19,7 @@ from fca_edge.errors import UsageError
 from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
-from fca_edge.options import spelled
+from fca_edge.options import spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
@@ -307,8 +307,8 @@ def evaluate_files(
         warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
     return replace(
         result,
-        notes=tuple(map(spelled, notes)),
-        warnings=tuple(map(spelled, (*result.warnings, *warnings))),
+        notes=tuple(map(spell_options, notes)),
+        warnings=tuple(map(spell_options, (*result.warnings, *warnings))),
     )
 
 

@@ -10,7 +10,7 @@ from fca_edge.artefacts import Artefacts, RefusedError
 from fca_edge.exporting.notes import list_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import Request, list_request_notes
-from fca_edge.options import spelled
+from fca_edge.options import spell_options
 
 
 def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts:
@@ -44,6 +44,6 @@ def add_notes(artefacts: Artefacts, request: Request, check: AccuracyCheck | Non
     warnings = [*(check.warnings if check else ()), *list_warnings(artefacts)]
     return Artefacts(
         artefacts,
-        notes=[spelled(text) for text in dict.fromkeys(notes)],
-        warnings=[spelled(text) for text in warnings],
+        notes=[spell_options(text) for text in dict.fromkeys(notes)],
+        warnings=[spell_options(text) for text in warnings],
     )

@@ -17,7 +17,7 @@ from fca_edge.accuracy.sensitivity import Base, measure_sensitivities
 from fca_edge.errors import UsageError
 from fca_edge.exporting.quantize import Recipe
 from fca_edge.manifest import Artefact, read_artefact
-from fca_edge.options import check_choice, check_number, spelled
+from fca_edge.options import check_choice, check_number, spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, available
 
@@ -116,8 +116,8 @@ def measure_layers(
         seed=seed,
         runtimes=runtimes,
         mix=mix,
-        notes=tuple(spelled(note) for note in describe_pictures(pictures, folder)),
-        warnings=tuple(spelled(text) for text in warn_of_few(len(data.paths), max_drop)),
+        notes=tuple(spell_options(note) for note in describe_pictures(pictures, folder)),
+        warnings=tuple(spell_options(text) for text in warn_of_few(len(data.paths), max_drop)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, UsageError, export_extra
 from fca_edge.fields import FieldError, check_fields
-from fca_edge.options import on_command_line, spelled
+from fca_edge.options import on_command_line, spell_options
 from fca_edge.store import read_json
 
 StrPath = str | os.PathLike[str]
@@ -38,7 +38,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             with export_extra():
                 result = function(*args, **kwargs)
         except FcaEdgeError as error:
-            error.args = (spelled(str(error)),)
+            error.args = (spell_options(str(error)),)
             announce(getattr(error, "artefacts", None))  # what was written nevertheless
             raise
         announce(result)

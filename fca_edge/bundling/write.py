@@ -20,7 +20,7 @@ from fca_edge.lean_settings import (
     to_document,
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
-from fca_edge.options import check_choice, spelled
+from fca_edge.options import check_choice, spell_options
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
@@ -66,7 +66,7 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
         notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
     if not source.trained:
         warnings.append("random weights: the classes it prints mean nothing.")
-    return Bundle(out, tuple(files), tuple(map(spelled, notes)), tuple(warnings))
+    return Bundle(out, tuple(files), tuple(map(spell_options, notes)), tuple(warnings))
 
 
 def write_bundle(

@@ -13,7 +13,7 @@ from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
 from fca_edge.checkpoint.shards import SHARD, list_shard_files, read_head
 from fca_edge.checkpoint.signs import JOBLIB, describe_file
-from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
+from fca_edge.checkpoint.tensorfile import read_header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
 from fca_edge.errors import FcaEdgeError, UsageError
 
@@ -66,7 +66,7 @@ def read_one(path: Path, head: bytes) -> Content:
     try:
         if not head:
             raise Damaged("empty (0 bytes): truncated, or never written")
-        if header_length(head) is not None:
+        if read_header_length(head) is not None:
             state, metadata = read_safetensors(path)
             return Content(state, (path,), metadata)
         return read_torch(path, head)

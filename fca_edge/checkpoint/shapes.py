@@ -76,13 +76,13 @@ def find_size(variant: str, shapes: Shapes) -> int:
     spec, table = find_spec(variant), shapes.get(TABLE, ())
     positions = shapes.get(POSITIONS, ())
     if isinstance(spec, DeiTSpec) and len(positions) == 3 and positions[1] > 1:
-        return believable(spec.patch * math.isqrt(positions[1] - 1))
+        return limit_size(spec.patch * math.isqrt(positions[1] - 1))
     if isinstance(spec, FcaFormerSpec) and len(table) == 2:
-        return believable(STRIDE * math.isqrt(table[1]))
+        return limit_size(STRIDE * math.isqrt(table[1]))
     return spec.img_size
 
 
-def believable(size: int) -> int:
+def limit_size(size: int) -> int:
     """Keep an image size that a file tells within what can be built."""
     return min(LARGEST_SIDE, max(SMALLEST_SIDE, size))
 

@@ -56,12 +56,12 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
         return
     sheet = Sheet(COLUMNS)
     for row in rows:
-        place = shortened(row.place)
+        place = shorten(row.place)
         sheet.add(row.target, row.runtime, "yes" if row.ready else "no", place)
     print_sheets([sheet], wide)
 
 
-def shortened(place: str) -> str:
+def shorten(place: str) -> str:
     """Write a path from the current folder, or from the user's own, where it lies in it."""
     for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
         if folder != Path("/") and Path(place).is_relative_to(folder):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fca_edge.comparing.differences import differences
+from fca_edge.comparing.differences import list_differences
 from fca_edge.comparing.judge import Row, judge
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.noise import is_interleaved
@@ -120,12 +120,12 @@ def compare(
 
 def list_difference_kinds(baseline: Record, candidate: Record) -> list[str]:
     """List the kinds of things in which a pair differs."""
-    return [difference.kind for difference in differences(baseline, candidate)]
+    return [difference.kind for difference in list_differences(baseline, candidate)]
 
 
 def compare_pair(baseline: Record, candidate: Record, limits: Mapping[str, float]) -> Compared:
     """Judge one pair."""
-    unlike = differences(baseline, candidate)
+    unlike = list_differences(baseline, candidate)
     rows = (
         judge(metric, baseline, candidate, unlike, limits.get(name, metric.limit_percent))
         for name, metric in METRICS.items()

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from itertools import product
 from pathlib import Path
 
-from fca_edge.comparing.differences import differences
+from fca_edge.comparing.differences import list_differences
 from fca_edge.comparing.remedy import DIGITS
 from fca_edge.errors import plural
 from fca_edge.records import Record
@@ -115,7 +115,7 @@ def distance(a: Record, b: Record) -> tuple[int, ...]:
     """Rank how unlike two records of the same identity are, the heavier things first."""
     return (
         int(a.target.emulated != b.target.emulated),
-        len(differences(a, b)),
+        len(list_differences(a, b)),
         int(a.artefact.folded != b.artefact.folded),
         int(name_weights(a) != name_weights(b)),
         int(a.artefact.input_layout != b.artefact.input_layout),

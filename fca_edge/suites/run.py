@@ -123,7 +123,7 @@ def prepare_target(
     """Return the jobs on a target, and how often they are run."""
     info = place.info()
     usual = EMULATED if info.emulated else MEASURED
-    announce(info, name, screen.say)
+    announce_target(info, name, screen.say)
     jobs = list_order_jobs(order, name, place, screen.say)
     if order.suite is not None or not order.files:
         suite = order.suite or read_suite(usual.suite)
@@ -206,7 +206,7 @@ def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, settings: Order
         raise UsageError(f"--{option}: {info.name} is emulated, so nothing is timed; leave it out.")
 
 
-def announce(info: TargetInfo, target_name: str, report: Report) -> None:
+def announce_target(info: TargetInfo, target_name: str, report: Report) -> None:
     """Say where figures will come from, if that is not plain from what was asked."""
     if info.emulated:
         report(

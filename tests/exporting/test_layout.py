@@ -73,7 +73,7 @@ def test_chains_compute_what_they_mean(
             edited = view(value, argument)
             value = edited or view_plain(layout.ordered(value).tensor, argument)
             expected = expected.reshape(argument)
-    tensor = layout.materialised(value)
+    tensor = layout.materialise(value)
     assert np.array_equal(evaluate(builder, source, tensor), expected)
 
 

@@ -73,18 +73,18 @@ class Entry:
 Table = Callable[[Depths], Iterator[Entry]]
 
 
-def same(official: str, *foreign: str, rank: int | None = None) -> Entry:
+def map_same(official: str, *foreign: str, rank: int | None = None) -> Entry:
     """One key under another name; several names are those of several versions."""
     return Entry(official, (foreign,), rank)
 
 
-def layer(official: str, *foreign: str, rank: int | None = None) -> Iterator[Entry]:
+def map_layer(official: str, *foreign: str, rank: int | None = None) -> Iterator[Entry]:
     """Weight and bias of one layer."""
-    yield same(f"{official}.weight", *(f"{name}.weight" for name in foreign), rank=rank)
-    yield same(f"{official}.bias", *(f"{name}.bias" for name in foreign))
+    yield map_same(f"{official}.weight", *(f"{name}.weight" for name in foreign), rank=rank)
+    yield map_same(f"{official}.bias", *(f"{name}.bias" for name in foreign))
 
 
-def joined(official: str, *foreign: tuple[str, ...]) -> Iterator[Entry]:
+def join(official: str, *foreign: tuple[str, ...]) -> Iterator[Entry]:
     """Weight and bias of a layer that the library keeps as several, such as q, k and v."""
     for leaf in ("weight", "bias"):
         parts = tuple(tuple(f"{name}.{leaf}" for name in names) for names in foreign)

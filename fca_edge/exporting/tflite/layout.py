@@ -106,11 +106,11 @@ class Layout:
         self.builder = builder
         self._reshapes: dict[tuple[int, Shape], int] = {}
 
-    def stored(self, value: Value) -> Shape:
+    def stored_shape(self, value: Value) -> Shape:
         """Return the shape that memory has now."""
         return self.builder.shape(value.tensor)
 
-    def reshaped(self, tensor: int, shape: Shape) -> int:
+    def reshape(self, tensor: int, shape: Shape) -> int:
         """Return the tensor with another stored shape; one operator however often it is asked."""
         if self.builder.shape(tensor) == shape:
             return tensor
@@ -120,7 +120,7 @@ class Layout:
             self._reshapes[tensor, shape] = out
         return self._reshapes[tensor, shape]
 
-    def ordered(self, value: Value, dims: tuple[int, ...] | None = None) -> Value:
+    def reorder(self, value: Value, dims: tuple[int, ...] | None = None) -> Value:
         """Return the value with memory in the given order of logical dimensions (default: logical).
 
         The result's stored rank may be lower than the logical rank: dimensions that
@@ -138,15 +138,15 @@ class Layout:
             prod(value.logical[d] for d in run) for run in sorted(runs, key=sort_by_order(order))
         )
         moves = tuple(sorted(runs, key=sort_by_order(order)).index(run) for run in runs)
-        inputs = (self.reshaped(value.tensor, source), self.builder.ints(*moves))
+        inputs = (self.reshape(value.tensor, source), self.builder.ints(*moves))
         result = tuple(source[m] for m in moves)
         moved = self.builder.emit("TRANSPOSE", inputs, result, schema.TransposeOptionsT())
         return Value(moved, shape, perm)
 
-    def materialised(self, value: Value, shape: Shape | None = None) -> int:
+    def materialise(self, value: Value, shape: Shape | None = None) -> int:
         """Return a tensor stored in logical order with the logical (or the given) shape."""
-        value = self.ordered(value)
-        return self.reshaped(value.tensor, value.logical if shape is None else shape)
+        value = self.reorder(value)
+        return self.reshape(value.tensor, value.logical if shape is None else shape)
 
 
 def sort_by_order(order: list[int]) -> Callable[[tuple[int, ...]], int]:

@@ -99,7 +99,7 @@ def lower(
         elif node.op == "call_function":
             context.results[node.name] = lower_node(context, node)
         elif node.op == "output":
-            target = context.layout.materialised(context.value(node.args[0][0]))
+            target = context.layout.materialise(context.value(node.args[0][0]))
     context.builder.tensors[target] = rename(context.builder, target, "logits")
     return context.builder, source, target
 

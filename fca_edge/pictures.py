@@ -1,4 +1,4 @@
-"""What pictures had about them that a user should hear of: counted, then said in sentences."""
+"""Properties of pictures that a user should know of: counted, then written as sentences."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Data:
         labels: of the classes; None where there are none.
         found: number of images in the folder, of which `paths` may be a sample.
         listing: all of the folder.
-        seen: what images had about them, once they were read.
+        seen: properties of the images, once they were read.
     """
 
     folder: Path

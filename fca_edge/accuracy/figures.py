@@ -51,7 +51,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of one network on all images that could be read.
+    """Accuracy of one network on all images that could be read.
 
     Attributes:
         top5: None with five classes or fewer, where it would mean nothing.

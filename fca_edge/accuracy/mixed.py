@@ -1,4 +1,4 @@
-"""The fewest layers in float for a wanted accuracy: by sensitivity, with bisection on the count."""
+"""The fewest layers in float for an accuracy: by sensitivity, with bisection on the count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fca_edge.errors import NotEquivalentError
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of keeping so many layers in float.
+    """Result of keeping a number of layers in float.
 
     Attributes:
         drop_points: of top-1 against the reference, on the worst of the runtimes.
@@ -73,7 +73,7 @@ def search(
     Args:
         reference: predictions for the same images, of what must not be lost.
         max_drop: points of top-1.
-        first: what came of keeping no layer, where that has been tried and failed.
+        first: the trial that keeps no layer, if it was made and failed.
 
     Raises:
         NotEquivalentError: not accurate enough with every layer in float.

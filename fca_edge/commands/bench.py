@@ -70,15 +70,15 @@ class SuiteName(ParamType):
 
 @click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=ARTEFACT)
-@click.option("--threads", type=AT_LEAST_1, help="Threads of the runtime.  [1]")
+@click.option("--threads", type=AT_LEAST_1, help="Number of threads of the runtime.  [1]")
 @click.option(
     "--target",
     "targets",
     type=TARGET,
     multiple=True,
-    help="local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU]; or arm: this"
-    " machine if it is ARM, else the configured board, else qemu:aarch64. Give it several times"
-    " to measure on several.  [local]",
+    help="Where to measure: local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU], or"
+    " arm (this machine if it is ARM, else the configured board, else qemu:aarch64); may be given"
+    " several times.  [local]",
 )
 @click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
 @click.option(

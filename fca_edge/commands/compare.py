@@ -97,10 +97,10 @@ def command(
     """Compare files of records that `fca-edge bench --json` wrote, metric by metric.
 
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
-    checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
-    is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
-    memory are compared even so), or where there is nothing to compare
-    or --gate could judge nothing.
+    checksum. Exit code 4 if --gate finds a worse metric or a missing row, or --bounds a missed
+    bound; 5 if a pair is of different machines, runtimes or plans (files and planned memory are
+    compared all the same), or if nothing can be compared or --gate finds no metric that both
+    sides have.
 
     \b
     Examples:

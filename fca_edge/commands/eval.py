@@ -64,7 +64,7 @@ from fca_edge.runtimes import RUNTIMES
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Threads of the runtime.",
+    help="Number of threads of the runtime.",
 )
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
 @reading_options("as the file was exported", "as the file was exported")

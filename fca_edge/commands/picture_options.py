@@ -51,7 +51,7 @@ def reading_options(exif: str, background: str) -> Callable[[Command], Command]:
         command = click.option(
             "--background",
             metavar="COLOUR",
-            help="What lies behind transparent pixels: white, black, R,G,B, or none to drop"
+            help="Colour behind transparent pixels: white, black, R,G,B, or none to ignore"
             f" transparency.  [{background}]",
         )(command)
         return click.option(

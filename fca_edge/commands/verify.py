@@ -35,7 +35,7 @@ from fca_edge.commands.tables import wide_option
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Threads of the runtime.",
+    help="Number of threads of the runtime.",
 )
 @wide_option
 @json_option

@@ -112,7 +112,7 @@ def read_json(text: str) -> dict[str, Any]:
 
 
 def out_of_memory_kills() -> int | None:
-    """How often the kernel has ended a process for want of memory."""
+    """How often the kernel has ended a process for lack of memory."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

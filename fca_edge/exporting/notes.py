@@ -12,7 +12,7 @@ from fca_edge.runtimes import RUNTIMES, remedy
 
 
 def list_notes(artefacts: Sequence[Artefact]) -> list[str]:
-    """Say what was assumed of weights, pictures and labels, and what pictures had about them."""
+    """Say what was assumed of weights, pictures and labels, and what is unusual in pictures."""
     if not artefacts:
         return []
     first = artefacts[0].manifest

@@ -158,7 +158,7 @@ def list_whole_jobs(runs: list[JobEvents], plan: Plan) -> set[int]:
 def run_task(
     task: Task, job: Job, plan: AgentPlan, target: Target, info: TargetInfo, events: JobEvents
 ) -> None:
-    """Do one task of a job and keep what came of it in the job's events.
+    """Do one task of a job and store its result in the job's events.
 
     Raises:
         AgentError: the process failed, or said nothing of what it was run for.

@@ -222,7 +222,7 @@ def assess(
         both: list[Runner] = [*runners, *([reference] if reference else [])]
         advance = report_progress(progress, len(data.paths))
         predictions, skipped = predict(both, data, advance, request.skip_corrupt)
-    baseline = predictions[-1] if reference else None
+    reference_predictions = predictions[-1] if reference else None
     results = [
         Accuracy(
             file=runner.path.name,
@@ -231,14 +231,16 @@ def assess(
             runtime=runner.runtime,
             version=runner.version,
             preprocessing=runner.preprocessing.to_dict(),
-            figures=compute_figures(data, prediction, baseline),
+            figures=compute_figures(data, prediction, reference_predictions),
         )
         for runner, prediction in zip(runners, predictions)
     ]
     return Evaluation(
         results=tuple(results),
         data=describe_data(request, data, skipped, artefacts[0].preprocessing),
-        reference=build_reference(reference, data, baseline) if reference and baseline else None,
+        reference=build_reference(reference, data, reference_predictions)
+        if reference and reference_predictions
+        else None,
         threads=threads,
         warnings=tuple(list_warnings(data)),
     )

@@ -104,13 +104,13 @@ class AccuracyCheck:
         first = Trial.from_drops(0, measure_drops(base_file, (), data, self.reference))
         if first.drop_points <= self.max_drop + ROUNDING:
             # Judging each layer takes minutes, and none has to be kept.
-            record = Mix(self.max_drop, (), (), (first,)).to_dict()
-            return (), {**record, "images": len(data.paths), "images_for_layers": 0}
+            entry = Mix(self.max_drop, (), (), (first,)).to_dict()
+            return (), {**entry, "images": len(data.paths), "images_for_layers": 0}
         few = sample(data.without(self.skipped), LAYER_IMAGES, self.request.seed)
         losses = measure_sensitivities(base_file, few, self.report)
         mix = search(base_file, losses, data, self.reference, self.max_drop, self.report, first)
-        record = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
-        return mix.keep, record
+        entry = {**mix.to_dict(), "images": len(data.paths), "images_for_layers": len(few.paths)}
+        return mix.keep, entry
 
     def measure(self, artefact: Artefact) -> list[tuple[str, Figures]]:
         """Run an artefact on each of its runtimes."""

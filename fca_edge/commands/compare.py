@@ -99,8 +99,7 @@ def command(
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
     checksum. Exit code 4 if --gate finds a worse metric or a missing row, or --bounds a missed
     bound; 5 if a pair is of different machines, runtimes or plans (files and planned memory are
-    compared all the same), or if nothing can be compared or --gate finds no metric that both
-    sides have.
+    compared all the same), or if nothing can be compared or --gate reaches no verdict.
 
     \b
     Examples:

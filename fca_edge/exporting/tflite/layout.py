@@ -127,13 +127,13 @@ class Layout:
         move together are moved as one.
         """
         dims = tuple(range(len(value.perm))) if dims is None else dims
-        target_order = [d for d in dims if value.logical[d] > 1]
+        new_order = [d for d in dims if value.logical[d] > 1]
         order = list(find_memory_order(value))
         shape = tuple(value.logical[d] for d in dims)
         perm = tuple(dims.index(d) for d in range(len(dims)))
-        if order == target_order:
+        if order == new_order:
             return Value(value.tensor, shape, perm)
-        runs = find_runs(order, target_order)
+        runs = find_runs(order, new_order)
         source = tuple(
             prod(value.logical[d] for d in run) for run in sorted(runs, key=sort_by_order(order))
         )
@@ -154,10 +154,10 @@ def sort_by_order(order: list[int]) -> Callable[[tuple[int, ...]], int]:
     return lambda run: order.index(run[0])
 
 
-def find_runs(order: list[int], target_order: list[int]) -> list[tuple[int, ...]]:
+def find_runs(order: list[int], new_order: list[int]) -> list[tuple[int, ...]]:
     """Cut the wanted order into the longest runs that already lie side by side in memory."""
     runs: list[tuple[int, ...]] = []
-    for dim in target_order:
+    for dim in new_order:
         if runs and order.index(dim) == order.index(runs[-1][-1]) + 1:
             runs[-1] = (*runs[-1], dim)
         else:

@@ -87,7 +87,8 @@ def command(
 
     ARTEFACT is an fp32 TFLite file of an export; for ONNX, whose 8-bit files have other layers,
     there is `export --mixed`. Each layer is quantised alone and ranked by its
-    effect on the logits; the search keeps the most harmful ones in float until top-1 is good enough.
+    effect on the logits; the search keeps the most harmful ones in float until top-1 is good
+    enough.
 
     \b
     Examples:

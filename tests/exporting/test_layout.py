@@ -71,7 +71,7 @@ def test_chains_compute_what_they_mean(
             value, expected = value.permute(argument), expected.transpose(argument)
         else:
             edited = view(value, argument)
-            value = edited or view_plain(layout.ordered(value).tensor, argument)
+            value = edited or view_plain(layout.reorder(value).tensor, argument)
             expected = expected.reshape(argument)
     tensor = layout.materialise(value)
     assert np.array_equal(evaluate(builder, source, tensor), expected)
@@ -85,7 +85,7 @@ def test_channels_last_costs_nothing() -> None:
     assert tokens is not None
     back = view(tokens.permute((0, 2, 1)), (1, 4, 5, 8))
     assert back is not None
-    Layout(builder).ordered(back)
+    Layout(builder).reorder(back)
     assert builder.operators == []
 
 
@@ -93,7 +93,7 @@ def test_a_reshape_is_emitted_once() -> None:
     builder = GraphBuilder()
     layout = Layout(builder)
     source = builder.tensor((2, 6))
-    assert layout.reshaped(source, (3, 4)) == layout.reshaped(source, (3, 4))
+    assert layout.reshape(source, (3, 4)) == layout.reshape(source, (3, 4))
     assert len(builder.operators) == 1
 
 

@@ -21,7 +21,7 @@ import tables as peers_tables  # noqa: E402
 
 from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
-from fca_edge.comparing.ratios import place, ratio_to  # noqa: E402
+from fca_edge.comparing.ratios import compute_row_ratio, place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
 from fca_edge.store import read_json, write_text  # noqa: E402
@@ -48,7 +48,7 @@ def peers(path: Path) -> Table:
     for row, record in sorted(timed, key=lambda one: processor_ratio(one[1], best)):
         if row["ours"] and row["name"].endswith("-lean.onnx"):
             continue
-        ratio = ratio_to(METRICS["processor_ns"], record, best)
+        ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
         times = "1" if record is best else peers_tables.over(ratio)
         lines.append([peer_title(row, record, best), times, memory_text(record)])
     head = f"FcaFormer-{document['peers']['variant'].upper()}, fp32, {best.target.cpu_model},"
@@ -57,7 +57,7 @@ def peers(path: Path) -> Table:
 
 def processor_ratio(record: Record, best: Record) -> float:
     """Return a ratio of processor times, to sort by."""
-    ratio = ratio_to(METRICS["processor_ns"], record, best)
+    ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
     return float("inf") if ratio is None else ratio.value
 
 
@@ -91,7 +91,7 @@ def precision_arm(path: Path) -> Table:
         for runtime, profile in columns.values():
             small = of(mine, runtime, profile, "int8")
             full = of(mine, runtime, None, "fp32")
-            ratio = small and full and ratio_to(METRICS["instructions"], small, full)
+            ratio = small and full and compute_row_ratio(METRICS["instructions"], small, full)
             cells.append(f"{ratio.value:.2f}" if ratio else "")
         table.append([core, *cells])
     return table
@@ -146,7 +146,7 @@ def precision(path: Path) -> Table:
             continue
         full = records[f"{name.split('-')[0]}-fp32{Path(name).suffix}"]
         metric = METRICS["processor_ns"]
-        ratios = [ratio_to(metric, record, one) for one in (full, litert_torch) if one]
+        ratios = [compute_row_ratio(metric, record, one) for one in (full, litert_torch) if one]
         size = record.artefact.file_bytes / full.artefact.file_bytes
         cells = [*map(peers_tables.over, ratios), *[""] * (2 - len(ratios))]
         table.append([name, *cells, f"{size:.3f}", memory_text(record)])
@@ -165,7 +165,7 @@ def counts(path: Path) -> Table:
             if r.artefact.precision == "fp32"
             and (place(r), r.runtime.name) == (place(record), record.runtime.name)
         )
-        ratio = ratio_to(METRICS["instructions"], record, full)
+        ratio = compute_row_ratio(METRICS["instructions"], record, full)
         count = METRICS["instructions"].value(record) or 0.0
         db = record.agreement.snr_db if record.agreement else None
         table.append(

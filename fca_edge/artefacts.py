@@ -33,9 +33,9 @@ class Artefacts(list[Artefact], Printable):
 
     def document(self) -> Document:
         """Return one row per file and runtime: signal-to-noise ratio, size, operators."""
-        from fca_edge.report.export_table import document_of
+        from fca_edge.report.export_table import build_document
 
-        return document_of(self)
+        return build_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifests by the files' names."""
@@ -74,6 +74,6 @@ class RefusedError(NotEquivalentError):
         self.artefacts, self.refusals = artefacts, tuple(refusals)
         first = self.refusals[0]
         files = [artefact.path.name for artefact in artefacts]
-        written = f"written: {', '.join(files)}" if files else "nothing was written"
+        outcome = f"written: {', '.join(files)}" if files else "nothing was written"
         older = " (the older file stays)" if (out / first.file).exists() else ""
-        super().__init__(f"{str(first.error).rstrip('.')}{older}; {written}.")
+        super().__init__(f"{str(first.error).rstrip('.')}{older}; {outcome}.")

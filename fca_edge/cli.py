@@ -51,8 +51,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"fca_edge.commands.{cmd_name}")
-        found: click.Command = module.command
-        return found
+        command: click.Command = module.command
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The texts stand here, so that --help imports no subcommand.
@@ -108,7 +108,7 @@ def let_threads_sleep() -> None:
 def exit_code() -> int:
     """Run the command; returns its exit code once all of its output is written."""
     try:
-        code = called()
+        code = run_command()
         with to_output():
             sys.stdout.flush()
         return code
@@ -124,7 +124,7 @@ def exit_code() -> int:
         silence_broken()
 
 
-def called() -> int:
+def run_command() -> int:
     """Run the command; returns its exit code."""
     try:
         with export_extra(), as_command_line():

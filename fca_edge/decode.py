@@ -55,7 +55,7 @@ class PictureError(Exception):
 class Picture(NamedTuple):
     """A picture in 8-bit RGB, and what was done to it.
 
-    Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits a channel),
+    Marks: "exif" (it has an orientation), "transparent", "deep" (more than 8 bits per channel),
     "dim" (deep, and all of it in the lowest eighth, as 10 or 12 bits stored in 16 are), "frames"
     (only the first of several is there).
     """
@@ -64,17 +64,19 @@ class Picture(NamedTuple):
     marks: frozenset[str]
 
 
-def read(path: str, how: dict[str, Any]) -> tuple[NDArray[np.float32], frozenset[str]]:
+def read(path: str, preprocessing: dict[str, Any]) -> tuple[NDArray[np.float32], frozenset[str]]:
     """Read a picture as the network's input (crop, crop, 3); returns it with the picture's marks.
 
     Args:
-        how: fields of preprocessing, as a manifest or preprocessing.json holds them.
+        preprocessing: fields of preprocessing, as a manifest or preprocessing.json holds them.
 
     Raises:
         PictureError: not a picture, or one whose pixels cannot be told.
     """
-    picture = decode(path, how.get("exif", "ignore"), how.get("background", "white"))
-    return normalise(fit(picture.image, how), how), picture.marks
+    picture = decode(
+        path, preprocessing.get("exif", "ignore"), preprocessing.get("background", "white")
+    )
+    return normalise(fit(picture.image, preprocessing), preprocessing), picture.marks
 
 
 def decode(path: str, exif: str = "ignore", background: Any = "white") -> Picture:
@@ -93,15 +95,15 @@ def decode(path: str, exif: str = "ignore", background: Any = "white") -> Pictur
         with warnings.catch_warnings():
             # What Pillow warns about is either counted in the marks or harmless.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=formats()) as image:
+            with Image.open(path, formats=list_formats()) as image:
                 return flatten(image, exif, background)
     except PictureError:
         raise
     except Exception as error:  # a damaged file can raise anything at all
-        raise PictureError(reason(path, error)) from None
+        raise PictureError(describe_reason(path, error)) from None
 
 
-def reason(path: str, error: Exception) -> str:
+def describe_reason(path: str, error: Exception) -> str:
     """Say in a few words why a file could not be read."""
     if isinstance(error, OSError) and error.strerror:
         return "it is a folder" if os.path.isdir(path) else error.strerror.lower()
@@ -119,15 +121,15 @@ def reason(path: str, error: Exception) -> str:
 def flatten(image: Image.Image, exif: str, background: Any) -> Picture:
     """Turn an opened image into 8-bit RGB without transparency, upright if wanted."""
     marks = set()
-    stored = stored_as(image)
+    stored = find_storage_mode(image)
     if getattr(image, "is_animated", False) and image.format not in STILL:
         marks.add("frames")
     image.load()
-    turn = orientation(image)
+    turn = read_orientation(image)
     if image.mode[:1] in ("I", "F") or ";16" in stored:
         marks.add("deep")
     rgb, alpha = split(image, stored)
-    if "deep" in marks and brightest(image, rgb) < DIM and not states_range(image):
+    if "deep" in marks and find_brightest(image, rgb) < DIM and not states_range(image):
         marks.add("dim")
     if alpha is not None and alpha.getextrema()[0] != 255:
         marks.add("transparent")
@@ -138,11 +140,11 @@ def flatten(image: Image.Image, exif: str, background: Any) -> Picture:
     if turn in TURNS and image.format != "TIFF":  # Pillow has turned that one
         marks.add("exif")
         if exif == "apply":
-            rgb = rgb.transpose(constant("Transpose", TURNS[turn]))
+            rgb = rgb.transpose(find_constant("Transpose", TURNS[turn]))
     return Picture(rgb, frozenset(marks))
 
 
-def brightest(image: Image.Image, rgb: Image.Image) -> int:
+def find_brightest(image: Image.Image, rgb: Image.Image) -> int:
     """Return the greatest value that is stored, on the scale of 0 to 255."""
     lows, highs = zip(*rgb.getextrema())
     tags = getattr(image, "tag_v2", {})
@@ -154,7 +156,7 @@ def states_range(image: Image.Image) -> bool:
     return image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM"))
 
 
-def stored_as(image: Image.Image) -> str:
+def find_storage_mode(image: Image.Image) -> str:
     """Return how the file stores its pixels, in Pillow's words; empty where that says nothing."""
     if image.format not in ("PNG", "TIFF", "SGI"):
         return ""
@@ -164,7 +166,7 @@ def stored_as(image: Image.Image) -> str:
     return ""
 
 
-def orientation(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 where there is none or it cannot be read."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
@@ -178,7 +180,7 @@ def split(image: Image.Image, stored: str) -> tuple[Image.Image, Image.Image | N
     if image.mode[:1] in ("I", "F"):
         values = np.asarray(image)  # (H, W)
         alpha = Image.fromarray(np.uint8(255) * (values != key)) if isinstance(key, int) else None
-        return Image.fromarray(eight_bits(image, values)).convert("RGB"), alpha
+        return Image.fromarray(convert_to_eight_bits(image, values)).convert("RGB"), alpha
     if image.mode == "LAB":
         raise PictureError("its colours are CIE Lab, which is not read here; save it as RGB")
     if image.mode == "La":
@@ -193,14 +195,14 @@ def split(image: Image.Image, stored: str) -> tuple[Image.Image, Image.Image | N
     return image.convert("RGB"), None
 
 
-def eight_bits(image: Image.Image, values: NDArray[Any]) -> NDArray[np.uint8]:
+def convert_to_eight_bits(image: Image.Image, values: NDArray[Any]) -> NDArray[np.uint8]:
     """Scale the values (H, W) of a deep grey picture to 0...255, without clipping any.
 
     Raises:
         PictureError: nothing says which value is white.
     """
     tags = getattr(image, "tag_v2", {})
-    low, high = value_range(image, tags)
+    low, high = find_value_range(image, tags)
     values = values.astype(np.float64)
     if not (np.isfinite(values).all() and values.min() >= low and values.max() <= high):
         raise PictureError("its pixels lie outside the range that it states")
@@ -210,7 +212,7 @@ def eight_bits(image: Image.Image, values: NDArray[Any]) -> NDArray[np.uint8]:
     return scaled
 
 
-def value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
+def find_value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
     """Return the values that stand for black and white."""
     bits = next(iter(tags.get(BITS, (16,))))
     if image.mode.startswith("I;16"):
@@ -228,19 +230,22 @@ def value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
     )
 
 
-def fit(image: Image.Image, how: dict[str, Any]) -> Image.Image:
+def fit(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
     """Resize, then cut out the centre, (crop, crop), in memory that the resized side bounds."""
-    crop, method = how["crop"], constant("Resampling", how.get("interpolation", "bicubic").upper())
-    size = resized(image.size, how["resize"], crop)
+    crop, method = (
+        preprocessing["crop"],
+        find_constant("Resampling", preprocessing.get("interpolation", "bicubic").upper()),
+    )
+    size = compute_resized_size(image.size, preprocessing["resize"], crop)
     left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
-    if isinstance(how["resize"], int) and max(size) > MOST_PARTS * min(size):
+    if isinstance(preprocessing["resize"], int) and max(size) > MOST_PARTS * min(size):
         image, (left, top) = resize_part(image, size, (left, top), crop, method)
     elif size != image.size:
         image = image.resize(size, method)
     return image.crop((left, top, left + crop, top + crop))
 
 
-def resized(size: tuple[int, int], resize: Any, crop: int) -> tuple[int, int]:
+def compute_resized_size(size: tuple[int, int], resize: Any, crop: int) -> tuple[int, int]:
     """Return the size (width, height) of a whole picture when it is resized.
 
     Args:
@@ -287,21 +292,24 @@ def resize_part(
     return part, (place[0], begin - low)
 
 
-def normalise(image: Image.Image, how: dict[str, Any]) -> NDArray[np.float32]:
+def normalise(image: Image.Image, preprocessing: dict[str, Any]) -> NDArray[np.float32]:
     """Return (x / 255 - mean) / std as (H, W, 3), the channels in the wanted order."""
     pixels = np.asarray(image, np.float32) / 255  # (H, W, 3)
-    if how.get("layout", "RGB") == "BGR":
+    if preprocessing.get("layout", "RGB") == "BGR":
         pixels = pixels[..., ::-1]
-    mean, std = np.asarray(how["mean"], np.float32), np.asarray(how["std"], np.float32)
+    mean, std = (
+        np.asarray(preprocessing["mean"], np.float32),
+        np.asarray(preprocessing["std"], np.float32),
+    )
     return np.ascontiguousarray((pixels - mean) / std, np.float32)
 
 
-def constant(group: str, name: str) -> Any:
+def find_constant(group: str, name: str) -> Any:
     """Return a constant of Pillow, wherever its version keeps it."""
     return getattr(getattr(Image, group, Image), name)
 
 
-def formats() -> list[str]:
+def list_formats() -> list[str]:
     """List the formats that can be read here."""
     Image.init()
     return [
@@ -311,8 +319,8 @@ def formats() -> list[str]:
     ]
 
 
-def suffixes() -> frozenset[str]:
+def list_suffixes() -> frozenset[str]:
     """Return the file-name endings of these formats, in lower case."""
-    readable = {*formats(), "MPO"}
+    readable = {*list_formats(), "MPO"}
     known = Image.registered_extensions()
     return frozenset(end for end, name in known.items() if name in readable)

@@ -68,7 +68,11 @@ def read_value(value: Any, kind: Any, place: str) -> Any:
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return None if value is None else read_value(value, inner, place)
     if origin is Literal:
-        return value if value in arguments else wrong(place, value, "none of " + listed(arguments))
+        return (
+            value
+            if value in arguments
+            else refuse(place, value, "none of " + join_values(arguments))
+        )
     if origin is tuple:
         return read_tuple(value, arguments, place)
     if origin is dict:
@@ -80,7 +84,7 @@ def read_value(value: Any, kind: Any, place: str) -> Any:
 def read_fields(document: dict[str, Any], kind: Any, place: str) -> Any:
     """Read a mapping as a dataclass, whose defaults are not for documents."""
     values = {}
-    for name, hint in hints_of(kind).items():
+    for name, hint in read_hints(kind).items():
         inner = f"{place}.{name}" if place else name
         if name not in document:
             raise DocumentError(f"{inner} is missing")
@@ -89,7 +93,7 @@ def read_fields(document: dict[str, Any], kind: Any, place: str) -> Any:
 
 
 @cache
-def hints_of(kind: Any) -> dict[str, Any]:
+def read_hints(kind: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields by name."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind)}
@@ -98,10 +102,10 @@ def hints_of(kind: Any) -> dict[str, Any]:
 def read_tuple(value: Any, kinds: tuple[Any, ...], place: str) -> tuple[Any, ...]:
     """Read a list as a tuple of one kind, or of as many kinds as there are."""
     if not isinstance(value, list | tuple):
-        wrong(place, value, "no list")
+        refuse(place, value, "no list")
     each = [kinds[0]] * len(value) if kinds[-1] is Ellipsis else list(kinds)
     if len(each) != len(value):
-        wrong(place, value, f"no list of {len(each)}")
+        refuse(place, value, f"no list of {len(each)}")
     return tuple(
         read_value(one, kind, f"{place}[{number}]")
         for number, (one, kind) in enumerate(zip(value, each))
@@ -110,12 +114,12 @@ def read_tuple(value: Any, kinds: tuple[Any, ...], place: str) -> tuple[Any, ...
 
 def mapping(value: Any, place: str) -> dict[str, Any]:
     """Return a mapping of the document."""
-    return value if isinstance(value, dict) else wrong(place, value, "no mapping")
+    return value if isinstance(value, dict) else refuse(place, value, "no mapping")
 
 
-def wrong(place: str, value: Any, what: str) -> Any:
+def refuse(place: str, value: Any, expected: str) -> Any:
     """Refuse a value: it `is` what is said."""
-    raise DocumentError(f"{place}: {shortened(value)} is {what}".removeprefix(": "))
+    raise DocumentError(f"{place}: {shorten(value)} is {expected}".removeprefix(": "))
 
 
 def whole(least: int = -LARGEST, most: int = LARGEST) -> Reader:
@@ -125,7 +129,7 @@ def whole(least: int = -LARGEST, most: int = LARGEST) -> Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             bounds = f" from {least} to {most}" if most < LARGEST else f" of {least} or more"
             raise ValueError(
-                f"{shortened(value)} is no whole number{bounds if least > -LARGEST else ''}"
+                f"{shorten(value)} is no whole number{bounds if least > -LARGEST else ''}"
             )
         return value
 
@@ -140,40 +144,40 @@ def number(least: float = -math.inf, most: float = math.inf) -> Reader:
         # Written so that NaN fails; a whole number of JSON may be larger than any float.
         if not known or not max(least, -LARGEST_FLOAT) <= value <= min(most, LARGEST_FLOAT):
             bounds = f" from {least:g} to {most:g}" if math.isfinite(least) else ""
-            raise ValueError(f"{shortened(value)} is no finite number{bounds}")
+            raise ValueError(f"{shorten(value)} is no finite number{bounds}")
         return float(value)
 
     return read
 
 
-def text(pattern: str, what: str) -> Reader:
-    """Read a text of a form, which `what` describes."""
+def text(pattern: str, expected: str) -> Reader:
+    """Read a text that matches a pattern, which `expected` describes."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"{shortened(value)} is no {what}")
+            raise ValueError(f"{shorten(value)} is no {expected}")
         return value
 
     return read
 
 
-def instance(kind: type, what: str) -> Reader:
+def instance(kind: type, expected: str) -> Reader:
     """Read a value of a type as it is; what is not `is` what is said."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise ValueError(f"{shortened(value)} is {what}")
+            raise ValueError(f"{shorten(value)} is {expected}")
         return value
 
     return read
 
 
-def listed(values: tuple[Any, ...]) -> str:
+def join_values(values: tuple[Any, ...]) -> str:
     """Write the values that there are."""
     return ", ".join(str(value) for value in values)
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Write a value for a message."""
     words = repr(value)
     return words if len(words) <= 40 else words[:37] + "..."

@@ -23,10 +23,12 @@ def read_embedded(path: Path) -> dict[str, str]:
     """Return the metadata that an export wrote into a file; empty for a file of another tool."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = tflite(data) if path.suffix == ".tflite" else onnx(data)
+            entries = tflite(data) if path.suffix == ".tflite" else onnx(data)
     except (OSError, ValueError, IndexError, RecursionError, struct.error):
         return {}
-    return found if "tool" in found and all(isinstance(v, str) for v in found.values()) else {}
+    return (
+        entries if "tool" in entries and all(isinstance(v, str) for v in entries.values()) else {}
+    )
 
 
 def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
@@ -109,8 +111,8 @@ def tflite(data: mmap.mmap) -> dict[str, str]:
             slot = field(data, entry, BUFFER)
             buffer = follow(data, model, BUFFERS) + 4 + 4 * (number(data, slot) if slot else 0)
             buffer += number(data, buffer)
-            found: dict[str, str] = json.loads(content(data, follow(data, buffer, DATA)))
-            return found if isinstance(found, dict) else {}
+            entries: dict[str, str] = json.loads(content(data, follow(data, buffer, DATA)))
+            return entries if isinstance(entries, dict) else {}
     return {}
 
 

@@ -85,7 +85,7 @@ def read_side(name: str, value: Any) -> int:
     if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIDE:
-        raise FieldError(f"{name} {shown(value)} is no whole number from 1 to {LARGEST_SIDE}")
+        raise FieldError(f"{name} {write_value(value)} is no whole number from 1 to {LARGEST_SIDE}")
     return value
 
 
@@ -93,7 +93,7 @@ def read_resize(name: str, value: Any) -> int | tuple[int, int]:
     """Read the resized short side, or height and width to which every picture is stretched."""
     if isinstance(value, (list, tuple)):
         if len(value) != 2:
-            raise FieldError(f"{name} {shown(value)} is neither a side nor [height, width]")
+            raise FieldError(f"{name} {write_value(value)} is neither a side nor [height, width]")
         return read_side(name, value[0]), read_side(name, value[1])
     return read_side(name, value)
 
@@ -103,9 +103,9 @@ def read_triple(name: str, value: Any) -> tuple[float, float, float]:
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     if len(numbers) != len(values) or len(values) not in (1, 3):
-        raise FieldError(f"{name} {shown(value)} is neither one number nor three")
+        raise FieldError(f"{name} {write_value(value)} is neither one number nor three")
     if not all(abs(number) <= 1e6 for number in numbers):  # written so that NaN fails
-        raise FieldError(f"{name} {shown(value)} is not finite")
+        raise FieldError(f"{name} {write_value(value)} is not finite")
     numbers = [float(number) for number in numbers]
     large = [number for number in numbers if abs(number) > LARGEST_SHARE]
     if large:
@@ -121,7 +121,7 @@ def read_std(name: str, value: Any) -> tuple[float, float, float]:
     """Read what the channels are divided by."""
     numbers = read_triple(name, value)
     if not all(number > 0 and math.isfinite(1 / number) for number in numbers):
-        raise FieldError(f"{name} {shown(value)} must be above 0: pixels are divided by it")
+        raise FieldError(f"{name} {write_value(value)} must be above 0: pixels are divided by it")
     return numbers
 
 
@@ -130,7 +130,7 @@ def read_word(name: str, value: Any, known: tuple[str, ...]) -> str:
     for word in known:
         if isinstance(value, str) and value.lower() == word.lower():
             return word
-    raise FieldError(f"{name} {shown(value)} is none of {', '.join(known)}")
+    raise FieldError(f"{name} {write_value(value)} is none of {', '.join(known)}")
 
 
 def read_background(name: str, value: Any) -> str | tuple[int, int, int]:
@@ -142,11 +142,12 @@ def read_background(name: str, value: Any) -> str | tuple[int, int, int]:
     elif isinstance(value, str) and value.lower() in BACKGROUNDS:
         return value.lower()
     raise FieldError(
-        f"{name} {shown(value)} is neither {', '.join(BACKGROUNDS)} nor three levels of 0 to 255"
+        f"{name} {write_value(value)} is neither {', '.join(BACKGROUNDS)}"
+        " nor three levels of 0 to 255"
     )
 
 
-def shown(value: Any) -> str:
+def write_value(value: Any) -> str:
     """Write a value for a message, shortened."""
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

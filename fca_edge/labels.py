@@ -27,7 +27,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         in_json = path.suffix.lower() == ".json" or JSON.match(text)
-        listed = json.loads(text) if in_json else lines_of(text)
+        listed = json.loads(text) if in_json else list_lines(text)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, RecursionError):
@@ -55,7 +55,7 @@ def refuse_table(lines: list[str], where: str) -> None:
         )
 
 
-def lines_of(text: str) -> list[str]:
+def list_lines(text: str) -> list[str]:
     """Split a text into its lines, without empty ones at the end."""
     return text.rstrip().splitlines()
 
@@ -78,8 +78,8 @@ def check_labels(labels: Any, where: str) -> tuple[str, ...]:
             )
         label = label.strip()
         if not label or any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in label):
-            what = "is empty" if not label else "holds a control character"
-            raise FcaEdgeError(f"{where}: label number {number} (counted from 0) {what}.")
+            fault = "is empty" if not label else "holds a control character"
+            raise FcaEdgeError(f"{where}: label number {number} (counted from 0) {fault}.")
         checked.append(label)
     return tuple(checked)
 

@@ -1,6 +1,6 @@
 """What an artefact is, how it was made and how it was proven: one document, `NAME.json` beside it.
 
-`Manifest` is the only form of it in this package. `to_document` writes the JSON beside the file
+`Manifest` is its only representation in this package. `to_document` writes the JSON beside the file
 and `from_document` reads it, of this and older exports; `to_embedded` is the part that stands
 in the file itself, for a file that was copied alone. Nothing here imports torch or onnx.
 """
@@ -40,7 +40,7 @@ from fca_edge.older_manifests import (
 )
 from fca_edge.preprocess import Preprocessing
 from fca_edge.records import Planned
-from fca_edge.store import read_json, sha256_of
+from fca_edge.store import compute_sha256, read_json
 
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -205,7 +205,7 @@ class Manifest:
         tool: name and version of what exported it.
         torch: version of torch there.
         quantization: what was made smaller and how; None for fp32.
-        profile: forms that were taken; "onnx" where there was no choice.
+        profile: for which runtime the file is written; "onnx" where there was no choice.
         forms: each choice of form by its name.
         optimize: what the forms were chosen for, as `--optimize` takes it; None before there
             was a choice.
@@ -301,7 +301,7 @@ class Manifest:
             entries: the texts by name.
             path: the artefact that they stand in.
         """
-        file = {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
+        file = {"file": path.name, "sha256": compute_sha256(path), "bytes": path.stat().st_size}
         try:
             return cls.from_document({**NOT_EMBEDDED, **file, **embedded_fields(entries)})
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
@@ -333,13 +333,13 @@ class Artefact:
         return str(self.path)
 
     @property
-    def how(self) -> Preprocessing:
+    def preprocessing(self) -> Preprocessing:
         """What a picture goes through before it is the input."""
         return self.manifest.source.preprocessing
 
     def read_as(self, reading: dict[str, Any]) -> Artefact:
         """Return the artefact with other ways of reading pictures: fields of `Preprocessing`."""
-        source = replace(self.manifest.source, preprocessing=replace(self.how, **reading))
+        source = replace(self.manifest.source, preprocessing=replace(self.preprocessing, **reading))
         return replace(self, manifest=replace(self.manifest, source=source))
 
 
@@ -370,7 +370,7 @@ def read_manifest(path: Path) -> Manifest | None:
         raise FcaEdgeError(f"{beside}: {error}; read it with a newer fca_edge.") from None
     except DocumentError as error:
         raise FcaEdgeError(f"{beside}: {error}; export the artefact again.") from None
-    if manifest.sha256 != sha256_of(path):
+    if manifest.sha256 != compute_sha256(path):
         raise FcaEdgeError(f"{path}: its checksum is not the manifest's; export it again.")
     return manifest
 

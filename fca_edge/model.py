@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.accuracy.assess import runtime_of
+from fca_edge.accuracy.assess import choose_runtime
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import UsageError
 from fca_edge.manifest import read_artefact
@@ -40,15 +40,15 @@ class Model:
     ) -> None:
         """See `fca_edge.load`."""
         artefact = read_artefact(path)
-        name = runtime_of(artefact, runtime)
+        name = choose_runtime(artefact, runtime)
         settings = lean_jobs(job_for(path, name))[1].settings if lean else None
         self._runner = ArtefactRunner(artefact, name, threads, settings)
-        self._how = artefact.how
+        self._preprocessing = artefact.preprocessing
         self._end = weakref.finalize(self, self._runner.stream.close)
         self.path, self.manifest = path, artefact.manifest
         self.labels = artefact.manifest.source.labels
         self.runtime, self.version = name, self._runner.version
-        self.shape = (3, artefact.how.crop, artefact.how.crop)
+        self.shape = (3, artefact.preprocessing.crop, artefact.preprocessing.crop)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch of images.
@@ -82,7 +82,7 @@ class Model:
         """
         if not paths:
             raise UsageError("no picture given; name at least one file.")
-        return np.stack([load(Path(path), self._how) for path in paths])
+        return np.stack([load(Path(path), self._preprocessing) for path in paths])
 
     def close(self) -> None:
         """End the process of the model; to do that again does nothing."""
@@ -110,8 +110,8 @@ class Model:
             if len(images):
                 return
             raise UsageError(f"{self.path.name}: the batch holds no image.")
-        wanted = " x ".join(map(str, ("n", *self.shape)))
-        given = " x ".join(map(str, shape)) or "no shape"
+        shape_text = " x ".join(map(str, ("n", *self.shape)))
+        input_text = " x ".join(map(str, shape)) or "no shape"
         hint = "model.read(PATH) makes such a batch of pictures"
         if shape == self.shape:
             hint = "add the batch axis: images[None]"
@@ -119,7 +119,9 @@ class Model:
             hint = "its channels are last: move them to the front with images.transpose"
         elif shape[1:] == self.shape:
             hint = "normalise the pictures, then use images.astype('float32')"
-        raise UsageError(f"{self.path.name} takes float32 {wanted}, got {kind} of {given}; {hint}.")
+        raise UsageError(
+            f"{self.path.name} takes float32 {shape_text}, got {kind} of {input_text}; {hint}."
+        )
 
     def _fits(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
         """Tell whether a shape is that of images once its axes are moved."""

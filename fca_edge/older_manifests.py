@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fca_edge.documents import DocumentError, shortened
+from fca_edge.documents import DocumentError, shorten
 
 SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 
@@ -35,12 +35,12 @@ def check_schema(document: Any) -> None:
         DocumentError: says what it is instead.
     """
     schema = document.get("schema") if isinstance(document, dict) else None
-    known = re.fullmatch(rf"{SCHEMA_NAME}/([1-9][0-9]{{0,5}})", str(schema))
-    if known is None:
+    match = re.fullmatch(rf"{SCHEMA_NAME}/([1-9][0-9]{{0,5}})", str(schema))
+    if match is None:
         raise DocumentError(
-            f"not a manifest: its schema is {shortened(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
+            f"not a manifest: its schema is {shorten(schema)}, not {SCHEMA_NAME}/{SCHEMA}"
         )
-    if int(known[1]) != SCHEMA:
+    if int(match[1]) != SCHEMA:
         raise NewerSchemaError(f"schema {schema} is not this tool's {SCHEMA_NAME}/{SCHEMA}")
 
 
@@ -55,17 +55,17 @@ def fill_in(document: dict[str, Any]) -> dict[str, Any]:
         check["runtimes"] = [
             {**LACKED["run"], **run} if isinstance(run, dict) else run for run in check["runtimes"]
         ]
-        if isinstance(stated := check.get("inputs"), str):
-            fill_inputs(check, stated)
+        if isinstance(text := check.get("inputs"), str):
+            fill_inputs(check, text)
     return filled
 
 
-def fill_inputs(check: dict[str, Any], stated: str) -> None:
+def fill_inputs(check: dict[str, Any], text: str) -> None:
     """Take the inputs of a verification from the words that the first manifests had for them."""
-    seed = stated.removeprefix("seeded noise ")
-    if seed != stated and seed.lstrip("-").isdigit():
+    seed = text.removeprefix("seeded noise ")
+    if seed != text and seed.lstrip("-").isdigit():
         check["seed"] = int(seed)
     else:
-        check["images"] = stated
+        check["images"] = text
     if check["runtimes"] and isinstance(check["runtimes"][0], dict):
         check.setdefault("checks", check["runtimes"][0].get("inputs"))

@@ -55,7 +55,7 @@ def in_python(text: str) -> str:
     return OPTION.sub(parameter, text)
 
 
-def spelled(text: str) -> str:
+def spell_options(text: str) -> str:
     """Write the options in a text as whoever called knows them."""
     return text if on_command_line() else in_python(text)
 
@@ -80,8 +80,8 @@ def check_choice(option: str, value: Any, known: Iterable[str]) -> None:
     """
     names = list(known)
     if value not in names:
-        meant = nearest(value, names) if isinstance(value, str) else ""
-        raise UsageError(f"unknown {option} {value!r}.{meant} Known: {', '.join(names)}.")
+        suggestion = nearest(value, names) if isinstance(value, str) else ""
+        raise UsageError(f"unknown {option} {value!r}.{suggestion} Known: {', '.join(names)}.")
 
 
 def check_number(option: str, value: Any, least: float | None = None, whole: bool = True) -> None:

@@ -74,10 +74,10 @@ class Checks(Printable, Sequence[Check]):
 
     def document(self) -> Document:
         """Return one row per file and runtime."""
-        from fca_edge.report.check_table import sheet_of
+        from fca_edge.report.check_table import build_sheet
 
         document = Document()
-        document.add_sheets([sheet_of(self.checks)])
+        document.add_sheets([build_sheet(self.checks)])
         return document
 
     def to_dict(self) -> list[dict[str, Any]]:
@@ -100,10 +100,10 @@ def in_layout(images: Array, layout: str) -> Array:
     return images if layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def compare_logits(reference: Array, got: Array) -> dict[str, float]:
+def compare_logits(reference: Array, logits: Array) -> dict[str, float]:
     """Compute the figures of `Parity` for logits (inputs, classes)."""
     reference = np.asarray(reference, np.float64)
-    difference = np.asarray(got, np.float64) - reference
+    difference = np.asarray(logits, np.float64) - reference
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
     by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
@@ -112,9 +112,9 @@ def compare_logits(reference: Array, got: Array) -> dict[str, float]:
     return {
         "max_abs": max_abs,
         "relative": max_abs / span if span else float("inf"),
-        "snr_db": snr_db(reference, got),
+        "snr_db": snr_db(reference, logits),
         "worst_snr_db": worst,
-        "top1_agreement": float((got.argmax(1) == reference.argmax(1)).mean()),
+        "top1_agreement": float((logits.argmax(1) == reference.argmax(1)).mean()),
     }
 
 
@@ -187,16 +187,16 @@ def shortfall(parity: Parity, floor_db: float) -> str | None:
 
 
 def first_diverging(
-    expected: Mapping[str, Array], got: Mapping[str, Array], floor_db: float
+    expected: Mapping[str, Array], tensors: Mapping[str, Array], floor_db: float
 ) -> str:
     """Name the first layer whose tensor falls below the floor.
 
     Args:
         expected: float64 tensors by the program's node names, in order of execution.
-        got: the artefact's tensors; a name before a slash is the node that made it.
+        tensors: the artefact's tensors; a name before a slash is the node that made it.
     """
     last_of: dict[str, Array] = {}
-    for name, tensor in got.items():
+    for name, tensor in tensors.items():
         last_of[name.partition("/")[0]] = tensor
     below: list[str] = []
     for name, tensor in expected.items():
@@ -214,22 +214,22 @@ def first_diverging(
     return below[0] if below else "none of the inner tensors; the delegate's own kernels differ"
 
 
-def first_not_finite(order: Iterable[str], got: Mapping[str, Array]) -> str | None:
+def first_not_finite(order: Iterable[str], tensors: Mapping[str, Array]) -> str | None:
     """Name the first layer with a tensor that holds infinity or no number, None without any.
 
     Args:
         order: the program's node names, in order of execution.
-        got: the artefact's tensors; a name before a slash is the node that made it.
+        tensors: the artefact's tensors; a name before a slash is the node that made it.
     """
     broken = {
-        name.partition("/")[0] for name, tensor in got.items() if not np.isfinite(tensor).all()
+        name.partition("/")[0] for name, tensor in tensors.items() if not np.isfinite(tensor).all()
     }
     return next((name for name in order if name in broken), None)
 
 
-def sorted_difference(expected: Array, got: Array) -> float:
+def sorted_difference(expected: Array, tensor: Array) -> float:
     """SNR in dB of two tensors whose layouts may differ, by their sorted values."""
-    a, b = np.sort(expected, axis=None), np.sort(got.astype(np.float64), axis=None)
+    a, b = np.sort(expected, axis=None), np.sort(tensor.astype(np.float64), axis=None)
     noise = float(((a - b) ** 2).sum())
     if noise == 0:
         return float("inf")

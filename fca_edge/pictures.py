@@ -1,4 +1,4 @@
-"""What pictures had about them that a user should hear of: counted, then said in sentences."""
+"""Properties of pictures that a user should know of: counted, then written as sentences."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ class Seen:
         for mark in marks:
             self.paths[mark].add(path)
 
-    def describe(self, how: Preprocessing, listing: Listing | None = None) -> dict[str, Any]:
+    def describe(
+        self, preprocessing: Preprocessing, listing: Listing | None = None
+    ) -> dict[str, Any]:
         """Return the counts, and what was done, for a report or a manifest."""
         counts = {mark: len(paths) for mark, paths in self.paths.items()}
         others = dict(sorted(listing.others.items())) if listing else {}
-        done = {"exif_orientation": how.exif, "background": how.background}
-        return {**counts, **done, "other_files": others}
+        settings = {"exif_orientation": preprocessing.exif, "background": preprocessing.background}
+        return {**counts, **settings, "other_files": others}
 
 
-def notes_of(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:
+def describe_pictures(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:
     """Say in sentences what `Seen.describe` returned."""
     notes = []
     if number := pictures["exif"]:
         applied = pictures["exif_orientation"] == "apply"
         notes.append(
-            f"{folder}: {counted(number)} an EXIF orientation, which was "
+            f"{folder}: {write_count(number)} an EXIF orientation, which was "
             + (
                 "applied (--exif ignore leaves it out, as most training loaders do)."
                 if applied
@@ -52,18 +54,18 @@ def notes_of(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:
             else f"was laid on {background if isinstance(background, str) else list(background)}"
         )
         notes.append(
-            f"{folder}: {counted(number)} transparency, which {laid}; choose with --background"
+            f"{folder}: {write_count(number)} transparency, which {laid}; choose with --background"
             " white, black, none or R,G,B."
         )
     if number := pictures["deep"]:
-        notes.append(f"{folder}: {counted(number)} more than 8 bits per channel; scaled to 8.")
+        notes.append(f"{folder}: {write_count(number)} more than 8 bits per channel; scaled to 8.")
     if number := pictures["dim"]:
         notes.append(
-            f"{folder}: {counted(number)} no value above 1/8 of full scale: 10 or 12 bits stored in"
-            " 16? Such pictures come out nearly black; scale their values to 16 bits."
+            f"{folder}: {write_count(number)} no value above 1/8 of full scale: 10 or 12 bits"
+            " stored in 16? Such pictures come out nearly black; scale their values to 16 bits."
         )
     if number := pictures["frames"]:
-        notes.append(f"{folder}: {counted(number)} several frames; only the first was read.")
+        notes.append(f"{folder}: {write_count(number)} several frames; only the first was read.")
     if pictures["other_files"]:
         listing = Listing()
         listing.others.update(pictures["other_files"])
@@ -71,6 +73,6 @@ def notes_of(pictures: Mapping[str, Any], folder: Path | str) -> list[str]:
     return notes
 
 
-def counted(number: int) -> str:
+def write_count(number: int) -> str:
     """Begin a sentence about some pictures."""
     return "1 picture has" if number == 1 else f"{number} pictures have"

@@ -119,9 +119,9 @@ def write_through(path: Path, content: bytes, empty: bool = False) -> None:
         FcaEdgeError: it cannot be written.
     """
     place = open_file(path)
-    own = place is not None and place.startswith(f"/proc/{os.getpid()}/fd/")
+    is_own = place is not None and place.startswith(f"/proc/{os.getpid()}/fd/")
     try:
-        if place is not None and own:
+        if place is not None and is_own:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             handle = os.dup(int(place.rpartition("/")[2]))

@@ -65,23 +65,25 @@ class Preprocessing:
 IMAGENET = Preprocessing()
 
 
-def load(path: Path, how: Preprocessing) -> NDArray[np.float32]:
+def load(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Read one image as (3, crop, crop) float32.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
     """
-    return load_marked(path, how)[0]
+    return load_marked(path, preprocessing)[0]
 
 
-def load_marked(path: Path, how: Preprocessing) -> tuple[NDArray[np.float32], frozenset[str]]:
+def load_marked(
+    path: Path, preprocessing: Preprocessing
+) -> tuple[NDArray[np.float32], frozenset[str]]:
     """Read one image as (3, crop, crop) float32, and what is told of it: `decode.Picture`.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
     """
     try:
-        pixels, marks = decode.read(str(path), vars(how))  # (H, W, 3)
+        pixels, marks = decode.read(str(path), vars(preprocessing))  # (H, W, 3)
     except decode.PictureError as error:
         raise FcaEdgeError(
             f"{path}: not a readable image ({error}); remove or replace it."
@@ -89,9 +91,11 @@ def load_marked(path: Path, how: Preprocessing) -> tuple[NDArray[np.float32], fr
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), marks
 
 
-def prepare(image: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Resize, crop and normalise one RGB image to (3, crop, crop) float32."""
-    pixels = decode.normalise(decode.fit(image, vars(how)), vars(how))  # (H, W, 3)
+    pixels = decode.normalise(
+        decode.fit(image, vars(preprocessing)), vars(preprocessing)
+    )  # (H, W, 3)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -126,7 +130,7 @@ def list_images(folder: Path) -> Listing:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder of images.")
     # Class folders are often links, which rglob does not follow.
-    listing, seen, endings = Listing(), set[str](), decode.suffixes()
+    listing, seen, endings = Listing(), set[str](), decode.list_suffixes()
     for place, inner, names in os.walk(folder, followlinks=True):
         inner[:] = [name for name in inner if not name.startswith(".")]
         real = os.path.realpath(place)
@@ -155,7 +159,7 @@ def find_images(folder: Path) -> list[Path]:
     return list_images(folder).paths
 
 
-def labelled(paths: Iterable[Path]) -> list[tuple[Path, int]]:
+def label_images(paths: Iterable[Path]) -> list[tuple[Path, int]]:
     """Pair images of an ImageFolder tree with class indices, in the order of folder names."""
     listed = list(paths)
     classes = sorted({p.parent.name for p in listed})

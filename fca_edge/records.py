@@ -51,7 +51,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256. None where nothing tells.
+    """The measured file; its identity is its sha256. None where nothing says.
 
     `weights` is the sha256 of the checkpoint; random weights have none.
     """
@@ -122,7 +122,7 @@ class RuntimeInfo:
 
     @property
     def label(self) -> str:
-        """Name for a reader, which tells apart how it was used."""
+        """Name for a reader, which also says how the runtime was used."""
         if self.settings is None:
             return self.name
         return f"{self.name} lean, {'cold' if self.settings.get('cold') else 'warm'}"
@@ -185,10 +185,10 @@ class Hot:
 
 @dataclass(frozen=True)
 class Cost:
-    """Guest instructions an inference, counted by an emulator at 1 thread. Never a time.
+    """Guest instructions per inference, counted by an emulator at 1 thread. Never a time.
 
     Attributes:
-        instructions: one count an inference; a tuple a process.
+        instructions: one count per inference; a tuple per process.
         classes: of the last inference: fma, simd, load_store, other.
         bound: MACs / lanes of the widest FMA: no fp32 kernel can do with fewer.
         hot: where most of the last inference's instructions were, in falling order.
@@ -228,7 +228,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Record:
-    """One artefact on one runtime, target and plan; one tuple of samples a process.
+    """One artefact on one runtime, target and plan; one tuple of samples per process.
 
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.

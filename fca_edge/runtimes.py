@@ -34,8 +34,8 @@ class Runtime:
         name: what users, records and the agent call it.
         suffix: of the files that it loads.
         module: what is imported to use it.
-        profiles: profiles of the files that it runs unless told otherwise.
-        also_proves: profiles of others whose files must be right on it, too, where it can be had.
+        profiles: profiles of the files that it runs by default.
+        also_proves: profiles of others whose files must be right on it, too, where it is installed.
         package: its name on PyPI.
         version, numpy: what emulated machines get, pinned so that their counts repeat.
         last_python: the last release of Python with wheels of a runtime that is no longer made:
@@ -152,7 +152,7 @@ def runtime_for(
 def proving_runtimes(profile: str) -> tuple[str, ...]:
     """Name the runtimes on which files of a profile must be right.
 
-    The first one must be there for an export; the others prove a file where they can be had.
+    The first one must be there for an export; the others prove a file where they are installed.
     """
     return tuple(
         name for name, r in RUNTIMES.items() if profile in r.profiles or profile in r.also_proves
@@ -167,9 +167,9 @@ def cache_folder() -> Path:
 
 def old_tflite_python() -> Path:
     """Interpreter of the second environment, with tflite-runtime 2.14 and NumPy 1."""
-    named = os.environ.get(OLD_TFLITE_VARIABLE)
+    path = os.environ.get(OLD_TFLITE_VARIABLE)
     folder = cache_folder() / f"tflite-{OLD_TFLITE.version}"
-    return Path(named) if named else folder / "bin" / "python"
+    return Path(path) if path else folder / "bin" / "python"
 
 
 def interpreter(runtime: Runtime) -> Path:
@@ -204,7 +204,7 @@ def installed(runtime: Runtime) -> bool:
 
 
 def remedy(runtime: Runtime) -> str:
-    """Say how a runtime that is not installed can be had."""
+    """Say how to install a runtime that is missing."""
     if runtime.interpreter == "second":
         return "run `fca-edge targets setup local`"
     if runtime.interpreter == "this":
@@ -237,10 +237,10 @@ def available(runtime: Runtime) -> bool:
 def imports(python: Path, module: str) -> bool:
     """Tell whether an interpreter is there and can import a module."""
     try:
-        done = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+        process = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
     except OSError:
         return False
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 @cache

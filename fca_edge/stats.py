@@ -42,10 +42,10 @@ def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     """Confidence interval of a median from order statistics; (None, None) where none exists."""
     from scipy import stats  # a second to import, which errors of the command line do not wait for
 
-    found = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
-    if not (np.isfinite(found.low) and np.isfinite(found.high)):
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+    if not (np.isfinite(interval.low) and np.isfinite(interval.high)):
         return None, None
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
@@ -59,23 +59,23 @@ def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
 
 @dataclass(frozen=True)
 class Counted:
-    """Instructions an inference over all processes; `spread` is (most - least) / median."""
+    """Instructions per inference over all processes; `spread` is (most - least) / median."""
 
     median: float
     spread: float
 
 
-def counted(cost: Cost) -> Counted:
+def summarise_counts(cost: Cost) -> Counted:
     """Summarise a cost's counts."""
     counts = [count for process in cost.instructions for count in process]
     median = float(np.median(counts))
     return Counted(median, (max(counts) - min(counts)) / median)
 
 
-def snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float:
+def snr_db(reference: NDArray[Any], values: NDArray[Any]) -> float:
     """Return 10 log10 of the reference's power over that of the difference, all entries."""
     reference = np.asarray(reference, np.float64)
-    noise = float(((np.asarray(got, np.float64) - reference) ** 2).sum())
+    noise = float(((np.asarray(values, np.float64) - reference) ** 2).sum())
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.float64((reference**2).sum()) / np.float64(noise)))
 

@@ -25,7 +25,7 @@ class Stopped(SystemExit):
 
     Attributes:
         number: of the signal.
-        note: what the user is told about what became of the work.
+        note: what the user reads about the state of the work.
     """
 
     def __init__(self, number: int, note: str = "nothing half-written is left") -> None:

@@ -79,11 +79,11 @@ def refuse_existing(paths: list[Path], force: bool) -> None:
     Raises:
         UsageError: a file or a folder is there and `force` is not given.
     """
-    there = [p for p in paths if p.exists() and (p.is_dir() or is_replaceable(p))]
-    if there and not force:
-        more = f" ({len(there) - 1} more are there, too)" if len(there) > 1 else ""
+    existing = [p for p in paths if p.exists() and (p.is_dir() or is_replaceable(p))]
+    if existing and not force:
+        more = f" ({len(existing) - 1} more are there, too)" if len(existing) > 1 else ""
         raise UsageError(
-            f"{there[0]}: exists already; overwrite with --force or choose another place{more}."
+            f"{existing[0]}: exists already; overwrite with --force or choose another place{more}."
         )
 
 
@@ -182,7 +182,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def sha256_of(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """Return a file's sha256 in hexadecimal.
 
     Raises:

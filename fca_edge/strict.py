@@ -24,11 +24,11 @@ class Reader:
 
     def __init__(self, path: Path, content: dict[str, Any], where: str = "") -> None:
         self.path, self.content, self.where = path, dict(content), where
-        self.asked: list[str] = []
+        self.known_names: list[str] = []
 
     def take(self, name: str) -> Any:
         """Take a value of any kind; None where it is not there."""
-        self.asked.append(name)
+        self.known_names.append(name)
         return self.content.pop(name, None)
 
     def error(self, name: str, text: str) -> FcaEdgeError:
@@ -139,8 +139,8 @@ class Reader:
             FcaEdgeError: names it, and the nearest known one.
         """
         for name in self.content:
-            known = ", ".join(self.asked)
-            raise self.error(name, f"is unknown.{nearest(name, self.asked)} Known: {known}.")
+            known = ", ".join(self.known_names)
+            raise self.error(name, f"is unknown.{nearest(name, self.known_names)} Known: {known}.")
 
 
 def read_tables(path: Path) -> Reader:

@@ -24,10 +24,10 @@ ERRORS = "fca-edge-readable"
 
 def visible(text: str) -> str:
     """Write control characters and bytes that are no text as escapes: one harmless line."""
-    return UNSAFE.sub(lambda match: escaped(match[0]), text)
+    return UNSAFE.sub(lambda match: escape(match[0]), text)
 
 
-def escaped(character: str) -> str:
+def escape(character: str) -> str:
     """Write one character as an escape of Python's."""
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:
@@ -36,24 +36,24 @@ def escaped(character: str) -> str:
     return SHORT.get(character) or f"\\{'x' if width == 2 else 'u'}{number:0{width}x}"
 
 
-def readable(error: UnicodeError) -> tuple[str, int]:
+def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     """Replace what a stream cannot encode; an error handler of `codecs`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     piece = error.object[error.start : error.end]
-    return "".join(PLAIN.get(c) or simple(c) for c in piece), error.end
+    return "".join(PLAIN.get(c) or simplify(c) for c in piece), error.end
 
 
-def simple(character: str) -> str:
+def simplify(character: str) -> str:
     """Write a character in ASCII: a spinner's dots as a star, others as an escape."""
     if ord(character) in BRAILLE:
         return "*"
-    return escaped(character) if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+    return escape(character) if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
 
 
 def make_encodable() -> None:
     """Let no character that the terminal lacks end a command."""
-    codecs.register_error(ERRORS, readable)
+    codecs.register_error(ERRORS, replace_unencodable)
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -108,7 +108,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 
 
 def whole_then_crop(image: Image.Image, resize: int, crop: int, method: str) -> np.ndarray:
-    size = decode.resized(image.size, resize, crop)
+    size = decode.compute_resized_size(image.size, resize, crop)
     left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
     whole = image.resize(size, Image.Resampling[method])
     return np.asarray(whole.crop((left, top, left + crop, top + crop)), int)

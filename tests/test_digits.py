@@ -9,11 +9,11 @@ import torch
 from conftest import DIGITS
 from safetensors import safe_open
 
-from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.manifest import Artefact
 from fca_edge.parity import in_layout
-from fca_edge.preprocess import Preprocessing, find_images, labelled, load
+from fca_edge.preprocess import Preprocessing, find_images, label_images, load
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
 
@@ -22,7 +22,7 @@ from fca_edge.targets.outputs import run_artefact
 def test_split(all_digits: Path) -> tuple[np.ndarray, np.ndarray]:
     with safe_open(DIGITS, "np") as file:
         how = Preprocessing.from_dict(json.loads(file.metadata()["preprocessing"]))
-    pairs = labelled(find_images(all_digits))
+    pairs = label_images(find_images(all_digits))
     return np.stack([load(path, how) for path, _ in pairs]), np.array([label for _, label in pairs])
 
 
@@ -54,7 +54,7 @@ def test_all_forms_are_as_right(
 ) -> None:
     images, labels = test_split
     assert len(labels) == 360
-    network, _, _ = fitted("micro", load_checkpoint(DIGITS), None, None, torch.float32)
+    network, _, _ = build_fitted("micro", load_checkpoint(DIGITS), None, None, torch.float32)
     with torch.no_grad():
         right = int((network(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right / len(labels) >= 0.97

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from commandline import fca_edge, refused
 
-from fca_edge.documents import DocumentError, hints_of
+from fca_edge.documents import DocumentError, read_hints
 from fca_edge.embedded import read_embedded
 from fca_edge.errors import FcaEdgeError
 from fca_edge.manifest import (
@@ -29,7 +29,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.measure.jobs import describe
 from fca_edge.older_manifests import LACKED, NewerSchemaError
-from fca_edge.store import sha256_of, write_json
+from fca_edge.store import compute_sha256, write_json
 
 SAMPLES = Path(__file__).with_name("manifests")
 COMMITS = ("cf3e26d", "0a0bd9b", "321ac7d", "6f92cbf", "b212663", "e114bb6", "38463ef")
@@ -108,7 +108,7 @@ def test_files_of_every_export_so_far_are_known_by_themselves(commit: str, tmp_p
     beside = Manifest.from_document(sample("38463ef"))
     manifest = Manifest.from_embedded(EMBEDDED[commit], path)
     assert manifest is not None
-    assert (manifest.sha256, manifest.bytes) == (sha256_of(path), 7)
+    assert (manifest.sha256, manifest.bytes) == (compute_sha256(path), 7)
     assert manifest.source == replace(beside.source, checkpoint=None, chosen=None)
     assert (manifest.precision, manifest.profile, manifest.folded) == ("fp32", "modern", True)
     assert (manifest.input_layout, manifest.verification.runtimes) == ("nhwc", ())
@@ -224,7 +224,7 @@ def put(document: dict[str, Any], place: str, value: Any, remove: bool = False) 
 
 def places(kind: Any, prefix: str = "") -> Iterator[str]:
     """Yield the place of every field, by the types of the dataclasses."""
-    for name, hint in hints_of(kind).items():
+    for name, hint in read_hints(kind).items():
         place = f"{prefix}{name}"
         yield place
         inner = [one for one in (hint, *get_args(hint)) if is_dataclass(one)]
@@ -342,7 +342,7 @@ def test_another_files_manifest_is_refused(exported: list[Artefact], tmp_path: P
 
 def test_other_ways_of_reading_change_nothing_else(exported: list[Artefact]) -> None:
     item = exported[0].read_as({"exif": "apply"})
-    assert (exported[0].how.exif, item.how.exif) == ("ignore", "apply")
+    assert (exported[0].preprocessing.exif, item.preprocessing.exif) == ("ignore", "apply")
     assert item.read_as({"exif": "ignore"}) == exported[0].read_as({}) == exported[0]
 
 

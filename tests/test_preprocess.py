@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.preprocess import IMAGENET, Preprocessing, find_images, labelled, load
+from fca_edge.preprocess import IMAGENET, Preprocessing, find_images, label_images, load
 
 
 def test_resize_crop_normalise(tmp_path: Path) -> None:
@@ -48,7 +48,10 @@ def test_folders(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "a/1.jpg"):
         (tmp_path / name).parent.mkdir()
         Image.new("RGB", (4, 4)).save(tmp_path / name)
-    assert [(p.name, k) for p, k in labelled(find_images(tmp_path))] == [("1.jpg", 0), ("2.PNG", 1)]
+    assert [(p.name, k) for p, k in label_images(find_images(tmp_path))] == [
+        ("1.jpg", 0),
+        ("2.PNG", 1),
+    ]
 
 
 def test_size_scales_the_resize() -> None:

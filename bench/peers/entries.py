@@ -25,7 +25,7 @@ from fca_edge.parity import in_layout
 from fca_edge.records import Artefact, Plan
 from fca_edge.runtimes import Runtime
 from fca_edge.stats import snr_db
-from fca_edge.store import read_json, sha256_of, write_json
+from fca_edge.store import compute_sha256, read_json, write_json
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, failure_reason
 from fca_edge.targets.outputs import run_artefact
@@ -192,7 +192,7 @@ def artefact_of(path: Path, variant: str, peer: Peer) -> Artefact:
     parts = [p for p in path.parent.glob(f"{path.stem}.*") if p.suffix in (path.suffix, ".bin")]
     return Artefact(
         file=path.name,
-        sha256=sha256_of(path),
+        sha256=compute_sha256(path),
         file_bytes=sum(part.stat().st_size for part in parts),
         variant=variant,
         precision=peer.precision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.build import build, find_spec
 from fca_edge.zoo.randomise import randomise
 
 
@@ -15,5 +15,5 @@ def network_of(variant: str) -> torch.nn.Module:
 
 def example_of(variant: str) -> torch.Tensor:
     """Return an empty image, (1, 3, side, side)."""
-    side = spec_of(variant).img_size
+    side = find_spec(variant).img_size
     return torch.zeros(1, 3, side, side)

@@ -30,8 +30,8 @@ from registry import BY_NAME, PEERS
 from tables import markdown
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.measure.record import git_commit
-from fca_edge.measure.session import process_count, run_jobs
+from fca_edge.measure.record import read_git_commit
+from fca_edge.measure.session import count_processes, run_jobs
 from fca_edge.records import Plan, Record, to_document
 from fca_edge.store import read_json, write_json, write_text
 
@@ -113,7 +113,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     peers = {
         "variant": arguments.variant,
         "arm": arguments.arm,
-        "git_commit": git_commit(),
+        "git_commit": read_git_commit(),
         "vnni": "vnni" in CPU_FACTS.read_text() if CPU_FACTS.is_file() else False,
         "rows": [asdict(entry.row) for entry in entries],
     }
@@ -147,7 +147,7 @@ def timed(entries: list[Entry], plan: Plan, here: Here) -> list[Record]:
     """Time what is right, interleaved; what fails now is noted in its row."""
     right = [e for e in entries if e.job is not None and e.row.error is None]
     jobs = [e.job for e in right if e.job is not None]
-    total, done = process_count(jobs, plan, here), 0
+    total, done = count_processes(jobs, plan, here), 0
 
     def step(text: str) -> None:
         nonlocal done

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.ratios import RowRatio, ratio_to
+from fca_edge.comparing.ratios import RowRatio, compute_row_ratio
 from fca_edge.records import Record, from_document
 from fca_edge.stats import latency, median_interval
 
@@ -103,7 +103,7 @@ def processor_ns(record: Record) -> float:
 
 def ratio_of(metric: str, record: Record, best: Record | None) -> RowRatio | None:
     """Return a record's ratio to ours, turn by turn."""
-    return None if best is None else ratio_to(METRICS[metric], record, best)
+    return None if best is None else compute_row_ratio(METRICS[metric], record, best)
 
 
 def over(ratio: RowRatio | None) -> str:

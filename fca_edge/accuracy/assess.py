@@ -13,14 +13,14 @@ import numpy as np
 
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Advance, Predictions, predict
-from fca_edge.accuracy.figures import Figures, Share, figures
+from fca_edge.accuracy.figures import Figures, Share, compute_figures
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
 from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
-from fca_edge.options import spelled
-from fca_edge.pictures import notes_of
+from fca_edge.options import spell_options
+from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.tables.document import Document, Printable
@@ -49,41 +49,41 @@ class DataRequest:
 
     def read(self, labels: Sequence[str] | None, num_classes: int) -> Data:
         """List the images for a network with these classes."""
-        named = labels if self.labels is None else read_labels(self.labels)
-        return read_tree(self.data, named, num_classes, self.limit, self.seed)
+        names = labels if self.labels is None else read_labels(self.labels)
+        return read_tree(self.data, names, num_classes, self.limit, self.seed)
 
 
-def described(
-    request: DataRequest, data: Data, skipped: Sequence[Path], how: Preprocessing
+def describe_data(
+    request: DataRequest, data: Data, skipped: Sequence[Path], preprocessing: Preprocessing
 ) -> dict[str, Any]:
     """Return what a report says of the images, when they were read."""
     return {
         "folder": str(request.data.resolve()),
         "images": len(data.paths) - len(skipped),
-        "found": data.found,
+        "found": data.total,
         "classes": len(np.unique(data.classes)),
         "limit": request.limit,
         "seed": request.seed,
         "corrupt": [str(path) for path in skipped],
-        "pictures": data.seen.describe(how, data.listing),
+        "pictures": data.seen.describe(preprocessing, data.listing),
     }
 
 
-def warnings_of(data: Data) -> list[str]:
+def list_warnings(data: Data) -> list[str]:
     """Say what makes the figures mean less than they seem to."""
-    seen = np.unique(data.classes)
-    if len(seen) > 1:
+    classes = np.unique(data.classes)
+    if len(classes) > 1:
         return []
-    return [f"all images are of class '{data.label(int(seen[0]))}'; that tells little."]
+    return [f"all images are of class '{data.label(int(classes[0]))}'; that tells little."]
 
 
-def runtime_of(artefact: Artefact, asked: str | None) -> str:
+def choose_runtime(artefact: Artefact, runtime_name: str | None) -> str:
     """Choose the runtime: the one asked for, else the file's own, else another that is here."""
-    here = [name for name, runtime in RUNTIMES.items() if available(runtime)]
-    return job_for(artefact.path, asked, here).runtime.name
+    available_names = [name for name, runtime in RUNTIMES.items() if available(runtime)]
+    return job_for(artefact.path, runtime_name, available_names).runtime.name
 
 
-def same_classes(artefacts: Sequence[Artefact]) -> None:
+def refuse_other_classes(artefacts: Sequence[Artefact]) -> None:
     """Refuse artefacts whose logits do not mean the same classes.
 
     Raises:
@@ -170,9 +170,9 @@ class Evaluation(Printable, Sequence[Accuracy]):
 
     def document(self) -> Document:
         """Return one row per file, the reference first."""
-        from fca_edge.report.accuracy_table import document_of
+        from fca_edge.report.accuracy_table import build_document
 
-        return document_of(self)
+        return build_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report, as `fca-edge eval --json` writes it."""
@@ -207,7 +207,7 @@ def assess(
         NotEquivalentError: an artefact that does not run, or without finite logits.
         UsageError: artefacts, or a reference, of other classes.
     """
-    same_classes([*artefacts, *([against] if against else [])])
+    refuse_other_classes([*artefacts, *([against] if against else [])])
     source = artefacts[0].manifest.source
     data = request.read(source.labels, source.num_classes)
     with ExitStack() as stack:
@@ -217,12 +217,12 @@ def assess(
         ]
         if against is not None:
             reference = stack.enter_context(
-                ArtefactRunner(against, runtime_of(against, None), threads)
+                ArtefactRunner(against, choose_runtime(against, None), threads)
             )
         both: list[Runner] = [*runners, *([reference] if reference else [])]
-        advance = counting(progress, len(data.paths))
+        advance = report_progress(progress, len(data.paths))
         predictions, skipped = predict(both, data, advance, request.skip_corrupt)
-    kept = predictions[-1] if reference else None
+    reference_predictions = predictions[-1] if reference else None
     results = [
         Accuracy(
             file=runner.path.name,
@@ -230,21 +230,23 @@ def assess(
             precision=runner.artefact.manifest.precision,
             runtime=runner.runtime,
             version=runner.version,
-            preprocessing=runner.how.to_dict(),
-            figures=figures(data, got, kept),
+            preprocessing=runner.preprocessing.to_dict(),
+            figures=compute_figures(data, prediction, reference_predictions),
         )
-        for runner, got in zip(runners, predictions)
+        for runner, prediction in zip(runners, predictions)
     ]
     return Evaluation(
         results=tuple(results),
-        data=described(request, data, skipped, artefacts[0].how),
-        reference=reference_of(reference, data, kept) if reference and kept else None,
+        data=describe_data(request, data, skipped, artefacts[0].preprocessing),
+        reference=build_reference(reference, data, reference_predictions)
+        if reference and reference_predictions
+        else None,
         threads=threads,
-        warnings=tuple(warnings_of(data)),
+        warnings=tuple(list_warnings(data)),
     )
 
 
-def counting(progress: ImageProgress, total: int) -> Advance:
+def report_progress(progress: ImageProgress, total: int) -> Advance:
     """Turn blocks of images into a number that grows."""
     done = 0
     progress(0, total)
@@ -257,10 +259,10 @@ def counting(progress: ImageProgress, total: int) -> Advance:
     return advance
 
 
-def reference_of(runner: Runner, data: Data, predictions: Predictions) -> Reference:
+def build_reference(runner: Runner, data: Data, predictions: Predictions) -> Reference:
     """Return what a report says of the reference."""
-    found = figures(data, predictions)
-    return Reference(runner.name, found.top1, found.top5)
+    result = compute_figures(data, predictions)
+    return Reference(runner.name, result.top1, result.top5)
 
 
 def evaluate_files(
@@ -286,33 +288,33 @@ def evaluate_files(
         NotEquivalentError: a file that does not run, or without finite logits.
     """
     artefacts = [read_artefact(path).read_as(reading) for path in paths]
-    runtimes = [runtime_of(artefact, runtime) for artefact in artefacts]
+    runtimes = [choose_runtime(artefact, runtime) for artefact in artefacts]
     other = None if against is None else read_artefact(against).read_as(reading)
     if request.labels is not None:
         read_labels(request.labels)
     find_images(request.data)
-    notes, warnings, reference = assumptions(artefacts), list[str](), None
+    notes, warnings, reference = list_assumptions(artefacts), list[str](), None
     if checkpoint is not None:
-        from fca_edge.accuracy.torch_run import runner_of
+        from fca_edge.accuracy.torch_run import load_runner
 
         source = artefacts[0].manifest.source
-        reference = runner_of(source, checkpoint, weights)
-        reference.how = replace(reference.how, **reading)
+        reference = load_runner(source, checkpoint, weights)
+        reference.preprocessing = replace(reference.preprocessing, **reading)
         notes.append(f"weights: {checkpoint.name}: {reference.source.chosen}")
         if reference.source.checkpoint_sha256 != source.checkpoint_sha256:
             warnings.append(f"{checkpoint} is not what {artefacts[0].path.name} was made from.")
     result = assess(artefacts, runtimes, request, progress, threads, reference, other)
-    notes += notes_of(result.data["pictures"], request.data)
+    notes += describe_pictures(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:
         warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
     return replace(
         result,
-        notes=tuple(map(spelled, notes)),
-        warnings=tuple(map(spelled, (*result.warnings, *warnings))),
+        notes=tuple(map(spell_options, notes)),
+        warnings=tuple(map(spell_options, (*result.warnings, *warnings))),
     )
 
 
-def assumptions(artefacts: Sequence[Artefact]) -> list[str]:
+def list_assumptions(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     return [
         f"{artefact.path.name}: preprocessing was assumed at export, not stated:"

@@ -79,10 +79,10 @@ def by_number(folder: Path, names: Sequence[str], num_classes: int) -> dict[str,
             f"{folder}: class folder {listed(beyond)} is beyond the {num_classes} classes,"
             " which are counted from 0."
         )
-    found = {name: int(name) for name in names}
-    if len(set(found.values())) != len(names):
+    numbers = {name: int(name) for name in names}
+    if len(set(numbers.values())) != len(names):
         raise FcaEdgeError(f"{folder}: two class folders have the same number ({listed(names)}).")
-    return found
+    return numbers
 
 
 def listed(words: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ class Data:
         labels: of the classes; None where there are none.
         found: number of images in the folder, of which `paths` may be a sample.
         listing: all of the folder.
-        seen: what images had about them, once they were read.
+        seen: properties of the images, once they were read.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class Data:
     classes: NDArray[np.int64]
     labels: tuple[str, ...] | None
     num_classes: int
-    found: int
+    total: int
     listing: Listing = field(default_factory=Listing)
     seen: Seen = field(default_factory=Seen, compare=False)
 
@@ -52,8 +52,8 @@ class Data:
 
     def without(self, paths: Sequence[Path]) -> Data:
         """Return the data without some images."""
-        gone = set(paths)
-        return self.at([n for n, path in enumerate(self.paths) if path not in gone])
+        left_out = set(paths)
+        return self.at([n for n, path in enumerate(self.paths) if path not in left_out])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def read_tree(
     limit: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """List the images of a tree with one folder a class, or a seeded sample of them.
+    """List the images of a tree with one folder per class, or a seeded sample of them.
 
     Raises:
         FcaEdgeError: no such folder, no images, no class folders, or folders that are no class.
@@ -90,27 +90,27 @@ def read_tree(
         raise FcaEdgeError(
             f"{flat[0]}: lies in no class folder; move it to {folder}/CLASS/{flat[0].name}."
         )
-    names = sorted({class_of(folder, path) for path in paths})
+    names = sorted({class_folder(folder, path) for path in paths})
     indices = class_indices(folder, names, labels, num_classes)
-    classes = np.array([indices[class_of(folder, path)] for path in paths], np.int64)
-    named = None if labels is None else tuple(labels)
-    whole = Data(folder, tuple(paths), classes, named, num_classes, len(paths), listing)
-    return whole if limit is None else sampled(whole, limit, seed)
+    classes = np.array([indices[class_folder(folder, path)] for path in paths], np.int64)
+    label_names = None if labels is None else tuple(labels)
+    whole = Data(folder, tuple(paths), classes, label_names, num_classes, len(paths), listing)
+    return whole if limit is None else sample(whole, limit, seed)
 
 
-def sampled(data: Data, number: int, seed: int) -> Data:
+def sample(data: Data, number: int, seed: int) -> Data:
     """Take a seeded sample of the images."""
     if number >= len(data.paths):
         return data
     return data.at(sorted(random.Random(seed).sample(range(len(data.paths)), number)))
 
 
-def class_of(folder: Path, path: Path) -> str:
+def class_folder(folder: Path, path: Path) -> str:
     """Return the name of the class folder that an image lies in."""
     return path.relative_to(folder).parts[0]
 
 
-def blocks(
+def read_blocks(
     data: Data, ways: Sequence[Preprocessing], skip_corrupt: bool = False
 ) -> Iterator[Block]:
     """Read all images in blocks; the next block is read while the caller has one.
@@ -118,27 +118,29 @@ def blocks(
     Raises:
         FcaEdgeError: an image that cannot be read, unless those are to be skipped.
     """
-    wanted = tuple(dict.fromkeys(ways))
+    distinct = tuple(dict.fromkeys(ways))
     numbers = range(len(data.paths))
     parts = [numbers[at : at + BLOCK] for at in range(0, len(numbers), BLOCK)]
     with ThreadPoolExecutor(1) as pool:
         waiting: Any = None
         for part in (*parts, None):
             ready = waiting
-            waiting = pool.submit(read, data, part, wanted, skip_corrupt) if part else None
+            waiting = pool.submit(read_block, data, part, distinct, skip_corrupt) if part else None
             if ready is not None:
                 yield ready.result()
 
 
-def read(data: Data, part: range, ways: Sequence[Preprocessing], skip_corrupt: bool) -> Block:
+def read_block(data: Data, part: range, ways: Sequence[Preprocessing], skip_corrupt: bool) -> Block:
     """Read one block."""
     places, corrupt = [], []
-    rows: dict[Preprocessing, list[NDArray[np.float32]]] = {how: [] for how in ways}
+    rows: dict[Preprocessing, list[NDArray[np.float32]]] = {
+        preprocessing: [] for preprocessing in ways
+    }
     for place in part:
         try:
             arrays = []
-            for how in ways:
-                pixels, marks = load_marked(data.paths[place], how)
+            for preprocessing in ways:
+                pixels, marks = load_marked(data.paths[place], preprocessing)
                 data.seen.add(data.paths[place], marks)
                 arrays.append(pixels)
         except FcaEdgeError as error:
@@ -147,6 +149,10 @@ def read(data: Data, part: range, ways: Sequence[Preprocessing], skip_corrupt: b
             corrupt.append(data.paths[place])
             continue
         places.append(place)
-        for how, array in zip(ways, arrays):
-            rows[how].append(array)
-    return Block(places, {how: np.stack(arrays) for how, arrays in rows.items() if arrays}, corrupt)
+        for preprocessing, array in zip(ways, arrays):
+            rows[preprocessing].append(array)
+    return Block(
+        places,
+        {preprocessing: np.stack(arrays) for preprocessing, arrays in rows.items() if arrays},
+        corrupt,
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.accuracy.data import Data, blocks
+from fca_edge.accuracy.data import Data, read_blocks
 from fca_edge.accuracy.runners import Runner
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 
@@ -36,32 +36,36 @@ def predict(
 ) -> tuple[list[Predictions], list[Path]]:
     """Run every network on every image; returns predictions, and images that were skipped.
 
-    Memory does not grow with the number of images but for eight bytes a network and image.
+    Memory does not grow with the number of images but for eight bytes per network and image.
 
     Raises:
         FcaEdgeError: a corrupt image, or none that is not.
         NotEquivalentError: logits that are not finite, or as many as there are no classes.
     """
     shape = (len(data.paths),)
-    found = [
+    predictions = [
         Predictions(np.full(shape, SKIPPED, np.int32), np.full(shape, SKIPPED, np.int32))
         for _ in runners
     ]
     skipped: list[Path] = []
-    for block in blocks(data, [runner.how for runner in runners], skip_corrupt):
+    for block in read_blocks(data, [runner.preprocessing for runner in runners], skip_corrupt):
         skipped += block.corrupt
         if block.places:
-            for runner, kept in zip(runners, found):
-                logits = checked(runner, runner.logits(block.images[runner.how]), data)
-                kept.first[block.places] = logits.argmax(1)
-                kept.rank[block.places] = ranks(logits, data.classes[block.places])
+            for runner, prediction in zip(runners, predictions):
+                logits = refuse_meaningless(
+                    runner, runner.logits(block.images[runner.preprocessing]), data
+                )
+                prediction.first[block.places] = logits.argmax(1)
+                prediction.rank[block.places] = rank_true_classes(
+                    logits, data.classes[block.places]
+                )
         advance(len(block.places) + len(block.corrupt))
     if len(skipped) == len(data.paths):
         raise FcaEdgeError(f"{data.folder}: all {len(skipped)} images are corrupt.")
-    return found, skipped
+    return predictions, skipped
 
 
-def checked(runner: Runner, logits: NDArray[Any], data: Data) -> NDArray[Any]:
+def refuse_meaningless(runner: Runner, logits: NDArray[Any], data: Data) -> NDArray[Any]:
     """Refuse logits that mean nothing."""
     if logits.shape[1] != data.num_classes:
         raise NotEquivalentError(
@@ -72,14 +76,16 @@ def checked(runner: Runner, logits: NDArray[Any], data: Data) -> NDArray[Any]:
     return logits
 
 
-def ranks(logits: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+def rank_true_classes(logits: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count the classes that come before the true one; among equals the lower number is first.
 
     Args:
         logits: (n, classes).
         classes: (n,).
     """
-    own = logits[np.arange(len(logits)), classes][:, None]  # (n, 1)
+    true_logits = logits[np.arange(len(logits)), classes][:, None]  # (n, 1)
     earlier = np.arange(logits.shape[1]) < classes[:, None]  # (n, classes)
-    found: NDArray[np.int64] = ((logits > own) | ((logits == own) & earlier)).sum(1)
-    return found
+    ranks_of_true: NDArray[np.int64] = (
+        (logits > true_logits) | ((logits == true_logits) & earlier)
+    ).sum(1)
+    return ranks_of_true

@@ -20,7 +20,7 @@ ROUNDING = 1e-9
 TOP = 5
 
 
-def too_few(images: int, max_drop: float) -> list[str]:
+def warn_of_few(images: int, max_drop: float) -> list[str]:
     """Warn where one image alone is more than what may be lost, so that nothing is judged."""
     if 100 / images <= max_drop:
         return []
@@ -51,7 +51,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of one network on all images that could be read.
+    """Accuracy of one network on all images that could be read.
 
     Attributes:
         top5: None with five classes or fewer, where it would mean nothing.
@@ -74,37 +74,45 @@ class Figures:
         return asdict(self)
 
 
-def share(count: int, total: int) -> Share:
+def compute_share(count: int, total: int) -> Share:
     """Put a count in per cent, with its interval (Wilson 1927, by SciPy)."""
     interval = binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
     return Share(count, 100 * count / total, 100 * interval.low, 100 * interval.high)
 
 
-def figures(data: Data, got: Predictions, reference: Predictions | None = None) -> Figures:
+def compute_figures(
+    data: Data, predictions: Predictions, reference: Predictions | None = None
+) -> Figures:
     """Compute the figures of one network, beside those of a reference on the same images."""
-    kept = got.first != SKIPPED
-    right = got.rank[kept] == 0
-    total = int(kept.sum())
-    top5 = share(int((got.rank[kept] < TOP).sum()), total) if data.num_classes > TOP else None
+    readable = predictions.first != SKIPPED
+    right = predictions.rank[readable] == 0
+    total = int(readable.sum())
+    top5 = (
+        compute_share(int((predictions.rank[readable] < TOP).sum()), total)
+        if data.num_classes > TOP
+        else None
+    )
     agreement = drop = lost = gained = None
     if reference is not None:
-        before = reference.rank[kept] == 0
-        agreement = share(int((got.first[kept] == reference.first[kept]).sum()), total)
+        before = reference.rank[readable] == 0
+        agreement = compute_share(
+            int((predictions.first[readable] == reference.first[readable]).sum()), total
+        )
         lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
         drop = 100 * (lost - gained) / total
-    found = confusions(data, got.first[kept], data.classes[kept])
+    pairs = count_confusions(data, predictions.first[readable], data.classes[readable])
     return Figures(
-        total, share(int(right.sum()), total), top5, agreement, drop, lost, gained, found
+        total, compute_share(int(right.sum()), total), top5, agreement, drop, lost, gained, pairs
     )
 
 
-def confusions(
+def count_confusions(
     data: Data, first: NDArray[np.int32], classes: NDArray[np.int64]
 ) -> tuple[Confusion, ...]:
     """Count pairs of true and predicted class that differ, the most frequent first."""
     wrong = first != classes
-    counted = Counter(zip(classes[wrong].tolist(), first[wrong].tolist()))
-    order = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    counts = Counter(zip(classes[wrong].tolist(), first[wrong].tolist()))
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(
         Confusion(data.label(true), data.label(predicted), count)
         for (true, predicted), count in order[:SHOWN_CONFUSIONS]

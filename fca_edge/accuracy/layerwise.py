@@ -7,18 +7,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fca_edge.accuracy.assess import runtime_of
+from fca_edge.accuracy.assess import choose_runtime
 from fca_edge.accuracy.data import read_tree
 from fca_edge.accuracy.evaluate import predict
-from fca_edge.accuracy.figures import too_few
+from fca_edge.accuracy.figures import warn_of_few
 from fca_edge.accuracy.mixed import Mix, search
 from fca_edge.accuracy.runners import ArtefactRunner
-from fca_edge.accuracy.sensitivity import Base, sensitivities
+from fca_edge.accuracy.sensitivity import Base, measure_sensitivities
 from fca_edge.errors import UsageError
 from fca_edge.exporting.quantize import Recipe
 from fca_edge.manifest import Artefact, read_artefact
-from fca_edge.options import check_choice, check_number, spelled
-from fca_edge.pictures import notes_of
+from fca_edge.options import check_choice, check_number, spell_options
+from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, available
 
 SCHEMA = "fca_edge.sensitivity/1"
@@ -30,7 +30,7 @@ class Sensitivity:
 
     Attributes:
         data: the folder of labelled images.
-        images: on which the search looked; `images_for_layers` on which each layer was judged.
+        images: on which the search looked; `images_for_layers` on which each layer was measured.
         pictures: what the images had about them.
         mix: the layers, the most harmful first, and the fewest that must stay in float.
     """
@@ -92,19 +92,19 @@ def measure_layers(
     if manifest.precision != "fp32":
         raise UsageError(f"{path}: is {manifest.precision} already; give the fp32 file.")
     refuse_other_forms(artefact)
-    own = runtime_of(artefact, None)
+    own = choose_runtime(artefact, None)
     runtimes = tuple(
         dict.fromkeys([own, *(name for name in manifest.proven if available(RUNTIMES[name]))])
     )
     base = Base(artefact, runtimes, Recipe(precision))
     few = read_tree(folder, labels, classes, images, seed)
-    losses = sensitivities(base, few, report)
+    losses = measure_sensitivities(base, few, report)
     data = read_tree(folder, labels, classes, limit, seed)
     report(f"accuracy of {artefact.path.name}")
     with ArtefactRunner(artefact, own) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     mix = search(base, losses, data, reference, max_drop, report)
-    pictures = data.seen.describe(artefact.how, data.listing)
+    pictures = data.seen.describe(artefact.preprocessing, data.listing)
     return Sensitivity(
         file=artefact.path.name,
         sha256=manifest.sha256,
@@ -116,8 +116,8 @@ def measure_layers(
         seed=seed,
         runtimes=runtimes,
         mix=mix,
-        notes=tuple(spelled(note) for note in notes_of(pictures, folder)),
-        warnings=tuple(spelled(text) for text in too_few(len(data.paths), max_drop)),
+        notes=tuple(spell_options(note) for note in describe_pictures(pictures, folder)),
+        warnings=tuple(spell_options(text) for text in warn_of_few(len(data.paths), max_drop)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The fewest layers in float for a wanted accuracy: by sensitivity, with bisection on the count."""
+"""The fewest layers in float for an accuracy: by sensitivity, with bisection on the count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from fca_edge.accuracy.data import Data
 from fca_edge.accuracy.evaluate import Predictions, predict
-from fca_edge.accuracy.figures import ROUNDING, figures
+from fca_edge.accuracy.figures import ROUNDING, compute_figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, Report
 from fca_edge.errors import NotEquivalentError
@@ -19,7 +19,7 @@ from fca_edge.errors import NotEquivalentError
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of keeping so many layers in float.
+    """Result of keeping a number of layers in float.
 
     Attributes:
         drop_points: of top-1 against the reference, on the worst of the runtimes.
@@ -31,9 +31,9 @@ class Trial:
     runtimes: dict[str, float]
 
     @classmethod
-    def of(cls, kept: int, drops: dict[str, float]) -> Trial:
+    def from_drops(cls, layers: int, drops: dict[str, float]) -> Trial:
         """Judge by the worst runtime."""
-        return cls(kept, max(drops.values()), drops)
+        return cls(layers, max(drops.values()), drops)
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,17 @@ def search(
     Args:
         reference: predictions for the same images, of what must not be lost.
         max_drop: points of top-1.
-        first: what came of keeping no layer, where that has been tried and failed.
+        first: the trial that keeps no layer, if it was made and failed.
 
     Raises:
         NotEquivalentError: not accurate enough with every layer in float.
     """
     trials = [first] if first else []
 
-    def fits(kept: int) -> bool:
-        report(f"keeping {kept} of {len(losses)} layers in float, on {len(data.paths)} images")
-        drops = drops_of(base, [loss.layer for loss in losses[:kept]], data, reference)
-        trials.append(Trial.of(kept, drops))
+    def fits(layers: int) -> bool:
+        report(f"keeping {layers} of {len(losses)} layers in float, on {len(data.paths)} images")
+        drops = measure_drops(base, [loss.layer for loss in losses[:layers]], data, reference)
+        trials.append(Trial.from_drops(layers, drops))
         return trials[-1].drop_points <= max_drop + ROUNDING
 
     if first is None and fits(0):
@@ -102,7 +102,7 @@ def search(
     return Mix(max_drop, tuple(losses), keep, tuple(trials))
 
 
-def drops_of(
+def measure_drops(
     base: Base, keep: Sequence[str], data: Data, reference: Predictions
 ) -> dict[str, float]:
     """Make the file that keeps some layers; returns what top-1 drops by on each runtime."""
@@ -112,5 +112,5 @@ def drops_of(
         artefact = replace(base.artefact, path=path)
         runners = [stack.enter_context(ArtefactRunner(artefact, name)) for name in base.runtimes]
         predictions, _ = predict(runners, data, lambda count: None, skip_corrupt=True)
-    drops = [figures(data, got, reference).drop_points for got in predictions]
+    drops = [compute_figures(data, prediction, reference).drop_points for prediction in predictions]
     return {name: drop for name, drop in zip(base.runtimes, drops) if drop is not None}

@@ -25,7 +25,7 @@ class Runner(Protocol):
         """What it is, for messages."""
 
     @property
-    def how(self) -> Preprocessing:
+    def preprocessing(self) -> Preprocessing:
         """What its input must have gone through."""
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
@@ -48,7 +48,7 @@ class ArtefactRunner:
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.artefact, self.runtime, self.path = artefact, runtime, Path(artefact.path)
-        self.how = artefact.how
+        self.preprocessing = artefact.preprocessing
         try:
             self.stream = Stream(artefact.path, RUNTIMES[runtime], threads, settings)
         except AgentError as error:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fca_edge.accuracy.data import Data, blocks
-from fca_edge.accuracy.evaluate import Predictions, ranks
-from fca_edge.accuracy.figures import figures
+from fca_edge.accuracy.data import Data, read_blocks
+from fca_edge.accuracy.evaluate import Predictions, rank_true_classes
+from fca_edge.accuracy.figures import compute_figures
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.quantize import Inputs, Recipe, run
 from fca_edge.manifest import Artefact
@@ -48,9 +48,9 @@ class Base:
 
     def make(self, path: Path, keep: Sequence[str]) -> tuple[str, ...]:
         """Write the file that keeps layers in float; returns the layers that it quantises."""
-        kept = tuple(dict.fromkeys([*self.recipe.keep_float, *keep]))
+        keep_float = tuple(dict.fromkeys([*self.recipe.keep_float, *keep]))
         return run(
-            self.artefact.path, path, replace(self.recipe, keep_float=kept), self.inputs
+            self.artefact.path, path, replace(self.recipe, keep_float=keep_float), self.inputs
         ).quantised
 
 
@@ -77,7 +77,7 @@ class Loss:
         return np.inf if self.snr_db is None else self.snr_db
 
 
-def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
+def measure_sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
     """Quantise one layer at a time, on every runtime; returns them, the most harmful first.
 
     A layer that one runtime alone computes wrong must not come last. The reference has no layer
@@ -88,47 +88,50 @@ def sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
         FcaEdgeError: nothing to quantise, or images that cannot be used.
     """
     images = np.concatenate(
-        [block.images[base.artefact.how] for block in blocks(data, [base.artefact.how])]
+        [
+            block.images[base.artefact.preprocessing]
+            for block in read_blocks(data, [base.artefact.preprocessing])
+        ]
     )
-    given = in_layout(images, base.artefact.manifest.input_layout)
+    inputs = in_layout(images, base.artefact.manifest.input_layout)
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
         path = Path(folder) / base.artefact.path.name
         layers = base.make(path, ())
         if not layers:
             raise FcaEdgeError(f"{base.artefact.path.name}: no layer to quantise in it.")
         base.make(path, layers)
-        references = {name: run_once(path, name, given) for name in base.runtimes}
+        references = {name: run_once(path, name, inputs) for name in base.runtimes}
         losses = []
         for number, layer in enumerate(layers):
             report(f"layer {number + 1} of {len(layers)}: {layer}")
             base.make(path, [other for other in layers if other != layer])
             each = [
-                loss(layer, name, data, run_once(path, name, given), reference)
+                compare_logits(layer, name, data, run_once(path, name, inputs), reference)
                 for name, reference in references.items()
             ]
             losses.append(min(each, key=lambda one: one.rank))
     return sorted(losses, key=lambda one: one.rank)
 
 
-def run_once(path: Path, runtime: str, given: Array) -> Array:
+def run_once(path: Path, runtime: str, inputs: Array) -> Array:
     """Run all inputs through a file; returns logits (images, classes)."""
-    return run_artefact(path, RUNTIMES[runtime], given)[0]["logits"]
+    return run_artefact(path, RUNTIMES[runtime], inputs)[0]["logits"]
 
 
-def loss(layer: str, runtime: str, data: Data, got: Array, reference: Array) -> Loss:
+def compare_logits(layer: str, runtime: str, data: Data, logits: Array, reference: Array) -> Loss:
     """Compare logits (images, classes)."""
-    if not np.isfinite(got).all():
+    if not np.isfinite(logits).all():
         # Nothing is worse, and SNR would be no number.
         return Loss(layer, NOTHING_LEFT_DB, 0.0, 100.0, runtime)
-    result = figures(data, said(got, data), said(reference, data))
+    result = compute_figures(data, to_predictions(logits, data), to_predictions(reference, data))
     assert result.agreement is not None and result.drop_points is not None
-    ratio = snr_db(reference, got)
-    known = ratio if np.isfinite(ratio) else None
-    return Loss(layer, known, result.agreement.percent, result.drop_points, runtime)
+    ratio = snr_db(reference, logits)
+    snr = ratio if np.isfinite(ratio) else None
+    return Loss(layer, snr, result.agreement.percent, result.drop_points, runtime)
 
 
-def said(logits: Array, data: Data) -> Predictions:
+def to_predictions(logits: Array, data: Data) -> Predictions:
     """Turn logits of all images into predictions."""
     return Predictions(
-        logits.argmax(1).astype(np.int32), ranks(logits, data.classes).astype(np.int32)
+        logits.argmax(1).astype(np.int32), rank_true_classes(logits, data.classes).astype(np.int32)
     )

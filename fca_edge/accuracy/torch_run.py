@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fca_edge.checkpoint.shards import digest_of
+from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Source
@@ -27,19 +27,19 @@ class TorchRunner:
     def __init__(self, request: NetworkRequest) -> None:
         network, self.source = load_source(request)
         self.network = network.float()
-        self.how = self.source.preprocessing
+        self.preprocessing = self.source.preprocessing
         self.name = f"{self.source.checkpoint or self.source.chosen} in torch"
         self.version = torch.__version__
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Run images (n, 3, H, W) as one batch; returns (n, classes)."""
         with torch.inference_mode():
-            found: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
-        return found
+            logits: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
+        return logits
 
 
-def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
-    """Load the checkpoint of an artefact, with the sizes that its manifest tells.
+def load_runner(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:
+    """Load the checkpoint of an artefact, with the sizes in its manifest.
 
     So is its preprocessing, which options of the export may have said; another checkpoint's own
     comes first.
@@ -47,16 +47,20 @@ def runner_of(source: Source, checkpoint: Path, weights: str | None) -> TorchRun
     Args:
         source: of the artefact.
     """
-    how = source.preprocessing
+    preprocessing = source.preprocessing
     request = NetworkRequest(
         variant=source.variant,
         checkpoint=checkpoint,
         weights=weights or source.weights,
         img_size=source.img_size,
     )
-    if digest_of(checkpoint) == source.checkpoint_sha256:
-        return TorchRunner(replace(request, preprocessing=how.to_dict(), labels=source.labels))
+    if compute_digest(checkpoint) == source.checkpoint_sha256:
+        return TorchRunner(
+            replace(request, preprocessing=preprocessing.to_dict(), labels=source.labels)
+        )
     runner = TorchRunner(request)
-    unsaid = set(runner.source.unsaid) & set(vars(how))
-    runner.how = replace(runner.how, **{name: getattr(how, name) for name in unsaid})
+    unsaid = set(runner.source.unsaid) & set(vars(preprocessing))
+    runner.preprocessing = replace(
+        runner.preprocessing, **{name: getattr(preprocessing, name) for name in unsaid}
+    )
     return runner

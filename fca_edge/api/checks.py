@@ -9,11 +9,11 @@ from fca_edge.api.shared import (
     Files,
     Progress,
     StrPath,
+    ignore_progress,
+    list_paths,
     optional_path,
-    paths_of,
-    preprocessing_fields,
     public,
-    silent,
+    read_preprocessing,
 )
 from fca_edge.errors import UsageError
 from fca_edge.options import check_number
@@ -65,22 +65,26 @@ def verify(
     from fca_edge.preprocess import find_images
 
     check_number("threads", threads, least=1)
-    paths, given, folder = paths_of(files), optional_path(checkpoint), optional_path(images)
+    paths, checkpoint_path, folder = (
+        list_paths(files),
+        optional_path(checkpoint),
+        optional_path(images),
+    )
     if folder is not None:
         find_images(folder)
-    artefacts = [check_source(path, given, weights) for path in paths]
-    if given is not None and not any(one.manifest.source.trained for one in artefacts):
+    artefacts = [check_source(path, checkpoint_path, weights) for path in paths]
+    if checkpoint_path is not None and not any(one.manifest.source.trained for one in artefacts):
         raise UsageError(
             f"--checkpoint is for trained weights; {paths[0]} has random ones, leave it out."
         )
-    report = progress or silent
+    report = progress or ignore_progress
     report("importing torch")
     from fca_edge.exporting.again import verify_again
 
     checks = []
     for artefact in artefacts:
         report(f"verifying {artefact.path.name}")
-        checks += verify_again(artefact, given, weights, folder, threads)
+        checks += verify_again(artefact, checkpoint_path, weights, folder, threads)
     return Checks(tuple(checks))
 
 
@@ -112,7 +116,7 @@ def evaluate(
         labels: file of the classes' names, instead of the manifest's.
         checkpoint, weights: compare with these, in torch float32.
         against: compare with another file instead.
-        limit, seed: take a sample of so many images, by this seed.
+        limit, seed: take a sample of this many images, by this seed.
         runtime: for all files, instead of each file's own.
         threads: of the runtime.
         skip_corrupt: leave out images that cannot be read.
@@ -142,9 +146,9 @@ def evaluate(
         raise UsageError("--checkpoint and --against: give one of them.")
     reading = {"exif": exif, "background": background}
     return evaluate_files(
-        paths_of(files),
+        list_paths(files),
         DataRequest(Path(data), optional_path(labels), limit, seed, skip_corrupt),
-        reading=preprocessing_fields({k: v for k, v in reading.items() if v is not None}),
+        reading=read_preprocessing({k: v for k, v in reading.items() if v is not None}),
         checkpoint=optional_path(checkpoint),
         weights=weights,
         against=optional_path(against),
@@ -177,7 +181,7 @@ def sensitivity(
         data: folder with one folder of images per class.
         precision: what the layers are quantised to; "int8" alone.
         max_drop: points of top-1 that may be lost against the file.
-        images: of `data` that each layer is judged on.
+        images: number of `data` on which each layer is measured.
         limit: images of `data` that the search looks at.
         seed: of both samples.
         exif, background: as in `evaluate`.
@@ -199,11 +203,11 @@ def sensitivity(
     return measure_layers(
         Path(artefact),
         Path(data),
-        reading=preprocessing_fields({k: v for k, v in reading.items() if v is not None}),
+        reading=read_preprocessing({k: v for k, v in reading.items() if v is not None}),
         precision=precision,
         max_drop=max_drop,
         images=images,
         limit=limit,
         seed=seed,
-        report=progress or silent,
+        report=progress or ignore_progress,
     )

@@ -11,11 +11,11 @@ from fca_edge.api.shared import (
     Progress,
     StrPath,
     Words,
+    ignore_progress,
+    list_words,
     optional_path,
-    preprocessing_fields,
     public,
-    silent,
-    words_of,
+    read_preprocessing,
 )
 from fca_edge.options import check_number
 
@@ -72,7 +72,7 @@ def export(
             random weights, which are good for timing alone.
         variant: network of the zoo, such as "l1"; `fca-edge models` lists them.
         weights: where a checkpoint holds several sets of weights, the path of the one to take.
-        img_size, num_classes: side of the input in pixels, and classes; usually the file tells.
+        img_size, num_classes: side of the input in pixels, and classes; usually the file says.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
         precision: "fp32", "fp16", "int8", "int8-static"; the last needs `calibration`.
@@ -95,7 +95,7 @@ def export(
         data: folder of labelled images; a file that loses more than `max_drop` points of top-1
             on them is refused.
         mixed: keep the fewest layers of 8-bit files in float with which `max_drop` is met.
-        limit, skip_corrupt: of `data`: take a sample of so many; leave unreadable ones out.
+        limit, skip_corrupt: of `data`: take a sample of this size; leave unreadable ones out.
         out: folder to write to.
         force: overwrite files that are there.
         all_or_nothing: write no file at all where one of them is refused.
@@ -125,7 +125,7 @@ def export(
         img_size=img_size,
         num_classes=num_classes,
         seed=seed,
-        preprocessing=preprocessing_fields(preprocessing),
+        preprocessing=read_preprocessing(preprocessing),
         labels=Path(labels) if isinstance(labels, (str, os.PathLike)) else labels,
     )
     accuracy = AccuracyRequest(
@@ -138,16 +138,16 @@ def export(
     request = Request(
         network=network,
         out=Path(out),
-        formats=words_of(formats),
-        precisions=words_of(precision),  # type: ignore[arg-type]  # checked later
-        profiles=words_of(profile),
+        formats=list_words(formats),
+        precisions=list_words(precision),  # type: ignore[arg-type]  # checked later
+        profiles=list_words(profile),
         exact=exact,
         fold=fold,
         dynamic_batch=dynamic_batch,
         input_layout=input_layout,  # type: ignore[arg-type]  # checked later
         optimize=optimize,
         weight_cache=weight_cache,
-        keep_float=words_of(keep_float),
+        keep_float=list_words(keep_float),
         calibration=optional_path(calibration),
         calibration_images=calibration_images,
         images=optional_path(images),
@@ -157,7 +157,7 @@ def export(
         force=force,
         all_or_nothing=all_or_nothing,
     )
-    return _export(request, progress or silent)
+    return _export(request, progress or ignore_progress)
 
 
 def _export(request: Request, progress: Progress) -> Artefacts:
@@ -166,7 +166,7 @@ def _export(request: Request, progress: Progress) -> Artefacts:
 
     check_early(request)
     progress("importing torch")
-    from fca_edge.accuracy.gated import export_checked
+    from fca_edge.accuracy.checked_export import export_checked
 
     return export_checked(request, progress)
 

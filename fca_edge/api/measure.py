@@ -8,7 +8,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fca_edge.api.shared import Files, Progress, StrPath, paths_of, public, silent, words_of
+from fca_edge.api.shared import (
+    Files,
+    Progress,
+    StrPath,
+    ignore_progress,
+    list_paths,
+    list_words,
+    public,
+)
 from fca_edge.records import Record
 
 if TYPE_CHECKING:
@@ -80,9 +88,9 @@ def bench(
     from fca_edge.suites.run import OUT, Order, run_order
 
     order = Order(
-        files=tuple(paths_of(files)) if files else (),
+        files=tuple(list_paths(files)) if files else (),
         suite=None if suite is None else read_suite(suite),
-        targets=words_of(target),
+        targets=list_words(target),
         against=against,
         threads=threads,
         runs=runs,
@@ -93,13 +101,13 @@ def bench(
         out=OUT if out is None else Path(out),
         handling=Handling(cpus, governor, start_below, cool_down),
     )
-    say = progress or silent
-    measured = run_order(
+    say = progress or ignore_progress
+    runs_result = run_order(
         order, Screen(say, lambda: nullcontext(say), lambda total: nullcontext(say))
     )
-    if measured.failures and not measured.records:
-        raise measured.failures[0]
-    return measured
+    if runs_result.failures and not runs_result.records:
+        raise runs_result.failures[0]
+    return runs_result
 
 
 @public
@@ -126,7 +134,7 @@ def compare(baseline: Records, candidate: Records, *, gate: StrPath | None = Non
     from fca_edge.comparing.gate import read_thresholds
 
     limits = None if gate is None else read_thresholds(Path(gate))
-    return compare_records(records_of(baseline), records_of(candidate), limits)
+    return compare_records(collect_records(baseline), collect_records(candidate), limits)
 
 
 @public
@@ -145,10 +153,10 @@ def check_bounds(records: Records, bounds: StrPath) -> BoundsReport:
     """
     from fca_edge.comparing.bounds import judge_bounds, read_bounds
 
-    return judge_bounds(read_bounds(Path(bounds)), records_of(records))
+    return judge_bounds(read_bounds(Path(bounds)), collect_records(records))
 
 
-def records_of(source: Records) -> list[Record]:
+def collect_records(source: Records) -> list[Record]:
     """Return records as they are, or from files.
 
     Raises:
@@ -158,5 +166,5 @@ def records_of(source: Records) -> list[Record]:
 
     if isinstance(source, (str, os.PathLike)):
         return read_records(Path(source))
-    found = [[one] if isinstance(one, Record) else read_records(Path(one)) for one in source]
-    return [record for some in found for record in some]
+    records = [[one] if isinstance(one, Record) else read_records(Path(one)) for one in source]
+    return [record for some in records for record in some]

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, UsageError, export_extra
 from fca_edge.fields import FieldError, check_fields
-from fca_edge.options import on_command_line, spelled
+from fca_edge.options import on_command_line, spell_options
 from fca_edge.store import read_json
 
 StrPath = str | os.PathLike[str]
@@ -38,7 +38,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             with export_extra():
                 result = function(*args, **kwargs)
         except FcaEdgeError as error:
-            error.args = (spelled(str(error)),)
+            error.args = (spell_options(str(error)),)
             announce(getattr(error, "artefacts", None))  # what was written nevertheless
             raise
         announce(result)
@@ -53,10 +53,10 @@ def announce(result: Any) -> None:
         return
     texts = (*getattr(result, "notes", ()), *getattr(result, "warnings", ()))
     for text in dict.fromkeys(texts):
-        warnings.warn(text, FcaEdgeWarning, stacklevel=users_level())
+        warnings.warn(text, FcaEdgeWarning, stacklevel=count_frames())
 
 
-def users_level() -> int:
+def count_frames() -> int:
     """Count the frames from whoever calls this to the first that is not this package's."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -64,11 +64,11 @@ def users_level() -> int:
     return level
 
 
-def silent(text: str) -> None:
+def ignore_progress(text: str) -> None:
     """Take a line of progress and say nothing."""
 
 
-def words_of(words: Words) -> tuple[str, ...]:
+def list_words(words: Words) -> tuple[str, ...]:
     """Return one word or several as a tuple, each once."""
     return tuple(dict.fromkeys((words,) if isinstance(words, str) else words))
 
@@ -78,7 +78,7 @@ def optional_path(path: StrPath | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def paths_of(files: Files) -> list[Path]:
+def list_paths(files: Files) -> list[Path]:
     """Return one file or several as a list.
 
     Raises:
@@ -90,19 +90,19 @@ def paths_of(files: Files) -> list[Path]:
     return paths
 
 
-def preprocessing_fields(given: Mapping[str, Any] | StrPath | None) -> dict[str, Any]:
+def read_preprocessing(source: Mapping[str, Any] | StrPath | None) -> dict[str, Any]:
     """Return checked fields of preprocessing, from a mapping or a JSON file.
 
     Raises:
         FcaEdgeError: a file that is not readable, not JSON, or has fields that are wrong.
         UsageError: fields that are unknown, wrong, or do not fit together.
     """
-    if given is None:
+    if source is None:
         return {}
-    where = "preprocessing" if isinstance(given, Mapping) else str(Path(given))
-    fields = dict(given) if isinstance(given, Mapping) else read_json(Path(given), unique=True)
+    where = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
+    fields = dict(source) if isinstance(source, Mapping) else read_json(Path(source), unique=True)
     try:
         return check_fields(fields)
     except FieldError as error:
-        wrong = UsageError if isinstance(given, Mapping) else FcaEdgeError
+        wrong = UsageError if isinstance(source, Mapping) else FcaEdgeError
         raise wrong(f"{where}: {error}.") from None

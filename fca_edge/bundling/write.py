@@ -20,11 +20,11 @@ from fca_edge.lean_settings import (
     to_document,
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
-from fca_edge.options import check_choice, spelled
+from fca_edge.options import check_choice, spell_options
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
-from fca_edge.store import sha256_of, staging, write_json
+from fca_edge.store import compute_sha256, staging, write_json
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
@@ -66,7 +66,7 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
         notes.append(f"preprocessing was assumed at export, not stated: {assumed}.")
     if not source.trained:
         warnings.append("random weights: the classes it prints mean nothing.")
-    return Bundle(out, tuple(files), tuple(map(spelled, notes)), tuple(warnings))
+    return Bundle(out, tuple(files), tuple(map(spell_options, notes)), tuple(warnings))
 
 
 def write_bundle(
@@ -144,59 +144,63 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    if settings_path(artefact.path).is_file() and installed(artefact)[0].lean:
+    if settings_path(artefact.path).is_file() and list_runtimes(artefact)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, artefact.manifest.proven[0])
         write_json(settings_path(folder / artefact.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
-    write_json(folder / "preprocessing.json", preprocessing_of(artefact, exif))
-    write_json(folder / "runtime.json", settings_of(artefact, threads))
-    labels = labels_of(artefact)
+    write_json(folder / "preprocessing.json", describe_preprocessing(artefact, exif))
+    write_json(folder / "runtime.json", describe_settings(artefact, threads))
+    labels = list_labels(artefact)
     write_json(folder / "labels.json", labels)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(readme(artefact), "utf-8", "surrogateescape")
-    sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
+    sums = [f"{compute_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
 
 
-def preprocessing_of(artefact: Artefact, exif: str) -> dict[str, Any]:
+def describe_preprocessing(artefact: Artefact, exif: str) -> dict[str, Any]:
     """Say what an image goes through: as `fca_edge.decode` does, then in which layout."""
-    return {**artefact.how.to_dict(), "exif": exif, "input_layout": artefact.manifest.input_layout}
+    return {
+        **artefact.preprocessing.to_dict(),
+        "exif": exif,
+        "input_layout": artefact.manifest.input_layout,
+    }
 
 
-def installed(artefact: Artefact) -> list[Runtime]:
+def list_runtimes(artefact: Artefact) -> list[Runtime]:
     """List the runtimes that a file was proven on, its own first."""
     proven = [RUNTIMES[name] for name in artefact.manifest.proven if name in RUNTIMES]
-    # The profile names the runtime that the file is for, which may not be had where it was made.
+    # The file was made for its profile's runtime, which was perhaps not installed there.
     own = [r for r in RUNTIMES.values() if artefact.manifest.profile in r.profiles]
     return list(dict.fromkeys([*own, *proven]))
 
 
-def settings_of(artefact: Artefact, threads: int) -> dict[str, Any]:
+def describe_settings(artefact: Artefact, threads: int) -> dict[str, Any]:
     """Say how model.py loads the model."""
-    found = installed(artefact)
-    providers = [runtime.provider for runtime in found if artefact.path.suffix == ".onnx"]
+    runtimes = list_runtimes(artefact)
+    providers = [runtime.provider for runtime in runtimes if artefact.path.suffix == ".onnx"]
     return {
         "model": artefact.path.name,
-        "packages": [shlex.join(runtime.requirements) for runtime in found],
-        "modules": list(dict.fromkeys(runtime.module for runtime in found)),
+        "packages": [shlex.join(runtime.requirements) for runtime in runtimes],
+        "modules": list(dict.fromkeys(runtime.module for runtime in runtimes)),
         "providers": providers,
         "threads": threads,
     }
 
 
-def labels_of(artefact: Artefact) -> list[str]:
+def list_labels(artefact: Artefact) -> list[str]:
     """Name the classes; by number where the checkpoint has no names."""
     source = artefact.manifest.source
     return list(source.labels or (f"class {number}" for number in range(source.num_classes)))
 
 
-def readme(artefact: Artefact) -> str:
+def write_readme(artefact: Artefact) -> str:
     """Say in three lines what the folder is and how it is used."""
     source = artefact.manifest.source
-    runtimes = [shlex.join(runtime.requirements) for runtime in installed(artefact)]
+    runtimes = [shlex.join(runtime.requirements) for runtime in list_runtimes(artefact)]
     return (
         f"{artefact.path.name}: {source.variant}, {source.img_size} px, {source.num_classes}"
         f" classes, {artefact.manifest.precision}; made by {artefact.manifest.tool}.\n"

@@ -54,7 +54,7 @@ STANDARD = {*sys.stdlib_module_names, "__builtin__", "torch", "numpy"}
 Call = Callable[[tuple[Any, ...]], Any]
 
 
-def name_of(module: str, name: str) -> Name:
+def write_name(module: str, name: str) -> Name:
     """Return a global as a name, under its module's present one.
 
     Raises:
@@ -137,7 +137,7 @@ def default_mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return mapping(arguments[1:])
 
 
-def encoded(arguments: tuple[Any, ...]) -> bytes:
+def encode_text(arguments: tuple[Any, ...]) -> bytes:
     """Return the bytes that protocol 2 stores as text."""
     text, encoding = arguments
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
@@ -145,7 +145,7 @@ def encoded(arguments: tuple[Any, ...]) -> bytes:
     return text.encode("latin-1")
 
 
-def reconstructed(arguments: tuple[Any, ...]) -> Any:
+def reconstruct(arguments: tuple[Any, ...]) -> Any:
     """Make the object of a class that protocols 0 and 1 rebuild from a plain base."""
     kind, base, state = arguments
     for name in (kind, base):
@@ -153,12 +153,12 @@ def reconstructed(arguments: tuple[Any, ...]) -> Any:
             raise Forbidden("copyreg._reconstructor")
     if base.text not in TYPES or not base.text.startswith("builtins."):
         raise Forbidden(base.text)
-    made = new_object(kind, ())
-    if isinstance(made, StandIn) and isinstance(state, dict):
-        made.state.update(state)
-    elif isinstance(made, StandIn) and isinstance(state, list | tuple):
-        made.parts.extend(state)
-    return made
+    instance = new_object(kind, ())
+    if isinstance(instance, StandIn) and isinstance(state, dict):
+        instance.state.update(state)
+    elif isinstance(instance, StandIn) and isinstance(state, list | tuple):
+        instance.parts.extend(state)
+    return instance
 
 
 def empty_array(arguments: tuple[Any, ...]) -> StandIn:
@@ -170,7 +170,7 @@ def empty_array(arguments: tuple[Any, ...]) -> StandIn:
     return StandIn("numpy.ndarray")
 
 
-def retyped(arguments: tuple[Any, ...]) -> Any:
+def retype(arguments: tuple[Any, ...]) -> Any:
     """Rebuild a tensor of a subclass as the tensor that it is (`_rebuild_from_type_v2`)."""
     function, kind, inner, _ = arguments
     for name, known in ((function, REBUILDS), (kind, TENSOR_TYPES)):
@@ -214,12 +214,12 @@ CALLS: dict[str, Call] = {
     **{f"numpy.{core}.multiarray._reconstruct": empty_array for core in ("core", "_core")},
     "torch.jit._pickle.restore_type_tag": same,
     "torch.serialization._get_layout": same,
-    "torch._tensor._rebuild_from_type_v2": retyped,
+    "torch._tensor._rebuild_from_type_v2": retype,
     "collections.defaultdict": default_mapping,
-    "_codecs.encode": encoded,
+    "_codecs.encode": encode_text,
     "builtins.getattr": attribute,
     ZONE: inert("zoneinfo.ZoneInfo"),
-    "copyreg._reconstructor": reconstructed,
+    "copyreg._reconstructor": reconstruct,
     "copyreg.__newobj__": lambda arguments: new_object(arguments[0], arguments[1:]),
     "copyreg.__newobj_ex__": lambda arguments: new_object(arguments[0], tuple(arguments[1])),
 }

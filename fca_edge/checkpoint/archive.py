@@ -12,7 +12,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from fca_edge.checkpoint.legacy import BIG_ENDIAN, from_memory, storages_of
+from fca_edge.checkpoint.legacy import BIG_ENDIAN, from_memory, read_storages
 from fca_edge.checkpoint.unpickle import read_pickle
 from fca_edge.checkpoint.values import Damaged, clean
 
@@ -85,7 +85,7 @@ class Archive:
             raise Damaged("its zip archive is encrypted")
         return entry
 
-    def size_of(self, name: str) -> int:
+    def read_size(self, name: str) -> int:
         """Return the bytes that an entry has once it is unpacked."""
         entry = self.entry(name)
         stored = entry.compress_type == zipfile.ZIP_STORED
@@ -145,18 +145,18 @@ def read_archive(file: IO[bytes], memory: Any) -> tuple[Any, str | None]:
         raise Damaged(BIG_ENDIAN)
 
     def check(key: str, count: int, itemsize: int) -> None:
-        stored = archive.size_of(f"{folder}data/{key}")
+        stored = archive.read_size(f"{folder}data/{key}")
         if stored < count * itemsize:
             raise Damaged(f"storage {clean(key)} has {stored} bytes for {count} values")
 
     def read(key: str, count: int, dtype: torch.dtype) -> Tensor:
-        held, offset, _ = archive.place(f"{folder}data/{key}")
-        return from_memory(held, offset, count, dtype)
+        memory, offset, _ = archive.place(f"{folder}data/{key}")
+        return from_memory(memory, offset, count, dtype)
 
     pickled = archive.content(folder + PICKLE)
-    return read_pickle(io.BytesIO(pickled), storages_of(read, check)), note_of(archive)
+    return read_pickle(io.BytesIO(pickled), read_storages(read, check)), describe_problem(archive)
 
 
-def note_of(archive: Archive) -> str | None:
+def describe_problem(archive: Archive) -> str | None:
     """Tell TorchScript archives from saved objects: they carry code."""
     return SCRIPT if any("/code/" in f"/{name}" for name in archive.entries) else None

@@ -1,4 +1,4 @@
-"""Checkpoints of other programs and other forms of torch's, and what makes plain files of them.
+"""Checkpoints of other programs and other formats of torch, and how to convert them.
 
 Imports no torch.
 """
@@ -119,22 +119,22 @@ FOLDERS = (
 )
 
 
-def names_in(folder: Path) -> set[str]:
+def list_names(folder: Path) -> set[str]:
     """Return the names in a folder."""
     return {path.name for path, _ in zip(folder.iterdir(), range(MOST_NAMES))}
 
 
-def known_folder(path: Path) -> str | None:
+def describe_known_folder(path: Path) -> str | None:
     """Say what a folder is by the files in it; None where it is none of the known."""
-    names = names_in(path)
+    names = list_names(path)
     return next((kind.text(path) for kind in FOLDERS if kind.fits(names)), None)
 
 
-def what_folder_it_is(path: Path) -> str:
+def describe_folder(path: Path) -> str:
     """Say what a folder is, and which of its files to give, or what to run."""
-    if text := known_folder(path):
+    if text := describe_known_folder(path):
         return text
-    names = sorted(names_in(path))
+    names = sorted(list_names(path))
     suffixes = (".index.json", ".safetensors", ".pth", ".pt", ".bin", ".ckpt")
     for suffix in suffixes:
         files = [name for name in names if name.lower().endswith(suffix)]
@@ -143,12 +143,12 @@ def what_folder_it_is(path: Path) -> str:
     # A trainer's folder has the checkpoint a step below, beside its own state.
     for name in names[:MOST_FOLDERS]:
         below = path / name
-        if below.is_dir() and (text := known_folder(below)):
+        if below.is_dir() and (text := describe_known_folder(below)):
             return f"a folder, and '{clean(name)}' in it is {text}"
     return "a folder without a checkpoint in it; give a file"
 
 
-def what_zip_it_is(names: list[str], path: Path) -> str:
+def describe_zip(names: list[str], path: Path) -> str:
     """Say what a zip archive without a torch pickle is, from its entries' names."""
     files = [name for name in names if not name.endswith("/")]
     if not files:
@@ -189,7 +189,7 @@ def is_export(files: list[str]) -> bool:
     )
 
 
-def what_instead(name: str, path: Path) -> str:
+def advise(name: str, path: Path) -> str:
     """Say what to do about a pickle that wants to call something, by its full name."""
     if name.startswith("torch.distributed.checkpoint."):
         return (
@@ -201,19 +201,19 @@ def what_instead(name: str, path: Path) -> str:
             "it is a program of torch.export; load it where you trust it, and"
             f" torch.save(program.state_dict, {PLAIN!r})"
         )
-    if whose := PACKAGES.get(name.partition(".")[0]):
-        return f"it is a model of {whose}, not of torch; no network of the zoo can be made of it"
+    if package := PACKAGES.get(name.partition(".")[0]):
+        return f"it is a model of {package}, not of torch; no network of the zoo can be made of it"
     return "save the bare state dict (torch.save(model.state_dict(), ...)) and use that"
 
 
-def what_object_it_is(name: str) -> str | None:
+def describe_object(name: str) -> str | None:
     """Say what a pickled object of another library is, from its class; None where unknown."""
-    whose = PACKAGES.get(name.partition(".")[0])
-    what = f"a pickled {clean(name)}, a model of {whose}, not of torch"
-    return f"{what}; no network of the zoo can be made of it" if whose else None
+    package = PACKAGES.get(name.partition(".")[0])
+    description = f"a pickled {clean(name)}, a model of {package}, not of torch"
+    return f"{description}; no network of the zoo can be made of it" if package else None
 
 
-def what_tensor_it_is(path: Path) -> str:
+def describe_tensor(path: Path) -> str:
     """Say what a file is that holds one tensor and no names."""
     if path.suffix == DCP_SUFFIX:
         folder = path.absolute().parent

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import SCRIPT
-from fca_edge.checkpoint.elsewhere import what_object_it_is, what_tensor_it_is
-from fca_edge.checkpoint.search import State, groups, other_keys, shapes_in
+from fca_edge.checkpoint.elsewhere import describe_object, describe_tensor
+from fca_edge.checkpoint.search import State, group_states, list_other_keys, read_shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
     all_variants,
-    classes_in,
+    count_classes,
     differences,
-    listed_differences,
-    shapes_of,
-    size_in,
+    find_size,
+    join_differences,
+    read_shapes,
 )
 from fca_edge.checkpoint.translate import find_all, find_translations
 from fca_edge.checkpoint.tree import STEP, describe_entries
@@ -41,16 +41,18 @@ class Near:
         return not any(text.startswith(("missing ", "unexpected ")) for text in self.wrong)
 
 
-def explain(path: Path, content: Any, leaves: State, asked: str | None, note: str | None) -> str:
+def explain(
+    path: Path, content: Any, leaves: State, variant_name: str | None, note: str | None
+) -> str:
     """Say in one line why nothing fits, and what would.
 
     Args:
-        asked: the variant that was to fit; None for any.
+        variant_name: the variant that was to fit; None for any.
         note: about the file's format.
     """
     if isinstance(content, StoredTensor):
-        return f"{path}: {what_tensor_it_is(path)}."
-    if isinstance(content, StandIn) and (text := what_object_it_is(content.name)):
+        return f"{path}: {describe_tensor(path)}."
+    if isinstance(content, StandIn) and (text := describe_object(content.name)):
         return f"{path}: {text}."
     if not leaves and note == SCRIPT:
         return f"{path}: a {note} without named weights (frozen?); {SAVE}."
@@ -58,50 +60,54 @@ def explain(path: Path, content: Any, leaves: State, asked: str | None, note: st
         return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
     variants = all_variants()
     places = compare_places(leaves, variants)
-    for found in find_translations(leaves):
-        words = f"{found.prefix} with {found.dialect.its_names}".strip()
-        places += [replace(place, prefix=words) for place in compare_places(found.state, variants)]
+    for translation in find_translations(leaves):
+        words = f"{translation.prefix} with {translation.dialect.its_names}".strip()
+        places += [
+            replace(place, prefix=words) for place in compare_places(translation.state, variants)
+        ]
     nearest = min(places, key=lambda place: len(place.wrong), default=None)
     if nearest is None or len(nearest.wrong) > NEAR:
         wider = [place for place in places if place.same_keys()]
         return describe_widths(path, wider[0]) if wider else describe_keys(path, content, leaves)
     where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
-    told = listed_differences(nearest.wrong)
+    differences = join_differences(nearest.wrong)
     return (
-        f"{path} is not {asked or 'a network of the zoo'}: {told}."
+        f"{path} is not {variant_name or 'a network of the zoo'}: {differences}."
         f" No variant fits; the nearest is {nearest.variant}{where} with"
         f" {len(nearest.wrong)} difference{'s' if len(nearest.wrong) > 1 else ''}."
     )
 
 
-def fits_another(path: Path, leaves: State, asked: str) -> str | None:
+def fits_another(path: Path, leaves: State, variant_name: str) -> str | None:
     """Say which other variant the file fits; None where it fits none."""
-    others = tuple(v for v in all_variants() if v != asked)
+    others = tuple(v for v in all_variants() if v != variant_name)
     candidates = find_all(leaves, others)
     if not candidates:
         return None
     names = list(dict.fromkeys(candidate.variant for candidate in candidates))
-    wrong = compare_shapes(asked, shapes_in(candidates[0].state))
+    wrong = compare_shapes(variant_name, read_shapes_in(candidates[0].state))
     return (
-        f"{path} is not {asked}. The file fits --variant {' or --variant '.join(names)}."
-        f" Against {asked}: {listed_differences(wrong)}."
+        f"{path} is not {variant_name}. The file fits --variant {' or --variant '.join(names)}."
+        f" Against {variant_name}: {join_differences(wrong)}."
     )
 
 
 def compare_shapes(variant: str, shapes: Shapes) -> list[str]:
     """List how shapes differ from a variant of the nearest size and classes."""
-    return differences(shapes_of(variant, size_in(variant, shapes), classes_in(shapes)), shapes)
+    return differences(
+        read_shapes(variant, find_size(variant, shapes), count_classes(shapes)), shapes
+    )
 
 
 def compare_places(leaves: State, variants: tuple[str, ...]) -> list[Near]:
     """Compare the places that have most keys of some network with every variant."""
-    places = sorted(groups(leaves, variants).items(), key=lambda item: -len(item[1]))
+    places = sorted(group_states(leaves, variants).items(), key=lambda item: -len(item[1]))
     near: list[Near] = []
     for prefix, state in places[:MOST_PLACES]:
         for variant in variants:
-            own = {key: t for key, t in state.items() if key in shapes_of(variant)}
-            others = [key for key in other_keys(prefix, own, leaves) if STEP not in key]
-            shapes = shapes_in(own) | dict.fromkeys(others, ())
+            matching = {key: t for key, t in state.items() if key in read_shapes(variant)}
+            others = [key for key in list_other_keys(prefix, matching, leaves) if STEP not in key]
+            shapes = read_shapes_in(matching) | dict.fromkeys(others, ())
             near.append(Near(variant, prefix, compare_shapes(variant, shapes)))
     return near
 
@@ -110,7 +116,7 @@ def describe_widths(path: Path, place: Near) -> str:
     """Say that the keys are a variant's and only the shapes are others'."""
     return (
         f"{path}: has the keys of {place.variant}, but in other shapes:"
-        f" {listed_differences(place.wrong)}; no network of the zoo has these."
+        f" {join_differences(place.wrong)}; no network of the zoo has these."
     )
 
 

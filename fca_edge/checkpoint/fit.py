@@ -10,20 +10,20 @@ from fca_edge.checkpoint.shapes import (
     OPTIONAL,
     Shapes,
     all_variants,
-    classes_in,
+    count_classes,
     differences,
-    fitting_size,
+    find_fitting_size,
+    join_differences,
     last_word,
-    listed_differences,
-    shapes_of,
+    read_shapes,
 )
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.zoo.build import build, spec_of
+from fca_edge.zoo.build import build, find_spec
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.swin import WindowAttention
 
 
-def fitted(
+def build_fitted(
     variant: str,
     checkpoint: Checkpoint,
     img_size: int | None,
@@ -41,25 +41,25 @@ def fitted(
     """
     shapes = {name: tuple(t.shape) for name, t in checkpoint.state.items()}
     classes = check_classes(checkpoint, shapes, num_classes)
-    size = img_size or spec_of(variant).img_size
-    if differences(shapes_of(variant, size, classes), shapes):
-        size = size_from(variant, checkpoint, shapes, img_size, classes)
+    size = img_size or find_spec(variant).img_size
+    if differences(read_shapes(variant, size, classes), shapes):
+        size = find_size(variant, checkpoint, shapes, img_size, classes)
     network = build(variant, size, classes, device="meta", dtype=dtype)
-    classes = classes or spec_of(variant).num_classes
-    state = {k: as_dtype(t, dtype) for k, t in checkpoint.state.items()}
-    network.load_state_dict(missing_counters(network) | state, assign=True)
+    classes = classes or find_spec(variant).num_classes
+    state = {k: use_dtype(t, dtype) for k, t in checkpoint.state.items()}
+    network.load_state_dict(fill_counters(network) | state, assign=True)
     derive_buffers(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network.eval(), size, classes
 
 
-def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def use_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert floating tensors; counters stay what they are."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def missing_counters(network: nn.Module) -> dict[str, Tensor]:
+def fill_counters(network: nn.Module) -> dict[str, Tensor]:
     """Return what optional keys hold where a file lacks them."""
     names = [name for name in network.state_dict() if last_word(name) in OPTIONAL]
     return {name: torch.tensor(0) for name in names}
@@ -72,38 +72,46 @@ def derive_buffers(network: nn.Module) -> None:
             module._buffers.update(module.derived())
 
 
-def check_classes(checkpoint: Checkpoint, shapes: Shapes, asked: int | None) -> int | None:
+def check_classes(checkpoint: Checkpoint, shapes: Shapes, num_classes: int | None) -> int | None:
     """Return the number of classes of the file's head, or what was asked for where it has none."""
-    classes = classes_in(shapes)
-    if asked is not None and classes is not None and asked != classes:
+    classes = count_classes(shapes)
+    if num_classes is not None and classes is not None and num_classes != classes:
         raise UsageError(
-            f"{checkpoint.path}: --num-classes {asked}, but its head has {classes} classes;"
+            f"{checkpoint.path}: --num-classes {num_classes}, but its head has {classes} classes;"
             f" leave the option out or use {classes}."
         )
-    return asked if classes is None else classes
+    return num_classes if classes is None else classes
 
 
-def size_from(
-    variant: str, checkpoint: Checkpoint, shapes: Shapes, asked: int | None, classes: int | None
+def find_size(
+    variant: str,
+    checkpoint: Checkpoint,
+    shapes: Shapes,
+    size_option: int | None,
+    classes: int | None,
 ) -> int:
     """Find the image size whose tables fit the file."""
-    fits = fitting_size(variant, shapes, classes)
+    fits = find_fitting_size(variant, shapes, classes)
     if fits is None:
-        raise mismatch(variant, checkpoint, shapes, asked, classes)
-    if asked is not None:
+        raise describe_mismatch(variant, checkpoint, shapes, size_option, classes)
+    if size_option is not None:
         raise UsageError(
-            f"{checkpoint.path}: --img-size {asked}, but its attention tables are of {fits} px;"
-            f" leave the option out or use {fits}."
+            f"{checkpoint.path}: --img-size {size_option}, but its attention tables are"
+            f" of {fits} px; leave the option out or use {fits}."
         )
     return fits
 
 
-def mismatch(
-    variant: str, checkpoint: Checkpoint, shapes: Shapes, asked: int | None, classes: int | None
+def describe_mismatch(
+    variant: str,
+    checkpoint: Checkpoint,
+    shapes: Shapes,
+    size_option: int | None,
+    classes: int | None,
 ) -> FcaEdgeError:
     """Describe what does not fit, and the variant that would."""
-    wrong = listed_differences(differences(shapes_of(variant, asked, classes), shapes))
-    fits = [v for v in all_variants() if fitting_size(v, shapes, classes) is not None]
+    wrong = join_differences(differences(read_shapes(variant, size_option, classes), shapes))
+    fits = [v for v in all_variants() if find_fitting_size(v, shapes, classes) is not None]
     text = f"{checkpoint.path} is not {variant}: {wrong}."
     if fits:
         return UsageError(f"{text} The file fits --variant {fits[0]}.")

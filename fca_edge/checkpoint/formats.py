@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.checkpoint.archive import ZIP, NoCheckpoint, read_archive
-from fca_edge.checkpoint.elsewhere import what_folder_it_is, what_instead, what_zip_it_is
+from fca_edge.checkpoint.elsewhere import advise, describe_folder, describe_zip
 from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
-from fca_edge.checkpoint.shards import SHARD, files_of, read_head
-from fca_edge.checkpoint.signs import JOBLIB, what_it_is
-from fca_edge.checkpoint.tensorfile import header_length, read_safetensors
+from fca_edge.checkpoint.shards import SHARD, list_shard_files, read_head
+from fca_edge.checkpoint.signs import JOBLIB, describe_file
+from fca_edge.checkpoint.tensorfile import read_header_length, read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
 from fca_edge.errors import FcaEdgeError, UsageError
 
@@ -47,10 +47,10 @@ def read_content(path: Path) -> Content:
         FcaEdgeError: it is something else, damaged, or wants to run code; one line.
     """
     if path.is_dir():
-        raise FcaEdgeError(f"{path}: {what_folder_it_is(path)}.")
+        raise FcaEdgeError(f"{path}: {describe_folder(path)}.")
     if not path.is_file():
         raise UsageError(f"{path}: no such checkpoint file.")
-    files = files_of(path)
+    files = list_shard_files(path)
     try:
         return read_one(path, read_head(path)) if len(files) == 1 else read_shards(path, files)
     except OSError as error:
@@ -66,12 +66,12 @@ def read_one(path: Path, head: bytes) -> Content:
     try:
         if not head:
             raise Damaged("empty (0 bytes): truncated, or never written")
-        if header_length(head) is not None:
+        if read_header_length(head) is not None:
             state, metadata = read_safetensors(path)
             return Content(state, (path,), metadata)
         return read_torch(path, head)
     except NoCheckpoint as error:
-        raise FcaEdgeError(f"{path}: {what_zip_it_is(error.names, path)}.") from None
+        raise FcaEdgeError(f"{path}: {describe_zip(error.names, path)}.") from None
     except Damaged as error:
         if b"joblib.numpy_pickle" in head:  # arrays stand between its opcodes
             raise FcaEdgeError(f"{path}: {JOBLIB}.") from None
@@ -79,7 +79,7 @@ def read_one(path: Path, head: bytes) -> Content:
     except Forbidden as error:
         raise FcaEdgeError(
             f"{path}: refused, its pickle wants to call '{clean(error)}', which is not weights;"
-            f" {what_instead(str(error), path)}."
+            f" {advise(str(error), path)}."
         ) from None
 
 
@@ -100,7 +100,7 @@ def read_torch(path: Path, head: bytes) -> Content:
         except Damaged:
             value = None
     if not isinstance(value, dict | list):
-        raise FcaEdgeError(f"{path}: {what_it_is(head, path.name)}.")
+        raise FcaEdgeError(f"{path}: {describe_file(head, path.name)}.")
     return Content(value, (path,))
 
 

@@ -26,7 +26,7 @@ class Reader(Protocol):
     def __call__(self, key: str, count: int, dtype: torch.dtype) -> Tensor: ...
 
 
-def storages_of(read: Reader, check: Callable[[str, int, int], None]) -> Persistent:
+def read_storages(read: Reader, check: Callable[[str, int, int], None]) -> Persistent:
     """Return what turns a pickle's references into storages.
 
     Args:
@@ -58,15 +58,15 @@ def storages_of(read: Reader, check: Callable[[str, int, int], None]) -> Persist
                 place,
                 dtype,
                 count,
-                lambda asked: read(key, count * itemsize // asked.itemsize, asked),
+                lambda view_dtype: read(key, count * itemsize // view_dtype.itemsize, view_dtype),
             )
         base = storages[key]
-        return part_of(base, *view[0]) if view and view[0] is not None else base
+        return take_part(base, *view[0]) if view and view[0] is not None else base
 
     return persistent
 
 
-def part_of(base: StoredStorage, key: Any, offset: Any, count: Any) -> StoredStorage:
+def take_part(base: StoredStorage, key: Any, offset: Any, count: Any) -> StoredStorage:
     """Return a view of a storage, as the old format has them."""
     inside = type(offset) is int and type(count) is int and offset >= 0
     if not inside or count < 0 or offset + count > base.count:
@@ -115,13 +115,13 @@ def read_stream(file: IO[bytes], memory: Any, size: int) -> Any:
             raise Damaged(f"storage {clean(key)} has {stored} bytes for {count} values")
         return from_memory(memory, offset, count, dtype)
 
-    content = read_pickle(file, storages_of(read, check))
+    content = read_pickle(file, read_storages(read, check))
     keys = read_pickle(file)
     if not isinstance(keys, list):
         raise Damaged("its list of storages is none")
     offsets.update(find_storages(memory, file.tell(), size, [str(k) for k in keys], itemsizes))
-    if lost := [key for key in itemsizes if key not in offsets]:
-        raise Damaged(f"storage {clean(lost[0])} is not in it")
+    if missing := [key for key in itemsizes if key not in offsets]:
+        raise Damaged(f"storage {clean(missing[0])} is not in it")
     return content
 
 
@@ -153,11 +153,11 @@ def read_storage_bytes(content: bytes) -> StoredStorage:
     """Read a torch file in bytes that holds one storage, as plain pickles of tensors have it."""
     from fca_edge.checkpoint.archive import ZIP, read_archive
 
-    held = bytearray(content)
+    buffer = bytearray(content)
     if content.startswith(ZIP):
-        value, _ = read_archive(io.BytesIO(content), held)
+        value, _ = read_archive(io.BytesIO(content), buffer)
     else:
-        value = read_stream(io.BytesIO(content), held, len(held))
+        value = read_stream(io.BytesIO(content), buffer, len(buffer))
     if not isinstance(value, StoredStorage):
         raise Forbidden("torch.storage._load_from_bytes")
     return value

@@ -8,7 +8,7 @@ import tarfile
 from functools import partial
 from typing import IO, Any
 
-from fca_edge.checkpoint.legacy import COUNT_BYTES, from_memory, part_of
+from fca_edge.checkpoint.legacy import COUNT_BYTES, from_memory, take_part
 from fca_edge.checkpoint.tensors import STORAGES, stored_tensor
 from fca_edge.checkpoint.unpickle import read_pickle
 from fca_edge.checkpoint.values import Damaged, Forbidden, Name, StoredStorage, StoredTensor, clean
@@ -24,7 +24,7 @@ def read_tar(file: IO[bytes], memory: Any) -> Any:
     Raises:
         Forbidden, Damaged: as `read_pickle`; or it is another tar.
     """
-    places = members_of(file)
+    places = list_members(file)
     storages = read_storages(memory, *places["storages"])
     objects: dict[str, Any] = {**storages, **read_tensors(memory, *places["tensors"], storages)}
 
@@ -39,7 +39,7 @@ def read_tar(file: IO[bytes], memory: Any) -> Any:
     return read_pickle(io.BytesIO(memory[offset : offset + size]), persistent)
 
 
-def members_of(file: IO[bytes]) -> dict[str, tuple[int, int]]:
+def list_members(file: IO[bytes]) -> dict[str, tuple[int, int]]:
     """Return where the three members lie: offset and bytes."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -77,7 +77,7 @@ def read_storages(memory: Any, offset: int, size: int) -> dict[str, StoredStorag
     views = read_pickle(file)
     for view in views if isinstance(views, list) else ():
         key, base, first, count = entry(view, 4)
-        storages[str(key)] = part_of(known(storages, base), key, first, count)
+        storages[str(key)] = take_part(find_storage(storages, base), key, first, count)
     return storages
 
 
@@ -98,11 +98,11 @@ def read_tensors(
             raise Damaged("truncated: its table of tensors is cut off")
         *sides, first = struct.unpack(f"<{2 * dimensions + 1}q", content)
         shape, strides = tuple(sides[:dimensions]), tuple(sides[dimensions:])
-        tensors[str(key)] = stored_tensor(known(storages, storage), first, shape, strides)
+        tensors[str(key)] = stored_tensor(find_storage(storages, storage), first, shape, strides)
     return tensors
 
 
-def known(storages: dict[str, StoredStorage], key: Any) -> StoredStorage:
+def find_storage(storages: dict[str, StoredStorage], key: Any) -> StoredStorage:
     """Return a storage that an entry names."""
     if str(key) not in storages:
         raise Damaged(f"storage {clean(key)} is not in it")

@@ -42,7 +42,7 @@ class Partial:
         return self.prefix.rstrip(f".{STEP}") or "."
 
 
-def names_in_file(candidate: Candidate, leaves: State) -> Shapes:
+def list_names(candidate: Candidate, leaves: State) -> Shapes:
     """Return a candidate's keys and shapes as the file names them, without counters."""
     if candidate.dialect is None:
         shapes = {key: tensor.shape for key, tensor in candidate.state.items()}
@@ -54,7 +54,7 @@ def names_in_file(candidate: Candidate, leaves: State) -> Shapes:
     return {key: shape for key, shape in shapes.items() if last_word(key) not in OPTIONAL}
 
 
-def parameters_of(shapes: Shapes) -> Shapes:
+def list_parameters(shapes: Shapes) -> Shapes:
     """Return the shapes of what is trained."""
     return {key: shape for key, shape in shapes.items() if last_word(key) not in BUFFERS}
 
@@ -64,8 +64,8 @@ def find_partial(candidates: list[Candidate], leaves: State) -> list[Partial]:
     whole = {candidate.prefix for candidate in candidates}
     partial: dict[str, Partial] = {}
     for candidate in {c.variant: c for c in candidates}.values():
-        shapes = names_in_file(candidate, leaves)
-        parameters = parameters_of(shapes)
+        shapes = list_names(candidate, leaves)
+        parameters = list_parameters(shapes)
         places: dict[str, set[str]] = {}
         for path, tensor in leaves.items():
             for cut in word_starts(path):
@@ -90,16 +90,21 @@ def find_unnamed(candidate: Candidate, others: Iterable[str], leaves: State) -> 
     Returns:
         Where at least half of the parameters' shapes are, under a path that says "average".
     """
-    known = tuple(prefix for prefix in others if prefix)
-    own = {candidate.prefix + key for key in names_in_file(candidate, leaves)}
-    needed = Counter(parameters_of(names_in_file(candidate, leaves)).values())
+    prefixes = tuple(prefix for prefix in others if prefix)
+    own_keys = {candidate.prefix + key for key in list_names(candidate, leaves)}
+    parameters = Counter(list_parameters(list_names(candidate, leaves)).values())
     places: dict[str, Counter[tuple[int, ...]]] = {}
     for path, tensor in leaves.items():
         match = AVERAGES.search(path)
-        if match is None or path in own or path.startswith(known) or NUMBERED_STATE.search(path):
+        if (
+            match is None
+            or path in own_keys
+            or path.startswith(prefixes)
+            or NUMBERED_STATE.search(path)
+        ):
             continue
         end = re.compile(r"[./]").search(path, match.end())
         place = path[: end.start()] if end else path[: match.end()]
         places.setdefault(place, Counter())[tensor.shape] += 1
-    half = needed.total() / 2
-    return [place for place, shapes in places.items() if (needed & shapes).total() >= half]
+    half = parameters.total() / 2
+    return [place for place, shapes in places.items() if (parameters & shapes).total() >= half]

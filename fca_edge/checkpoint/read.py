@@ -29,11 +29,11 @@ from fca_edge.checkpoint.search import (
     split_prefix,
 )
 from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
-from fca_edge.checkpoint.shards import digest_of_files
+from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean
-from fca_edge.checkpoint.wrappers import unwrapped
+from fca_edge.checkpoint.wrappers import unwrap_names
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
 
@@ -66,7 +66,7 @@ class Checkpoint:
 def load_checkpoint(
     path: Path, weights: str | None = None, variant: str | None = None
 ) -> Checkpoint:
-    """Read the weights of a network from a checkpoint of any form.
+    """Read the weights of a network from a checkpoint of any format.
 
     Args:
         weights: path of the entry, needed when the file holds several networks.
@@ -78,26 +78,26 @@ def load_checkpoint(
     """
     content = read_content(path)
     leaves = flatten(content.value)
-    asked = short_name(variant) if variant else stated_variant(path, content.metadata)
-    variants = all_variants() if asked is None else (asked,)
-    leaves, wrappers = unwrapped(leaves, variants)
+    variant_name = short_name(variant) if variant else stated_variant(path, content.metadata)
+    variants = all_variants() if variant_name is None else (variant_name,)
+    leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
-        if asked is not None and (text := fits_another(path, leaves, asked)):
+        if variant_name is not None and (text := fits_another(path, leaves, variant_name)):
             raise UsageError(text)
-        raise FcaEdgeError(explain(path, content.value, leaves, asked, content.note))
+        raise FcaEdgeError(explain(path, content.value, leaves, variant_name, content.note))
     partial = find_partial(candidates, leaves)
     candidate = pick(path, candidates, partial, weights)
     check_changes(path, candidate, leaves)
     state, conversions = read_weights(path, candidate)
     notes = [f"'{word}' stripped from inside of names" for word in wrappers]
-    notes += [*ignored(candidate, leaves), *conversions]
+    notes += [*describe_ignored(candidate, leaves), *conversions]
     notes += [content.note] if content.note else []
     notes += averages_beside(candidate, candidates, partial, leaves)
     chosen = ", ".join([describe_place(candidate, candidates), *notes])
     alone = len(candidates) + len(partial) == 1
     place = candidate.path if candidate.prefix or not alone else None
-    digest = digest_of_files(content.files)
+    digest = compute_files_digest(content.files)
     return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
 
 
@@ -138,43 +138,43 @@ def pick(
     places: list[Candidate | Partial] = [*candidates, *partial]
     chosen = places if weights is None else choose(places, weights)
     if not chosen:
-        have = ", ".join(listed_paths(places))
+        have = ", ".join(join_paths(places))
         if [place.path for place in places] == ["."]:
             have = "neither entry nor prefix of that name: leave the option out"
         raise UsageError(f"{path}: --weights {weights}, but the file has {have}.")
     whole = [place for place in chosen if isinstance(place, Candidate)]
     if len(chosen) == 1 and whole:
         return whole[0]
-    choices = choices_of(whole or candidates)
+    choices = list_choices(whole or candidates)
     if not whole:
-        texts = ", ".join(listed_paths(chosen))
+        texts = ", ".join(join_paths(chosen))
         raise UsageError(f"{path}: not a whole network: {texts}; choose with {choices}.")
     same = len(whole) == len(chosen) and same_weights(whole)
-    what = "the same weights in several places" if same else "several weights"
+    problem = "the same weights in several places" if same else "several weights"
     raise UsageError(
-        f"{path}: holds {what}: {', '.join(listed_paths(chosen))}; choose with {choices}."
+        f"{path}: holds {problem}: {', '.join(join_paths(chosen))}; choose with {choices}."
     )
 
 
-def choices_of(candidates: list[Candidate]) -> str:
+def list_choices(candidates: list[Candidate]) -> str:
     """Write the options that take a place."""
     return " or ".join(f"--weights {quote(clean(c.path))}" for c in candidates[:MOST_LISTED])
 
 
-def listed_paths(places: Sequence[Candidate | Partial]) -> list[str]:
+def join_paths(places: Sequence[Candidate | Partial]) -> list[str]:
     """List places as they are typed, with their variants where these differ."""
     variants = {place.variant for place in places if isinstance(place, Candidate)}
     texts = []
     for place in places[:MOST_LISTED]:
         if isinstance(place, Partial):
-            texts.append(f"{clean(place.path)} (lacks {lacking(place)})")
+            texts.append(f"{clean(place.path)} (lacks {explain_lacking(place)})")
         else:
             texts.append(clean(place.path) + (f" ({place.variant})" if len(variants) > 1 else ""))
     more = len(places) - MOST_LISTED
     return [*texts, f"{more} more"] if more > 0 else texts
 
 
-def lacking(place: Partial) -> str:
+def explain_lacking(place: Partial) -> str:
     """Count what a place lacks, and name the first."""
     first = f"'{clean(place.lacks[0])}'"
     return f"{keys(len(place.lacks))}, first {first}" if len(place.lacks) > 1 else f"1 key, {first}"
@@ -204,7 +204,7 @@ def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
     return ", ".join(notes)
 
 
-def ignored(candidate: Candidate, leaves: State) -> list[str]:
+def describe_ignored(candidate: Candidate, leaves: State) -> list[str]:
     """Count the keys that were left out."""
     foreign, outside = count_ignored(candidate, leaves)
     _, start = split_prefix(candidate.prefix)

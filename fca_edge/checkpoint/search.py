@@ -14,13 +14,13 @@ from typing import Protocol, TypeVar
 from fca_edge.checkpoint.shapes import (
     DERIVED,
     Shapes,
-    classes_in,
-    fitting_size,
+    count_classes,
+    find_fitting_size,
     last_word,
+    list_patterns,
     pattern,
-    patterns_of,
+    read_shapes,
     required_keys,
-    shapes_of,
 )
 from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor, clean
@@ -54,7 +54,7 @@ class Candidate:
         return self.prefix.rstrip(f".{STEP}") or "."
 
 
-def shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:
+def read_shapes_in(state: Mapping[str, StoredTensor]) -> Shapes:
     """Return the shapes of a state."""
     return {key: tensor.shape for key, tensor in state.items()}
 
@@ -63,30 +63,30 @@ def find_candidates(leaves: State, variants: Iterable[str]) -> list[Candidate]:
     """Find every place where the keys and shapes are those of a network."""
     variants = tuple(variants)
     candidates = []
-    for prefix, state in groups(leaves, variants).items():
+    for prefix, state in group_states(leaves, variants).items():
         for variant in variants:
-            candidate = candidate_at(prefix, state, variant, leaves)
+            candidate = read_candidate(prefix, state, variant, leaves)
             if candidate is not None:
                 candidates.append(candidate)
     return candidates
 
 
 @lru_cache(maxsize=64)
-def keys_of(variants: tuple[str, ...]) -> frozenset[str]:
+def list_keys(variants: tuple[str, ...]) -> frozenset[str]:
     """Return all keys of some variants."""
-    return frozenset(key for variant in variants for key in shapes_of(variant))
+    return frozenset(key for variant in variants for key in read_shapes(variant))
 
 
-def groups(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
+def group_states(leaves: State, variants: tuple[str, ...]) -> dict[str, State]:
     """Group tensors by what stands before a key that some network has."""
-    known = keys_of(variants)
-    found: dict[str, State] = {}
+    network_keys = list_keys(variants)
+    states: dict[str, State] = {}
     for path, tensor in leaves.items():
         for cut in word_starts(path):
             key = path[cut:].replace(STEP, ".")
-            if key in known:
-                found.setdefault(path[:cut], {})[key] = tensor
-    return found
+            if key in network_keys:
+                states.setdefault(path[:cut], {})[key] = tensor
+    return states
 
 
 def word_starts(path: str) -> Iterator[int]:
@@ -99,24 +99,24 @@ def word_starts(path: str) -> Iterator[int]:
             return
 
 
-def candidate_at(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
+def read_candidate(prefix: str, state: State, variant: str, leaves: State) -> Candidate | None:
     """Return the candidate for one variant at one place, if its keys and shapes are there."""
-    own = {key: state[key] for key in shapes_of(variant) if key in state}
-    if not required_keys(variant) <= own.keys():
+    state_here = {key: state[key] for key in read_shapes(variant) if key in state}
+    if not required_keys(variant) <= state_here.keys():
         return None
-    others = other_keys(prefix, own, leaves)
-    if any(pattern(key) in patterns_of(variant) for key in others):
+    others = list_other_keys(prefix, state_here, leaves)
+    if any(pattern(key) in list_patterns(variant) for key in others):
         return None  # more blocks than this variant has
-    shapes = shapes_in(own)
-    if fitting_size(variant, shapes, classes_in(shapes)) is None:
+    shapes = read_shapes_in(state_here)
+    if find_fitting_size(variant, shapes, count_classes(shapes)) is None:
         return None
-    return Candidate(prefix, variant, own)
+    return Candidate(prefix, variant, state_here)
 
 
-def other_keys(prefix: str, own: Mapping[str, object], leaves: State) -> list[str]:
+def list_other_keys(prefix: str, own_state: Mapping[str, object], leaves: State) -> list[str]:
     """List keys behind a prefix that are not the network's own nor derived from its size."""
     keys = (path[len(prefix) :].replace(STEP, ".") for path in leaves if path.startswith(prefix))
-    return [key for key in keys if key not in own and last_word(key) not in DERIVED]
+    return [key for key in keys if key not in own_state and last_word(key) not in DERIVED]
 
 
 def split_prefix(prefix: str) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def count_ignored(candidate: Candidate, leaves: State) -> tuple[list[str], int]:
     beside = [p[len(container) :] for p in leaves if p.startswith(container)]
     beside = [key for key in beside if STEP not in key and last_word(key) not in DERIVED]
     inside = {key[len(start) :] for key in beside if key.startswith(start)}
-    foreign = sorted(inside - shapes_of(candidate.variant).keys())
+    foreign = sorted(inside - read_shapes(candidate.variant).keys())
     if candidate.dialect:
         foreign = list(candidate.foreign)
     return foreign, sum(not key.startswith(start) for key in beside)
@@ -152,27 +152,27 @@ class Place(Protocol):
 AnyPlace = TypeVar("AnyPlace", bound=Place)
 
 
-def matches(place: Place, asked: str, exactly: bool) -> bool:
+def matches(place: Place, name: str, exactly: bool) -> bool:
     """Tell whether a typed path means a place: all of it, or some of its steps.
 
     It may be typed as it was listed, without what a terminal cannot show.
     """
-    wanted = normal(asked)
-    paths = [normal(text) for text in (place.path, clean(place.path))]
+    normal_name = normalise_name(name)
+    paths = [normalise_name(text) for text in (place.path, clean(place.path))]
     if exactly:
-        return wanted in paths
-    return bool(wanted) and any(f".{wanted}." in f".{path}." for path in paths)
+        return normal_name in paths
+    return bool(normal_name) and any(f".{normal_name}." in f".{path}." for path in paths)
 
 
-def normal(text: str) -> str:
+def normalise_name(text: str) -> str:
     """Write a path with dots only: `ema/module.` and `ema.module` mean the same."""
     return text.replace(STEP, ".").strip(".")
 
 
-def choose(places: Sequence[AnyPlace], asked: str) -> list[AnyPlace]:
+def choose(places: Sequence[AnyPlace], name: str) -> list[AnyPlace]:
     """Return the places that a typed path means; the exact ones where there are some."""
-    exact = [place for place in places if matches(place, asked, True)]
-    return exact or [place for place in places if matches(place, asked, False)]
+    exact = [place for place in places if matches(place, name, True)]
+    return exact or [place for place in places if matches(place, name, False)]
 
 
 def same_weights(candidates: list[Candidate]) -> bool:

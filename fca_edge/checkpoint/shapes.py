@@ -6,7 +6,7 @@ import math
 import re
 from functools import lru_cache
 
-from fca_edge.zoo.build import SMALLEST_SIDE, build, spec_of
+from fca_edge.zoo.build import SMALLEST_SIDE, build, find_spec
 from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
 
 # Of this stage's tables the image size can be told: their stride is 16.
@@ -35,7 +35,9 @@ def pattern(key: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def shapes_of(variant: str, img_size: int | None = None, num_classes: int | None = None) -> Shapes:
+def read_shapes(
+    variant: str, img_size: int | None = None, num_classes: int | None = None
+) -> Shapes:
     """Return the state-dict shapes of a variant without making its weights."""
     network = build(variant, img_size, num_classes, device="meta")
     return {name: tuple(t.shape) for name, t in network.state_dict().items()}
@@ -44,16 +46,16 @@ def shapes_of(variant: str, img_size: int | None = None, num_classes: int | None
 @lru_cache(maxsize=64)
 def required_keys(variant: str) -> frozenset[str]:
     """Return the keys without which a network is not whole."""
-    return frozenset(key for key in shapes_of(variant) if last_word(key) not in OPTIONAL)
+    return frozenset(key for key in read_shapes(variant) if last_word(key) not in OPTIONAL)
 
 
 @lru_cache(maxsize=64)
-def patterns_of(variant: str) -> frozenset[str]:
+def list_patterns(variant: str) -> frozenset[str]:
     """Return the patterns of a variant's keys: another key of one of them is a surplus block."""
-    return frozenset(pattern(key) for key in shapes_of(variant))
+    return frozenset(pattern(key) for key in read_shapes(variant))
 
 
-def classes_in(shapes: Shapes) -> int | None:
+def count_classes(shapes: Shapes) -> int | None:
     """Return the number of classes of a file's head, where it has one.
 
     The bias tells it as well, so that a head without weights is not taken for one of other
@@ -65,35 +67,35 @@ def classes_in(shapes: Shapes) -> int | None:
     return bias[0] if len(bias) == 1 else None
 
 
-def size_in(variant: str, shapes: Shapes) -> int:
+def find_size(variant: str, shapes: Shapes) -> int:
     """Return the image size that the weights tell, else the variant's own.
 
     FcaFormer's tables tell it up to a multiple of 16 pixels, DeiT's positions exactly; other
     weights do not depend on it.
     """
-    spec, table = spec_of(variant), shapes.get(TABLE, ())
+    spec, table = find_spec(variant), shapes.get(TABLE, ())
     positions = shapes.get(POSITIONS, ())
     if isinstance(spec, DeiTSpec) and len(positions) == 3 and positions[1] > 1:
-        return believable(spec.patch * math.isqrt(positions[1] - 1))
+        return limit_size(spec.patch * math.isqrt(positions[1] - 1))
     if isinstance(spec, FcaFormerSpec) and len(table) == 2:
-        return believable(STRIDE * math.isqrt(table[1]))
+        return limit_size(STRIDE * math.isqrt(table[1]))
     return spec.img_size
 
 
-def believable(size: int) -> int:
+def limit_size(size: int) -> int:
     """Keep an image size that a file tells within what can be built."""
     return min(LARGEST_SIDE, max(SMALLEST_SIDE, size))
 
 
-def fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int | None:
+def find_fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int | None:
     """Return the image size at which every key and shape agrees."""
-    size = size_in(variant, shapes)
-    return None if differences(shapes_of(variant, size, classes), shapes) else size
+    size = find_size(variant, shapes)
+    return None if differences(read_shapes(variant, size, classes), shapes) else size
 
 
-def sizes_that_fit(variant: str, size: int) -> str:
+def list_fitting_sizes(variant: str, size: int) -> str:
     """Say at which other image sizes weights of one size have the same shapes."""
-    spec = spec_of(variant)
+    spec = find_spec(variant)
     if isinstance(spec, FcaFormerSpec):
         return f"{max(SMALLEST_SIDE, size - STRIDE + 1)} to {size} px fit"
     if isinstance(spec, ConvNeXtSpec):
@@ -115,17 +117,17 @@ def differences(expected: Shapes, shapes: Shapes) -> list[str]:
     return out
 
 
-def listed_differences(wrong: list[str]) -> str:
+def join_differences(wrong: list[str]) -> str:
     """Join the first few of each kind of difference and count the others."""
     missing, unexpected, shaped = (
         [text for text in wrong if text.startswith("missing ")],
         [text for text in wrong if text.startswith("unexpected ")],
         [text for text in wrong if not text.startswith(("missing ", "unexpected "))],
     )
-    return "; ".join(listed(texts) for texts in (missing, unexpected, shaped) if texts)
+    return "; ".join(join_names(texts) for texts in (missing, unexpected, shaped) if texts)
 
 
-def listed(texts: list[str]) -> str:
+def join_names(texts: list[str]) -> str:
     """Join the first few texts of one kind and count the others."""
     more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
     return ", ".join(texts[:LISTED]) + more

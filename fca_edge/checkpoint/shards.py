@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 
 HEAD_BYTES = 4096
 # Five digits, as all writers of shards have it: `epoch-3-of-100.pth` is a whole file.
@@ -28,7 +28,7 @@ def read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
+def list_shard_files(path: Path) -> tuple[Path, ...]:
     """Return all files of a checkpoint: the one, or the set of shards that it belongs to."""
     try:
         head = read_head(path)
@@ -36,7 +36,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
         index = weight_map(path.read_bytes()) if text else None
     except OSError as error:
         raise FcaEdgeError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    names = list(dict.fromkeys(index.values())) if index is not None else shards_of(path)
+    names = list(dict.fromkeys(index.values())) if index is not None else find_shards(path)
     if not names:
         return (path,)
     for name in names:
@@ -48,7 +48,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return shards if path in shards else (path, *shards)
 
 
-def shards_of(path: Path) -> list[str]:
+def find_shards(path: Path) -> list[str]:
     """Return the names of a set of shards, where a file's name says that it is one of several."""
     match = SHARD.fullmatch(path.name)
     if match is None or not 1 < int(match["count"]) <= MOST_SHARDS:
@@ -70,14 +70,14 @@ def weight_map(content: bytes) -> dict[str, str] | None:
     return names if plain and names else None
 
 
-def digest_of(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """Return the sha256 of a checkpoint file, or of all files of its set of shards."""
-    return digest_of_files(files_of(path))
+    return compute_files_digest(list_shard_files(path))
 
 
-def digest_of_files(files: tuple[Path, ...]) -> str:
+def compute_files_digest(files: tuple[Path, ...]) -> str:
     """Return the sha256 of one file, or of the list of several."""
     if len(files) == 1:
-        return sha256_of(files[0])
-    lines = sorted(f"{sha256_of(file)}  {file.name}\n" for file in files)
+        return compute_sha256(files[0])
+    lines = sorted(f"{compute_sha256(file)}  {file.name}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

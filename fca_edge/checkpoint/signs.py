@@ -44,7 +44,7 @@ FLAX = f"flax.serialization.msgpack_restore, {RENAME}"
 JOBLIB = "a model of scikit-learn (joblib), not of torch; no network of the zoo can be made of it"
 
 
-def what_it_is(head: bytes, name: str) -> str:
+def describe_file(head: bytes, name: str) -> str:
     """Say what a file that holds no checkpoint is, from its first bytes.
 
     Args:
@@ -68,7 +68,7 @@ def what_it_is(head: bytes, name: str) -> str:
         return f"a part of a TensorFlow checkpoint, not of torch; {GIVE_FOLDER}"
     if not head.strip(b"\x00"):
         return "nothing but zero bytes: a download that was never filled; fetch it again"
-    return what_text_it_is(head) or (
+    return describe_text(head) or (
         f"no checkpoint format that is known here (it begins with the bytes {head[:8].hex(' ')});"
         + (" damaged, or" if "." in name else "")
         + " save it with torch.save or as .safetensors"
@@ -83,7 +83,7 @@ def is_msgpack(head: bytes) -> bool:
     return 0 < length < 32 and len(key) == length and key.isascii() and key.decode().isprintable()
 
 
-def what_text_it_is(head: bytes) -> str | None:
+def describe_text(head: bytes) -> str | None:
     """Say what kind of text a file is; None where it is no text."""
     text = head.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
     odd = [c for c in text[:1000] if not c.isprintable() and c not in "\r\n\t"]

@@ -31,7 +31,7 @@ DTYPES = {
 }
 
 
-def header_length(head: bytes) -> int | None:
+def read_header_length(head: bytes) -> int | None:
     """Return the length of a safetensors header; None where the bytes begin otherwise."""
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     begins = head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
@@ -56,7 +56,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             names = list(file.keys())
-            state = {name: described(path, name, file.get_slice(name)) for name in names}
+            state = {name: describe_tensors(path, name, file.get_slice(name)) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise Damaged(f"damaged: its safetensors header is wrong ({clean(error)})") from None
     return state, metadata
@@ -70,7 +70,7 @@ def check_length(path: Path) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = header_length(file.read(LENGTH_BYTES + 1))
+        length = read_header_length(file.read(LENGTH_BYTES + 1))
         if length is None:
             raise Damaged("damaged: it has no safetensors header")
         if LENGTH_BYTES + length > size:
@@ -81,12 +81,12 @@ def check_length(path: Path) -> None:
             ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Damaged("damaged: its safetensors header is no table of tensors") from None
-    wanted = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
-    if wanted > size:
-        raise Damaged(f"truncated: its header names {wanted} bytes, the file has {size}")
+    expected = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
+    if expected > size:
+        raise Damaged(f"truncated: its header names {expected} bytes, the file has {size}")
 
 
-def described(path: Path, name: str, piece: Any) -> StoredTensor:
+def describe_tensors(path: Path, name: str, piece: Any) -> StoredTensor:
     """Describe one tensor, to be read when it is wanted."""
     shape, dtype = tuple(piece.get_shape()), DTYPES.get(piece.get_dtype())
     kind = "dense" if dtype else str(piece.get_dtype()).lower()

@@ -56,7 +56,7 @@ NUMPY_FLOATS: dict[str, FloatType] = {"f2": np.float16, "f4": np.float32, "f8": 
 Arguments = tuple[Any, ...]
 
 
-def sides_of(value: Any) -> tuple[int, ...]:
+def read_sides(value: Any) -> tuple[int, ...]:
     """Return a shape or strides as a tuple of non-negative numbers."""
     parts = value.parts[0] if isinstance(value, StandIn) and value.parts else value
     plain = isinstance(parts, tuple | list) and len(parts) <= MOST_DIMENSIONS
@@ -75,7 +75,7 @@ def stored_tensor(
     """
     if not isinstance(storage, StoredStorage) or type(offset) is not int or offset < 0:
         raise Damaged("a tensor has no storage")
-    shape, strides = sides_of(size), sides_of(stride)
+    shape, strides = read_sides(size), read_sides(stride)
     kind = dtype or storage.dtype
     if kind is None:
         return StoredTensor(shape, None, "quantised", storage.place)
@@ -113,7 +113,7 @@ def rebuild_v3(arguments: Arguments) -> StoredTensor:
     """Describe a tensor of untyped storage: as the usual one, with its dtype."""
     refuse_hooks((*arguments[4:6], *arguments[7:]))
     storage, offset, size, stride = arguments[:4]
-    tensor = stored_tensor(storage, offset, size, stride, dtype_of(arguments[6]))
+    tensor = stored_tensor(storage, offset, size, stride, find_dtype(arguments[6]))
     return without_flags(tensor, arguments[7:])
 
 
@@ -131,7 +131,7 @@ def refuse_hooks(arguments: Arguments) -> None:
                 raise Forbidden(name.text)
 
 
-def dtype_of(name: Any) -> torch.dtype:
+def find_dtype(name: Any) -> torch.dtype:
     """Return the dtype that a pickle names."""
     if not isinstance(name, Name) or name.text not in DTYPES:
         raise Forbidden(name.text if isinstance(name, Name) else "a dtype that is none")
@@ -141,10 +141,10 @@ def dtype_of(name: Any) -> torch.dtype:
 def rebuild_parameter(arguments: Arguments) -> StoredTensor:
     """Return the tensor of a parameter; anything else is refused."""
     refuse_hooks(arguments[1:])
-    return a_tensor(arguments[0], "torch._utils._rebuild_parameter")
+    return expect_tensor(arguments[0], "torch._utils._rebuild_parameter")
 
 
-def a_tensor(value: Any, function: str) -> StoredTensor:
+def expect_tensor(value: Any, function: str) -> StoredTensor:
     """Return a value that must be a tensor."""
     stored = as_stored(value)
     if stored is None:
@@ -155,8 +155,8 @@ def a_tensor(value: Any, function: str) -> StoredTensor:
 def rebuild_moved(arguments: Arguments) -> StoredTensor:
     """Return the tensor of another device, stored as an array or a tensor of this one."""
     refuse_hooks(arguments[2:])
-    dtype_of(arguments[1])
-    return a_tensor(arguments[0], "torch._utils._rebuild_device_tensor_from_numpy")
+    find_dtype(arguments[1])
+    return expect_tensor(arguments[0], "torch._utils._rebuild_device_tensor_from_numpy")
 
 
 def odd(kind: str) -> Callable[[Arguments], StoredTensor]:
@@ -177,9 +177,9 @@ def shape_in(arguments: Arguments) -> tuple[int, ...]:
         inner = value if isinstance(value, tuple) else ()
         for part in (value, *inner):
             if isinstance(part, StandIn) and part.name == "torch.Size":
-                return sides_of(part)
+                return read_sides(part)
             if isinstance(part, tuple) and part and all(type(side) is int for side in part):
-                return sides_of(part)
+                return read_sides(part)
     return ()
 
 
@@ -223,7 +223,7 @@ def from_array(content: Any, dtype: Any, shape: Any, order: Any) -> StoredTensor
     kind = NUMPY_FLOATS.get(code) if isinstance(code, str) else None
     states = [part for part in dtype.parts[1:] if isinstance(part, tuple) and len(part) > 1]
     swapped = any(state[1] == ">" for state in states)
-    sides = sides_of(shape)
+    sides = read_sides(shape)
     if kind is None or len(content) != int(np.prod(sides, dtype=object)) * kind().itemsize:
         return None
     flat = np.frombuffer(bytearray(content), np.dtype(kind).newbyteorder(">" if swapped else "="))

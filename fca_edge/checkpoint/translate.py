@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fca_edge.checkpoint.dialects import DIALECTS, Dialect
-from fca_edge.checkpoint.search import Candidate, State, candidate_at, find_candidates, other_keys
+from fca_edge.checkpoint.search import (
+    Candidate,
+    State,
+    find_candidates,
+    list_other_keys,
+    read_candidate,
+)
 from fca_edge.checkpoint.tree import STEP
 from fca_edge.checkpoint.values import StoredTensor
 from fca_edge.errors import FcaEdgeError
@@ -66,7 +72,7 @@ def find_translations(leaves: State) -> list[Translation]:
                 refusals.append(error)
                 continue
             if official is not None:
-                state = {key: held(tensor) for key, tensor in official.items()}
+                state = {key: hold_tensor(tensor) for key, tensor in official.items()}
                 translations.append(Translation(prefix, dialect, state))
     if refusals and not translations:
         raise refusals[0]
@@ -80,14 +86,16 @@ def find_translated(leaves: State, variants: tuple[str, ...]) -> list[Candidate]
         FcaEdgeError: as `find_translations`.
     """
     candidates = []
-    for found in find_translations(leaves):
+    for translation in find_translations(leaves):
         for variant in variants:
-            candidate = candidate_at("", found.state, variant, found.state)
+            candidate = read_candidate("", translation.state, variant, translation.state)
             if candidate is not None:
-                words = f"{found.dialect.its_names} of {found.dialect.family}"
-                foreign = tuple(other_keys("", candidate.state, found.state))
-                own, note = candidate.state, found.dialect.note
-                candidates.append(Candidate(found.prefix, variant, own, words, foreign, note))
+                words = f"{translation.dialect.its_names} of {translation.dialect.family}"
+                foreign = tuple(list_other_keys("", candidate.state, translation.state))
+                own_state, note = candidate.state, translation.dialect.note
+                candidates.append(
+                    Candidate(translation.prefix, variant, own_state, words, foreign, note)
+                )
     return candidates
 
 
@@ -108,7 +116,7 @@ def find_all(leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
         raise
 
 
-def held(tensor: Tensor) -> StoredTensor:
+def hold_tensor(tensor: Tensor) -> StoredTensor:
     """Wrap a tensor that is in memory."""
     return StoredTensor(
         tuple(tensor.shape), tensor.dtype, "dense", None, tensor.numel(), lambda: tensor

@@ -107,13 +107,13 @@ def describe_entries(content: Any) -> str:
     """Name the top-level entries of a file."""
     entries = list(children(content)) if isinstance(content, dict | StandIn | list | tuple) else []
     if not entries:
-        return f"it holds a {kind_of(content)} with nothing in it"
-    texts = [f"{clean(key, 40)} ({kind_of(value)})" for key, value in entries[:SHOWN]]
+        return f"it holds a {describe_kind(content)} with nothing in it"
+    texts = [f"{clean(key, 40)} ({describe_kind(value)})" for key, value in entries[:SHOWN]]
     more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
-    return f"it holds a {kind_of(content)} of {', '.join(texts)}{more}"
+    return f"it holds a {describe_kind(content)} of {', '.join(texts)}{more}"
 
 
-def kind_of(value: Any) -> str:
+def describe_kind(value: Any) -> str:
     """Name the kind of a value that a file holds."""
     if isinstance(value, StandIn):
         return clean(value.name, 40)

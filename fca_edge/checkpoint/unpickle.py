@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import IO, Any
 
-from fca_edge.checkpoint.allowed import call, name_of, new_object
+from fca_edge.checkpoint.allowed import call, new_object, write_name
 from fca_edge.checkpoint.values import Damaged, Forbidden, Name, StandIn, StoredTensor, clean
 
 NEWEST_PROTOCOL = 5
@@ -103,13 +103,13 @@ class Machine:
 
     def on_global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self.push(name_of(module, name))
+        self.push(write_name(module, name))
 
     def on_stack_global(self, argument: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise Damaged("its pickle names a global by something that is no text")
-        self.push(name_of(module, name))
+        self.push(write_name(module, name))
 
     def on_reduce(self, argument: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
@@ -126,7 +126,7 @@ class Machine:
     def on_instance(self, argument: str) -> None:
         arguments = tuple(self.pop_mark())
         module, _, name = argument.partition(" ")
-        self.push(call(name_of(module, name), arguments))
+        self.push(call(write_name(module, name), arguments))
 
     def on_object(self, argument: Any) -> None:
         kind, *arguments = self.pop_mark()

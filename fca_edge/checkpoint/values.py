@@ -98,6 +98,6 @@ class StoredTensor:
         return None
 
     def load(self) -> Tensor:
-        """Read the tensor, mapped into memory where its form allows."""
+        """Read the tensor, mapped into memory where its format allows."""
         assert self.read is not None
         return self.read()

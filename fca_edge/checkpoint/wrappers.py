@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from fca_edge.checkpoint.dialects import DIALECTS
-from fca_edge.checkpoint.search import State, keys_of, word_starts
+from fca_edge.checkpoint.search import State, list_keys, word_starts
 from fca_edge.checkpoint.tree import SECOND, STEP
 from fca_edge.zoo.specs import ZOO
 
@@ -19,7 +19,7 @@ from fca_edge.zoo.specs import ZOO
 WRAPPER = re.compile(r"(?<=[./])(\w*mod(?:ule)?)[./]")
 
 
-def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str]]:
+def unwrap_names(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str]]:
     """Drop wrappers from inside the keys of some variants, under any library's names.
 
     Returns:
@@ -28,8 +28,8 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
     wrapped = [path for path in leaves if WRAPPER.search(path)]
     if not wrapped:
         return leaves, []
-    known = keys_of(variants) | names_elsewhere()
-    starts = {start for path in wrapped for start in wrapped_starts(path, known)}
+    network_keys = list_keys(variants) | list_foreign_names()
+    starts = {start for path in wrapped for start in list_wrapped_starts(path, network_keys)}
     renamed: State = {}
     words: dict[str, None] = {}
     for path, tensor in leaves.items():
@@ -37,25 +37,25 @@ def unwrapped(leaves: State, variants: tuple[str, ...]) -> tuple[State, list[str
         if short == path:
             renamed[path] = tensor
             continue
-        taken = short in leaves or short in renamed
-        renamed[short + SECOND if taken else short] = tensor
+        is_taken = short in leaves or short in renamed
+        renamed[short + SECOND if is_taken else short] = tensor
         inside = (m for m in WRAPPER.finditer(path) if path[: m.end()] in starts)
         words.update(dict.fromkeys(match[1] for match in inside))
     return renamed, list(words)
 
 
 @lru_cache(maxsize=1)
-def names_elsewhere() -> frozenset[str]:
+def list_foreign_names() -> frozenset[str]:
     """Return all names that other libraries have for the zoo's networks."""
     depths = {spec.depths for spec in ZOO.values()}
-    return frozenset(name for d in DIALECTS for many in depths for name in d.names_of(many))
+    return frozenset(name for d in DIALECTS for many in depths for name in d.list_names(many))
 
 
-def wrapped_starts(path: str, known: frozenset[str]) -> list[str]:
+def list_wrapped_starts(path: str, network_keys: frozenset[str]) -> list[str]:
     """Return the starts of a path that end in a wrapper inside of a network's key."""
     for cut in word_starts(path):
         inside = [match for match in WRAPPER.finditer(path) if match.start() > cut]
-        if inside and WRAPPER.sub("", path[cut:]).replace(STEP, ".") in known:
+        if inside and WRAPPER.sub("", path[cut:]).replace(STEP, ".") in network_keys:
             return [path[: match.end()] for match in inside]
     return []
 

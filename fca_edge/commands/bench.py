@@ -19,7 +19,7 @@ from fca_edge.commands.shared import (
     FOLDER,
     TARGET,
     ParamType,
-    counted,
+    count_steps,
     force_option,
     json_option,
     steps,
@@ -32,7 +32,7 @@ from fca_edge.report.runs import Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
-from fca_edge.suites.read import known_suites, read_suite
+from fca_edge.suites.read import list_suites, read_suite
 from fca_edge.suites.run import OUT as SUITE_OUT
 from fca_edge.suites.run import Order, run_order
 
@@ -64,21 +64,21 @@ class SuiteName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        names = [CompletionItem(name) for name in known_suites() if name.startswith(incomplete)]
+        names = [CompletionItem(name) for name in list_suites() if name.startswith(incomplete)]
         return [*names, CompletionItem(incomplete, type="file")]
 
 
 @click.command(cls=Command, sections=SECTIONS)
 @click.argument("artefacts", nargs=-1, type=ARTEFACT)
-@click.option("--threads", type=AT_LEAST_1, help="Threads of the runtime.  [1]")
+@click.option("--threads", type=AT_LEAST_1, help="Number of threads of the runtime.  [1]")
 @click.option(
     "--target",
     "targets",
     type=TARGET,
     multiple=True,
-    help="local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU]; or arm: this"
-    " machine if it is ARM, else the configured board, else qemu:aarch64. Give it several times"
-    " to measure on several.  [local]",
+    help="Where to measure: local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU], or"
+    " arm (this machine if it is ARM, else the configured board, else qemu:aarch64); may be given"
+    " several times.  [local]",
 )
 @click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
 @click.option(
@@ -100,7 +100,7 @@ class SuiteName(ParamType):
     "--suite",
     type=SuiteName(),
     metavar="NAME|FILE",
-    help="Measure a suite besides ARTEFACTs: l1, quick, standard, full or a .toml file."
+    help="Also measure a suite: l1, quick, standard, full or a .toml file."
     "  [without ARTEFACTs standard; emulated: l1]",
 )
 @click.option(
@@ -136,12 +136,12 @@ class SuiteName(ParamType):
     "--hot",
     type=AT_LEAST_1,
     metavar="N",
-    help="Show the N stretches of code with most instructions; qemu targets only.",
+    help="Show the N stretches of code that execute most instructions; qemu targets only.",
 )
 @click.option(
     "--lean",
     is_flag=True,
-    help="Load in little memory, as `fca-edge lean` does; first and later loads in rows apart.",
+    help="Load in little memory, as `fca-edge lean` does; first and later loads get a row each.",
 )
 @format_option
 @wide_option
@@ -189,7 +189,7 @@ def command(
         handling=Handling(cpus, governor, start_below, cool_down),
         **settings,
     )
-    runs = run_order(order, Screen(ERR.print, steps, counted))
+    runs = run_order(order, Screen(ERR.print, steps, count_steps))
     show(runs, hot, wide, json_file, force, format_)
 
 
@@ -209,12 +209,12 @@ def show(
     if runs.records:
         put_document(runs.document(hot or 0), runs.to_dict(), format_, json_file, force, wide)
     if runs.stopped is not None:
-        kept = "nothing was measured"
+        outcome = "nothing was measured"
         if runs.records:
             stored = json_file is not None and not takes_output(json_file)
             where = f"is in {json_file}" if stored else "is printed"
-            kept = f"what was measured of {plural(len(runs), 'artefact')} {where}"
-        raise Stopped(runs.stopped.number, kept)
+            outcome = f"what was measured of {plural(len(runs), 'artefact')} {where}"
+        raise Stopped(runs.stopped.number, outcome)
     if runs.lost is not None:
         raise runs.lost
     for error in runs.failures[1:]:

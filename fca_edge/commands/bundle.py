@@ -16,18 +16,18 @@ from fca_edge.fields import EXIF
 
 @click.command(cls=Command)
 @click.argument("artefact", type=ARTEFACT)
-@click.option("--out", type=FOLDER, required=True, help="Folder to make.")
+@click.option("--out", type=FOLDER, required=True, help="Folder to write the bundle to.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of the runner; runtime.json keeps the number and can be edited.  [1]",
+    help="Number of threads of the runner; runtime.json keeps the number and can be edited.  [1]",
 )
 @click.option(
     "--exif",
     type=click.Choice(EXIF),
     default="apply",
     show_default=True,
-    help="Whether the runner turns pictures upright by their EXIF orientation.",
+    help="Let the runner turn pictures upright by their EXIF orientation, or not.",
 )
 @force_option
 def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bool) -> None:

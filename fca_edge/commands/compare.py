@@ -25,11 +25,17 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import wide_option
 from fca_edge.comparing.bounds import judge_bounds, read_bounds, summarise
 from fca_edge.comparing.comparison import compare
-from fca_edge.comparing.gate import failures, judged_rows, read_thresholds, summary, unjudged
-from fca_edge.comparing.published import REFERENCE, beside_published
+from fca_edge.comparing.gate import (
+    describe_unjudged,
+    judged_rows,
+    list_failures,
+    read_thresholds,
+    summarise_gate,
+)
+from fca_edge.comparing.published import REFERENCE, group_beside_published
 from fca_edge.comparing.read import read_records
 from fca_edge.comparing.table import comparison_document, published_document, update_document
-from fca_edge.comparing.update import baseline_text, deterministic
+from fca_edge.comparing.update import strip_record, write_baseline
 from fca_edge.errors import FcaEdgeError, IncomparableError, RegressionError, UsageError, plural
 from fca_edge.records import Record
 from fca_edge.store import write_text
@@ -51,13 +57,13 @@ HEEDED = (
 @click.option(
     "--gate",
     type=INPUT_FILE,
-    help="Fail with exit code 4 where something is worse than these thresholds (TOML).",
+    help="Fail with exit code 4 if a metric is worse than these thresholds allow (TOML).",
 )
 @click.option(
     "--bounds",
     type=INPUT_FILE,
-    help="Hold all RECORDS against what was promised (TOML); exit code 4 where a bound is missed or"
-    " was not measured.",
+    help="Check all RECORDS against these bounds (TOML); exit code 4 if one is missed or was not"
+    " measured.",
 )
 @click.option(
     "--update-baseline",
@@ -67,7 +73,7 @@ HEEDED = (
 @click.option(
     "--published",
     is_flag=True,
-    help="Show the ratios of one file beside those of the published Cortex-A17 table.",
+    help="Show the ratios of one file beside the published ones of a Cortex-A17.",
 )
 @click.option(
     "--reference",
@@ -91,10 +97,9 @@ def command(
     """Compare files of records that `fca-edge bench --json` wrote, metric by metric.
 
     Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
-    checksum. Exit code 4 where --gate finds something worse or a row gone, or --bounds one that
-    is missed; 5 where a pair is of different machines, runtimes or plans (files and planned
-    memory are compared even so), or where there is nothing to compare
-    or --gate could judge nothing.
+    checksum. Exit code 4 if --gate finds a worse metric or a missing row, or --bounds a missed
+    bound; 5 if a pair is of different machines, runtimes or plans (files and planned memory are
+    compared all the same), or if nothing can be compared or --gate reaches no verdict.
 
     \b
     Examples:
@@ -134,9 +139,9 @@ def check(
         raise UsageError(
             "--gate, --bounds, --update-baseline and --published exclude each other; give one."
         )
-    wanted = ("RECORDS",) if published or bounds else ("BASELINE", "CANDIDATE")
-    if len(files) < len(wanted) or (published and len(files) > 1):
-        raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(wanted)}.")
+    arguments = ("RECORDS",) if published or bounds else ("BASELINE", "CANDIDATE")
+    if len(files) < len(arguments) or (published and len(files) > 1):
+        raise UsageError(f"got {plural(len(files), 'file')}; give {' and '.join(arguments)}.")
     # An update makes a baseline that is not there.
     for path in files[1:] if update_baseline else files:
         refuse_missing(path, str(path), "file of records", "`fca-edge bench --json` writes one")
@@ -159,13 +164,13 @@ def show_comparison(
         (baseline, *candidates),
         "" if gate is None else f" --gate {quote(str(gate))}",
     )
-    worse = failures(comparison, thresholds)
-    skipped = unjudged(comparison, thresholds)
+    worse = list_failures(comparison, thresholds)
+    skipped = describe_unjudged(comparison, thresholds)
     document = comparison_document(comparison, worse)
     document.add_lines([f"not judged by --gate: {skipped}"] if skipped else [])
     printed = put_document(document, comparison.to_dict(), **output)
     if gate is not None and (worse or (comparison.missing and not comparison.is_empty)):
-        raise RegressionError(summary(worse, comparison.missing))
+        raise RegressionError(summarise_gate(worse, comparison.missing))
     if comparison.incomparable:
         nothing = "nothing to compare: " if comparison.pairs and comparison.is_empty else ""
         raise IncomparableError(nothing + comparison.incomparable)
@@ -201,19 +206,19 @@ def update(baseline: Path, candidates: Sequence[Path], output: dict[str, Any]) -
     """
     new = read_all(candidates)
     old = read_records(baseline) if baseline.exists() else []
-    comparison = compare(old, [deterministic(record) for record in new])
+    comparison = compare(old, [strip_record(record) for record in new])
     if comparison.missing and not output["force"]:
         raise FcaEdgeError(
             f"{candidates[0]} lacks rows of {baseline} ({'; '.join(comparison.missing)});"
             " measure them too, or drop them with --force."
         )
-    write_text(baseline, baseline_text(new), force=True)
+    write_text(baseline, write_baseline(new), force=True)
     put_document(update_document(baseline, comparison, len(new)), comparison.to_dict(), **output)
 
 
 def show_published(records: Path, reference: str | None, output: dict[str, Any]) -> None:
     """Print records beside the published table."""
-    groups, left_out = beside_published(read_records(records), reference)
+    groups, left_out = group_beside_published(read_records(records), reference)
     others = sorted({group.reference for group in groups} - {reference, REFERENCE})
     if others:
         ERR.print(

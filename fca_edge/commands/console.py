@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from fca_edge.tables.sheet import styled as styled
+from fca_edge.tables.sheet import style_text
 from fca_edge.terminal import is_terminal, to_output, visible
 
 # In a pipe or a log there is no terminal's width to keep to.
@@ -47,4 +47,4 @@ OUT, ERR = PlainConsole(), PlainConsole(stderr=True)
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    ERR.print(styled("warning:", "yellow"), text)
+    ERR.print(style_text("warning:", "yellow"), text)

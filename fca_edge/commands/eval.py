@@ -17,10 +17,10 @@ from rich.progress import (
 )
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, given, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, is_given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
-from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
+from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
     CHECKPOINT,
@@ -43,14 +43,14 @@ from fca_edge.runtimes import RUNTIMES
 @click.option(
     "--labels",
     type=INPUT_FILE,
-    help="Names of the classes, instead of the artefact's: JSON or lines.",
+    help="Names of the classes, instead of the artefact's: a JSON list, or one per line.",
 )
 @click.option(
     "--checkpoint", type=CHECKPOINT, help="Compare with the checkpoint, in torch float32."
 )
 @weights_option
 @click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
-@click.option("--limit", type=click.IntRange(min=1), help="Take a sample of so many images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use a sample of this many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
 )
@@ -64,7 +64,7 @@ from fca_edge.runtimes import RUNTIMES
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Threads of the runtime.",
+    help="Number of threads of the runtime.",
 )
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
 @reading_options("as the file was exported", "as the file was exported")
@@ -102,9 +102,9 @@ def command(
       fca-edge eval best-int8.tflite --data val/ --checkpoint best.pth
       fca-edge eval best-int8.tflite --data val/ --against best-fp32.tflite
     """
-    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), given("limit"), "--limit")))
+    refuse_unheeded((FORCE, WIDE, WEIGHTS, Heeded(("seed",), is_given("limit"), "--limit")))
     claim_json(json_file, force)
-    reading = fields_of({"exif": exif, "background": background})
+    reading = collect_fields({"exif": exif, "background": background})
     with images_bar() as progress:
         result = fca_edge.evaluate(
             artefacts,

@@ -16,7 +16,7 @@ from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import (
     PREPROCESSING,
-    fields_of,
+    collect_fields,
     preprocessing_options,
     print_notes,
 )
@@ -75,7 +75,7 @@ SECTIONS = {
     type=Listed(*FORMATS),
     default="onnx,tflite",
     show_default=True,
-    help="Which files to write, separated by commas.",
+    help="File formats to write, separated by commas.",
 )
 @click.option(
     "--precision",
@@ -95,7 +95,7 @@ SECTIONS = {
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="How many images of --calibration are drawn, by --seed.",
+    help="Number of images to draw from --calibration, by --seed.",
 )
 @click.option(
     "--keep-float",
@@ -116,7 +116,7 @@ SECTIONS = {
 @click.option(
     "--exact",
     is_flag=True,
-    help="Use exact forms alone: for tflite-2.14 erf GELU, which is slower there, not tanh.",
+    help="Use only exact forms: on tflite-2.14 the erf GELU, which is slower there than tanh.",
 )
 @click.option(
     "--no-fold",
@@ -126,12 +126,12 @@ SECTIONS = {
 @click.option(
     "--img-size",
     type=click.IntRange(min=1),
-    help="Side of the input in pixels; usually the checkpoint tells.",
+    help="Side of the input in pixels; usually the checkpoint says it.",
 )
 @click.option(
     "--num-classes",
     type=click.IntRange(min=1),
-    help="Number of classes; usually the checkpoint tells.",
+    help="Number of classes; usually the checkpoint says it.",
 )
 @preprocessing_options
 @click.option(
@@ -150,7 +150,7 @@ SECTIONS = {
 @click.option(
     "--images",
     type=IMAGES,
-    help="Real images to verify on, instead of noise or those of --calibration.",
+    help="Verify on these real images, instead of noise or the images of --calibration.",
 )
 @click.option(
     "--checks",
@@ -164,7 +164,7 @@ SECTIONS = {
     type=AT_LEAST_0,
     default=1e-10,
     show_default=True,
-    help="Relative error below which a scale factor is dropped altogether.",
+    help="Drop a scale factor whose removal changes the result by less than this relative error.",
 )
 @click.option(
     "--seed",
@@ -185,10 +185,10 @@ SECTIONS = {
 @click.option(
     "--mixed",
     is_flag=True,
-    help="Keep the fewest layers of 8-bit files in float with which --max-drop is met.",
+    help="Keep as few layers of 8-bit files in float as --max-drop allows.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Take a sample of so many images of --data."
+    "--limit", type=click.IntRange(min=1), help="Use a sample of this many images of --data."
 )
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option(
@@ -196,15 +196,15 @@ SECTIONS = {
     type=click.Choice(list(OPTIMIZE)),
     default=USUAL,
     show_default=True,
-    help="What counts more where less memory costs time; docs/memory.md has figures.",
+    help="Whether speed or little memory counts more; docs/memory.md has figures.",
 )
 @click.option(
     "--weight-cache",
     is_flag=True,
-    help="Keep weights as this machine's runtimes pack them; see `fca-edge lean`.",
+    help="Also store the weights as this machine's runtimes pack them; see `fca-edge lean`.",
 )
 @click.option(
-    "--all-or-nothing", is_flag=True, help="Write no file at all where one of them is refused."
+    "--all-or-nothing", is_flag=True, help="Write no file at all if one of them is refused."
 )
 @click.option(
     "--out", type=FOLDER, default=DEFAULT_OUT, show_default=True, help="Folder to write to."
@@ -237,7 +237,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
     refusal = None
     with steps() as report:
         try:
-            artefacts = fca_edge.export(**arguments_of(options), force=force, progress=report)
+            artefacts = fca_edge.export(**collect_arguments(options), force=force, progress=report)
         except RefusedError as error:
             artefacts, refusal = error.artefacts, error
     entries = [item.manifest.to_document() for item in artefacts]
@@ -258,9 +258,9 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         raise refusal
 
 
-def arguments_of(options: dict[str, Any]) -> dict[str, Any]:
+def collect_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Turn the options of the command into arguments of `fca_edge.export`."""
-    preprocessing = fields_of(options)
+    preprocessing = collect_fields(options)
     own = {k: v for k, v in options.items() if k not in PREPROCESSING}
     own["fold"] = not own.pop("no_fold")
     own["keep_float"] = tuple(chain(*own["keep_float"]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, given, was_typed
+from fca_edge.commands.heed import WEIGHTS, WIDE, Heeded, Values, is_given, was_typed
 from fca_edge.exporting.forms import EIGHT_BITS, ONNX, OPTIMIZE, PROFILES
 from fca_edge.manifest import Manifest
 from fca_edge.runtimes import RUNTIMES, proving_runtimes
-from fca_edge.zoo.specs import FcaFormerSpec, spec_of
+from fca_edge.zoo.specs import FcaFormerSpec, find_spec
 
 LEAVE_OUT = "leave it out"
 TFLITE = "TFLite files: --format tflite"
@@ -60,14 +60,14 @@ def can_be_lean(values: Values) -> bool:
 def has_factors(values: Values) -> bool:
     """Tell whether the network has scale factors; where only its weights will tell, yes."""
     variant = values["variant"]
-    return variant is None or isinstance(spec_of(variant), FcaFormerSpec)
+    return variant is None or isinstance(find_spec(variant), FcaFormerSpec)
 
 
 HEEDED = (
     WIDE,
     WEIGHTS,
-    Heeded(("max_drop",), given("data"), "--data"),
-    Heeded(("calibration_images",), given("calibration"), "--calibration"),
+    Heeded(("max_drop",), is_given("data"), "--data"),
+    Heeded(("calibration_images",), is_given("calibration"), "--calibration"),
     Heeded(("input_layout",), writes_tflite, TFLITE),
     Heeded(("profile",), profiles_count, f"{TFLITE} (all but {', '.join(ONNX_PROFILES)})"),
     Heeded(("exact",), has_tanh, "folded files of --profile tflite-2.14, which have tanh GELU"),
@@ -87,6 +87,6 @@ HEEDED = (
 def notes_of_options(manifest: Manifest) -> list[str]:
     """Say which options had no effect on the network that the weights turned out to be."""
     variant = manifest.source.variant
-    if was_typed("drop_tolerance") and not isinstance(spec_of(variant), FcaFormerSpec):
+    if was_typed("drop_tolerance") and not isinstance(find_spec(variant), FcaFormerSpec):
         return [f"--drop-tolerance changes nothing: {variant} has no scale factors."]
     return []

@@ -25,13 +25,13 @@ class Heeded:
     remedy: str = "add that, or leave this out"
 
 
-def given(name: str) -> Callable[[Values], bool]:
+def is_given(name: str) -> Callable[[Values], bool]:
     """Tell whether another option was given."""
     return lambda values: values[name] is not None
 
 
-FORCE = Heeded(("force",), given("json_file"), "--json FILE")
-WEIGHTS = Heeded(("weights",), given("checkpoint"), "--checkpoint")
+FORCE = Heeded(("force",), is_given("json_file"), "--json FILE")
+WEIGHTS = Heeded(("weights",), is_given("checkpoint"), "--checkpoint")
 
 
 def has_table(values: Values) -> bool:

@@ -45,7 +45,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     counts = read_counts()
-    rows = [row_of(variant, counts[variant]) for variant in ZOO]
+    rows = [build_row(variant, counts[variant]) for variant in ZOO]
     if put_json(rows, json_file, force):
         return
     sheet = Sheet((*NETWORK, *PUBLISHED))
@@ -56,7 +56,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
         say(caveat)
 
 
-def row_of(variant: str, counts: Cost) -> dict[str, Any]:
+def build_row(variant: str, counts: Cost) -> dict[str, Any]:
     """Describe one variant."""
     spec = ZOO[variant]
     published = spec.published or Published(None, None, None, None, None)

@@ -56,8 +56,8 @@ def put_document(
     Args:
         content: the same as JSON-ready data.
     """
-    taken = put_json(content, json_file, force)
-    if taken:
+    is_printed = put_json(content, json_file, force)
+    if is_printed:
         return False
     if format_ == "json":
         put_json(content, STANDARD_OUTPUT)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fca_edge.api.shared import preprocessing_fields
+from fca_edge.api.shared import read_preprocessing
 from fca_edge.commands.shared import ERR, INPUT_FILE, warn
 from fca_edge.errors import UsageError
 from fca_edge.fields import BACKGROUNDS, EXIF, INTERPOLATIONS, LAYOUTS, FieldError, check_fields
@@ -17,21 +17,21 @@ Command = Callable[..., Any]
 NUMBERS = {
     "mean": ("X or R,G,B", "Mean of the channels that training subtracted, from 0 to 1."),
     "std": ("X or R,G,B", "What training divided the channels by, from 0 to 1."),
-    "resize": ("N or HxW", "Short side to resize to; HxW stretches every picture to that."),
-    "crop": ("N", "Side of the centre that is cut out: that of the network's input."),
+    "resize": ("N or HxW", "Resize the short side to N, or stretch every picture to HxW."),
+    "crop": ("N", "Side of the square that is cut from the centre: that of the network's input."),
 }
 
-# All options that `fields_of` reads.
+# All options that `collect_fields` reads.
 PREPROCESSING = (*NUMBERS, "interpolation", "layout", "background", "exif", "preprocessing")
 
 
 def preprocessing_options(command: Command) -> Command:
-    """Add the options of what the weights do not say, to be read by `fields_of`."""
+    """Add the options of what the weights do not say, to be read by `collect_fields`."""
     for name, (metavar, text) in reversed(NUMBERS.items()):
         command = click.option(f"--{name}", metavar=metavar, help=text)(command)
     words = (
-        ("interpolation", INTERPOLATIONS, "Filter of the resize, by Pillow's name."),
-        ("layout", LAYOUTS, "Order of the channels in training; that of --mean and --std, too."),
+        ("interpolation", INTERPOLATIONS, "Filter of the resize, by its name in Pillow."),
+        ("layout", LAYOUTS, "Order of the channels in training, and in --mean and --std."),
     )
     for name, known, text in reversed(words):
         kind = click.Choice(known, case_sensitive=False)
@@ -39,7 +39,7 @@ def preprocessing_options(command: Command) -> Command:
     command = click.option(
         "--preprocessing",
         type=INPUT_FILE,
-        help="All of these as fields of a JSON file; options go first.",
+        help="JSON file with these options as fields; an option given here comes first.",
     )(command)
     return reading_options("ignore, as most training does", "white")(command)
 
@@ -51,7 +51,7 @@ def reading_options(exif: str, background: str) -> Callable[[Command], Command]:
         command = click.option(
             "--background",
             metavar="COLOUR",
-            help="What lies behind transparent pixels: white, black, R,G,B, or none to drop"
+            help="Colour behind transparent pixels: white, black, R,G,B, or none to ignore"
             f" transparency.  [{background}]",
         )(command)
         return click.option(
@@ -64,21 +64,21 @@ def reading_options(exif: str, background: str) -> Callable[[Command], Command]:
     return add
 
 
-def fields_of(options: dict[str, Any]) -> dict[str, Any]:
+def collect_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of preprocessing that a command line gives, its file's included.
 
     Raises:
         FcaEdgeError: a file that is not readable, or not JSON.
         UsageError: fields that are unknown, wrong, or do not fit together.
     """
-    fields = preprocessing_fields(options.get("preprocessing"))
-    given = {
+    fields = read_preprocessing(options.get("preprocessing"))
+    texts = {
         name: parse(name, options[name])
         for name in PREPROCESSING[:-1]
         if options.get(name) is not None
     }
     try:
-        checked = check_fields(given)
+        checked = check_fields(texts)
         return check_fields({**fields, **checked})
     except FieldError as error:
         raise UsageError(f"--{error}.") from None
@@ -87,15 +87,15 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
 def parse(name: str, text: str) -> Any:
     """Turn an option's text into what a JSON file would hold."""
     if name in ("resize", "crop"):
-        return values_of(text.lower().replace("x", ","), int)
+        return read_values(text.lower().replace("x", ","), int)
     if name in ("mean", "std"):
-        return values_of(text, float)
+        return read_values(text, float)
     if name == "background" and text.lower() not in BACKGROUNDS:
-        return values_of(text, int)
+        return read_values(text, int)
     return text
 
 
-def values_of(text: str, kind: type[int] | type[float]) -> Any:
+def read_values(text: str, kind: type[int] | type[float]) -> Any:
     """Read one number, or several between commas; what is no number stays a text."""
     try:
         values = [kind(part) for part in text.split(",")]

@@ -10,7 +10,7 @@ import click
 import fca_edge
 from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
-from fca_edge.commands.picture_options import fields_of, print_notes, reading_options
+from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
@@ -36,7 +36,7 @@ SHOWN = 15
     type=click.Choice(["int8"]),
     default="int8",
     show_default=True,
-    help="What the layers are quantised to.",
+    help="Precision that the layers are quantised to.",
 )
 @click.option(
     "--max-drop",
@@ -51,10 +51,12 @@ SHOWN = 15
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Images of --data that each layer is judged on.",
+    help="Number of images of --data on which each layer is measured.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Images of --data that the search looks at."
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Use a sample of this many images of --data for the search.",
 )
 @click.option(
     "--seed",
@@ -84,8 +86,9 @@ def command(
     """Quantise one layer at a time, then find the fewest layers to keep in float.
 
     ARTEFACT is an fp32 TFLite file of an export; for ONNX, whose 8-bit files have other layers,
-    there is `export --mixed`. Each layer is quantised alone and judged by the
-    logits; the search keeps the most harmful ones in float until top-1 is good enough.
+    there is `export --mixed`. Each layer is quantised alone and ranked by its
+    effect on the logits; the search keeps the most harmful ones in float until top-1 is good
+    enough.
 
     \b
     Examples:
@@ -94,7 +97,7 @@ def command(
     """
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
-    reading = fields_of({"exif": exif, "background": background})
+    reading = collect_fields({"exif": exif, "background": background})
     with steps() as report:
         result = fca_edge.sensitivity(
             artefact,

@@ -27,7 +27,6 @@ from rich.table import Table
 
 from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
-from fca_edge.commands.console import styled as styled
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.places import is_standard_output
@@ -148,10 +147,10 @@ USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "m
 
 def table(*columns: str) -> Table:
     """Start a table with the tool's look; long names fold instead of being cut."""
-    made = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    result = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for number, column in enumerate(columns):
-        made.add_column(column, overflow="fold", justify="left" if number == 0 else "right")
-    return made
+        result.add_column(column, overflow="fold", justify="left" if number == 0 else "right")
+    return result
 
 
 class NamedPath(click.Path):
@@ -173,14 +172,14 @@ class Finite(click.FloatRange):
         return number
 
 
-def refuse_missing(path: Path, where: str, what: str, remedy: str) -> None:
+def refuse_missing(path: Path, where: str, kind: str, remedy: str) -> None:
     """Refuse a path that is to be read and is not there.
 
     Raises:
         UsageError: names what is missing and what to do.
     """
     if not os.path.exists(path):  # that of Path raises where a name is too long
-        raise UsageError(f"{where}: no such {what}; {remedy}.")
+        raise UsageError(f"{where}: no such {kind}; {remedy}.")
 
 
 class Input(NamedPath):
@@ -194,14 +193,14 @@ class Input(NamedPath):
 
     def __init__(
         self,
-        what: str,
+        kind: str,
         remedy: str = "check the name",
         suffixes: tuple[str, ...] = (),
         file_okay: bool = True,
         dir_okay: bool = False,
     ) -> None:
         super().__init__(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
-        self.what, self.remedy, self.suffixes = what, remedy, suffixes
+        self.kind, self.remedy, self.suffixes = kind, remedy, suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         flag = param.opts[0] if isinstance(param, click.Option) else ""
@@ -210,10 +209,10 @@ class Input(NamedPath):
             some = os.path.join(value, f"*{self.suffixes[-1]}")
             raise UsageError(f"{where}: is a directory; name its files, such as {some}.")
         path: Path = super().convert(value, param, ctx)
-        refuse_missing(path, where, self.what, self.remedy)
+        refuse_missing(path, where, self.kind, self.remedy)
         if self.suffixes and path.suffix not in self.suffixes:
             endings = " nor ".join(self.suffixes)
-            raise UsageError(f"{where}: no {self.what}: neither {endings}; {self.remedy}.")
+            raise UsageError(f"{where}: no {self.kind}: neither {endings}; {self.remedy}.")
         return path
 
 
@@ -244,13 +243,13 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --weights PATH."""
-    text = "Which weights, where a file holds several: their path as the error lists it."
+    text = "Path of the weights to use, if a file holds several; the error message lists them."
     return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --force."""
-    text = "Overwrite files that are there."
+    text = "Overwrite files that exist."
     return click.option("--force", is_flag=True, help=text)(function)
 
 
@@ -305,7 +304,7 @@ def steps() -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def counted(total: int) -> Iterator[Callable[[str], None]]:
+def count_steps(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
     columns = (
         DESCRIPTION,

@@ -13,7 +13,7 @@ from fca_edge.tables.sheet import NOTES as NOTES
 from fca_edge.tables.sheet import Column as Column
 from fca_edge.tables.sheet import Notes as Notes
 from fca_edge.tables.sheet import Sheet as Sheet
-from fca_edge.tables.sheet import styled
+from fca_edge.tables.sheet import style_text
 
 
 def wide_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,4 +30,4 @@ def print_sheets(sheets: Sequence[Sheet], wide: bool = False) -> None:
 
 def say(text: str) -> None:
     """Print a line under a table."""
-    OUT.print(styled(text, "dim"))
+    OUT.print(style_text(text, "dim"))

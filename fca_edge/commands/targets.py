@@ -56,12 +56,12 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
         return
     sheet = Sheet(COLUMNS)
     for row in rows:
-        place = shortened(row.place)
+        place = shorten(row.place)
         sheet.add(row.target, row.runtime, "yes" if row.ready else "no", place)
     print_sheets([sheet], wide)
 
 
-def shortened(place: str) -> str:
+def shorten(place: str) -> str:
     """Write a path from the current folder, or from the user's own, where it lies in it."""
     for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
         if folder != Path("/") and Path(place).is_relative_to(folder):
@@ -77,8 +77,8 @@ def check_target(target: str) -> None:
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = real_name(target)
-    runtimes, about = look_at(target)
-    for name, value in about:
+    runtimes, notes = look_at(target)
+    for name, value in notes:
         OUT.print(f"{name:9} {value}", highlight=False)
     refuse_unready(target, runtimes)
     OUT.print(f"{target}: {', '.join(state.runtime for state in runtimes)} ready")
@@ -86,7 +86,9 @@ def check_target(target: str) -> None:
 
 @command.command("setup")
 @click.argument("target", default="local")
-@click.option("--optional", is_flag=True, help="Warn of what cannot be had, and succeed.")
+@click.option(
+    "--optional", is_flag=True, help="Only warn of what cannot be installed, and succeed."
+)
 def setup_target(target: str, optional: bool) -> None:
     """Set a target up; what is there already is left alone.
 

@@ -29,13 +29,13 @@ from fca_edge.commands.tables import wide_option
     "--checkpoint", type=CHECKPOINT, help="The checkpoint that the artefact was made from."
 )
 @weights_option
-@click.option("--images", type=IMAGES, help="Real images instead of seeded noise.")
+@click.option("--images", type=IMAGES, help="Verify on these real images instead of seeded noise.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Threads of the runtime.",
+    help="Number of threads of the runtime.",
 )
 @wide_option
 @json_option

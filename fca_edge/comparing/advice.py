@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fca_edge.records import Record
-from fca_edge.stats import counted, ratio
+from fca_edge.stats import ratio, summarise_counts
 
 FULL = "fp32"
 # A gain is what leaves at most this much, at the upper end of its interval.
@@ -18,12 +18,12 @@ def advice(records: Iterable[Record]) -> list[str]:
     """Say of each smaller file what it saves over the fp32 file of its network and runtime."""
     everything = list(records)
     smaller = [record for record in everything if record.artefact.precision != FULL]
-    pairs = [(record, full_of(record, everything)) for record in smaller]
-    lines = [line_of(record, full) for record, full in pairs if full is not None]
+    pairs = [(record, describe_fullness(record, everything)) for record in smaller]
+    lines = [describe_change(record, full) for record, full in pairs if full is not None]
     return [line for line in lines if line is not None]
 
 
-def full_of(record: Record, everything: list[Record]) -> Record | None:
+def describe_fullness(record: Record, everything: list[Record]) -> Record | None:
     """Find the fp32 file of a record's network on its runtime, of its own profile if there is."""
     same = [
         other
@@ -44,19 +44,21 @@ def subject(record: Record) -> tuple[object, ...]:
     )
 
 
-def line_of(record: Record, full: Record) -> str | None:
+def describe_change(record: Record, full: Record) -> str | None:
     """Write one line of advice: the ratios, and what they are good for; None without figures."""
     figures = {
         "speed": (speed(record, full), "time"),
         "fewer instructions": (work(record, full), "instructions"),
         "memory": (memory(record, full), "memory"),
     }
-    known = {name: (figure, what) for name, (figure, what) in figures.items() if figure}
-    if not known:
+    measured = {name: (figure, effect) for name, (figure, effect) in figures.items() if figure}
+    if not measured:
         return None
-    ratios = ", ".join(f"{written(figure)} of its {what}" for figure, what in known.values())
-    good = [name for name, (figure, _) in known.items() if gains(figure)]
-    bad = [name for name in known if name not in good]
+    ratios = ", ".join(
+        f"{write_ratio(figure)} of its {effect}" for figure, effect in measured.values()
+    )
+    good = [name for name, (figure, _) in measured.items() if gains(figure)]
+    bad = [name for name in measured if name not in good]
     purpose = f"for {' and '.join(good)}" if good else NOTHING
     purpose += f", not for {' or '.join(bad)}" if good and bad else ""
     # The way of loading, of which a run may have several.
@@ -74,15 +76,15 @@ def work(record: Record, full: Record) -> Figure | None:
     """Return the ratio of instructions, which repeat exactly; None where none were counted."""
     if record.cost is None or full.cost is None:
         return None
-    return counted(record.cost).median / counted(full.cost).median, None, None
+    return summarise_counts(record.cost).median / summarise_counts(full.cost).median, None, None
 
 
 def memory(record: Record, full: Record) -> Figure | None:
     """Return the ratio of what the models add to the runtime; None where it is not known."""
     if record.memory is None or full.memory is None:
         return None
-    mine, theirs = record.memory.model_bytes, full.memory.model_bytes
-    return (mine / theirs, None, None) if mine > 0 and theirs > 0 else None
+    own, reference = record.memory.model_bytes, full.memory.model_bytes
+    return (own / reference, None, None) if own > 0 and reference > 0 else None
 
 
 def gains(figure: Figure) -> bool:
@@ -91,7 +93,7 @@ def gains(figure: Figure) -> bool:
     return (middle if high is None else high) <= LARGEST_GAIN
 
 
-def written(figure: Figure) -> str:
+def write_ratio(figure: Figure) -> str:
     """Write a ratio with its interval, where it has one."""
     middle, low, high = figure
     text = f"{middle:.2f}"

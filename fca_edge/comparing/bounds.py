@@ -10,14 +10,14 @@ from statistics import median
 from typing import Any, Literal
 
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.pairs import label
-from fca_edge.comparing.ratios import place, ratio_to
+from fca_edge.comparing.pairs import name_record
+from fca_edge.comparing.ratios import compute_row_ratio, place
 from fca_edge.errors import FcaEdgeError
 from fca_edge.records import Record
 from fca_edge.stats import median_interval
 from fca_edge.strict import Reader, read_tables
 from fca_edge.tables.document import Document, Printable
-from fca_edge.tables.sheet import Column, Sheet, styled
+from fca_edge.tables.sheet import Column, Sheet, style_text
 
 Verdict = Literal["holds", "missed", "undecided", "not measured"]
 # These end a command with exit code 4: a promise that nobody looked at is not kept either.
@@ -117,12 +117,12 @@ class BoundsReport(Printable):
             Column("verdict", kind="label"),
         )
         sheet = Sheet(columns)
-        rows = self.shown()
-        for one, of in rows:
-            verdict = styled(one.verdict, COLOURS[one.verdict])
+        rows = self.list_shown()
+        for one, subject in rows:
+            verdict = style_text(one.verdict, COLOURS[one.verdict])
             alone = sum(other.bound is one.bound for other, _ in rows) == 1
             name = title(one.bound) + ("" if alone else f", {one.runtime}")
-            sheet.add(name, of, limit_text(one.bound), value_text(one), verdict)
+            sheet.add(name, subject, limit_text(one.bound), value_text(one), verdict)
         document = Document()
         document.add_sheets([sheet])
         document.add_lines(
@@ -132,17 +132,17 @@ class BoundsReport(Printable):
         )
         return document
 
-    def shown(self) -> list[tuple[Judgement, str]]:
+    def list_shown(self) -> list[tuple[Judgement, str]]:
         """Return what the table shows: of several rows that hold only the worst."""
         rows: list[tuple[Judgement, str]] = []
         for bound in dict.fromkeys(id(one.bound) for one in self.judgements):
-            mine = [one for one in self.judgements if id(one.bound) == bound]
-            open_ones = [one for one in mine if one.verdict != "holds"]
+            judgements = [one for one in self.judgements if id(one.bound) == bound]
+            open_ones = [one for one in judgements if one.verdict != "holds"]
             rows += [(one, one.row) for one in open_ones]
-            kept = [one for one in mine if one.verdict == "holds"]
-            if kept:
-                worst = max(kept, key=Judgement.burden)
-                more = f" (worst of {len(kept)} rows)" if len(kept) > 1 else ""
+            holding = [one for one in judgements if one.verdict == "holds"]
+            if holding:
+                worst = max(holding, key=Judgement.burden)
+                more = f" (worst of {len(holding)} rows)" if len(holding) > 1 else ""
                 rows.append((worst, worst.row + more))
         return rows
 
@@ -158,14 +158,14 @@ def read_bounds(path: Path) -> list[Bound]:
         FcaEdgeError: missing, not TOML, or something in it cannot be meant.
     """
     reader = read_tables(path)
-    bounds = [bound_of(table) for table in reader.tables("bounds")]
+    bounds = [read_bound(table) for table in reader.tables("bounds")]
     reader.end()
     if not bounds:
         raise FcaEdgeError(f"{path}: promises nothing; add [[bounds]].")
     return bounds
 
 
-def bound_of(reader: Reader) -> Bound:
+def read_bound(reader: Reader) -> Bound:
     """Check one promise.
 
     Raises:
@@ -174,8 +174,8 @@ def bound_of(reader: Reader) -> Bound:
     bound = Bound(
         name=reader.text("name") or "",
         metric=reader.text("metric", (*METRICS, AGREEMENT, SPREAD)) or "",
-        row=selector(reader, "row"),
-        over=selector(reader, "over"),
+        row=read_selector(reader, "row"),
+        over=read_selector(reader, "over"),
         best=bool(reader.flag("best")),
         at_most=reader.number("at_most"),
         at_least=reader.number("at_least"),
@@ -190,7 +190,7 @@ def bound_of(reader: Reader) -> Bound:
     return bound
 
 
-def selector(reader: Reader, name: str) -> dict[str, str]:
+def read_selector(reader: Reader, name: str) -> dict[str, str]:
     """Check what a row must be.
 
     Raises:
@@ -213,7 +213,7 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
     """Hold every record that a promise is about against it."""
     judgements = []
     for record in (one for one in records if fits(one, bound.row)):
-        figure = measured(bound, record, records)
+        figure = measure_bound(bound, record, records)
         if figure is not None:
             found = verdict(bound, figure)
             judgements.append(
@@ -246,22 +246,22 @@ def summarise(failures: Sequence[Judgement]) -> str:
 def row_name(record: Record) -> str:
     """Name a row, with the core where it is emulated."""
     core = f" ({record.target.cpu_model})" if record.target.emulated else ""
-    return label(record) + core
+    return name_record(record) + core
 
 
-def fits(record: Record, wanted: Mapping[str, str]) -> bool:
+def fits(record: Record, selectors: Mapping[str, str]) -> bool:
     """Tell whether a record is what a selector wants."""
-    return all(fnmatchcase(SELECTORS[key](record), value) for key, value in wanted.items())
+    return all(fnmatchcase(SELECTORS[key](record), value) for key, value in selectors.items())
 
 
 Figure = tuple[float, float | None, float | None]
 
 
-def measured(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
+def measure_bound(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
     """Return what a promise is about, with its interval; None where it was not measured."""
     if bound.over:
         run = [one for one in records if fits(one, bound.over) and goes_with(one, record, bound)]
-        ratios = (ratio_to(METRICS[bound.metric], record, one) for one in run)
+        ratios = (compute_row_ratio(METRICS[bound.metric], record, one) for one in run)
         ratio = next((one for one in ratios if one is not None), None)
         return None if ratio is None else (ratio.value, ratio.low, ratio.high)
     if bound.metric == AGREEMENT:

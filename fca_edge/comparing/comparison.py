@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fca_edge.comparing.differences import differences
+from fca_edge.comparing.differences import list_differences
 from fca_edge.comparing.judge import Row, judge
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.noise import interleaved
-from fca_edge.comparing.pairs import heading, label, pair, why_unpaired
-from fca_edge.comparing.remedy import Lack, commands
+from fca_edge.comparing.noise import is_interleaved
+from fca_edge.comparing.pairs import explain_unpaired, name_pair, name_record, pair
+from fca_edge.comparing.remedy import Lack, write_commands
 from fca_edge.errors import plural
 from fca_edge.records import Record
 from fca_edge.tables.document import Document, Printable
@@ -107,36 +107,36 @@ def compare(
         more: options with which the remedy compares.
     """
     pairs = pair(baseline, candidate)
-    results = [compared(a, b, limits or {}) for a, b in pairs.together]
-    lacks = [Lack(a, kinds) for a, b in pairs.together if (kinds := kinds_of(a, b))]
+    results = [compare_pair(a, b, limits or {}) for a, b in pairs.together]
+    lacks = [Lack(a, kinds) for a, b in pairs.together if (kinds := list_difference_kinds(a, b))]
     lacks += [Lack(record) for record in pairs.missing]
     return Comparison(
         tuple(results),
-        tuple(why_unpaired(record, pairs.new) for record in pairs.missing),
-        tuple(label(record) for record in pairs.new),
-        commands(lacks, files[0], files[1:], more) if files else (),
+        tuple(explain_unpaired(record, pairs.new) for record in pairs.missing),
+        tuple(name_record(record) for record in pairs.new),
+        write_commands(lacks, files[0], files[1:], more) if files else (),
     )
 
 
-def kinds_of(baseline: Record, candidate: Record) -> list[str]:
+def list_difference_kinds(baseline: Record, candidate: Record) -> list[str]:
     """List the kinds of things in which a pair differs."""
-    return [difference.kind for difference in differences(baseline, candidate)]
+    return [difference.kind for difference in list_differences(baseline, candidate)]
 
 
-def compared(baseline: Record, candidate: Record, limits: Mapping[str, float]) -> Compared:
+def compare_pair(baseline: Record, candidate: Record, limits: Mapping[str, float]) -> Compared:
     """Judge one pair."""
-    unlike = differences(baseline, candidate)
+    unlike = list_differences(baseline, candidate)
     rows = (
         judge(metric, baseline, candidate, unlike, limits.get(name, metric.limit_percent))
         for name, metric in METRICS.items()
     )
     texts = tuple(difference.text for difference in unlike)
-    together = interleaved(baseline, candidate)
-    judged = tuple(row for row in rows if row)
-    there = {row.metric for row in judged}
+    together = is_interleaved(baseline, candidate)
+    judged_rows = tuple(row for row in rows if row)
+    metrics = {row.metric for row in judged_rows}
     unpaired = (
         name
         for name, metric in METRICS.items()
-        if name not in there and metric.value(candidate) is not None
+        if name not in metrics and metric.value(candidate) is not None
     )
-    return Compared(heading(baseline, candidate), texts, together, judged, tuple(unpaired))
+    return Compared(name_pair(baseline, candidate), texts, together, judged_rows, tuple(unpaired))

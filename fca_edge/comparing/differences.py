@@ -16,22 +16,24 @@ class Difference:
     text: str
 
 
-def differences(baseline: Record, candidate: Record) -> list[Difference]:
+def list_differences(baseline: Record, candidate: Record) -> list[Difference]:
     """List what differs of the target, the plan and the runtime.
 
     Whether the weights are trained does not matter, and neither do kernel and governor.
     """
-    a, b = facts(baseline), facts(candidate)
+    a, b = collect_facts(baseline), collect_facts(candidate)
     if baseline.target.emulated != candidate.target.emulated:
         # Anything else that differs follows from it.
         kind = {False: "a real machine", True: "an emulated one"}
         text = f"{kind[baseline.target.emulated]} against {kind[candidate.target.emulated]}"
         first = [Difference("emulated", text)]
-        return first + [differ(k, a, b) for k in ("machine", "runtime version") if a[k] != b[k]]
-    return [differ(kind, a, b) for kind in a if unlike(a[kind], b[kind])]
+        return first + [
+            describe_difference(k, a, b) for k in ("machine", "runtime version") if a[k] != b[k]
+        ]
+    return [describe_difference(kind, a, b) for kind in a if is_unlike(a[kind], b[kind])]
 
 
-def facts(record: Record) -> dict[str, Any]:
+def collect_facts(record: Record) -> dict[str, Any]:
     """What must be alike, by kind; None where it does not matter or is not known."""
     target, memory = record.target, record.memory
     return {
@@ -46,11 +48,11 @@ def facts(record: Record) -> dict[str, Any]:
     }
 
 
-def unlike(a: Any, b: Any) -> bool:
+def is_unlike(a: Any, b: Any) -> bool:
     """Tell whether two facts differ; what one side does not know is no difference."""
     return a is not None and b is not None and a != b
 
 
-def differ(kind: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
+def describe_difference(kind: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
     """Describe one difference."""
     return Difference(kind, f"{kind.replace('_', ' ')} {a[kind]} against {b[kind]}")

@@ -32,13 +32,13 @@ def read_thresholds(path: Path) -> dict[str, float]:
                 f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
             )
         for name, value in entries.items():
-            limits[name] = limit(path, table, name, value)
+            limits[name] = read_limit(path, table, name, value)
     if not limits:
         raise FcaEdgeError(f"{path}: sets no threshold.")
     return limits
 
 
-def limit(path: Path, table: str, name: str, value: Any) -> float:
+def read_limit(path: Path, table: str, name: str, value: Any) -> float:
     """Check one threshold."""
     known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
     if name not in known:
@@ -56,10 +56,10 @@ def is_percent(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
+def list_failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
     """Name the gated metrics that got worse."""
     return [
-        f"{pair.label}: {row.metric} {change(row.ratio)} (limit {row.limit_percent:g} %)"
+        f"{pair.label}: {row.metric} {write_change(row.ratio)} (limit {row.limit_percent:g} %)"
         for pair in comparison.pairs
         for row in pair.rows
         if row.verdict == "worse" and row.metric in thresholds
@@ -72,52 +72,52 @@ def judged_rows(comparison: Comparison, thresholds: Mapping[str, float]) -> list
     return [row for row in gated if row.verdict in DECIDED]
 
 
-def unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
+def describe_unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
     """Say in one line which limits were not held against anything, and why; or "".
 
     A metric that both records of a pair lack is named only where every pair lacks it.
     """
     reasons: dict[str, list[str]] = {}
     for name in thresholds:
-        for reason in reasons_of(name, comparison):
+        for reason in list_reasons(name, comparison):
             reasons.setdefault(reason, []).append(name)
     return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
 
 
-def reasons_of(name: str, comparison: Comparison) -> Iterator[str]:
+def list_reasons(name: str, comparison: Comparison) -> Iterator[str]:
     """Yield why a metric was not judged, in some pairs or in all."""
     pairs = len(comparison.pairs)
     rows = [row for pair in comparison.pairs for row in pair.rows if row.metric == name]
     unpaired = sum(name in pair.unpaired for pair in comparison.pairs)
     undecided = [row for row in rows if row.verdict == "undecided"]
     if unpaired:
-        yield "not in the baseline" + share_of(unpaired, pairs)
+        yield "not in the baseline" + describe_share(unpaired, pairs)
     elif not rows:
         yield "neither side has it"
     if undecided:
-        yield f"undecided{share_of(len(undecided), pairs)}: {undecided[0].why}"
+        yield f"undecided{describe_share(len(undecided), pairs)}: {undecided[0].why}"
 
 
-def share_of(count: int, pairs: int) -> str:
+def describe_share(count: int, pairs: int) -> str:
     """Say of how many pairs something holds, where it is not all."""
     return "" if count == pairs else f" in {count} of {plural(pairs, 'pair')}"
 
 
-def summary(worse: Sequence[str], missing: Sequence[str]) -> str:
-    """Say in one line why the gate is shut; the lines before it have the details."""
+def summarise_gate(worse: Sequence[str], missing: Sequence[str]) -> str:
+    """Say in one line why the gate fails; the lines before it have the details."""
     parts = []
     if worse:
-        parts.append(first_of(worse, "metrics got worse"))
+        parts.append(summarise_texts(worse, "metrics got worse"))
     if missing:
-        parts.append(f"missing from the candidate: {first_of(missing, 'rows')}")
+        parts.append(f"missing from the candidate: {summarise_texts(missing, 'rows')}")
     return "; ".join(parts) + "."
 
 
-def first_of(texts: Sequence[str], what: str) -> str:
+def summarise_texts(texts: Sequence[str], noun: str) -> str:
     """Write one text as it is, of more their number and the first."""
-    return texts[0] if len(texts) == 1 else f"{len(texts)} {what}, first {texts[0]}"
+    return texts[0] if len(texts) == 1 else f"{len(texts)} {noun}, first {texts[0]}"
 
 
-def change(ratio: float | None) -> str:
+def write_change(ratio: float | None) -> str:
     """Write a ratio as a change."""
     return "grew from zero" if ratio is None else f"{100 * (ratio - 1):+.2f} %"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from fca_edge.comparing.differences import Difference
 from fca_edge.comparing.metrics import Metric
-from fca_edge.comparing.noise import Ratio, ratio_of
+from fca_edge.comparing.noise import Ratio, compute_ratio
 from fca_edge.records import Record
 
 Verdict = Literal["better", "worse", "same", "undecided", "incomparable"]
@@ -50,11 +50,11 @@ def judge(
     spoiled = [d.text for d in unlike if d.kind in metric.spoiled_by]
     if after is None and not spoiled:
         spoiled = ["the candidate does not have it"]
-    judged: Judged = (Ratio(1.0, None, None), "incomparable", "; ".join(spoiled))
+    judgement: Judged = (Ratio(1.0, None, None), "incomparable", "; ".join(spoiled))
     if not spoiled:
-        rule = by_noise if metric.measured else by_count
-        judged = rule(metric, baseline, candidate, limit_percent / 100)
-    ratio, verdict, why = judged
+        rule = judge_series if metric.measured else judge_count
+        judgement = rule(metric, baseline, candidate, limit_percent / 100)
+    ratio, verdict, why = judgement
     return Row(
         metric=metric.name,
         measured=metric.measured,
@@ -69,7 +69,7 @@ def judge(
     )
 
 
-def by_count(metric: Metric, baseline: Record, candidate: Record, limit: float) -> Judged:
+def judge_count(metric: Metric, baseline: Record, candidate: Record, limit: float) -> Judged:
     """Judge a count: every change beyond the limit is real."""
     before, after = metric.value(baseline) or 0.0, metric.value(candidate) or 0.0
     ratio = Ratio(after / before if before else 1.0, None, None)
@@ -80,13 +80,13 @@ def by_count(metric: Metric, baseline: Record, candidate: Record, limit: float) 
     return ratio, "worse" if after > before else "better", ""
 
 
-def by_noise(metric: Metric, baseline: Record, candidate: Record, limit: float) -> Judged:
+def judge_series(metric: Metric, baseline: Record, candidate: Record, limit: float) -> Judged:
     """Judge a series: a change counts when it exceeds the limit and its noise excludes none."""
-    ratio = ratio_of(metric, baseline, candidate)
+    ratio = compute_ratio(metric, baseline, candidate)
     if ratio is None:
         return Ratio(1.0, None, None), "undecided", "not above zero"
     if metric.noise is not None:
-        return by_assumption(metric, ratio, limit)
+        return judge_single(metric, ratio, limit)
     if ratio.low is None or ratio.high is None:
         return ratio, "undecided", "too few processes for an interval"
     if any(r.conditions is not None and r.conditions.throttled for r in (baseline, candidate)):
@@ -98,7 +98,7 @@ def by_noise(metric: Metric, baseline: Record, candidate: Record, limit: float) 
     return ratio, "undecided", "the noise is larger than the change or the limit"
 
 
-def by_assumption(metric: Metric, ratio: Ratio, limit: float) -> Judged:
+def judge_single(metric: Metric, ratio: Ratio, limit: float) -> Judged:
     """Judge a single value whose noise is only assumed."""
     noise = metric.noise or 0.0
     if abs(ratio.value - 1) <= limit:

@@ -29,7 +29,7 @@ class Metric:
 
     Attributes:
         name: with its unit, as in records and in thresholds.
-        measured: a series with noise, one value a process, instead of a count.
+        measured: a series with noise, one value per process, instead of a count.
         limit_percent: change that counts where no threshold says otherwise.
         read: the values of a record; None where it has none.
         spoiled_by: differences between two records that make it incomparable.
@@ -52,7 +52,7 @@ class Metric:
 
 
 def instructions(record: Record) -> list[float] | None:
-    """Instructions an inference, one median a process."""
+    """Instructions per inference, one median per process."""
     return None if record.cost is None else medians(record.cost.instructions)
 
 

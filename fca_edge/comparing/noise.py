@@ -27,28 +27,28 @@ class Ratio:
     high: float | None
 
 
-def ratio_of(metric: Metric, baseline: Record, candidate: Record) -> Ratio | None:
+def compute_ratio(metric: Metric, baseline: Record, candidate: Record) -> Ratio | None:
     """Ratio of a measured metric of two records; None where one lacks it or it is not above 0."""
     before, after = metric.read(baseline), metric.read(candidate)
     if before is None or after is None or min(before + after) <= 0:
         return None
-    if interleaved(baseline, candidate) and len(before) == len(after):
-        return paired(before, after)
-    return unpaired(before, after)
+    if is_interleaved(baseline, candidate) and len(before) == len(after):
+        return compare_paired(before, after)
+    return compare_unpaired(before, after)
 
 
-def interleaved(baseline: Record, candidate: Record) -> bool:
+def is_interleaved(baseline: Record, candidate: Record) -> bool:
     """Tell whether two records were measured in turns of one run."""
     return baseline.run is not None and baseline.run == candidate.run
 
 
-def paired(baseline: list[float], candidate: list[float]) -> Ratio:
+def compare_paired(baseline: list[float], candidate: list[float]) -> Ratio:
     """Ratio of series that were interleaved: the median of the ratios turn by turn."""
     ratios = [b / a for a, b in zip(baseline, candidate)]
     return Ratio(float(np.median(ratios)), *median_interval(ratios))
 
 
-def unpaired(baseline: list[float], candidate: list[float]) -> Ratio:
+def compare_unpaired(baseline: list[float], candidate: list[float]) -> Ratio:
     """Ratio of the medians of separate series, with the interval of the rank sum test.
 
     The interval holds the factors by which the baseline can be multiplied without the test
@@ -58,20 +58,22 @@ def unpaired(baseline: list[float], candidate: list[float]) -> Ratio:
     value = float(np.median(candidate) / np.median(baseline))
     ratios = np.sort(np.divide.outer(candidate, baseline).ravel())
     outside = 0
-    while outside < len(ratios) // 2 and rejected(baseline, candidate, below(ratios, outside)):
+    while outside < len(ratios) // 2 and is_rejected(
+        baseline, candidate, factor_before(ratios, outside)
+    ):
         outside += 1
     if outside == 0:
         return Ratio(value, None, None)
     return Ratio(value, float(ratios[outside - 1]), float(ratios[-outside]))
 
 
-def below(ratios: NDArray[np.float64], index: int) -> float:
+def factor_before(ratios: NDArray[np.float64], index: int) -> float:
     """Return a factor between a pairwise ratio and the one before it."""
     return float(ratios[0] / 2 if index == 0 else (ratios[index - 1] + ratios[index]) / 2)
 
 
-def rejected(baseline: list[float], candidate: list[float], factor: float) -> bool:
+def is_rejected(baseline: list[float], candidate: list[float], factor: float) -> bool:
     """Tell whether the candidate is not the baseline times a factor, by the rank sum test."""
     scaled = [factor * value for value in baseline]
-    found = stats.mannwhitneyu(candidate, scaled, method="exact")
-    return bool(found.pvalue <= 1 - APART_CONFIDENCE)
+    result = stats.mannwhitneyu(candidate, scaled, method="exact")
+    return bool(result.pvalue <= 1 - APART_CONFIDENCE)

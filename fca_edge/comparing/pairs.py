@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from itertools import product
 from pathlib import Path
 
-from fca_edge.comparing.differences import differences
+from fca_edge.comparing.differences import list_differences
 from fca_edge.comparing.remedy import DIGITS
 from fca_edge.errors import plural
 from fca_edge.records import Record
@@ -44,7 +44,7 @@ class Pairs:
     new: list[Record]
 
 
-def identity(record: Record) -> Identity:
+def build_identity(record: Record) -> Identity:
     """Tell what a record's artefact is; a file without a manifest is known by its name."""
     artefact = record.artefact
     return Identity(
@@ -58,29 +58,29 @@ def identity(record: Record) -> Identity:
     )
 
 
-def label(record: Record) -> str:
+def name_record(record: Record) -> str:
     """Name a record for a reader: artefact, runtime, target, threads, weights."""
-    weights = weights_of(record)
-    return measured(record) + (f", {weights}" if weights else "")
+    weights = name_weights(record)
+    return describe_measurement(record) + (f", {weights}" if weights else "")
 
 
-def heading(baseline: Record, candidate: Record) -> str:
+def name_pair(baseline: Record, candidate: Record) -> str:
     """Name a pair for a reader: as its candidate, with the weights of both where they differ."""
-    before, after = weights_of(baseline), weights_of(candidate)
+    before, after = name_weights(baseline), name_weights(candidate)
     if before in ("", after) or not after:
-        return label(candidate)
-    return f"{measured(candidate)}, {after} against {before}"
+        return name_record(candidate)
+    return f"{describe_measurement(candidate)}, {after} against {before}"
 
 
-def measured(record: Record) -> str:
+def describe_measurement(record: Record) -> str:
     """Say what was measured, and where: artefact, runtime, target, threads."""
     unfolded = "" if record.artefact.folded else " (not folded)"
     target, threads = record.target, record.plan.threads
-    return f"{identity(record)}{unfolded}, {target.name}, {plural(threads, 'thread')}"
+    return f"{build_identity(record)}{unfolded}, {target.name}, {plural(threads, 'thread')}"
 
 
-def weights_of(record: Record) -> str:
-    """Tell whose weights an artefact has, in few characters; "" where nothing tells."""
+def name_weights(record: Record) -> str:
+    """Name the weights of an artefact in a few characters; "" where they are unknown."""
     artefact = record.artefact
     if artefact.trained is None:
         return ""
@@ -97,7 +97,7 @@ def pair(baseline: list[Record], candidate: list[Record]) -> Pairs:
     nearness = {
         (i, j): distance(a, b)
         for (i, a), (j, b) in product(enumerate(baseline), enumerate(candidate))
-        if identity(a) == identity(b)
+        if build_identity(a) == build_identity(b)
     }
     partner: dict[int, int] = {}
     for i, j in sorted(nearness, key=lambda both: (nearness[both], both)):
@@ -115,21 +115,21 @@ def distance(a: Record, b: Record) -> tuple[int, ...]:
     """Rank how unlike two records of the same identity are, the heavier things first."""
     return (
         int(a.target.emulated != b.target.emulated),
-        len(differences(a, b)),
+        len(list_differences(a, b)),
         int(a.artefact.folded != b.artefact.folded),
-        int(weights_of(a) != weights_of(b)),
+        int(name_weights(a) != name_weights(b)),
         int(a.artefact.input_layout != b.artefact.input_layout),
         int(a.artefact.file != b.artefact.file),
     )
 
 
-def why_unpaired(missing: Record, new: list[Record]) -> str:
+def explain_unpaired(missing: Record, new: list[Record]) -> str:
     """Say which record is missing, and how it differs from one that found no partner, if little."""
-    mine = identity(missing)
+    wanted_identity = build_identity(missing)
 
     def unlike(record: Record) -> list[str]:
-        both = zip(fields(Identity), astuple(mine), astuple(identity(record)))
+        both = zip(fields(Identity), astuple(wanted_identity), astuple(build_identity(record)))
         return [f"{NAMES.get(f.name, f.name)} {x} against {y}" for f, x, y in both if x != y]
 
     near = sorted((texts for texts in map(unlike, new) if len(texts) <= NEAR), key=len)
-    return f"{label(missing)} ({', '.join(near[0])})" if near else label(missing)
+    return f"{name_record(missing)} ({', '.join(near[0])})" if near else name_record(missing)

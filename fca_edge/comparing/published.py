@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.noise import Ratio, ratio_of
-from fca_edge.comparing.pairs import identity
+from fca_edge.comparing.noise import Ratio, compute_ratio
+from fca_edge.comparing.pairs import build_identity
 from fca_edge.errors import IncomparableError, UsageError, nearest, plural
 from fca_edge.records import Record
 from fca_edge.zoo.published import published
@@ -48,7 +48,7 @@ class Group:
     rows: tuple[Beside, ...]
 
 
-def networks() -> dict[str, tuple[float, float]]:
+def read_networks() -> dict[str, tuple[float, float]]:
     """Latency in ms and memory in MB of the published networks, by the zoo's short names."""
     return {
         short_name(name): (row.latency_ms, row.memory_mb)
@@ -57,7 +57,7 @@ def networks() -> dict[str, tuple[float, float]]:
     }
 
 
-def beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
+def group_beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
     """Set records beside the published table; returns groups, and how many records fit in none.
 
     Args:
@@ -68,7 +68,7 @@ def beside_published(records: list[Record], reference: str | None) -> tuple[list
         UsageError: the published table has no such network.
         IncomparableError: no record of the reference network, or no two networks measured alike.
     """
-    table = networks()
+    table = read_networks()
     if reference is not None and reference not in table:
         raise UsageError(
             f"the published table has no '{reference}'.{nearest(reference, table)}"
@@ -76,33 +76,35 @@ def beside_published(records: list[Record], reference: str | None) -> tuple[list
         )
     alike_records: dict[tuple[object, ...], dict[str, Record]] = {}
     for record in (r for r in records if fits(r, table)):
-        alike_records.setdefault(alike(record), {})[record.artefact.variant] = record
+        alike_records.setdefault(grouping_key(record), {})[record.artefact.variant] = record
     groups = []
     for group in alike_records.values():
-        over_what = reference or reference_of(group)
-        if over_what in group:
-            groups.append(group_of(group, over_what))
+        over = reference or choose_reference(group)
+        if over in group:
+            groups.append(build_group(group, over))
     if not groups:
-        raise IncomparableError(why_empty(alike_records, reference))
-    shown = sum(len(group.rows) for group in groups)
-    return groups, len(records) - shown
+        raise IncomparableError(explain_empty(alike_records, reference))
+    count = sum(len(group.rows) for group in groups)
+    return groups, len(records) - count
 
 
-def reference_of(group: dict[str, Record]) -> str | None:
+def choose_reference(group: dict[str, Record]) -> str | None:
     """Choose what the ratios of a group are over; None where it has one network alone."""
     if REFERENCE in group:
         return REFERENCE
-    return next(name for name in networks() if name in group) if len(group) > 1 else None
+    return next(name for name in read_networks() if name in group) if len(group) > 1 else None
 
 
-def group_of(group: dict[str, Record], reference: str) -> Group:
+def build_group(group: dict[str, Record], reference: str) -> Group:
     """Build a group of the table."""
     emulated = group[reference].target.emulated
-    return Group(title(group[reference]), reference, emulated, rows(group, reference))
+    return Group(name_group(group[reference]), reference, emulated, build_rows(group, reference))
 
 
-def why_empty(groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None) -> str:
-    """Say why no ratio can be had, and what to do."""
+def explain_empty(
+    groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None
+) -> str:
+    """Say why there is no ratio, and what to do."""
     known = sorted({variant for group in groups.values() for variant in group})
     if reference is not None and known:
         return (
@@ -123,17 +125,23 @@ def fits(record: Record, table: Iterable[str]) -> bool:
     return artefact.variant in table and right_size
 
 
-def alike(record: Record) -> tuple[object, ...]:
+def grouping_key(record: Record) -> tuple[object, ...]:
     """What records must share for a ratio of two networks."""
-    what, target = identity(record), record.target
+    artefact_identity, target = build_identity(record), record.target
     return (
-        *(what.format, what.profile, what.precision, what.runtime, record.artefact.folded),
+        *(
+            artefact_identity.format,
+            artefact_identity.profile,
+            artefact_identity.precision,
+            artefact_identity.runtime,
+            record.artefact.folded,
+        ),
         *(record.runtime.version, record.plan.threads, target.name, target.machine),
         *(target.cpu_model, target.emulated, target.emulator, target.cpus),
     )
 
 
-def title(record: Record) -> str:
+def name_group(record: Record) -> str:
     """Name what the records of a group share."""
     artefact, target, threads = record.artefact, record.target, record.plan.threads
     kind = f"emulated by {target.emulator}" if target.emulated else target.cpu_model
@@ -144,35 +152,35 @@ def title(record: Record) -> str:
     )
 
 
-def rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
+def build_rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
     """Compare each network of a group with the reference, in the table's order."""
-    table, other = networks(), group[reference]
+    table, other = read_networks(), group[reference]
     base_latency, base_memory = table[reference]
-    found = []
+    result = []
     for variant, (latency_ms, memory_mb) in table.items():
         if variant in group:
             record = group[variant]
-            found.append(
+            result.append(
                 Beside(
                     variant,
                     latency_ms / base_latency,
-                    ratio_of(METRICS["latency_ns"], other, record),
-                    over("instructions", record, other),
+                    compute_ratio(METRICS["latency_ns"], other, record),
+                    divide_metric("instructions", record, other),
                     memory_mb / base_memory,
-                    over("model_bytes", record, other),
-                    planned_over(record, other),
+                    divide_metric("model_bytes", record, other),
+                    divide_planned(record, other),
                 )
             )
-    return tuple(found)
+    return tuple(result)
 
 
-def over(metric: str, record: Record, other: Record) -> float | None:
+def divide_metric(metric: str, record: Record, other: Record) -> float | None:
     """Ratio of one figure of two records, where both have it."""
     a, b = METRICS[metric].value(record), METRICS[metric].value(other)
     return None if a is None or not b else a / b
 
 
-def planned_over(record: Record, other: Record) -> float | None:
+def divide_planned(record: Record, other: Record) -> float | None:
     """Ratio of the planned weights and activations of two records."""
     a, b = record.artefact.planned, other.artefact.planned
     if a is None or b is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fca_edge.comparing.metrics import MEMORY_NOISE, METRICS, Metric
-from fca_edge.comparing.noise import ratio_of
+from fca_edge.comparing.noise import compute_ratio
 from fca_edge.records import Record
 
 # What a row is set against another by; figures that follow from the file are no news.
@@ -29,7 +29,7 @@ class RowRatio:
     undecided: str = ""
 
 
-def ratios_of(record: Record, reference: Record) -> list[RowRatio]:
+def compute_ratios(record: Record, reference: Record) -> list[RowRatio]:
     """Return the ratios of a record over another, of what both have.
 
     There are none where figures cannot be set against each other: emulated and real, another
@@ -37,12 +37,12 @@ def ratios_of(record: Record, reference: Record) -> list[RowRatio]:
     """
     if place(record) != place(reference):
         return []
-    ratios = (ratio_to(METRICS[name], record, reference) for name in MEASURED)
+    ratios = (compute_row_ratio(METRICS[name], record, reference) for name in MEASURED)
     return [ratio for ratio in ratios if ratio is not None]
 
 
 def place(record: Record) -> tuple[object, ...]:
-    """Return what two records must share besides the metric."""
+    """Return what two records must share apart from the metric."""
     target, plan = record.target, record.plan
     return (
         *(target.name, target.machine, target.cpu_model, target.emulated, target.emulator),
@@ -50,26 +50,26 @@ def place(record: Record) -> tuple[object, ...]:
     )
 
 
-def ratio_to(metric: Metric, record: Record, reference: Record) -> RowRatio | None:
+def compute_row_ratio(metric: Metric, record: Record, reference: Record) -> RowRatio | None:
     """Return one ratio; None where one of the records lacks it or it is not above 0."""
-    mine, theirs = metric.value(record), metric.value(reference)
-    if not mine or not theirs or min(mine, theirs) <= 0:
+    value, base = metric.value(record), metric.value(reference)
+    if not value or not base or min(value, base) <= 0:
         return None
     if not metric.measured:
-        return RowRatio(metric.name, mine / theirs, None, None)
+        return RowRatio(metric.name, value / base, None, None)
     if metric.noise is not None:
-        return memory_ratio(metric, record, reference, mine / theirs)
-    ratio = ratio_of(metric, reference, record)
+        return compute_memory_ratio(metric, record, reference, value / base)
+    ratio = compute_ratio(metric, reference, record)
     if ratio is None:
         return None
-    why = why_open(record, reference, ratio.low, ratio.high)
+    why = explain_open(record, reference, ratio.low, ratio.high)
     return RowRatio(metric.name, ratio.value, ratio.low, ratio.high, why)
 
 
-def memory_ratio(
+def compute_memory_ratio(
     metric: Metric, record: Record, reference: Record, value: float
 ) -> RowRatio | None:
-    """Return the ratio of what the models add; None where the system told them in other ways."""
+    """Return the ratio of what the models add; None where their methods differ."""
     methods = {one.memory.method for one in (record, reference) if one.memory is not None}
     if len(methods) > 1:
         return None
@@ -78,7 +78,7 @@ def memory_ratio(
     return RowRatio(metric.name, value, None, None, why)
 
 
-def why_open(record: Record, reference: Record, low: float | None, high: float | None) -> str:
+def explain_open(record: Record, reference: Record, low: float | None, high: float | None) -> str:
     """Say why a measured ratio decides nothing; empty where it does, and of a row over itself."""
     if record is reference:
         return ""

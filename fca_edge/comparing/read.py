@@ -29,14 +29,14 @@ def read_records(path: Path) -> list[Record]:
         raise FcaEdgeError(f"{path}: {error}; measure again with `fca-edge bench`.") from None
     except Exception as error:
         # cattrs and the upgrades raise whatever the damage is, in groups and over many lines.
-        raise FcaEdgeError(f"{path}: damaged records ({innermost(error)}).") from None
+        raise FcaEdgeError(f"{path}: damaged records ({find_cause(error)}).") from None
     if not records:
         raise FcaEdgeError(f"{path}: holds no records.")
     return records
 
 
-def innermost(error: BaseException) -> str:
+def find_cause(error: BaseException) -> str:
     """Say the first cause of a group of errors in one line."""
-    while isinstance(found := getattr(error, "exceptions", None), tuple):
-        error = found[0]
+    while isinstance(causes := getattr(error, "exceptions", None), tuple):
+        error = causes[0]
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -37,7 +37,7 @@ class Way(NamedTuple):
     remark: str
 
 
-def commands(
+def write_commands(
     lacks: Iterable[Lack], baseline: Path, candidates: Sequence[Path], more: str = ""
 ) -> tuple[str, ...]:
     """Return commands that lead to a comparison, in their order, with remarks between them.
@@ -50,51 +50,53 @@ def commands(
     """
     ways: dict[Way, list[Record]] = {}
     for lack in lacks:
-        ways.setdefault(way_of(lack), []).append(lack.record)
+        ways.setdefault(describe_way(lack), []).append(lack.record)
     if not ways or not candidates:
         return ()
     folders = list(dict.fromkeys((*FOLDERS, *(file.parent for file in candidates))))
     lines: list[str] = []
-    results = unused_names(candidates[0], len(ways))
+    results = choose_names(candidates[0], len(ways))
     for (way, records), result in zip(ways.items(), results):
-        exports = [text for record in records for text in exports_of(record, folders)]
+        exports = [text for record in records for text in write_export(record, folders)]
         lines += dict.fromkeys(exports)
         lines += [f"{REMARK}{text}" for text in (way.place, way.remark) if text]
-        paths = [path_of(record, folders) or exported(record) for record in records]
-        lines.append(f"fca-edge bench {listed(paths)} {way.options} --json {listed([result])}")
-    return (*lines, f"fca-edge compare {listed([baseline, *candidates, *results])}{more}")
+        paths = [find_artefact(record, folders) or export_path(record) for record in records]
+        lines.append(
+            f"fca-edge bench {quote_paths(paths)} {way.options} --json {quote_paths([result])}"
+        )
+    return (*lines, f"fca-edge compare {quote_paths([baseline, *candidates, *results])}{more}")
 
 
-def listed(paths: Iterable[Path]) -> str:
+def quote_paths(paths: Iterable[Path]) -> str:
     """Write paths for the shell, each once."""
     return " ".join(dict.fromkeys(quote(str(path)) for path in paths))
 
 
-def way_of(lack: Lack) -> Way:
+def describe_way(lack: Lack) -> Way:
     """Say how a record was measured."""
     target, runtime = lack.record.target, lack.record.runtime
     place = f"on {target.cpu_model}" if target.name == LOCAL else ""
-    needed = f"{runtime.name} {runtime.version} must be what is installed there"
-    return Way(place, options_of(lack.record), needed if VERSION in lack.kinds else "")
+    remark = f"{runtime.name} {runtime.version} must be what is installed there"
+    return Way(place, write_options(lack.record), remark if VERSION in lack.kinds else "")
 
 
-def options_of(record: Record) -> str:
+def write_options(record: Record) -> str:
     """Return the options of the command that measures a record again."""
     target, runtime, threads = record.target, record.runtime, record.plan.threads
     name = f"{target.name}:{target.cpu_model}" if target.name.startswith(QEMU) else target.name
-    more = "" if runtime.name == usual_runtime(record) else f" --runtime {runtime.name}"
+    more = "" if runtime.name == choose_usual_runtime(record) else f" --runtime {runtime.name}"
     more += "" if runtime.settings is None else " --lean"
     more += "" if target.cpus is None else f" --cpus {target.cpus}"
     return f"--target {name} --threads {threads}{more}"
 
 
-def usual_runtime(record: Record) -> str:
+def choose_usual_runtime(record: Record) -> str:
     """Return the runtime that `bench` takes by itself for a record's file."""
     usual = runtime_for(Path(record.artefact.file).suffix, record.artefact.profile)
     return usual.name if usual else record.runtime.name
 
 
-def unused_names(candidate: Path, count: int) -> list[Path]:
+def choose_names(candidate: Path, count: int) -> list[Path]:
     """Name files beside the candidate that are not there yet."""
     results: list[Path] = []
     number = 1
@@ -106,23 +108,23 @@ def unused_names(candidate: Path, count: int) -> list[Path]:
     return results
 
 
-def path_of(record: Record, folders: Sequence[Path]) -> Path | None:
+def find_artefact(record: Record, folders: Sequence[Path]) -> Path | None:
     """Find a record's artefact by its name; None where it is not here."""
     places = (folder / record.artefact.file for folder in folders)
     return next((path for path in places if path.is_file()), None)
 
 
-def exported(record: Record) -> Path:
+def export_path(record: Record) -> Path:
     """Return where an export puts a record's artefact."""
     return OUT / record.artefact.file
 
 
-def exports_of(record: Record, folders: Sequence[Path]) -> list[str]:
+def write_export(record: Record, folders: Sequence[Path]) -> list[str]:
     """Return the command that makes a record's artefact where it is not here, or what is needed."""
     artefact = record.artefact
-    if path_of(record, folders) is not None:
+    if find_artefact(record, folders) is not None:
         return []
-    if artefact.trained or artefact.variant not in ZOO or artefact.file != usual_name(artefact):
+    if artefact.trained or artefact.variant not in ZOO or artefact.file != predict_name(artefact):
         weights = f" from the checkpoint {artefact.weights[:DIGITS]}..." if artefact.weights else ""
         return [f"{REMARK}{artefact.file} is not here: export it{weights} into {OUT}"]
     spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix.lstrip(".")
@@ -138,7 +140,7 @@ def exports_of(record: Record, folders: Sequence[Path]) -> list[str]:
     return [f"fca-edge export --variant {artefact.variant} {' '.join(words)} --out {OUT}"]
 
 
-def usual_name(artefact: Artefact) -> str:
+def predict_name(artefact: Artefact) -> str:
     """Return the name that an export gives the file of a network with random weights."""
     spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix
     size = "" if artefact.img_size in (None, spec.img_size) else f"-{artefact.img_size}px"

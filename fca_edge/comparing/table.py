@@ -10,7 +10,7 @@ from fca_edge.comparing.published import Group
 from fca_edge.comparing.remedy import REMARK
 from fca_edge.errors import plural
 from fca_edge.tables.document import Document, Line, Shell
-from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 from fca_edge.zoo.published import CAVEATS
 
 COLUMNS = (
@@ -81,18 +81,18 @@ def section(pair: Compared, rows: Sequence[Row], notes: Notes) -> Sheet:
     sheet = Sheet(COLUMNS, title=pair.label)
     for row in rows:
         sheet.add(
-            unit_of(row.metric)[0],
+            choose_unit(row.metric)[0],
             figure(row.metric, row.baseline),
             figure(row.metric, row.candidate),
             "" if row.ratio is None else f"{row.ratio:.4f}",
             interval(row),
-            styled(row.verdict, COLOURS.get(row.verdict)),
+            style_text(row.verdict, COLOURS.get(row.verdict)),
             notes.mark([row.why]),
         )
     return sheet
 
 
-def unit_of(metric: str) -> tuple[str, float]:
+def choose_unit(metric: str) -> tuple[str, float]:
     """Name a metric in the unit that it is read in; returns how many of its own are one of that."""
     for ending, unit, size in UNITS:
         if metric.endswith(ending):
@@ -104,7 +104,7 @@ def figure(metric: str, value: float | None) -> str:
     """Write a value in the unit that its metric is read in."""
     if value is None:
         return ""
-    _, size = unit_of(metric)
+    _, size = choose_unit(metric)
     return f"{value:.0f}" if size == 1 else f"{value / size:.2f}"
 
 
@@ -117,8 +117,10 @@ def compare_footer(comparison: Comparison) -> list[str]:
     """Say what found no partner, and what the intervals do not hold."""
     lines = [f"missing: {text}" for text in comparison.missing]
     lines += [f"new: {text}" for text in comparison.new]
-    measured = [pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)]
-    if not all(pair.together for pair in measured):
+    timed_pairs = [
+        pair for pair in comparison.pairs if any(row.low is not None for row in pair.rows)
+    ]
+    if not all(pair.together for pair in timed_pairs):
         lines.append(
             "Measured in separate runs: what changed on the machine between them is in no"
             " interval. Measure both files in one `fca-edge bench` to be sure."
@@ -150,13 +152,13 @@ def published_sheet(group: Group) -> Sheet:
     """Ratios of one group, published and ours side by side."""
     sheet = Sheet(PUBLISHED, title=f"{group.label}, over {group.reference}")
     for row in group.rows:
-        ours, itself = row.latency, row.variant == group.reference
-        known = ours is not None and ours.low is not None and not itself
+        ratio, itself = row.latency, row.variant == group.reference
+        has_interval = ratio is not None and ratio.low is not None and not itself
         sheet.add(
             row.variant,
             f"{row.published_latency:.2f}",
-            number(ours.value if ours else None),
-            f"{ours.low:.2f}–{ours.high:.2f}" if ours and known else "",
+            number(ratio.value if ratio else None),
+            f"{ratio.low:.2f}–{ratio.high:.2f}" if ratio and has_interval else "",
             number(row.instructions),
             f"{row.published_memory:.2f}",
             number(row.memory),

@@ -6,17 +6,17 @@ import json
 from dataclasses import replace
 
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.pairs import label
+from fca_edge.comparing.pairs import name_record
 from fca_edge.records import Cost, Record, to_document
 
 
-def baseline_text(candidate: list[Record]) -> str:
+def write_baseline(candidate: list[Record]) -> str:
     """Write records as a baseline that differs only where a deterministic figure does."""
-    rows = sorted(map(deterministic, candidate), key=lambda r: (label(r), r.artefact.file))
+    rows = sorted(map(strip_record, candidate), key=lambda r: (name_record(r), r.artefact.file))
     return json.dumps(to_document(rows), indent=2) + "\n"
 
 
-def deterministic(record: Record) -> Record:
+def strip_record(record: Record) -> Record:
     """Strip a record of what differs from run to run: samples, memory, conditions, time."""
     return replace(
         record,
@@ -25,7 +25,7 @@ def deterministic(record: Record) -> Record:
         load_ns=(),
         processor_ns=(),
         memory=None,
-        cost=None if record.cost is None else counted(record),
+        cost=None if record.cost is None else reduce_counts(record),
         conditions=None,
         agreement=None,
         created="",
@@ -35,7 +35,7 @@ def deterministic(record: Record) -> Record:
     )
 
 
-def counted(record: Record) -> Cost:
+def reduce_counts(record: Record) -> Cost:
     """Reduce the counts of a record to their median."""
     assert record.cost is not None
     median = METRICS["instructions"].value(record)

@@ -198,9 +198,9 @@ def guest_base(guest, host):
     for start, _, offset, name, _ in host:
         places.setdefault((name, offset), []).append(start)
     for start, _, offset, name, _ in guest:
-        there = places.get((name, offset), [])
-        if name.startswith("/") and len(there) == 1:
-            return there[0] - start
+        addresses = places.get((name, offset), [])
+        if name.startswith("/") and len(addresses) == 1:
+            return addresses[0] - start
     return 0
 
 

@@ -64,8 +64,8 @@ def set_governor(name: str, sysfs: Path, saved: Path) -> str | None:
             file.write_text(name)
     except OSError as error:
         restore_governor(saved)
-        kept = ", ".join(sorted(set(old.values())))
-        return f"governor stays {kept}: {name} refused, {(error.strerror or '?').lower()}"
+        governors = ", ".join(sorted(set(old.values())))
+        return f"governor stays {governors}: {name} refused, {(error.strerror or '?').lower()}"
     return None
 
 
@@ -112,7 +112,7 @@ def read_json(text: str) -> dict[str, Any]:
 
 
 def out_of_memory_kills() -> int | None:
-    """How often the kernel has ended a process for want of memory."""
+    """How often the kernel has ended a process for lack of memory."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

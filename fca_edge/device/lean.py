@@ -67,25 +67,25 @@ def check_input(array, shape):
     """
     import numpy
 
-    kind, got = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
-    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(got, shape):
+    kind, shape_in = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
+    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(shape_in, shape):
         return numpy.ascontiguousarray(array)
     axes = " x ".join("any" if size is None else str(size) for size in shape)
     hint = "Resize, crop and normalise the picture as the file's preprocessing says."
-    if fits([1, *got], shape):
+    if fits([1, *shape_in], shape):
         hint = "Add the batch axis: array[None]."
-    elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
+    elif any(fits([shape_in[i] for i in order], shape) for order in ORDERS if len(shape_in) == 4):
         hint = "Its channels are on another axis: transpose it."
-    elif fits(got, shape):
+    elif fits(shape_in, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
-    given = " x ".join(map(str, got)) or "no shape"
+    received = " x ".join(map(str, shape_in)) or "no shape"
     text = "the model takes float32 {}, got {} {}. {}"
-    raise ValueError(text.format(axes, kind, given, hint))
+    raise ValueError(text.format(axes, kind, received, hint))
 
 
-def fits(got, shape):
+def fits(sizes, shape):
     """Tell whether an array's shape is the model's."""
-    return len(got) == len(shape) and all(n in (None, m) for n, m in zip(shape, got))
+    return len(sizes) == len(shape) and all(n in (None, m) for n, m in zip(shape, sizes))
 
 
 def verbose():
@@ -108,28 +108,28 @@ def quiet():
         return
     try:
         sys.stderr.flush()
-        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
+        held_output, stderr_copy = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
     except (AttributeError, OSError):
         yield  # no standard error, or nowhere to hold anything
         return
     others, failed = faulthandler.is_enabled(), True
-    os.dup2(held.fileno(), 2)
-    faulthandler.enable(shown)  # what ends the whole process is said all the same
+    os.dup2(held_output.fileno(), 2)
+    faulthandler.enable(stderr_copy)  # what ends the whole process is said all the same
     try:
         yield
         failed = False
     finally:
         faulthandler.enable() if others else faulthandler.disable()
-        os.dup2(shown, 2)
-        held.seek(0)
-        lines = held.read().splitlines(True)
+        os.dup2(stderr_copy, 2)
+        held_output.seek(0)
+        lines = held_output.read().splitlines(True)
         for line in lines if failed else [line for line in lines if not NOISE.match(line)]:
-            os.write(shown, line)
-        os.close(shown)
-        held.close()
+            os.write(stderr_copy, line)
+        os.close(stderr_copy)
+        held_output.close()
 
 
-def place_of(artefact, settings, version):
+def choose_place(artefact, settings, version):
     """Return (folder, name) of what is kept: it is good for these bytes, runtime and CPU alone."""
     checksum = 0
     with open(artefact, "rb") as file:
@@ -200,7 +200,7 @@ def release(before):
             system.madvise(place, ctypes.c_size_t(len(run[0]) * PAGE_BYTES), DONT_NEED)
 
 
-def apart(work, trial=False):
+def run_apart(work, trial=False):
     """Do work in a process of its own where there is fork: what it needed goes with it.
 
     A trial returns whether it went well, and is silent; else what fails is said and raised.
@@ -234,18 +234,18 @@ class Lean:
     def load(self, plan):
         """Load what a plan names; release what loading alone needed, as its settings say."""
         plan = {**plan, "settings": plan.get("settings") or {}}
-        self.settle = self.settling(plan["settings"].get("release", "model"))
+        self.settle = self.choose_release(plan["settings"].get("release", "model"))
         with quiet():
             facts = self.open(plan)
         self.settle()
         return facts
 
-    def settling(self, how):
-        """Return what releases pages, as `how` says; it may be called more than once."""
-        before = None if how == "none" or sys.platform != "linux" else residence()
+    def choose_release(self, release_mode):
+        """Return what releases pages, as `release_mode` says; it may be called more than once."""
+        before = None if release_mode == "none" or sys.platform != "linux" else residence()
         if before is None:
             return lambda: None
-        return lambda: release(before if how == "model" else {})
+        return lambda: release(before if release_mode == "model" else {})
 
     def __call__(self, array):
         self.set(array)
@@ -271,7 +271,7 @@ class LeanOnnxRuntime(Lean):
         return options
 
     def open(self, plan):
-        folder, name = place_of(plan["artefact"], plan["settings"], "ort-" + self.version)
+        folder, name = choose_place(plan["artefact"], plan["settings"], "ort-" + self.version)
         place = os.path.join(folder, name)
         if plan["settings"].get("cold"):
             shutil.rmtree(place, ignore_errors=True)
@@ -287,15 +287,15 @@ class LeanOnnxRuntime(Lean):
         """Open what is kept in a folder."""
         options = self.options(plan)
         options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # A plan of the first run would be a second arena beside that of the first run.
+        # A memory pattern from the first run would be a second arena beside that of the first run.
         options.enable_mem_pattern = False
         self.use_arena(plan["settings"].get("arena_bytes", ARENA_BYTES))
         options.add_session_config_entry("session.use_env_allocators", "1")
         model = os.path.join(place, "model.onnx")
         self.session = self.module.InferenceSession(model, options, ["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0]
-        self.wanted = [n if isinstance(n, int) else None for n in self.input.shape]
-        self.shape = [n or 1 for n in self.wanted]
+        self.input_shape = [n if isinstance(n, int) else None for n in self.input.shape]
+        self.shape = [n or 1 for n in self.input_shape]
 
     def keep(self, plan, folder, place):
         """Write the optimised graph with packed weights; plain ones where packed ones do not run.
@@ -304,19 +304,19 @@ class LeanOnnxRuntime(Lean):
         """
         os.makedirs(folder, exist_ok=True)
         for packed in "10" if hasattr(os, "fork") else "0":
-            made = tempfile.mkdtemp(dir=folder)
+            staged = tempfile.mkdtemp(dir=folder)
             try:
-                apart(lambda: self.pack(plan, made, packed))  # noqa: B023
-                if packed == "0" or apart(lambda: self.trial(plan, made), True):  # noqa: B023
-                    os.rename(made, place)
+                run_apart(lambda: self.pack(plan, staged, packed))  # noqa: B023
+                if packed == "0" or run_apart(lambda: self.trial(plan, staged), True):  # noqa: B023
+                    os.rename(staged, place)
                     return
             finally:
-                shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(staged, ignore_errors=True)
 
-    def pack(self, plan, made, packed):
+    def pack(self, plan, folder, packed):
         """Let the runtime optimise the graph and write it, with its weights as it packs them."""
         options = self.options(plan)
-        options.optimized_model_filepath = os.path.join(made, "model.onnx")
+        options.optimized_model_filepath = os.path.join(folder, "model.onnx")
         prefix = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(prefix + "file_name", "model.data")
         options.add_session_config_entry(prefix + "min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
@@ -324,11 +324,11 @@ class LeanOnnxRuntime(Lean):
         options.add_session_config_entry(key, packed)
         self.module.InferenceSession(plan["artefact"], options, ["CPUExecutionProvider"])
 
-    def trial(self, plan, made):
+    def trial(self, plan, folder):
         """Run what was written once."""
         import numpy
 
-        self.start(plan, made)
+        self.start(plan, folder)
         self.set(numpy.zeros(self.shape, numpy.float32))
         self.invoke()
 
@@ -342,7 +342,7 @@ class LeanOnnxRuntime(Lean):
         module.create_and_register_allocator(info, module.OrtArenaCfg(facts))
 
     def set(self, array):
-        self.feed = {self.input.name: check_input(array, self.wanted)}
+        self.feed = {self.input.name: check_input(array, self.input_shape)}
 
     def invoke(self):
         self.out = self.session.run(None, self.feed)
@@ -370,7 +370,7 @@ class LeanLiteRt(Lean):
         import numpy
 
         settings, module = plan["settings"], self.module
-        folder, name = place_of(plan["artefact"], settings, "litert-" + self.version)
+        folder, name = choose_place(plan["artefact"], settings, "litert-" + self.version)
         place = os.path.join(folder, name + ".xnnpack")
         os.makedirs(folder, exist_ok=True)
         if settings.get("cold") and os.path.exists(place):
@@ -391,28 +391,31 @@ class LeanLiteRt(Lean):
             plan["artefact"], environment=self.environment, options=options
         )
         key, names = next(iter(self.model.get_signature_list().items()))
-        given = self.model.get_input_tensor_details(key)[names["inputs"][0]]
-        made = self.model.get_output_tensor_details(key)[names["outputs"][0]]
-        self.shape, self.out = [int(n) for n in given["shape"]], [int(n) for n in made["shape"]]
-        self.given = self.model.create_input_buffers(0)
-        self.made = self.model.create_output_buffers(0)
+        input_details = self.model.get_input_tensor_details(key)[names["inputs"][0]]
+        output_details = self.model.get_output_tensor_details(key)[names["outputs"][0]]
+        self.shape, self.out = (
+            [int(n) for n in input_details["shape"]],
+            [int(n) for n in output_details["shape"]],
+        )
+        self.input_buffers = self.model.create_input_buffers(0)
+        self.output_buffers = self.model.create_output_buffers(0)
         # The first write makes one more environment, which says so now and when it ends.
-        self.given[0].write(numpy.zeros(self.shape, numpy.float32))
+        self.input_buffers[0].write(numpy.zeros(self.shape, numpy.float32))
         leave_quietly()
         whole = self.model.is_fully_accelerated()
         facts = {"delegate": "XNNPACK", "partitions": 1} if whole else {"delegate": "none"}
         return {"partitions": None, "undelegated": int(not whole), "warm": warm, **facts}
 
     def set(self, array):
-        self.given[0].write(check_input(array, self.shape))
+        self.input_buffers[0].write(check_input(array, self.shape))
 
     def invoke(self):
-        self.model.run_by_index(0, self.given, self.made)
+        self.model.run_by_index(0, self.input_buffers, self.output_buffers)
 
     def output(self):
         import numpy
 
-        logits = self.made[0].read(int(numpy.prod(self.out)), numpy.float32)
+        logits = self.output_buffers[0].read(int(numpy.prod(self.out)), numpy.float32)
         return numpy.array(logits).reshape(self.out)
 
 

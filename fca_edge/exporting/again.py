@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.check_inputs import make_inputs
-from fca_edge.exporting.request import request_of
+from fca_edge.exporting.request import build_network_request
 from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Artefact
 from fca_edge.parity import Check, in_layout, measure, shortfall
@@ -31,7 +31,7 @@ def verify_again(
     check = manifest.verification
     if check.floor_db is None:
         raise FcaEdgeError(f"{artefact.path}: was never verified; export the artefact again.")
-    request = request_of(artefact, checkpoint, weights)
+    request = build_network_request(artefact, checkpoint, weights)
     network, source = load_source(request)
     if images is None and check.images is not None and Path(check.images).is_dir():
         images = Path(check.images)
@@ -39,13 +39,13 @@ def verify_again(
     reference = logits(network, pictures).numpy()
     inputs = in_layout(pictures.float().numpy(), manifest.input_layout)
     checks = []
-    for name in runtimes_of(manifest.profile):
+    for name in list_runtimes(manifest.profile):
         parity, _ = measure(artefact.path, name, inputs, reference, threads)
         checks.append(Check(artefact.path.name, parity, shortfall(parity, check.floor_db)))
     return checks
 
 
-def runtimes_of(profile_name: str) -> list[str]:
+def list_runtimes(profile_name: str) -> list[str]:
     """Runtimes on which an artefact must be right: its own, and others that are set up here.
 
     Raises:

@@ -16,26 +16,26 @@ from fca_edge.embedded import read_embedded
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting import onnx as onnx_writer
 from fca_edge.exporting.diagnose import (
-    first_beyond,
-    first_diverging_layer,
-    first_infinite_layer,
-    placed,
+    find_diverging_layer,
+    find_infinite_layer,
+    find_layer_beyond,
+    locate_layer,
 )
 from fca_edge.exporting.outputs import Output
-from fca_edge.exporting.planned import footprint
+from fca_edge.exporting.planned import measure_footprint
 from fca_edge.exporting.prepare import Prepared
 from fca_edge.exporting.quantize import LARGEST_HALF
-from fca_edge.exporting.tflite.file import operator_counts
+from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.manifest import Manifest, Parity, Verification
 from fca_edge.parity import in_layout, measure, shortfall
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.call import Event
 
 
-def describe(prepared: Prepared, output: Output) -> Manifest:
+def build_manifest(prepared: Prepared, output: Output) -> Manifest:
     """Say what a file is going to be: all that is known before it is written."""
     return Manifest(
         file=output.file,
@@ -49,7 +49,7 @@ def describe(prepared: Prepared, output: Output) -> Manifest:
             **output.profile.describe(),
         },
         optimize=output.optimize,
-        approximations=approximations(prepared, output),
+        approximations=list_approximations(prepared, output),
         input_layout=output.layout,
         dynamic_batch=output.dynamic_batch,
         folded=output.folded,
@@ -66,15 +66,15 @@ def write_artefact(
         NotEquivalentError: the metadata did not survive.
     """
     if output.profile.format == "onnx":
-        model = onnx_writer.to_onnx(program, simplify=output.folded)
+        model = onnx_writer.convert_to_onnx(program, simplify=output.folded)
         return onnx_writer.write(model, metadata, path)
     to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
     if read_embedded(path) != metadata:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
-    return operator_counts(path)
+    return count_operators(path)
 
 
-def prove(
+def prove_artefact(
     prepared: Prepared,
     program: ExportedProgram,
     output: Output,
@@ -102,7 +102,7 @@ def prove(
             if short:
                 raise NotEquivalentError(
                     f"{output.file} is refused: {short};"
-                    f" {blame(program, output, path, prepared, parity)}."
+                    f" {explain_refusal(program, output, path, prepared, parity)}."
                 )
             parities.append(parity)
         if name == "onnxruntime" and events["loaded"]["metadata"] != metadata:
@@ -119,29 +119,29 @@ def refuse_overflow(program: ExportedProgram, output: Output, prepared: Prepared
     """
     if not output.profile.half_arithmetic:
         return
-    beyond = first_beyond(program, prepared.images, LARGEST_HALF)
+    beyond = find_layer_beyond(program, prepared.images, LARGEST_HALF)
     if beyond is not None:
         layer, peak = beyond
         raise NotEquivalentError(
-            f"{output.file} is refused: overflow in fp16, first in {placed(program, layer)}, which"
-            f" reaches {peak:.3g} where halves end at {LARGEST_HALF:.0f};"
-            f" leave --profile {output.profile.name} out."
+            f"{output.file} is refused: overflow in fp16, first in"
+            f" {locate_layer(program, layer)}, which reaches {peak:.3g} where"
+            f" halves end at {LARGEST_HALF:.0f}; leave --profile {output.profile.name} out."
         )
 
 
-def blame(
+def explain_refusal(
     program: ExportedProgram, output: Output, path: Path, prepared: Prepared, parity: Parity
 ) -> str:
     """Say where a refused file goes wrong: in smaller precisions every layer is a little off."""
     runtime = parity.runtime
     if not parity.finite:
-        layer = first_infinite_layer(program, output, path, prepared.images[:1], runtime)
+        layer = find_infinite_layer(program, output, path, prepared.images[:1], runtime)
         return f"overflow in {output.precision}, first in {layer}"
     if output.precision != "fp32":
         return "keep layers in float (--keep-float) or leave this precision out"
     image = prepared.images[:1]
-    found = first_diverging_layer(program, output, path, image, runtime)
-    return f"first diverging layer: {found}"
+    layer_name = find_diverging_layer(program, output, path, image, runtime)
+    return f"first diverging layer: {layer_name}"
 
 
 def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
@@ -150,21 +150,21 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    promised = output.profile.whole and runtime == output.profile.runtimes[0]
-    if promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
+    is_promised = output.profile.whole and runtime == output.profile.runtimes[0]
+    if is_promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"
             f" partitions with {loaded['undelegated']} operators between, not whole."
         )
 
 
-def unchecked(output: Output, parities: list[Parity]) -> tuple[str, ...]:
+def list_unchecked_runtimes(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
-    done = {parity.runtime for parity in parities}
-    return tuple(name for name in output.profile.runtimes if name not in done)
+    checked_runtimes = {parity.runtime for parity in parities}
+    return tuple(name for name in output.profile.runtimes if name not in checked_runtimes)
 
 
-def approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
+def list_approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
     """Name what is not exact in real arithmetic."""
     for report in prepared.reports[output.forms]:
         if report.name == tanh_gelu.NAME and report.rewrote:
@@ -173,7 +173,7 @@ def approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:
     return ()
 
 
-def complete(
+def complete_manifest(
     manifest: Manifest,
     prepared: Prepared,
     output: Output,
@@ -183,10 +183,10 @@ def complete(
     quantization: dict[str, Any] | None = None,
 ) -> Manifest:
     """Add to a manifest what is known of the finished file: identity, cost by its graph, proof."""
-    graph, inputs = footprint(path), prepared.inputs
+    graph, inputs = measure_footprint(path), prepared.inputs
     return replace(
         manifest,
-        sha256=sha256_of(path),
+        sha256=compute_sha256(path),
         bytes=path.stat().st_size,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         quantization=quantization,
@@ -201,6 +201,6 @@ def complete(
             fold_max_abs_error=prepared.fold_error,
             floor_db=output.profile.snr_floor_db,
             runtimes=tuple(parities),
-            not_checked_on=unchecked(output, parities),
+            not_checked_on=list_unchecked_runtimes(output, parities),
         ),
     )

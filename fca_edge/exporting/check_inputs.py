@@ -50,13 +50,13 @@ def make_inputs(
         generator = torch.Generator().manual_seed(seed)
         shape = (count, 3, source.img_size, source.img_size)
         return CheckInputs(torch.randn(shape, generator=generator).double(), count, None, seed)
-    how = source.preprocessing
+    preprocessing = source.preprocessing
     listing, seen, arrays = list_images(folder), Seen(), []
     total = len(listing.paths)
     step = max(1, total // count)
     for path in listing.paths[first % total :: step][:count]:
-        pixels, marks = load_marked(path, how)  # (3, H, W)
+        pixels, marks = load_marked(path, preprocessing)  # (3, H, W)
         seen.add(path, marks)
         arrays.append(pixels)
     tensor = torch.from_numpy(np.stack(arrays)).double()
-    return CheckInputs(tensor, count, folder, seed, seen.describe(how, listing))
+    return CheckInputs(tensor, count, folder, seed, seen.describe(preprocessing, listing))

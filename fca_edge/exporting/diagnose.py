@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting import onnx as onnx_writer
 from fca_edge.exporting.outputs import Output
-from fca_edge.exporting.tflite.context import module_of
+from fca_edge.exporting.tflite.context import name_module
 from fca_edge.parity import Array, first_diverging, first_not_finite, in_layout
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
@@ -22,51 +22,53 @@ from fca_edge.targets.outputs import run_artefact
 CALL = "call_function"
 
 
-def first_diverging_layer(
+def find_diverging_layer(
     program: ExportedProgram, output: Output, path: Path, image: Array, runtime: str
 ) -> str:
     """Compare an artefact's inner tensors with the float64 program's on an image (1, 3, H, W)."""
-    expected, modules = float64_tensors(program, image)
-    given = in_layout(image, output.layout)
+    expected, modules = run_in_float64(program, image)
+    inputs = in_layout(image, output.layout)
     try:
-        got = inner_tensors(output, path, given, runtime)
+        tensors = run_for_tensors(output, path, inputs, runtime)
     except FcaEdgeError as error:
         return f"unknown ({error})"
-    name = first_diverging(expected, got, output.profile.snr_floor_db)
+    name = first_diverging(expected, tensors, output.profile.snr_floor_db)
     module = modules.get(name.split(" ")[0])
     return f"{name} in {module}" if module else name
 
 
-def first_infinite_layer(
+def find_infinite_layer(
     program: ExportedProgram, output: Output, path: Path, image: Array, runtime: str
 ) -> str:
     """Name the first layer of an artefact whose result on an image is not finite."""
     order = [node.name for node in program.graph.nodes]
     try:
-        got = inner_tensors(output, path, in_layout(image, output.layout), runtime)
+        tensors = run_for_tensors(output, path, in_layout(image, output.layout), runtime)
     except FcaEdgeError as error:
         return f"unknown ({error})"
-    name = first_not_finite(order, got)
-    return "none of those that can be seen" if name is None else placed(program, name)
+    name = first_not_finite(order, tensors)
+    return "none of those that can be seen" if name is None else locate_layer(program, name)
 
 
-def placed(program: ExportedProgram, layer: str) -> str:
+def locate_layer(program: ExportedProgram, layer: str) -> str:
     """Write a layer with the module of the network that it is in."""
-    modules = {node.name: module_of(node) for node in program.graph.nodes if node.op == CALL}
+    modules = {node.name: name_module(node) for node in program.graph.nodes if node.op == CALL}
     return f"{layer} in {modules[layer]}" if modules.get(layer) else layer
 
 
-def first_beyond(program: ExportedProgram, images: Array, limit: float) -> tuple[str, float] | None:
+def find_layer_beyond(
+    program: ExportedProgram, images: Array, limit: float
+) -> tuple[str, float] | None:
     """Name the first layer whose float64 result exceeds a limit, with its largest magnitude.
 
     Args:
         images: (n, 3, H, W).
     """
-    peaks = Peaks(in_float64(program))
+    peaks = Peaks(convert_to_float64(program))
     with torch.no_grad():
         for image in np.ascontiguousarray(images)[:, None]:  # (1, 3, H, W)
             peaks.run(torch.from_numpy(image).double())
-    return next(((name, peak) for name, peak in peaks.seen.items() if peak > limit), None)
+    return next(((name, peak) for name, peak in peaks.results.items() if peak > limit), None)
 
 
 class Peaks(fx.Interpreter):
@@ -74,18 +76,18 @@ class Peaks(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.seen: dict[str, float] = {}
+        self.results: dict[str, float] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op == CALL and isinstance(result, Tensor) and result.is_floating_point():
             finite = torch.nan_to_num(result, 0.0, 0.0, 0.0)
             peak = float(finite.abs().max()) if finite.numel() else 0.0
-            self.seen[n.name] = max(self.seen.get(n.name, 0.0), peak)
+            self.results[n.name] = max(self.results.get(n.name, 0.0), peak)
         return result
 
 
-def in_float64(program: ExportedProgram) -> fx.GraphModule:
+def convert_to_float64(program: ExportedProgram) -> fx.GraphModule:
     """Return a program's graph with weights of its own in float64.
 
     `module.to` would convert the tensors themselves, which the program shares with the networks
@@ -104,14 +106,14 @@ def in_float64(program: ExportedProgram) -> fx.GraphModule:
     return module
 
 
-def inner_tensors(output: Output, path: Path, given: Array, runtime: str) -> dict[str, Array]:
-    """Run an artefact and return every tensor it lets out."""
+def run_for_tensors(output: Output, path: Path, inputs: Array, runtime: str) -> dict[str, Array]:
+    """Run an artefact and return every tensor that the runtime returns."""
     if output.profile.format == "tflite":
-        return run_artefact(path, RUNTIMES[runtime], given, all_tensors=True)[0]
+        return run_artefact(path, RUNTIMES[runtime], inputs, all_tensors=True)[0]
     with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
         verbose = Path(folder) / "all.onnx"
-        onnx_writer.with_all_outputs(path, verbose)
-        return run_artefact(verbose, RUNTIMES[runtime], given, all_tensors=True)[0]
+        onnx_writer.write_with_all_outputs(path, verbose)
+        return run_artefact(verbose, RUNTIMES[runtime], inputs, all_tensors=True)[0]
 
 
 class Recorder(fx.Interpreter):
@@ -119,22 +121,22 @@ class Recorder(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.seen: dict[str, Array] = {}
+        self.results: dict[str, Array] = {}
         self.modules: dict[str, str] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.op == CALL and isinstance(result, Tensor):
-            self.seen[n.name] = result.detach().numpy().astype(np.float64)
-            self.modules[n.name] = module_of(n)
+            self.results[n.name] = result.detach().numpy().astype(np.float64)
+            self.modules[n.name] = name_module(n)
         return result
 
 
-def float64_tensors(
+def run_in_float64(
     program: ExportedProgram, image: Array
 ) -> tuple[dict[str, Array], dict[str, str]]:
     """Run a program in float64; returns its tensors by node name, and the module of each."""
-    recorder = Recorder(in_float64(program))
+    recorder = Recorder(convert_to_float64(program))
     with torch.no_grad():
         recorder.run(torch.from_numpy(np.ascontiguousarray(image)).double())
-    return recorder.seen, recorder.modules
+    return recorder.results, recorder.modules

@@ -1,6 +1,6 @@
 """What each file of an export is made of: tables of measured forms, and one function over them.
 
-`profile_for` turns a request, a profile and a precision into the forms of one file. A form
+`choose_profile` turns a request, a profile and a precision into the forms of one file. A form
 changes by measurement: `docs/forms.md` and `docs/memory.md` have the figures behind each cell.
 Imports no torch.
 """
@@ -179,7 +179,7 @@ MISSING: dict[str, dict[Precision, str]] = {
 }
 
 
-def profile_for(
+def choose_profile(
     name: str,
     precision: Precision = "fp32",
     optimize: str = USUAL,
@@ -197,7 +197,7 @@ def profile_for(
     Raises:
         UsageError: no such profile, or it has no file in this precision.
     """
-    profile = ONNX if name == ONNX.name else named_profile(name)
+    profile = ONNX if name == ONNX.name else find_profile(name)
     if precision in MISSING.get(name, {}):
         raise UsageError(f"--profile {name} {MISSING[name][precision]}.")
     if not fold:
@@ -208,12 +208,12 @@ def profile_for(
         exact_forms = replace(profile.forms, gelu="erf")
         profile = replace(profile, forms=exact_forms, snr_floor_db=EXACT_SNR_DB)
     if precision in EIGHT_BITS:
-        profile = with_matrix_products(profile)
+        profile = keep_matrix_products(profile)
     floor = FLOORS.get(precision, profile.snr_floor_db)
     return replace(profile, snr_floor_db=min(floor, profile.snr_floor_db))
 
 
-def with_matrix_products(profile: Profile) -> Profile:
+def keep_matrix_products(profile: Profile) -> Profile:
     """Return a profile whose wide layers are the products that eight bits are quick and right in.
 
     tflite-runtime 2.14 computes garbage from a FULLY_CONNECTED with int8 weights per channel,
@@ -225,7 +225,7 @@ def with_matrix_products(profile: Profile) -> Profile:
     return replace(profile, operators=replace(profile.operators, linear="conv_2d"))
 
 
-def named_profile(name: str) -> Profile:
+def find_profile(name: str) -> Profile:
     """Look up what `--profile` can name.
 
     Raises:

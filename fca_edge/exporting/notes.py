@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.manifest import Artefact
-from fca_edge.pictures import notes_of
+from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, remedy
 
 
-def notes_on(artefacts: Sequence[Artefact]) -> list[str]:
-    """Say what was assumed of weights, pictures and labels, and what pictures had about them."""
+def list_notes(artefacts: Sequence[Artefact]) -> list[str]:
+    """Say what was assumed of weights, pictures and labels, and what is unusual in pictures."""
     if not artefacts:
         return []
     first = artefacts[0].manifest
@@ -20,21 +20,21 @@ def notes_on(artefacts: Sequence[Artefact]) -> list[str]:
     notes += first.source.notes
     proof = first.verification
     if proof.pictures and proof.images:
-        notes += notes_of(proof.pictures, "verified on " + Path(proof.images).name)
+        notes += describe_pictures(proof.pictures, "verified on " + Path(proof.images).name)
     for artefact in artefacts:
-        if calibration := calibration_of(artefact):
+        if calibration := read_calibration(artefact):
             folder = Path(calibration["folder"]).name
-            notes += notes_of(calibration["pictures"], "calibrated on " + folder)
+            notes += describe_pictures(calibration["pictures"], "calibrated on " + folder)
     return list(dict.fromkeys(notes))
 
 
-def warnings_on(artefacts: Sequence[Artefact]) -> list[str]:
+def list_warnings(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files mean less than they seem to."""
     texts = []
     if artefacts and not artefacts[0].manifest.source.trained:
         texts.append("random weights: good for timing, meaningless on pictures; give --checkpoint.")
     for artefact in artefacts:
-        name, calibration = artefact.path.name, calibration_of(artefact)
+        name, calibration = artefact.path.name, read_calibration(artefact)
         if calibration and (count := calibration["of_one_colour"]):
             texts.append(
                 f"{name}: {count} of the {calibration['images']} calibration images are of one"
@@ -46,6 +46,6 @@ def warnings_on(artefacts: Sequence[Artefact]) -> list[str]:
     return texts
 
 
-def calibration_of(artefact: Artefact) -> dict[str, Any] | None:
+def read_calibration(artefact: Artefact) -> dict[str, Any] | None:
     """Return what the manifest of a static file says of its calibration; None for any other."""
     return (artefact.manifest.quantization or {}).get("calibration")

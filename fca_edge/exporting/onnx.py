@@ -31,7 +31,7 @@ LARGE_BYTES = 8192
 BATCH = "batch"
 
 
-def to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
+def convert_to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
     """Translate a program; with `simplify` run onnxsim over it.
 
     The weights of the result are still torch's memory.
@@ -39,12 +39,12 @@ def to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
     Raises:
         FcaEdgeError: torch.onnx or the simplifier failed.
     """
-    model = translated(program)
+    model = translate(program)
     name_batch(model)
-    return simplified(model) if simplify else model
+    return simplify_model(model) if simplify else model
 
 
-def translated(program: ExportedProgram) -> ir.Model:
+def translate(program: ExportedProgram) -> ir.Model:
     """Run torch.onnx without its chatter; its warnings are of torchvision and of copying."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -82,7 +82,7 @@ def name_batch(model: ir.Model) -> None:
                 shape[axis] = re.sub(rf"\b{symbol}\b", BATCH, size.value)
 
 
-def simplified(model: ir.Model) -> ir.Model:
+def simplify_model(model: ir.Model) -> ir.Model:
     """Simplify a model's skeleton and put the weights back."""
     large = {
         name: value
@@ -131,12 +131,12 @@ def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str,
     return counts
 
 
-def operator_counts(path: Path) -> dict[str, int]:
+def count_operators(path: Path) -> dict[str, int]:
     """Count a file's operators by type."""
     return dict(Counter(node.op_type for node in onnx.load(str(path)).graph.node))
 
 
-def with_all_outputs(path: Path, out: Path) -> None:
+def write_with_all_outputs(path: Path, out: Path) -> None:
     """Write a copy whose every inner tensor is an output, to look for a diverging layer."""
     model: Any = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
     have = {value.name for value in model.graph.output}

@@ -49,19 +49,19 @@ def save(model: ir.Model, large: int, path: Path) -> ModelProto:
     rest.CopyFrom(skeleton)
     rest.ClearField("graph")
     graph = skeleton.graph.SerializeToString()
-    size = len(graph) + sum(graph_of(*weight).ByteSize() for weight in weights.items())
+    size = len(graph) + sum(find_graph(*weight).ByteSize() for weight in weights.items())
     with path.open("wb") as file:
         file.write(rest.SerializeToString())
         file.write(varint(GRAPH << 3 | LENGTH_DELIMITED) + varint(size) + graph)
         for weight in weights.items():
-            file.write(graph_of(*weight).SerializeToString())
+            file.write(find_graph(*weight).SerializeToString())
     for name, tensor in weights.items():
         kind, shape = tensor.dtype.value, tensor.shape.numpy()
         skeleton.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
     return skeleton
 
 
-def graph_of(name: str, tensor: ir.TensorProtocol) -> GraphProto:
+def find_graph(name: str, tensor: ir.TensorProtocol) -> GraphProto:
     """Return a graph that holds one weight and nothing else."""
     return GraphProto(initializer=[onnx.numpy_helper.from_array(tensor.numpy(), name)])
 

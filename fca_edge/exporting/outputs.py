@@ -12,10 +12,10 @@ from fca_edge.exporting.forms import (
     USUAL_PROFILES,
     Forms,
     Profile,
-    profile_for,
+    choose_profile,
 )
 from fca_edge.exporting.quantize import STATIC, Draw, Recipe
-from fca_edge.exporting.request import Request, check_request, known_name
+from fca_edge.exporting.request import Request, check_request, predict_name
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
@@ -63,7 +63,7 @@ def check_early(request: Request) -> None:
             that must not be overwritten.
     """
     check_request(request)
-    name = known_name(request.network)
+    name = predict_name(request.network)
     outputs = [] if name is None else list_outputs(request, name)
     refuse_existing(list_places(request.out, outputs), request.force)
     with staging(request.out):
@@ -79,8 +79,8 @@ def list_places(folder: Path, outputs: list[Output]) -> list[Path]:
     files = [folder / output.file for output in outputs]
     beside = [place(file) for file in files for place in (manifest_path, settings_path)]
     refuse_folders([*files, *beside])
-    kept = [cache_path(file) for file in files]
-    return [*files, *beside, *(path for path in kept if path.exists())]
+    caches = [cache_path(file) for file in files]
+    return [*files, *beside, *(path for path in caches if path.exists())]
 
 
 def list_outputs(request: Request, name: str) -> list[Output]:
@@ -92,7 +92,7 @@ def list_outputs(request: Request, name: str) -> list[Output]:
     outputs = [
         make_output(request, name, precision, profile_name)
         for precision in request.precisions
-        for profile_name in profiles_in(request, precision)
+        for profile_name in list_profiles(request, precision)
     ]
     order = list(dict.fromkeys(output.forms for output in outputs))
     return sorted(outputs, key=lambda output: order.index(output.forms))
@@ -100,7 +100,7 @@ def list_outputs(request: Request, name: str) -> list[Output]:
 
 def make_output(request: Request, name: str, precision: Precision, profile_name: str) -> Output:
     """Describe the file of one precision and profile."""
-    profile = profile_for(profile_name, precision, request.optimize, request.exact, request.fold)
+    profile = choose_profile(profile_name, precision, request.optimize, request.exact, request.fold)
     stem = f"{name}-{precision}" + ("" if request.fold else "-plain")
     end = "" if profile_name in USUAL_PROFILES else f"-{profile_name}"
     calibration = None
@@ -119,10 +119,10 @@ def make_output(request: Request, name: str, precision: Precision, profile_name:
     )
 
 
-def profiles_in(request: Request, precision: Precision) -> list[str]:
+def list_profiles(request: Request, precision: Precision) -> list[str]:
     """Name the profiles that have a file in one precision, ONNX first."""
-    asked = dict.fromkeys(request.profiles)
-    onnx = [ONNX.name, *(name for name in asked if PROFILES[name].format == "onnx")]
-    tflite = [name for name in asked if PROFILES[name].format == "tflite"]
+    names = dict.fromkeys(request.profiles)
+    onnx = [ONNX.name, *(name for name in names if PROFILES[name].format == "onnx")]
+    tflite = [name for name in names if PROFILES[name].format == "tflite"]
     with_onnx = "onnx" in request.formats and precision != STATIC
     return [*(onnx if with_onnx else ()), *(tflite if "tflite" in request.formats else ())]

@@ -31,8 +31,8 @@ def keep_packed(path: Path, output: Output, prepared: Prepared) -> None:
         return
     inputs, settings = in_layout(prepared.images, output.layout), read_settings(path)
     for cold in (True, False):
-        told = {**settings, "cold": cold}
-        parity, _ = measure(path, runtime, inputs, prepared.reference, settings=told)
+        run_settings = {**settings, "cold": cold}
+        parity, _ = measure(path, runtime, inputs, prepared.reference, settings=run_settings)
         short = shortfall(parity, output.profile.snr_floor_db)
         if short:
             raise NotEquivalentError(f"{output.file} is refused with packed weights: {short}.")

@@ -13,8 +13,13 @@ from torch.export import ExportedProgram
 
 from fca_edge.artefacts import Artefacts, Refusal, RefusedError
 from fca_edge.errors import NotEquivalentError
-from fca_edge.exporting.artefact import complete, describe, prove, write_artefact
-from fca_edge.exporting.diagnose import placed
+from fca_edge.exporting.artefact import (
+    build_manifest,
+    complete_manifest,
+    prove_artefact,
+    write_artefact,
+)
+from fca_edge.exporting.diagnose import locate_layer
 from fca_edge.exporting.outputs import Output, list_outputs, list_places
 from fca_edge.exporting.packed import keep_packed, write_settings
 from fca_edge.exporting.precise import Choose, convert
@@ -33,17 +38,20 @@ from fca_edge.targets.call import AgentError
 Report = Callable[[str], None]
 # Sees a staged file; raises where it must not be shipped, else returns what the manifest keeps
 # of it under `accuracy`.
-Judge = Callable[[Artefact], dict[str, Any] | None]
+CheckAccuracy = Callable[[Artefact], dict[str, Any] | None]
 
 
 def run_export(
-    request: Request, report: Report, judge: Judge | None = None, choose: Choose | None = None
+    request: Request,
+    report: Report,
+    check_accuracy: CheckAccuracy | None = None,
+    choose: Choose | None = None,
 ) -> Artefacts:
     """Export everything that a request names and that is proven; the rest is refused by name.
 
     Args:
         report: called with a short line at each step.
-        judge: has the last word on every file.
+        check_accuracy: has the last word on every file.
         choose: names layers of 8-bit files that stay in float.
 
     Raises:
@@ -61,7 +69,7 @@ def run_export(
         refuse_existing(list_places(request.out, outputs), request.force)
         prepared = prepare(network, source, outputs, request)
         del network
-        writer = Writer(prepared, folder, report, judge, choose, request.weight_cache)
+        writer = Writer(prepared, folder, report, check_accuracy, choose, request.weight_cache)
         manifests, refusals = write_all(writer, outputs, request.all_or_nothing)
         proven = [output for output in outputs if output.file in manifests]
         if proven:
@@ -128,7 +136,7 @@ class Writer:
     prepared: Prepared
     folder: Path
     report: Report
-    judge: Judge | None
+    check_accuracy: CheckAccuracy | None
     choose: Choose | None
     weight_cache: bool
 
@@ -140,7 +148,7 @@ class Writer:
             AgentError: its runtime broke down over it.
         """
         path, prepared = self.folder / output.file, self.prepared
-        manifest = describe(prepared, output)
+        manifest = build_manifest(prepared, output)
         metadata = manifest.to_embedded()
         self.report(f"writing {output.file}")
         counts, quantization = write_artefact(program, output, metadata, path), None
@@ -149,15 +157,17 @@ class Writer:
             counts, quantization = self.quantise(manifest, output, program, path)
         release()
         self.report(f"verifying {output.file}")
-        parities = prove(prepared, program, output, metadata, path)
-        manifest = complete(manifest, prepared, output, path, counts, parities, quantization)
+        parities = prove_artefact(prepared, program, output, metadata, path)
+        manifest = complete_manifest(
+            manifest, prepared, output, path, counts, parities, quantization
+        )
         assert manifest.planned is not None
         write_settings(path, output, manifest.planned.arena_bytes)
         if self.weight_cache:
             self.report(f"packing {output.file} for this machine")
             keep_packed(path, output, prepared)
-        if self.judge is not None:
-            manifest = replace(manifest, accuracy=self.judge(Artefact(path, manifest)))
+        if self.check_accuracy is not None:
+            manifest = replace(manifest, accuracy=self.check_accuracy(Artefact(path, manifest)))
         write_json(manifest_path(path), manifest.to_document())
         return manifest
 
@@ -174,6 +184,7 @@ class Writer:
         except HalfOverflowError as error:
             raise NotEquivalentError(
                 f"{output.file} is refused: overflow in fp16, first in"
-                f" {placed(program, error.layer)}, where a constant reaches {error.largest:.3g} and"
-                f" halves end at {LARGEST_HALF:.0f}; leave this precision out."
+                f" {locate_layer(program, error.layer)}, where a constant reaches"
+                f" {error.largest:.3g} and halves end at"
+                f" {LARGEST_HALF:.0f}; leave this precision out."
             ) from None

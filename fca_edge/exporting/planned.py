@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fca_edge.exporting.planned_graph import Graph, arena_bytes
+from fca_edge.exporting.planned_graph import Graph, count_arena_bytes
 from fca_edge.records import Planned
 
 
@@ -17,7 +17,7 @@ class Footprint:
     macs: int
 
 
-def footprint(path: Path) -> Footprint:
+def measure_footprint(path: Path) -> Footprint:
     """Plan the memory of an .onnx or .tflite file, for batch 1.
 
     `weights_bytes` are the constants as the file stores them, each distinct content once.
@@ -39,7 +39,7 @@ def footprint(path: Path) -> Footprint:
     """
     graph = read(path)
     packed = sum(step.packed_bytes for step in graph.steps)
-    memory = Planned(sum(graph.weights.values()), packed, arena_bytes(graph))
+    memory = Planned(sum(graph.weights.values()), packed, count_arena_bytes(graph))
     return Footprint(memory, sum(step.macs for step in graph.steps))
 
 

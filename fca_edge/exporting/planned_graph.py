@@ -61,40 +61,40 @@ class Lifetime:
     last: int
 
 
-def packed_bytes(channels: int, inner: int, item_bytes: int) -> int:
-    """Bytes of a packed weight of a convolution or product: bias, then `inner` items a channel.
+def count_packed_bytes(channels: int, inner: int, item_bytes: int) -> int:
+    """Bytes of a packed weight of a convolution or product: bias, then `inner` items per channel.
 
     Channels are padded to full blocks. Weights of one byte carry a scale a channel as well.
     """
     scale = SCALE_BYTES if item_bytes == 1 else 0
-    return aligned(channels, PACKED_CHANNELS) * (BIAS_BYTES + scale + inner * item_bytes)
+    return align(channels, PACKED_CHANNELS) * (BIAS_BYTES + scale + inner * item_bytes)
 
 
-def packed_depthwise_bytes(channels: int, taps: int, item_bytes: int) -> int:
+def count_packed_depthwise_bytes(channels: int, taps: int, item_bytes: int) -> int:
     """Bytes of a packed depthwise weight; taps are padded to those of a kernel.
 
     More taps than any has run as a grouped product, where each channel fills a block alone.
     """
     padded = next((n for n in DEPTHWISE_TAPS if n >= taps), None)
     if padded is None:
-        return channels * packed_bytes(1, taps, item_bytes)
-    return packed_bytes(channels, padded, item_bytes)
+        return channels * count_packed_bytes(1, taps, item_bytes)
+    return count_packed_bytes(channels, padded, item_bytes)
 
 
-def arena_bytes(graph: Graph) -> int:
+def count_arena_bytes(graph: Graph) -> int:
     """Place every activation of a graph, largest first; returns the height of the arena."""
     placed: list[tuple[int, Lifetime]] = []
     top = 0
-    for item in sorted(lifetimes(graph), key=lambda item: (-item.size, item.first)):
+    for item in sorted(find_lifetimes(graph), key=lambda item: (-item.size, item.first)):
         # `placed` is in the order of offsets, so that gaps are met from below.
-        offset = smallest_gap(item, placed)
+        offset = find_smallest_gap(item, placed)
         top = max(top, offset + item.size)
         placed.append((offset, item))
         placed.sort(key=lambda entry: entry[0])
     return top
 
 
-def smallest_gap(item: Lifetime, placed: Iterable[tuple[int, Lifetime]]) -> int:
+def find_smallest_gap(item: Lifetime, placed: Iterable[tuple[int, Lifetime]]) -> int:
     """Offset of the smallest gap between those alive meanwhile that takes an item, or the top."""
     best, best_gap, end = None, 0, 0
     for offset, other in placed:
@@ -107,7 +107,7 @@ def smallest_gap(item: Lifetime, placed: Iterable[tuple[int, Lifetime]]) -> int:
     return end if best is None else best
 
 
-def lifetimes(graph: Graph) -> list[Lifetime]:
+def find_lifetimes(graph: Graph) -> list[Lifetime]:
     """How long each storage is needed: from the step that writes it to the last that reads it.
 
     Views share the storage of what they view. Inputs stay until the end, for they are the
@@ -128,17 +128,17 @@ def lifetimes(graph: Graph) -> list[Lifetime]:
     for name in (*graph.inputs, *graph.outputs):
         last[root.get(name, name)] = len(graph.steps)
     return [
-        Lifetime(aligned(graph.sizes[name], ALIGNMENT_BYTES), start, last[name])
+        Lifetime(align(graph.sizes[name], ALIGNMENT_BYTES), start, last[name])
         for name, start in first.items()
         if name in graph.sizes
     ]
 
 
-def aligned(number: int, to: int) -> int:
+def align(number: int, to: int) -> int:
     """Round up to a multiple."""
     return -(-number // to) * to
 
 
-def product_macs(result: Iterable[int], inner: int) -> int:
+def count_macs(result: Iterable[int], inner: int) -> int:
     """Multiply-accumulates of a result whose every element sums `inner` products."""
     return prod(result) * inner

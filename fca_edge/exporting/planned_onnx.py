@@ -15,8 +15,8 @@ from fca_edge.exporting.onnx_stream import load
 from fca_edge.exporting.planned_graph import (
     Graph,
     Step,
-    packed_bytes,
-    product_macs,
+    count_macs,
+    count_packed_bytes,
 )
 
 VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
@@ -49,52 +49,52 @@ def read_graph(path: Path) -> Graph:
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     known = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-    known |= {tensor.name: info_of(tensor) for tensor in model.graph.initializer}
+    known |= {tensor.name: describe_constant(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if constants.issuperset(filter(None, node.input)):
             constants.update(node.output)
         else:
-            graph.steps.append(step(node, known, constants))
-    written = {name for one in graph.steps for name in one.writes}
+            graph.steps.append(read_step(node, known, constants))
+    results = {name for one in graph.steps for name in one.writes}
     graph.inputs = tuple(v.name for v in model.graph.input if v.name not in constants)
     graph.outputs = tuple(v.name for v in model.graph.output)
-    graph.sizes = {name: size_of(known, name) for name in (*graph.inputs, *written)}
+    graph.sizes = {name: count_bytes(known, name) for name in (*graph.inputs, *results)}
     return graph
 
 
-def info_of(tensor: TensorProto) -> ValueInfoProto:
+def describe_constant(tensor: TensorProto) -> ValueInfoProto:
     """Describe a constant as a value."""
     return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
 
 
-def step(node: NodeProto, known: dict[str, ValueInfoProto], constants: set[str]) -> Step:
+def read_step(node: NodeProto, known: dict[str, ValueInfoProto], constants: set[str]) -> Step:
     """Read one node."""
     reads = tuple(filter(None, node.input))
-    packed, macs = product(node, known, constants)
+    packed, macs = measure_product(node, known, constants)
     writes = tuple(filter(None, node.output))
     return Step(reads, writes, node.op_type in VIEWS, packed, macs)
 
 
-def product(
+def measure_product(
     node: NodeProto, known: dict[str, ValueInfoProto], constants: set[str]
 ) -> tuple[int, int]:
     """Packed bytes and MACs of a convolution or product; zeros for others."""
     if node.op_type not in CONVOLUTIONS + PRODUCTS:
         return 0, 0
     left, weight, result = (
-        shape_of(known, name) for name in (node.input[0], node.input[1], node.output[0])
+        read_shape(known, name) for name in (node.input[0], node.input[1], node.output[0])
     )
-    item, constant = item_bytes(known[node.input[1]]), node.input[1] in constants
+    item, constant = count_item_bytes(known[node.input[1]]), node.input[1] in constants
     if node.op_type in CONVOLUTIONS:
         channels, inner = weight[0], prod(weight[1:])
-        return packed_bytes(channels, inner, item) * constant, product_macs(result, inner)
+        return count_packed_bytes(channels, inner, item) * constant, count_macs(result, inner)
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
     inner, channels = left[-2] if transposed else left[-1], result[-1]
-    packed = prod(weight[:-2]) * packed_bytes(channels, inner, item)
-    return packed * constant, product_macs(result, inner)
+    packed = prod(weight[:-2]) * count_packed_bytes(channels, inner, item)
+    return packed * constant, count_macs(result, inner)
 
 
-def shape_of(known: dict[str, ValueInfoProto], name: str) -> tuple[int, ...]:
+def read_shape(known: dict[str, ValueInfoProto], name: str) -> tuple[int, ...]:
     """Return a value's inferred shape.
 
     Raises:
@@ -106,12 +106,12 @@ def shape_of(known: dict[str, ValueInfoProto], name: str) -> tuple[int, ...]:
     return tuple(dim.dim_value for dim in kind.shape.dim)
 
 
-def size_of(known: dict[str, ValueInfoProto], name: str) -> int:
+def count_bytes(known: dict[str, ValueInfoProto], name: str) -> int:
     """Return the bytes of a value."""
-    return prod(shape_of(known, name)) * item_bytes(known[name])
+    return prod(read_shape(known, name)) * count_item_bytes(known[name])
 
 
-def item_bytes(value: ValueInfoProto) -> int:
+def count_item_bytes(value: ValueInfoProto) -> int:
     """Return the bytes of a value's element."""
     kind = value.type.tensor_type.elem_type
     return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize)

@@ -12,9 +12,9 @@ import numpy as np
 from fca_edge.exporting.planned_graph import (
     Graph,
     Step,
-    packed_bytes,
-    packed_depthwise_bytes,
-    product_macs,
+    count_macs,
+    count_packed_bytes,
+    count_packed_depthwise_bytes,
 )
 from fca_edge.exporting.tflite.file import OPERATOR_NAMES, Kind, TfliteFile
 
@@ -99,17 +99,17 @@ class Reader:
         item, constant = max(1, self.bits[reads[1]] // 8), reads[1] in self.constants
         if name == "DEPTHWISE_CONV_2D":
             taps, channels = prod(weight[:-1]), weight[-1]
-            packed = packed_depthwise_bytes(channels, taps, item)
-            return packed * constant, product_macs(result, taps)
+            packed = count_packed_depthwise_bytes(channels, taps, item)
+            return packed * constant, count_macs(result, taps)
         if name == "BATCH_MATMUL":
-            inner, channels = contraction(operator, self.shapes[reads[0]]), result[-1]
-            packed = prod(weight[:-2]) * packed_bytes(channels, inner, item)
-            return packed * constant, product_macs(result, inner)
+            inner, channels = measure_contraction(operator, self.shapes[reads[0]]), result[-1]
+            packed = prod(weight[:-2]) * count_packed_bytes(channels, inner, item)
+            return packed * constant, count_macs(result, inner)
         inner, channels = prod(weight[1:]), weight[0]
-        return packed_bytes(channels, inner, item) * constant, product_macs(result, inner)
+        return count_packed_bytes(channels, inner, item) * constant, count_macs(result, inner)
 
 
-def contraction(operator: Any, left: tuple[int, ...]) -> int:
+def measure_contraction(operator: Any, left: tuple[int, ...]) -> int:
     """Length over which a batched product sums."""
     options = operator.builtinOptions
     return left[-2] if options is not None and options.adjX else left[-1]

@@ -39,8 +39,8 @@ def convert(
     """
     recipe, sample = output.recipe, None
     if output.calibration is not None:
-        how = manifest.source.preprocessing
-        sample = calibration.draw_images(output.calibration, how, output.layout)
+        preprocessing = manifest.source.preprocessing
+        sample = calibration.draw_images(output.calibration, preprocessing, output.layout)
     inputs = sample.inputs if sample else None
     base = path.with_name(f"fp32-of-{path.name}")
     path.rename(base)
@@ -54,8 +54,8 @@ def convert(
     base.unlink()
     if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")
-    format_of = tflite_file if path.suffix == ".tflite" else onnx_file
+    format_module = tflite_file if path.suffix == ".tflite" else onnx_file
     account = {**asdict(outcome), "recipe": asdict(recipe), "mix": mix}
     account["calibration"] = sample.describe() if sample else None
-    account["hint"] = quantize.hint(recipe, path.suffix)
-    return format_of.operator_counts(path), account
+    account["hint"] = quantize.find_hint(recipe, path.suffix)
+    return format_module.count_operators(path), account

@@ -11,7 +11,7 @@ from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting.check_inputs import CheckInputs, make_inputs
 from fca_edge.exporting.forms import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.exporting.outputs import Output
-from fca_edge.exporting.program import release, to_float32
+from fca_edge.exporting.program import convert_to_float32, release
 from fca_edge.exporting.request import Request
 from fca_edge.manifest import PassReport, Source
 from fca_edge.parity import Array
@@ -70,7 +70,7 @@ def prepare(
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
         raise NotEquivalentError("the network's own logits are not finite; the weights overflow.")
-    # The name is bound anew after each pass, so that weights it replaced are freed at once.
+    # The name is bound again after each pass, so that weights it replaced are freed at once.
     before, reports = reference[:1], tuple[PassReport, ...]()
     for step in choose_passes(request, network, images):
         bound = choose_bound(request) if isinstance(step, FoldScaleFactors) else EXACT
@@ -87,7 +87,7 @@ def prepare(
             by_forms[forms] += (report,)
         variants.append(clone_tree(variant))
     del network, variant
-    to_float32(variants)
+    convert_to_float32(variants)
     release()
     networks = dict(zip(by_forms, variants))
     for forms in networks:

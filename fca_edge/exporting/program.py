@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 MOST_BATCH = 64
 
 
-def to_float32(networks: list[nn.Module]) -> None:
+def convert_to_float32(networks: list[nn.Module]) -> None:
     """Convert float64 networks in place, tensor by tensor; what they share stays shared.
 
     Each float64 tensor is freed as soon as its places hold the float32 copy, so the
@@ -32,14 +32,14 @@ def to_float32(networks: list[nn.Module]) -> None:
                 for name, tensor in table.items():
                     if tensor is not None and tensor.is_floating_point():
                         places.setdefault(id(tensor), []).append((table, name))
-    for found in places.values():
-        first, key = found[0]
-        narrow = converted(first[key])
-        for holder, key in found:
+    for holders in places.values():
+        first, key = holders[0]
+        narrow = copy_in_float32(first[key])
+        for holder, key in holders:
             holder[key] = narrow
 
 
-def converted(tensor: Tensor) -> Tensor:
+def copy_in_float32(tensor: Tensor) -> Tensor:
     """Return a float32 copy, a parameter where it was one."""
     narrow = tensor.detach().to(torch.float32)
     return nn.Parameter(narrow, requires_grad=False) if isinstance(tensor, nn.Parameter) else narrow

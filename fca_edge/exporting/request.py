@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fca_edge.checkpoint.shards import digest_of
+from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.errors import FcaEdgeError, UsageError, plural
 from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.quantize import STATIC
@@ -24,7 +24,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
-from fca_edge.zoo.specs import short_name, spec_of
+from fca_edge.zoo.specs import find_spec, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -254,7 +254,7 @@ def check_network(network: NetworkRequest) -> None:
         raise UsageError("--weights needs a --checkpoint.")
 
 
-def notes_of(request: Request) -> list[str]:
+def list_request_notes(request: Request) -> list[str]:
     """Say what a request asks for and will not get."""
     notes = []
     if STATIC in request.precisions and "onnx" in request.formats:
@@ -270,26 +270,26 @@ def notes_of(request: Request) -> list[str]:
     return notes
 
 
-def known_name(network: NetworkRequest) -> str | None:
+def predict_name(network: NetworkRequest) -> str | None:
     """Return the prefix of the files' names, None where only the weights will tell their size."""
     if network.checkpoint is None:
         assert network.variant is not None
-        return sized_name(network.variant, network.img_size)
-    if "variant" in header_entries(network.checkpoint):
+        return name_network(network.variant, network.img_size)
+    if "variant" in read_header(network.checkpoint):
         return network.checkpoint.stem
     if network.variant is None or network.img_size is None:
         return None
-    return sized_name(network.variant, network.img_size)
+    return name_network(network.variant, network.img_size)
 
 
-def sized_name(variant: str, img_size: int | None) -> str:
+def name_network(variant: str, img_size: int | None) -> str:
     """Return a network's name, with its size where that is not the usual one."""
-    spec = spec_of(variant)
+    spec = find_spec(variant)
     return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
 
 
-def header_entries(path: Path) -> dict[str, Any]:
-    """Return what a safetensors header says besides tensors; empty where there is none."""
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the entries of a safetensors header that are no tensors; empty where there is none."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
@@ -316,11 +316,13 @@ def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Ar
             f" seed and floor and, for trained weights{trained}, --checkpoint FILE."
         )
     artefact = read_artefact(path)
-    request_of(artefact, checkpoint, weights)
+    build_network_request(artefact, checkpoint, weights)
     return artefact
 
 
-def request_of(artefact: Artefact, checkpoint: Path | None, weights: str | None) -> NetworkRequest:
+def build_network_request(
+    artefact: Artefact, checkpoint: Path | None, weights: str | None
+) -> NetworkRequest:
     """Ask for the weights that an artefact was made from.
 
     Raises:
@@ -339,7 +341,7 @@ def request_of(artefact: Artefact, checkpoint: Path | None, weights: str | None)
         )
     if checkpoint is None:
         raise UsageError(f"{path}: made from {source.checkpoint}; name it with --checkpoint.")
-    if digest_of(checkpoint) != source.checkpoint_sha256:
+    if compute_digest(checkpoint) != source.checkpoint_sha256:
         raise UsageError(f"{checkpoint}: not the checkpoint that {path.name} was made from.")
     return NetworkRequest(
         variant=source.variant,

@@ -34,13 +34,13 @@ class Stated:
     notes: tuple[str, ...]
 
 
-def stated_of(
-    checkpoint: Checkpoint, given: Mapping[str, Any], labels: Labels, size: int, classes: int
+def read_stated(
+    checkpoint: Checkpoint, options: Mapping[str, Any], labels: Labels, size: int, classes: int
 ) -> Stated:
     """Gather what is known of a trained network's pictures and classes.
 
     Args:
-        given: fields of preprocessing that the user gave.
+        options: fields of preprocessing that the user gave.
         labels: names of the classes that the user gave, or a file of them.
 
     Raises:
@@ -48,19 +48,21 @@ def stated_of(
         UsageError: options that do not fit the network.
     """
     name = checkpoint.path.name
-    header = header_fields(checkpoint)
-    how, assumed = complete({**header, **given}, size, f"{checkpoint.path}", given)
-    notes = overridden(name, header, given)
+    header = read_header_fields(checkpoint)
+    preprocessing, assumed = complete_preprocessing(
+        {**header, **options}, size, f"{checkpoint.path}", options
+    )
+    notes = list_overridden(name, header, options)
     if assumed:
-        notes.append(f"{name} does not say {assumption(how, assumed)}")
-    names, spoken = named(checkpoint, labels, classes)
+        notes.append(f"{name} does not say {describe_assumption(preprocessing, assumed)}")
+    names, label_notes = read_class_names(checkpoint, labels, classes)
     if names is None:
         assumed += ("labels",)
-    return Stated(how, names, assumed, (*notes, *spoken))
+    return Stated(preprocessing, names, assumed, (*notes, *label_notes))
 
 
-def complete(
-    fields: dict[str, Any], size: int, where: str, given: Mapping[str, Any]
+def complete_preprocessing(
+    fields: dict[str, Any], size: int, where: str, options: Mapping[str, Any]
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Fill in ImageNet's preprocessing; returns it with the names of the fields filled in.
 
@@ -73,7 +75,7 @@ def complete(
         assumed.remove("crop")  # it is the network's input
     crop = fields.get("crop", size)
     if crop != size:
-        kind, source = (UsageError, "--crop") if "crop" in given else (FcaEdgeError, where)
+        kind, source = (UsageError, "--crop") if "crop" in options else (FcaEdgeError, where)
         raise kind(
             f"{source}: crop {crop}, but the network's input is {size} px; they must be the same"
             f" (--img-size {crop} where the network was trained so, else --crop {size})."
@@ -84,34 +86,35 @@ def complete(
         raise FcaEdgeError(f"{where}: {error}.") from None
 
 
-def header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
+def read_header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the fields of preprocessing that a checkpoint states.
 
     Raises:
         FcaEdgeError: they are not fields of preprocessing.
     """
-    stated = metadata_json(checkpoint, "preprocessing")
+    fields = metadata_json(checkpoint, "preprocessing")
     try:
-        return {} if stated is None else check_fields(stated)
+        return {} if fields is None else check_fields(fields)
     except FieldError as error:
         raise FcaEdgeError(
             f"{checkpoint.path}: its header's preprocessing: {error}; write the header anew."
         ) from None
 
 
-def overridden(name: str, header: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def list_overridden(name: str, header: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Say which stated fields the user's own replace."""
     return [
-        f"{field} {shown(value)} as you gave it; {name} states {shown(header[field])}."
-        for field, value in given.items()
+        f"{field} {write_option(value)} as you gave it;"
+        f" {name} states {write_option(header[field])}."
+        for field, value in options.items()
         if field in header and header[field] != value
     ]
 
 
-def assumption(how: Preprocessing, assumed: tuple[str, ...]) -> str:
+def describe_assumption(preprocessing: Preprocessing, assumed: tuple[str, ...]) -> str:
     """Say what was assumed, and which options say otherwise."""
-    fields = how.to_dict()
-    values = ", ".join(f"{name} {shown(fields[name])}" for name in assumed)
+    fields = preprocessing.to_dict()
+    values = ", ".join(f"{name} {write_option(fields[name])}" for name in assumed)
     options = ", ".join(f"--{name}" for name in assumed)
     return (
         f"how its pictures were prepared: assumed as for ImageNet {values}; where it was trained"
@@ -119,14 +122,14 @@ def assumption(how: Preprocessing, assumed: tuple[str, ...]) -> str:
     )
 
 
-def shown(value: Any) -> str:
+def write_option(value: Any) -> str:
     """Write a field as it is given on the command line."""
     if isinstance(value, tuple):
         return ",".join(f"{number:g}" for number in value)
     return str(value)
 
 
-def named(
+def read_class_names(
     checkpoint: Checkpoint, labels: Labels, classes: int
 ) -> tuple[tuple[str, ...] | None, list[str]]:
     """Return the classes' names, the user's before the checkpoint's, and what to say of them.
@@ -135,16 +138,16 @@ def named(
         FcaEdgeError: not labels, or not as many as there are classes.
     """
     name, notes = checkpoint.path.name, []
-    stated, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
-    if labels is None and stated is None:
+    header_labels, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
+    if labels is None and header_labels is None:
         return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
     if labels is None:
-        names = check_labels(stated, where)
+        names = check_labels(header_labels, where)
     elif not isinstance(labels, Path):
         names = check_labels(labels, where)
     else:
         names, where = read_labels(labels), str(labels)
-        if stated not in (None, list(names)):
+        if header_labels not in (None, list(names)):
             notes.append(f"labels are those of {labels}, as you gave it; {name} states others.")
     check_count(names, classes, where)
     if twice := repeated(names):

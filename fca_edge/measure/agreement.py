@@ -25,36 +25,36 @@ def check_agreement(
     Raises:
         AgentError: a process failed, or logits are not finite.
     """
-    runtime = reference_runtime(job)
-    shape = input_shape(job)
+    runtime = choose_reference_runtime(job)
+    shape = read_input_shape(job)
     if runtime is None or shape is None:
         return None
     inputs = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)
     reference, events = run_artefact(job.path, runtime, inputs)
-    got, _ = run_artefact(
+    outputs, _ = run_artefact(
         job.path, job.runtime, inputs, target, threads=threads, timeout_seconds=timeout_seconds
     )
-    here, there = reference["logits"], got["logits"]  # (1, classes) each
-    if not (np.isfinite(here).all() and np.isfinite(there).all()):
-        where = "here" if not np.isfinite(here).all() else "there"
+    local_logits, target_logits = reference["logits"], outputs["logits"]  # (1, classes) each
+    if not (np.isfinite(local_logits).all() and np.isfinite(target_logits).all()):
+        where = "here" if not np.isfinite(local_logits).all() else "there"
         halves = "fp16" in job.artefact.profile
         hint = "; overflow in fp16, take another profile" if where == "there" and halves else ""
         raise AgentError(
             f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}{hint}."
         )
-    ratio = snr_db(here, there)
+    ratio = snr_db(local_logits, target_logits)
     against = f"{runtime.name} {events['ready']['version']} on {platform.machine()}"
     return Agreement(ratio if np.isfinite(ratio) else None, against, threads)
 
 
-def reference_runtime(job: Job) -> Runtime | None:
+def choose_reference_runtime(job: Job) -> Runtime | None:
     """Return the runtime of this machine that stands for the right answer."""
     same = [r for r in RUNTIMES.values() if r.suffix == job.runtime.suffix]
     ordered = sorted(same, key=lambda r: r.name != job.runtime.name)
     return next(filter(available, ordered), None)
 
 
-def input_shape(job: Job) -> tuple[int, ...] | None:
+def read_input_shape(job: Job) -> tuple[int, ...] | None:
     """Return the shape of one input, None where no manifest tells."""
     size, layout = job.artefact.img_size, job.artefact.input_layout
     shapes = {"nchw": (1, 3, size or 0, size or 0), "nhwc": (1, size or 0, size or 0, 3)}

@@ -12,7 +12,7 @@ from fca_edge.lean_settings import read_settings
 from fca_edge.manifest import Manifest, read_manifest
 from fca_edge.records import Artefact
 from fca_edge.runtimes import RUNTIMES, Runtime, runtime_for
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 
 UNKNOWN = "unknown"
 
@@ -95,7 +95,7 @@ def describe(path: Path, manifest: Manifest | None) -> Artefact:
     if manifest is None:
         return Artefact(
             file=path.name,
-            sha256=sha256_of(path),
+            sha256=compute_sha256(path),
             file_bytes=path.stat().st_size,
             variant=UNKNOWN,
             precision=UNKNOWN,

@@ -85,7 +85,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         memory=read_memory(events.memory),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tool=f"fca_edge {__version__}",
-        git_commit=git_commit(),
+        git_commit=read_git_commit(),
         warnings=(
             *warnings,
             *list_warnings(job, plan, info, samples, loaded),
@@ -139,20 +139,20 @@ def read_conditions(runs: list[Events]) -> Conditions | None:
     if not samples:
         return None
 
-    def among(when: str, what: str, choose: Callable[[list[float]], float]) -> Any:
-        known = [event[when][what] for event in samples if event[when][what] is not None]
-        return choose(known) if known else None
+    def among(moment: str, field: str, choose: Callable[[list[float]], float]) -> Any:
+        values = [event[moment][field] for event in samples if event[moment][field] is not None]
+        return choose(values) if values else None
 
     return Conditions(
         frequency_khz_before=among("before", "frequency_khz", min),
         frequency_khz_after=among("after", "frequency_khz", min),
         celsius_before=among("before", "celsius", max),
         celsius_after=among("after", "celsius", max),
-        throttled=any(slowed_down(event["before"], event["after"]) for event in samples),
+        throttled=any(is_slowed_down(event["before"], event["after"]) for event in samples),
     )
 
 
-def slowed_down(before: Event, after: Event) -> bool:
+def is_slowed_down(before: Event, after: Event) -> bool:
     """Tell whether a board slowed down while it was measured."""
     old, new = before["frequency_khz"], after["frequency_khz"]
     return bool(after["held_back"] or (old and new and new < SLOWER * old))
@@ -200,10 +200,10 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
     return [f"{partitions} XNNPACK partitions instead of 1"]
 
 
-def git_commit() -> str | None:
+def read_git_commit() -> str | None:
     """Return the commit of this package's checkout, None where it is installed without one."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(HERE), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -211,4 +211,4 @@ def git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return process.stdout.strip() or None if process.returncode == 0 else None

@@ -85,7 +85,7 @@ def is_warm(job: Job) -> bool:
     return job.settings is not None and not job.settings.get("cold")
 
 
-def process_count(jobs: list[Job], plan: Plan, target: Target) -> int:
+def count_processes(jobs: list[Job], plan: Plan, target: Target) -> int:
     """Return how often `run_jobs` will call its progress."""
     return len(order_tasks(jobs, plan, target, target.info(), 0))
 
@@ -128,7 +128,7 @@ def run_jobs(
             failed[number] = error
         except TargetUnavailableError as error:
             # The target went away: what is whole so far is kept, the rest has this reason.
-            whole = whole_jobs(runs, plan)
+            whole = list_whole_jobs(runs, plan)
             failed |= {n: error for n in range(len(jobs)) if n not in whole and n not in failed}
             lost = error
             break
@@ -146,7 +146,7 @@ def run_jobs(
     return Outcome(records, failures, lost, stopped)
 
 
-def whole_jobs(runs: list[JobEvents], plan: Plan) -> set[int]:
+def list_whole_jobs(runs: list[JobEvents], plan: Plan) -> set[int]:
     """Number the jobs whose repeated processes have all been run."""
     return {
         number
@@ -158,7 +158,7 @@ def whole_jobs(runs: list[JobEvents], plan: Plan) -> set[int]:
 def run_task(
     task: Task, job: Job, plan: AgentPlan, target: Target, info: TargetInfo, events: JobEvents
 ) -> None:
-    """Do one task of a job and keep what came of it in the job's events.
+    """Do one task of a job and store its result in the job's events.
 
     Raises:
         AgentError: the process failed, or said nothing of what it was run for.
@@ -189,9 +189,9 @@ def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
     Raises:
         UsageError: an emulated machine has no such thing, or there is nothing between processes.
     """
-    asked = [name for name, value in asdict(handling).items() if value is not None]
+    names = [name for name, value in asdict(handling).items() if value is not None]
     user_mode = (info.emulator or "").startswith("qemu-user")
-    for name in asked if info.emulated else ():
+    for name in names if info.emulated else ():
         if user_mode:
             raise UsageError(
                 f"{FLAGS[name]}: {info.name} is emulated in user mode and has no such thing."
@@ -200,7 +200,7 @@ def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
             raise UsageError(
                 f"{FLAGS[name]}: {info.name} is emulated, so nothing is timed; leave it out."
             )
-    if "cool_down_seconds" in asked and timed < 2:
+    if "cool_down_seconds" in names and timed < 2:
         raise UsageError(
             "--cool-down is for pauses between processes, and one alone is timed; add --processes"
             " or more artefacts, or leave this out."
@@ -234,11 +234,11 @@ def build_plan(
         iterations=iterations,
         lean=None if job.settings is None else places[LEAN],
         settings=job.settings,
-        **treatment(task, handling, cool),
+        **describe_treatment(task, handling, cool),
     )
 
 
-def treatment(task: Task, handling: Handling, cool: bool) -> dict[str, Any]:
+def describe_treatment(task: Task, handling: Handling, cool: bool) -> dict[str, Any]:
     """Return the fields of a plan that treat the board; only time depends on all of them."""
     if task == "memory":
         return {"cpus": handling.cpus}

@@ -28,7 +28,7 @@ FLOAT_BYTES = 4
 
 
 class CompactBias(nn.Module):
-    """The constant (1, heads, N, N + Ns) of one block, made anew at each call.
+    """The constant (1, heads, N, N + Ns) of one block, computed at each call.
 
     Where an activation that it is tied to is not finite, the logits are not either.
     """

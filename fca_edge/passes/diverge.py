@@ -33,11 +33,11 @@ def find_first_difference(reference: nn.Module, candidate: nn.Module, images: Te
     blocks and what lies between them are compared.
     """
     expected = record_outputs(reference, images)
-    got = record_outputs(candidate, images)
+    outputs = record_outputs(candidate, images)
     for path, tensor in expected.items():
-        if not is_comparable(path) or path not in got or got[path].shape != tensor.shape:
+        if not is_comparable(path) or path not in outputs or outputs[path].shape != tensor.shape:
             continue
-        worst = float((got[path] - tensor).abs().max())
+        worst = float((outputs[path] - tensor).abs().max())
         if not worst <= TOLERANCE * max(1.0, float(tensor.abs().max())):
             return f"{path or 'the logits'} (differs by {worst:.3g})"
     return "none that both versions share"

@@ -41,11 +41,11 @@ class FoldNormAffine(FoldPass):
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        kept = {prefix + name for prefix, _, (name, _) in find_sites(network, "NORM_KEEPS")}
+        norms = {prefix + name for prefix, _, (name, _) in find_sites(network, "NORM_KEEPS")}
         return [
             path
             for path, module in network.named_modules()
-            if isinstance(module, nn.LayerNorm) and module.weight is not None and path not in kept
+            if isinstance(module, nn.LayerNorm) and module.weight is not None and path not in norms
         ]
 
 

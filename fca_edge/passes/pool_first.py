@@ -1,6 +1,6 @@
 """The global mean before the last Linear of the last block: mean(W h + b) = W mean(h) + b.
 
-One row goes through that Linear instead of one a token; the residual is averaged
+One row goes through that Linear instead of one per token; the residual is averaged
 beside it. Nothing may lie between the block and the mean that is not linear. Where one
 token alone is read, as in DeiT, the last block computes no other.
 """

@@ -37,8 +37,8 @@ def approximate_gelu(
             fewest = middle + 1
     result = use_tanh(network, sites[most:])
     error = float((logits(result, images).double() - reference).abs().max())
-    kept = tuple((site, f"exact, to stay above {wanted_db:g} dB") for site in sites[:most])
-    return result, PassReport(NAME, tuple(sites[most:]), kept, error)
+    exact_sites = tuple((site, f"exact, to stay above {wanted_db:g} dB") for site in sites[:most])
+    return result, PassReport(NAME, tuple(sites[most:]), exact_sites, error)
 
 
 def sort_by_size(network: nn.Module, image: Tensor) -> list[str]:
@@ -67,7 +67,7 @@ def use_tanh(network: nn.Module, paths: list[str]) -> nn.Module:
     return twin
 
 
-def compute_worst_snr_db(reference: Tensor, got: Tensor) -> float:
+def compute_worst_snr_db(reference: Tensor, logits: Tensor) -> float:
     """Least signal-to-noise ratio in dB over the rows of logits (n, classes)."""
-    noise = (got.double() - reference).square().sum(1)  # (n,)
+    noise = (logits.double() - reference).square().sum(1)  # (n,)
     return float((10 * torch.log10(reference.square().sum(1) / noise)).min())

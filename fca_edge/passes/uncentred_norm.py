@@ -34,14 +34,14 @@ class UncentreNorms(FoldPass):
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
-        kept = find_kept_norms(network)
+        kept_norms = find_kept_norms(network)
         for (prefix, name), (owner, targets) in find_readers(network).items():
             norm = find_part(owner, name)
             if not is_bare(norm):
                 continue
             assert isinstance(norm, nn.LayerNorm)
-            if prefix + name in kept:
-                rewrites.skipped.append((prefix + name, kept[prefix + name]))
+            if prefix + name in kept_norms:
+                rewrites.skipped.append((prefix + name, kept_norms[prefix + name]))
                 continue
             layers = [find_part(owner, target) for target in targets]
             if not all(isinstance(layer, nn.Linear) for layer in layers):
@@ -55,12 +55,12 @@ class UncentreNorms(FoldPass):
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:
-        kept = find_kept_norms(network)
+        kept_norms = find_kept_norms(network)
         return [
             prefix + name
             for (prefix, name), (owner, targets) in find_readers(network).items()
             if is_bare(find_part(owner, name))
-            and prefix + name not in kept
+            and prefix + name not in kept_norms
             and all(isinstance(find_part(owner, target), nn.Linear) for target in targets)
         ]
 

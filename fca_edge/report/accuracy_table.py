@@ -24,7 +24,7 @@ COMPARED = (
 )
 
 
-def document_of(evaluation: Evaluation) -> Document:
+def build_document(evaluation: Evaluation) -> Document:
     """Return one row per file, and which classes it takes for others."""
     reference, document = evaluation.reference, Document()
     sheet = Sheet((*COLUMNS, *(COMPARED if reference is not None else ())))
@@ -33,15 +33,15 @@ def document_of(evaluation: Evaluation) -> Document:
         shares = (describe_share(reference.top1), describe_share(reference.top5))
         sheet.add(reference.name, "", images, *shares, "", "", "")
     for row in evaluation.results:
-        sheet.add(*cells_of(row, reference is not None))
+        sheet.add(*build_cells(row, reference is not None))
     document.add_sheets([sheet])
     for row in evaluation.results:
-        taken = [f"{c.true} as {c.predicted} ({c.count})" for c in row.figures.confusions]
-        document.add_lines([f"{row.file} took {', '.join(taken[:SHOWN])}"] if taken else [])
+        mistakes = [f"{c.true} as {c.predicted} ({c.count})" for c in row.figures.confusions]
+        document.add_lines([f"{row.file} took {', '.join(mistakes[:SHOWN])}"] if mistakes else [])
     return document
 
 
-def cells_of(row: Accuracy, compared: bool) -> list[str]:
+def build_cells(row: Accuracy, compared: bool) -> list[str]:
     """Return the cells of one file."""
     figures = row.figures
     cells = [row.file, f"{row.runtime} {row.version}", str(figures.images)]

@@ -10,8 +10,8 @@ from rich.text import Text
 from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
-from fca_edge.stats import LEAST_PROCESSES, counted, latency
-from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, styled
+from fca_edge.stats import LEAST_PROCESSES, latency, summarise_counts
+from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 
 MIB = 1 << 20
 NS_PER_MS = 1e6
@@ -22,22 +22,22 @@ class Shown(NamedTuple):
     """A column, and what it says of a record."""
 
     column: Column
-    of: Callable[[Record], str]
+    write: Callable[[Record], str]
 
 
-def of_memory(of: Callable[[Memory], str]) -> Callable[[Record], str]:
-    """Write something of a record's memory, or nothing where none was measured."""
-    return lambda record: of(record.memory) if record.memory else ""
+def memory_cell(write: Callable[[Memory], str]) -> Callable[[Record], str]:
+    """Return a cell of a record's memory, or nothing where none was measured."""
+    return lambda record: write(record.memory) if record.memory else ""
 
 
-def of_cost(of: Callable[[Cost], str]) -> Callable[[Record], str]:
-    """Write something of a record's cost, or nothing where none was counted."""
-    return lambda record: of(record.cost) if record.cost else ""
+def cost_cell(write: Callable[[Cost], str]) -> Callable[[Record], str]:
+    """Return a cell of a record's cost, or nothing where none was counted."""
+    return lambda record: write(record.cost) if record.cost else ""
 
 
-def of_time(of: Callable[[Record], str]) -> Callable[[Record], str]:
-    """Write something of a record's times, or nothing where none were taken."""
-    return lambda record: of(record) if record.latency_ns else ""
+def time_cell(write: Callable[[Record], str]) -> Callable[[Record], str]:
+    """Return a cell of a record's times, or nothing where none were taken."""
+    return lambda record: write(record) if record.latency_ns else ""
 
 
 IDENTITY: tuple[Shown, ...] = (
@@ -47,7 +47,7 @@ IDENTITY: tuple[Shown, ...] = (
     ),
 )
 TIME: tuple[Shown, ...] = (
-    Shown(Column("median ms"), of_time(lambda r: ms(latency(r).median_ns))),
+    Shown(Column("median ms"), time_cell(lambda r: ms(latency(r).median_ns))),
     Shown(
         Column(
             "90 % interval",
@@ -56,18 +56,18 @@ TIME: tuple[Shown, ...] = (
             f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
             always=True,
         ),
-        of_time(lambda r: interval(r)),
+        time_cell(lambda r: write_interval(r)),
     ),
     Shown(
         Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
-        of_time(lambda r: ms(latency(r).p90_ns)),
+        time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
-    Shown(Column("load ms", 3), of_time(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
+    Shown(Column("load ms", 3), time_cell(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
         Column("million instructions", legend="of one inference; no time"),
-        of_cost(lambda c: f"{counted(c).median / MILLION:.1f}"),
+        cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
     ),
     Shown(
         Column(
@@ -76,7 +76,7 @@ INSTRUCTIONS: tuple[Shown, ...] = (
             legend="no fp32 file can do with fewer million instructions: its multiplications by"
             " the widest instruction that the core has for them",
         ),
-        of_cost(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
+        cost_cell(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
     ),
     Shown(
         Column(
@@ -84,21 +84,21 @@ INSTRUCTIONS: tuple[Shown, ...] = (
             5,
             legend="kinds of instructions: multiply and add; other vector; memory; all else",
         ),
-        of_cost(lambda c: shares(c)),
+        cost_cell(lambda c: write_shares(c)),
     ),
 )
 MEMORY: tuple[Shown, ...] = (
     Shown(
         Column("peak MiB", 1, block="memory", legend="the most that the process held"),
-        of_memory(lambda m: mib(m.peak_bytes)),
+        memory_cell(lambda m: mib(m.peak_bytes)),
     ),
     Shown(
         Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
-        of_memory(lambda m: mib(m.baseline_peak_bytes)),
+        memory_cell(lambda m: mib(m.baseline_peak_bytes)),
     ),
     Shown(
         Column("model adds MiB", 1, block="memory", legend="the difference of the two"),
-        of_memory(lambda m: mib(m.model_bytes)),
+        memory_cell(lambda m: mib(m.model_bytes)),
     ),
     Shown(
         Column(
@@ -108,7 +108,7 @@ MEMORY: tuple[Shown, ...] = (
             legend="held after the run: the process's own, and pages of files, which the system"
             " can drop and read again",
         ),
-        lambda r: kinds(r),
+        lambda r: write_kinds(r),
     ),
     Shown(
         Column(
@@ -118,10 +118,10 @@ MEMORY: tuple[Shown, ...] = (
             legend="what the file itself asks for: weights as stored, weights as the runtime"
             " packs them anew, and intermediate results",
         ),
-        lambda r: planned(r),
+        lambda r: write_planned(r),
     ),
 )
-AGREEMENT: tuple[Shown, ...] = (Shown(Column("logits dB", 1), lambda r: agrees(r)),)
+AGREEMENT: tuple[Shown, ...] = (Shown(Column("logits dB", 1), lambda r: write_agreement(r)),)
 GRAPH: tuple[Shown, ...] = (
     Shown(
         Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
@@ -147,7 +147,7 @@ HOW = {
 }
 
 
-def columns_of(records: Sequence[Record]) -> tuple[Shown, ...]:
+def choose_columns(records: Sequence[Record]) -> tuple[Shown, ...]:
     """Choose the columns that these records can fill."""
     timed = any(r.latency_ns for r in records)
     costed = any(r.cost for r in records)
@@ -164,12 +164,12 @@ def columns_of(records: Sequence[Record]) -> tuple[Shown, ...]:
 
 def ratio_columns(ratios: Ratios, over: str) -> dict[str, list[tuple[str, Column]]]:
     """Choose the columns of ratios, with their metrics, by the heading that they stand behind."""
-    there = {metric for row in ratios.values() for metric in row}
+    metrics = {metric for row in ratios.values() for metric in row}
     columns: dict[str, list[tuple[str, Column]]] = {}
-    for metric, (heading, behind, block, what) in RATIOS.items():
-        legend = f"{what} over that of {over}{HOW.get(metric, '')}"
+    for metric, (heading, behind, block, quantity) in RATIOS.items():
+        legend = f"{quantity} over that of {over}{HOW.get(metric, '')}"
         column = Column(heading, 2 if block else 1, kind="text", block=block, legend=legend)
-        if metric in there:
+        if metric in metrics:
             columns.setdefault(behind, []).append((metric, column))
     return columns
 
@@ -180,32 +180,32 @@ def bench_sheets(
     """One sheet per target, one row per record; what must be known of it is in the notes."""
     ratios = ratios or {}
     more = ratio_columns(ratios, over)
-    shown: list[tuple[Column, Callable[[int, Record], str | Text]]] = []
-    for one in columns_of(records):
-        shown.append((one.column, of_record(one.of)))
+    cells: list[tuple[Column, Callable[[int, Record], str | Text]]] = []
+    for one in choose_columns(records):
+        cells.append((one.column, record_cell(one.write)))
         for metric, column in more.get(one.column.heading, ()):
-            shown.append((column, of_ratios(ratios, metric)))
+            cells.append((column, ratio_cell(ratios, metric)))
     if any(record.warnings for record in records):
-        shown.append((NOTES, of_record(lambda record: notes.mark(record.warnings))))
-    columns = [column for column, _ in shown]
-    places = list(dict.fromkeys(place_of(record) for record in records))
+        cells.append((NOTES, record_cell(lambda record: notes.mark(record.warnings))))
+    columns = [column for column, _ in cells]
+    places = list(dict.fromkeys(name_place(record) for record in records))
     sheets = {name: Sheet(columns, title=name if len(places) > 1 else "") for name in places}
     for number, record in enumerate(records):
-        sheets[place_of(record)].add(*(cell(number, record) for _, cell in shown))
+        sheets[name_place(record)].add(*(cell(number, record) for _, cell in cells))
     return list(sheets.values())
 
 
-def of_record(of: Callable[[Record], str]) -> Callable[[int, Record], str]:
-    """Write something of a record, wherever it stands."""
-    return lambda number, record: of(record)
+def record_cell(write: Callable[[Record], str]) -> Callable[[int, Record], str]:
+    """Return a cell of a record, whatever its row."""
+    return lambda number, record: write(record)
 
 
-def of_ratios(ratios: Ratios, metric: str) -> Callable[[int, Record], Text]:
+def ratio_cell(ratios: Ratios, metric: str) -> Callable[[int, Record], Text]:
     """Write a row's ratio of a metric."""
     return lambda number, record: ratio_text(ratios.get(number, {}).get(metric))
 
 
-def place_of(record: Record) -> str:
+def name_place(record: Record) -> str:
     """Name the target of a record, with its processor and threads."""
     target, threads = record.target, record.plan.threads
     return f"{target.name} ({target.cpu_model}), {plural(threads, 'thread')}"
@@ -219,7 +219,7 @@ def ratio_text(ratio: RowRatio | None) -> Text:
         return Text("1")
     interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
     text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
-    return styled(text, "yellow" if ratio.undecided else None)
+    return style_text(text, "yellow" if ratio.undecided else None)
 
 
 def footer(records: Sequence[Record]) -> list[str]:
@@ -227,25 +227,26 @@ def footer(records: Sequence[Record]) -> list[str]:
     first = records[0]
     target, plan = first.target, first.plan
     lines = [
-        f"{target.cpu_model}, {cores(target)}, {target.machine}, {target.kernel};"
+        f"{target.cpu_model}, {describe_cores(target)}, {target.machine}, {target.kernel};"
         f" {plural(plan.threads, 'thread')}, batch {plan.batch}"
-        + ("" if target.emulated else timing(first))
+        + ("" if target.emulated else describe_sampling(first))
     ]
     if target.emulated:
-        counted = (
+        instructions = (
             " Instructions of one inference are counted at 1 thread,"
             f" {plural(plan.processes, 'process', 'processes')};"
             if any(r.cost for r in records)
             else ""
         )
         lines.append(
-            f"EMULATED by {target.emulator}: nothing here is a time.{counted}"
-            f"{' memory' if counted else ' Memory'} and dB are at {plural(plan.threads, 'thread')}."
+            f"EMULATED by {target.emulator}: nothing here is a time.{instructions}"
+            f"{' memory' if instructions else ' Memory'} and dB are at"
+            f" {plural(plan.threads, 'thread')}."
         )
     if any(r.agreement for r in records):
-        found = {r.agreement.against for r in records if r.agreement}
+        references = sorted({r.agreement.against for r in records if r.agreement})
         lines.append(
-            f"logits dB: signal to noise against {', '.join(sorted(found))}; 'same' is bit for bit."
+            f"logits dB: signal to noise against {', '.join(references)}; 'same' is bit for bit."
         )
     if any(r.memory for r in records):
         methods = {r.memory.method for r in records if r.memory}
@@ -253,7 +254,7 @@ def footer(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def cores(target: TargetInfo) -> str:
+def describe_cores(target: TargetInfo) -> str:
     """Say how many cores there are, and on which of them the processes were kept."""
     if target.cpus is None:
         return plural(target.cores, "core")
@@ -261,7 +262,7 @@ def cores(target: TargetInfo) -> str:
     return f"core{'' if len(used) == 1 else 's'} {', '.join(used)} alone, of {target.cores}"
 
 
-def timing(record: Record) -> str:
+def describe_sampling(record: Record) -> str:
     """Say how samples were taken."""
     plan = record.plan
     return (
@@ -296,14 +297,14 @@ def hot_sheet(record: Record, most: int) -> Sheet:
     return sheet
 
 
-def shares(found: Cost) -> str:
+def write_shares(cost: Cost) -> str:
     """Write the shares of the classes of instructions, in per cent."""
-    total = sum(found.classes.values())
+    total = sum(cost.classes.values())
     names = ("fma", "simd", "load_store", "other")
-    return " / ".join(f"{100 * found.classes[name] / total:.0f}" for name in names)
+    return " / ".join(f"{100 * cost.classes[name] / total:.0f}" for name in names)
 
 
-def kinds(record: Record) -> str:
+def write_kinds(record: Record) -> str:
     """Write anonymous and file-backed memory after the run."""
     after = record.memory.after if record.memory else None
     if after is None or after.anonymous_bytes is None:
@@ -311,27 +312,27 @@ def kinds(record: Record) -> str:
     return f"{mib(after.anonymous_bytes)} + {mib(after.file_bytes)}"
 
 
-def interval(record: Record) -> str:
+def write_interval(record: Record) -> str:
     """Write the interval of the median latency, where there is one."""
-    found = latency(record)
-    if found.low_ns is None or found.high_ns is None:
+    times = latency(record)
+    if times.low_ns is None or times.high_ns is None:
         return ""
-    return f"{ms(found.low_ns)}–{ms(found.high_ns)}"
+    return f"{ms(times.low_ns)}–{ms(times.high_ns)}"
 
 
-def agrees(record: Record) -> str:
+def write_agreement(record: Record) -> str:
     """Write how close the target's logits are to this machine's."""
     if record.agreement is None:
         return ""
     return "same" if record.agreement.snr_db is None else f"{record.agreement.snr_db:.1f}"
 
 
-def planned(record: Record) -> str:
+def write_planned(record: Record) -> str:
     """Write planned memory as its three parts."""
-    found = record.artefact.planned
-    if found is None:
+    memory = record.artefact.planned
+    if memory is None:
         return ""
-    parts = (found.weights_bytes, found.packed_bytes, found.arena_bytes)
+    parts = (memory.weights_bytes, memory.packed_bytes, memory.arena_bytes)
     return " + ".join(mib(part) for part in parts)
 
 

@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def sheet_of(checks: Iterable[Check]) -> Sheet:
+def build_sheet(checks: Iterable[Check]) -> Sheet:
     """Return one row per file and runtime."""
     sheet = Sheet(COLUMNS)
     for check in checks:
@@ -36,6 +36,6 @@ def sheet_of(checks: Iterable[Check]) -> Sheet:
     return sheet
 
 
-def number(value: float | None, form: str) -> str:
+def number(value: float | None, format_spec: str) -> str:
     """Write a figure, which logits that are not finite do not have."""
-    return "not finite" if value is None else format(value, form)
+    return "not finite" if value is None else format(value, format_spec)

@@ -25,27 +25,27 @@ DETAILS = (
 )
 
 
-def sheet_of(exported: Sequence[Artefact]) -> Sheet:
+def build_sheet(exported: Sequence[Artefact]) -> Sheet:
     """Return one row per file and runtime."""
-    judged = exported[0].manifest.accuracy is not None
-    sheet = Sheet((*COLUMNS, *(ACCURACY if judged else ()), *DETAILS))
+    has_accuracy = exported[0].manifest.accuracy is not None
+    sheet = Sheet((*COLUMNS, *(ACCURACY if has_accuracy else ()), *DETAILS))
     for item in exported:
         size = f"{item.manifest.bytes / 1e6:.1f}"
         operators = str(sum(item.manifest.operators.values()))
         name = item.path.name
-        for found in item.manifest.verification.runtimes:
-            runtime = f"{found.runtime} {found.version}"
-            together = f", batch of {found.batch}" if found.batch > 1 else ""
+        for proof in item.manifest.verification.runtimes:
+            runtime = f"{proof.runtime} {proof.version}"
+            together = f", batch of {proof.batch}" if proof.batch > 1 else ""
             sheet.add(
                 name,
                 runtime + together,
-                f"{found.snr_db:.1f}",
-                f"{found.max_abs:.2g}",
-                f"{100 * found.top1_agreement:.0f} %",
-                *(accuracy_cells(item, runtime) if judged else ()),
+                f"{proof.snr_db:.1f}",
+                f"{proof.max_abs:.2g}",
+                f"{100 * proof.top1_agreement:.0f} %",
+                *(accuracy_cells(item, runtime) if has_accuracy else ()),
                 size,
                 operators,
-                "" if found.partitions is None else str(found.partitions),
+                "" if proof.partitions is None else str(proof.partitions),
             )
             name = size = operators = ""
     return sheet
@@ -53,19 +53,19 @@ def sheet_of(exported: Sequence[Artefact]) -> Sheet:
 
 def accuracy_cells(item: Artefact, runtime: str) -> tuple[str, ...]:
     """Top-1 and drop of a file on a runtime, where its export had labelled images."""
-    for found in (item.manifest.accuracy or {}).get("runtimes", ()):
-        if found["runtime"] == runtime:
-            return f"{found['top1']['percent']:.2f}", f"{found['drop_points']:.2f}"
+    for entry in (item.manifest.accuracy or {}).get("runtimes", ()):
+        if entry["runtime"] == runtime:
+            return f"{entry['top1']['percent']:.2f}", f"{entry['drop_points']:.2f}"
     return "", ""
 
 
-def document_of(artefacts: Sequence[Artefact]) -> Document:
+def build_document(artefacts: Sequence[Artefact]) -> Document:
     """Return the table, and what each precision is good for."""
     document = Document()
     if not artefacts:
         document.add_lines(["Nothing was written."])
         return document
-    document.add_sheets([sheet_of(artefacts)])
+    document.add_sheets([build_sheet(artefacts)])
     for artefact in artefacts:
         if quantization := artefact.manifest.quantization:
             document.add_lines([f"{artefact.path.name}: {quantization['hint']}."])

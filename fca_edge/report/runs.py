@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fca_edge.comparing.advice import advice
-from fca_edge.comparing.ratios import RowRatio, place, ratios_of
+from fca_edge.comparing.ratios import RowRatio, compute_ratios, place
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
-from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, place_of
+from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, name_place
 from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
@@ -64,13 +64,17 @@ class Runs(Printable, Sequence[Record]):
         Raises:
             UsageError: no such row.
         """
-        references = [self.reference_of(record, to) for record in self.records]
+        references = [self.choose_reference(record, to) for record in self.records]
         return [
-            {ratio.metric: ratio for ratio in ratios_of(record, reference)} if reference else {}
+            {ratio.metric: ratio for ratio in compute_ratios(record, reference)}
+            if reference
+            else {}
             for record, reference in zip(self.records, references)
         ]
 
-    def reference_of(self, record: Record, to: int | str | Record | None = None) -> Record | None:
+    def choose_reference(
+        self, record: Record, to: int | str | Record | None = None
+    ) -> Record | None:
         """Return the row that a row's ratios are over; None where it has none.
 
         Raises:
@@ -80,12 +84,12 @@ class Runs(Printable, Sequence[Record]):
         if to == NONE:
             return None
         if isinstance(to, Record):
-            named = to
+            row = to
         elif isinstance(to, int):
-            named = self.row(to)
+            row = self.row(to)
         else:
-            named = self.named(to, record)
-        alike = [r for r in self.records if r.artefact == named.artefact]
+            row = self.find_row(to, record)
+        alike = [r for r in self.records if r.artefact == row.artefact]
         near = [r for r in alike if place(r) == place(record)]
         same = [r for r in near if is_cold(r) == is_cold(record)]
         return next(iter([*same, *near]), None)
@@ -100,7 +104,7 @@ class Runs(Printable, Sequence[Record]):
             raise UsageError(f"row {number}: there are {len(self)}, the first is 0.")
         return self.records[number]
 
-    def named(self, name: str, record: Record) -> Record:
+    def find_row(self, name: str, record: Record) -> Record:
         """Return the row that a word means, seen from another.
 
         Raises:
@@ -109,8 +113,8 @@ class Runs(Printable, Sequence[Record]):
         if name == FIRST:
             return self.records[0]
         if name == NETWORK:
-            network = network_of(record)
-            return next(one for one in self.records if network_of(one) == network)
+            network = name_network(record)
+            return next(one for one in self.records if name_network(one) == network)
         files = [one.artefact.file for one in self.records]
         if name not in files:
             known = ", ".join(dict.fromkeys(files))
@@ -121,7 +125,7 @@ class Runs(Printable, Sequence[Record]):
     def has_ratios(self) -> bool:
         """Whether a row is set against another than itself."""
         return self.against != NONE and any(
-            (reference := self.reference_of(record)) is not None and reference is not record
+            (reference := self.choose_reference(record)) is not None and reference is not record
             for record in self.records
         )
 
@@ -135,12 +139,12 @@ class Runs(Printable, Sequence[Record]):
         document.add_sheets(bench_sheets(self.records, notes, ratios, self.over))
         by_place: dict[str, list[Record]] = {}
         for record in self.records:
-            by_place.setdefault(place_of(record), []).append(record)
+            by_place.setdefault(name_place(record), []).append(record)
         lines = [line for records in by_place.values() for line in footer(records)]
         document.add_lines(list(dict.fromkeys(lines)))
         document.add_lines(notes.lines())
-        counted = [record for record in self.records if record.cost]
-        document.add_sheets([hot_sheet(record, hot) for record in counted] if hot else [])
+        costed = [record for record in self.records if record.cost]
+        document.add_sheets([hot_sheet(record, hot) for record in costed] if hot else [])
         document.add_lines(advice(self.records), quiet=False)
         return document
 
@@ -166,7 +170,7 @@ class Runs(Printable, Sequence[Record]):
 
     def place_in(self, record: Record) -> int:
         """Return the place of the row that a row's ratios are over."""
-        reference = self.reference_of(record)
+        reference = self.choose_reference(record)
         return next(n for n, one in enumerate(self.records) if one is reference)
 
 
@@ -176,7 +180,7 @@ def is_cold(record: Record) -> bool | None:
     return None if settings is None else bool(settings.get("cold"))
 
 
-def network_of(record: Record) -> str:
-    """Name the network of a row; a file that tells none is one by itself."""
+def name_network(record: Record) -> str:
+    """Name the network of a row; a file that names none counts as its own network."""
     variant = record.artefact.variant
     return record.artefact.file if variant == "unknown" else variant

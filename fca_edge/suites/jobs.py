@@ -13,7 +13,7 @@ from typing import Any
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
 from fca_edge.exporting.forms import USUAL
 from fca_edge.exporting.outputs import list_outputs
-from fca_edge.exporting.request import NetworkRequest, Request, known_name
+from fca_edge.exporting.request import NetworkRequest, Request, predict_name
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.runtimes import RUNTIMES
@@ -25,27 +25,27 @@ Report = Callable[[str], None]
 
 
 @contextmanager
-def silent(total: int = 0) -> Iterator[Report]:
+def show_nothing(total: int = 0) -> Iterator[Report]:
     """Show no progress."""
     yield lambda text: None
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where a run tells what it does; nowhere, unless somebody looks.
+    """Where a run reports its progress; nowhere by default.
 
     Attributes:
         say: prints a line that stays.
-        steps: gives what is told each step of something that takes long.
+        steps: opens a reporter of the steps of a long task.
         count: the same, where the number of steps is known.
     """
 
     say: Report = lambda text: None
-    steps: Callable[[], AbstractContextManager[Report]] = silent
-    count: Callable[[int], AbstractContextManager[Report]] = silent
+    steps: Callable[[], AbstractContextManager[Report]] = show_nothing
+    count: Callable[[int], AbstractContextManager[Report]] = show_nothing
 
 
-def suite_jobs(
+def list_suite_jobs(
     entries: Iterable[Entry],
     target: str,
     on_target: Collection[str],
@@ -62,7 +62,7 @@ def suite_jobs(
         out: folder of what is exported.
         runtime: takes the place of the entries' own.
         lean: load in little memory what says nothing of it.
-        screen: told what is exported.
+        screen: shows what is exported.
 
     Raises:
         FcaEdgeError: a file is missing, or in the suite's folder of another size than the zoo's.
@@ -75,17 +75,17 @@ def suite_jobs(
             continue
         names = (runtime,) if runtime else entry.runtimes
         suffixes = {RUNTIMES[name].suffix for name in names or on_target if name in RUNTIMES}
-        for path in entry_files(entry, out, screen):
+        for path in list_entry_files(entry, out, screen):
             if path.suffix in suffixes:
-                there = jobs_of(path, names, on_target)
+                file_jobs = list_file_jobs(path, names, on_target)
                 quiet = lean if entry.lean is None else entry.lean
-                jobs += [one for job in there for one in (lean_jobs(job) if quiet else [job])]
+                jobs += [one for job in file_jobs for one in (lean_jobs(job) if quiet else [job])]
     if not jobs:
         raise UsageError(f"nothing of the suite is for --target {target}; name another.")
     return jobs
 
 
-def jobs_of(path: Path, runtimes: Collection[str], on_target: Collection[str]) -> list[Job]:
+def list_file_jobs(path: Path, runtimes: Collection[str], on_target: Collection[str]) -> list[Job]:
     """Return a file's jobs: on its own runtime, or on each of some that loads it."""
     if not runtimes:
         return [job_for(path, None, on_target)]
@@ -93,7 +93,7 @@ def jobs_of(path: Path, runtimes: Collection[str], on_target: Collection[str]) -
     return [job_for(path, name, on_target) for name in fitting]
 
 
-def entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
+def list_entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
     """Return the files of an entry, exporting what is not there.
 
     Raises:
@@ -102,17 +102,17 @@ def entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
     if entry.files:
         return list(entry.files)
     variants: tuple[str | None, ...] = entry.variants or (None,)
-    files = [path for variant in variants for path in exported_files(entry, variant, out, screen)]
+    files = [path for variant in variants for path in find_or_export(entry, variant, out, screen)]
     if entry.checkpoint is None:
         for path in files:
             check_size(path)
     return files
 
 
-def exported_files(entry: Entry, variant: str | None, out: Path, screen: Screen) -> list[Path]:
+def find_or_export(entry: Entry, variant: str | None, out: Path, screen: Screen) -> list[Path]:
     """Return the files of one network, exporting them unless all are there."""
     network = NetworkRequest(variant=variant, checkpoint=entry.checkpoint)
-    # Nothing in a file's name tells what it was optimized for.
+    # A file's name does not say what it was optimized for.
     folder = out if entry.optimize == USUAL else out / entry.optimize
     request = Request(
         network=network,
@@ -124,7 +124,7 @@ def exported_files(entry: Entry, variant: str | None, out: Path, screen: Screen)
         optimize=entry.optimize,
         force=True,
     )
-    name = known_name(network)
+    name = predict_name(network)
     if name is not None:
         files = [folder / output.file for output in list_outputs(request, name)]
         if all(path.is_file() and manifest_path(path).is_file() for path in files):

@@ -63,7 +63,7 @@ class Suite:
     against: str | None = None
 
 
-def known_suites() -> tuple[str, ...]:
+def list_suites() -> tuple[str, ...]:
     """Names of the suites that come with the package."""
     folder = files("fca_edge.suites")
     names = (entry.name for entry in folder.iterdir() if entry.name.endswith(SUFFIX))
@@ -78,23 +78,23 @@ def read_suite(name: str) -> Suite:
         FcaEdgeError: the file is missing, or something in it cannot be meant.
     """
     if name.endswith(SUFFIX):
-        return suite_of(read_tables(Path(name)), Path(name).stem)
-    known = known_suites()
+        return build_suite(read_tables(Path(name)), Path(name).stem)
+    known = list_suites()
     if name not in known:
         raise UsageError(
             f"--suite {name}: no such suite.{nearest(name, known)} Known: {', '.join(known)};"
             f" or name a {SUFFIX} file."
         )
-    return suite_of(read_tables(Path(str(files("fca_edge.suites") / f"{name}{SUFFIX}"))), name)
+    return build_suite(read_tables(Path(str(files("fca_edge.suites") / f"{name}{SUFFIX}"))), name)
 
 
-def suite_of(reader: Reader, name: str) -> Suite:
+def build_suite(reader: Reader, name: str) -> Suite:
     """Check a file's content.
 
     Raises:
         FcaEdgeError: says in which place what cannot be meant.
     """
-    entries = tuple(entry_of(table) for table in reader.tables("entries"))
+    entries = tuple(build_entry(table) for table in reader.tables("entries"))
     suite = Suite(
         name,
         entries,
@@ -112,11 +112,11 @@ def suite_of(reader: Reader, name: str) -> Suite:
     return suite
 
 
-def entry_of(reader: Reader) -> Entry:
+def build_entry(reader: Reader) -> Entry:
     """Check one entry; paths are relative to the file's folder.
 
     Raises:
-        FcaEdgeError: as `suite_of`.
+        FcaEdgeError: as `build_suite`.
     """
     folder = reader.path.parent
     checkpoint = reader.text("checkpoint")

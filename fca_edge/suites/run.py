@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from fca_edge.errors import UsageError, nearest
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
-from fca_edge.measure.session import Outcome, process_count, run_jobs
+from fca_edge.measure.session import Outcome, count_processes, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
 from fca_edge.report.runs import FIRST, NETWORK, NONE, Runs
-from fca_edge.suites.jobs import Report, Screen, suite_jobs, tell_apart
+from fca_edge.suites.jobs import Report, Screen, list_suite_jobs, tell_apart
 from fca_edge.suites.read import Suite, read_suite
 from fca_edge.targets.base import Target
 from fca_edge.targets.resolve import resolve
@@ -22,7 +22,7 @@ WORDS = (FIRST, NETWORK, NONE)
 
 
 class Usual(NamedTuple):
-    """What is taken where nothing is asked for."""
+    """Defaults where the user gives nothing."""
 
     suite: str
     runs: int
@@ -40,7 +40,7 @@ class Order:
 
     Attributes:
         files: artefacts.
-        suite: what is measured besides; its settings count where none is given here.
+        suite: what is measured as well; its settings apply where none is given here.
         hot: whether stretches of code will be shown, which only some targets can tell.
     """
 
@@ -91,53 +91,55 @@ def run_order(order: Order, screen: Screen) -> Runs:
         FcaEdgeError: an artefact is not there or not what it should be.
         TargetUnavailableError: a target is not there from the start.
     """
-    asked, order = order, order.settled()
+    settings, order = order, order.settled()
     with ExitStack() as stack:
         places = []
         for name in order.targets:
             place = resolve(name, report=screen.say)
             stack.callback(place.close)
-            refuse_uncounted(place, place.info(), order.hot, asked)
+            refuse_uncounted(place, place.info(), order.hot, settings)
             places.append((name, place))
-        order = with_reference(order)
-        work = [(place, *prepared(order, name, place, screen)) for name, place in places]
+        order = move_reference_first(order)
+        work = [(place, *prepare_target(order, name, place, screen)) for name, place in places]
         outcomes: list[Outcome] = []
         for place, jobs, plan in work:
-            with screen.count(process_count(jobs, plan, place)) as step:
+            with screen.count(count_processes(jobs, plan, place)) as step:
                 outcomes.append(run_jobs(jobs, plan, place, step, handling=order.handling))
             if outcomes[-1].stopped is not None:
                 break
     records = [record for outcome in outcomes for record in outcome.records]
     return Runs(
         tuple(records),
-        reference_name(order, [job for _, some, _ in work for job in some], records),
+        find_reference_name(order, [job for _, some, _ in work for job in some], records),
         failures=tuple(error for outcome in outcomes for _, error in outcome.failures),
         lost=next((outcome.lost for outcome in outcomes if outcome.lost is not None), None),
         stopped=outcomes[-1].stopped,
     )
 
 
-def prepared(order: Order, name: str, place: Target, screen: Screen) -> tuple[list[Job], Plan]:
+def prepare_target(
+    order: Order, name: str, place: Target, screen: Screen
+) -> tuple[list[Job], Plan]:
     """Return the jobs on a target, and how often they are run."""
     info = place.info()
     usual = EMULATED if info.emulated else MEASURED
-    announce(info, name, screen.say)
-    jobs = file_jobs(order, name, place, screen.say)
+    announce_target(info, name, screen.say)
+    jobs = list_order_jobs(order, name, place, screen.say)
     if order.suite is not None or not order.files:
         suite = order.suite or read_suite(usual.suite)
         words = (order.out, order.runtime, order.lean, screen)
-        jobs += suite_jobs(suite.entries, name, place.runtimes, *words)
+        jobs += list_suite_jobs(suite.entries, name, place.runtimes, *words)
     return tell_apart(jobs), order.plan(usual)
 
 
-def file_jobs(order: Order, name: str, place: Target, report: Report) -> list[Job]:
+def list_order_jobs(order: Order, name: str, place: Target, report: Report) -> list[Job]:
     """Return the jobs of named files; of several targets one need not be able to run them all.
 
     Raises:
         FcaEdgeError: a file cannot be measured, or none of them.
     """
     jobs: list[Job] = []
-    refused: UsageError | None = None
+    refusal: UsageError | None = None
     for path in order.files:
         try:
             job = job_for(path, order.runtime, place.runtimes)
@@ -146,13 +148,13 @@ def file_jobs(order: Order, name: str, place: Target, report: Report) -> list[Jo
             if len(order.targets) == 1 or not path.is_file():
                 raise
             report(f"{name}: left out: {error}")
-            refused = error
-    if refused is not None and not jobs:
-        raise refused
+            refusal = error
+    if refusal is not None and not jobs:
+        raise refusal
     return jobs
 
 
-def with_reference(order: Order) -> Order:
+def move_reference_first(order: Order) -> Order:
     """Put the file that ratios are over before the others, unless it is among them.
 
     Raises:
@@ -171,7 +173,7 @@ def with_reference(order: Order) -> Order:
     return replace(order, files=(path, *order.files))
 
 
-def reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
+def find_reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
     """Return what rows call the file that ratios are over; "none" where it was not measured.
 
     Raises:
@@ -189,7 +191,7 @@ def reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
     return names[0] if any(r.artefact.file == names[0] for r in records) else NONE
 
 
-def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, asked: Order) -> None:
+def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, settings: Order) -> None:
     """Refuse what a target cannot do.
 
     Raises:
@@ -199,17 +201,17 @@ def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, asked: Order) -
         return
     if hot:
         raise UsageError(f"--hot: {info.name} counts no instructions; add --target qemu:aarch64.")
-    if info.emulated and (asked.runs or asked.processes):
-        option = "runs" if asked.runs else "processes"
+    if info.emulated and (settings.runs or settings.processes):
+        option = "runs" if settings.runs else "processes"
         raise UsageError(f"--{option}: {info.name} is emulated, so nothing is timed; leave it out.")
 
 
-def announce(info: TargetInfo, asked: str, report: Report) -> None:
+def announce_target(info: TargetInfo, target_name: str, report: Report) -> None:
     """Say where figures will come from, if that is not plain from what was asked."""
     if info.emulated:
         report(
-            f"{asked}: {info.cpu_model} emulated by {info.emulator};"
+            f"{target_name}: {info.cpu_model} emulated by {info.emulator};"
             " instructions, memory and correctness, but no latency."
         )
-    elif info.name != asked:
-        report(f"{asked}: {info.name}")
+    elif info.name != target_name:
+        report(f"{target_name}: {info.name}")

@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from fca_edge.tables.layout import Part, lay_out, legend
-from fca_edge.tables.sheet import Column, Sheet, filled, styled
+from fca_edge.tables.layout import Part, lay_out, list_legend
+from fca_edge.tables.sheet import Column, Sheet, choose_filled, style_text
 from fca_edge.terminal import visible
 
 # What Markdown would read as something else than a character.
@@ -74,7 +74,7 @@ class Document:
         """Lay everything out for a terminal of so many columns; None shows every column."""
         for number, block in enumerate(self.blocks):
             if isinstance(block, Line):
-                yield styled(block.text, "dim" if block.quiet else None)
+                yield style_text(block.text, "dim" if block.quiet else None)
                 continue
             if isinstance(block, Shell):
                 for line in block.lines(room):
@@ -108,7 +108,7 @@ class Document:
                 pieces.append(f"    {block.text}")
                 continue
             for sheet in block:
-                columns = filled(sheet.columns, block)
+                columns = choose_filled(sheet.columns, block)
                 pieces += [f"**{sheet.title.translate(MARKDOWN_MARKS)}**"] if sheet.title else []
                 pieces.append(markdown_table(sheet, columns))
         return "\n\n".join(pieces) + "\n"
@@ -124,10 +124,10 @@ class Document:
                 pieces.append(f"<pre>{escape(block.text)}</pre>")
                 continue
             for sheet in block:
-                pieces.append(html_table(sheet, filled(sheet.columns, block)))
+                pieces.append(html_table(sheet, choose_filled(sheet.columns, block)))
             pieces += [
                 f'<div style="opacity:.75">{escape(line)}</div>'
-                for line in legend(filled(block[0].columns, block))
+                for line in list_legend(choose_filled(block[0].columns, block))
             ]
         return "\n".join(pieces)
 

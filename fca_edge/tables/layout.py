@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from fca_edge.tables.sheet import Column, Sheet, cells_of, filled, styled
+from fca_edge.tables.sheet import Column, Sheet, choose_filled, list_cells, style_text
 from fca_edge.tables.words import fold, wrap
 
 GAP = 2
@@ -32,28 +32,28 @@ def lay_out(sheets: Sequence[Sheet], room: int | None) -> Iterator[Part]:
         room: width of the terminal; None shows every column.
     """
     columns = list(sheets[0].columns)
-    shown = arrange(columns, sheets, room)
-    yield from lay_out_part(sheets, shown, room)
-    if any(column.block for column in filled(columns, sheets) if column not in shown):
-        rest = [column for column in columns if column.key or column not in shown]
-        more = arrange(rest, sheets, room, beneath=True)
+    visible = choose_columns(columns, sheets, room)
+    yield from lay_out_part(sheets, visible, room)
+    if any(column.block for column in choose_filled(columns, sheets) if column not in visible):
+        rest = [column for column in columns if column.key or column not in visible]
+        more = choose_columns(rest, sheets, room, beneath=True)
         if any(not column.key for column in more):
             yield Text()
             yield from lay_out_part(sheets, more, room)
-            shown += [column for column in more if not column.key]
+            visible += [column for column in more if not column.key]
     yield Text()
-    yield from (styled(line, "dim") for line in legend(shown))
-    if left := [c.heading for c in filled(columns, sheets) if c not in shown]:
-        text = f"Left out for want of room: {', '.join(left)}. --wide shows every column."
-        yield styled(text, "dim")
+    yield from (style_text(line, "dim") for line in list_legend(visible))
+    if headings := [c.heading for c in choose_filled(columns, sheets) if c not in visible]:
+        text = f"Left out for want of room: {', '.join(headings)}. --wide shows every column."
+        yield style_text(text, "dim")
 
 
-def legend(columns: Sequence[Column]) -> list[str]:
-    """Say what the figures of some columns are, a line each."""
+def list_legend(columns: Sequence[Column]) -> list[str]:
+    """Say what the figures of some columns are, one line each."""
     return [f"{column.heading}: {column.legend}." for column in columns if column.legend]
 
 
-def arrange(
+def choose_columns(
     columns: Sequence[Column], sheets: Sequence[Sheet], room: int | None, beneath: bool = False
 ) -> list[Column]:
     """Choose the columns that fit, in their order.
@@ -63,24 +63,30 @@ def arrange(
     Args:
         beneath: for the table beneath, where blocks matter most and may be broken.
     """
-    content = filled(columns, sheets)
+    content = choose_filled(columns, sheets)
     usable = [column for column in columns if column.rank == 0 or column in content]
     if room is None:
         return usable
-    groups = groups_of(usable, beneath)
+    groups = group_columns(usable, beneath)
     every = max((rank for rank, _ in groups), default=0) + 1
     # Beside folded names no details: they would fold them further.
-    for measure, kept, end in ((best, DETAIL, every), (least, 1, every if beneath else DETAIL)):
-        chosen = [c for rank, group in groups if rank < kept for c in group]
+    for measure, most_rank, end in (
+        (measure_best, DETAIL, every),
+        (measure_least, 1, every if beneath else DETAIL),
+    ):
+        chosen = [c for rank, group in groups if rank < most_rank for c in group]
         for rank, group in groups:
-            if kept <= rank < end and total([*chosen, *group], sheets, measure) <= room:
+            if (
+                most_rank <= rank < end
+                and measure_total([*chosen, *group], sheets, measure) <= room
+            ):
                 chosen += group
-        if total(chosen, sheets, measure) <= room:
+        if measure_total(chosen, sheets, measure) <= room:
             break
     return [column for column in columns if column in chosen]
 
 
-def groups_of(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[Column]]]:
+def group_columns(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[Column]]]:
     """List what comes and goes together with its rank, the most important first."""
     if beneath:
         # Blocks are what this table is for; they come column by column, all else behind them.
@@ -94,46 +100,46 @@ def groups_of(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[
     return sorted(together, key=lambda group: group[0])
 
 
-def best(column: Column, sheets: Sequence[Sheet]) -> int:
+def measure_best(column: Column, sheets: Sequence[Sheet]) -> int:
     """Width at which no cell of a column is folded."""
     words = [cell_len(word) for word in column.heading.split()]
-    return max([*words, *(cell_len(cell) for cell in cells_of(sheets, column))])
+    return max([*words, *(cell_len(cell) for cell in list_cells(sheets, column))])
 
 
-def least(column: Column, sheets: Sequence[Sheet], name: int = FOLDED_NAME) -> int:
+def measure_least(column: Column, sheets: Sequence[Sheet], name: int = FOLDED_NAME) -> int:
     """Width to which a column may shrink."""
     heading = max(cell_len(word) for word in column.heading.split())
     if column.kind == "name":
-        return max(heading, min(name, best(column, sheets)))
+        return max(heading, min(name, measure_best(column, sheets)))
     if column.kind == "text":
-        cells = cells_of(sheets, column)
+        cells = list_cells(sheets, column)
         width = max([heading, *(cell_len(word) for cell in cells for word in cell.split())])
         # What names a row stays in two lines: rows of four are no table.
         while column.key and any(len(wrap(cell, width)) > KEY_LINES for cell in cells):
             width += 1
         return width
-    return best(column, sheets)
+    return measure_best(column, sheets)
 
 
-def total(columns: Sequence[Column], sheets: Sequence[Sheet], measure: Measure) -> int:
+def measure_total(columns: Sequence[Column], sheets: Sequence[Sheet], measure: Measure) -> int:
     """Width of some columns and of what is between them."""
     return sum(measure(column, sheets) for column in columns) + GAP * (len(columns) - 1)
 
 
-def widths_of(columns: Sequence[Column], sheets: Sequence[Sheet], room: int | None) -> list[int]:
+def share_room(columns: Sequence[Column], sheets: Sequence[Sheet], room: int | None) -> list[int]:
     """Share the room out: each column its least, then what is free to those that are folded."""
-    wanted = [best(column, sheets) for column in columns]
+    best_widths = [measure_best(column, sheets) for column in columns]
     if room is None:
-        return wanted
+        return best_widths
     room -= GAP * (len(columns) - 1)
-    widths = [least(column, sheets) for column in columns]
+    widths = [measure_least(column, sheets) for column in columns]
     if sum(widths) > room:
-        widths = [least(column, sheets, LEAST_NAME) for column in columns]
+        widths = [measure_least(column, sheets, LEAST_NAME) for column in columns]
     # A name that is one letter short is broken all the same, so names come before texts.
     for kinds in (("name",), ("text", "number", "label")):
         places = [i for i, column in enumerate(columns) if column.kind in kinds]
-        while sum(widths) < room and any(widths[i] < wanted[i] for i in places):
-            place = max(places, key=lambda i: wanted[i] - widths[i])
+        while sum(widths) < room and any(widths[i] < best_widths[i] for i in places):
+            place = max(places, key=lambda i: best_widths[i] - widths[i])
             widths[place] += 1
     return widths
 
@@ -142,24 +148,24 @@ def lay_out_part(
     sheets: Sequence[Sheet], columns: Sequence[Column], room: int | None
 ) -> Iterator[Part]:
     """Lay some columns of all sheets out; headings stand over the first alone."""
-    widths = widths_of(columns, sheets, room)
+    widths = share_room(columns, sheets, room)
     width = sum(widths) + GAP * (len(widths) - 1)
     for number, sheet in enumerate(sheets):
         if number:
             yield Text()
         if sheet.title:
-            yield styled(sheet.title, "bold")
+            yield style_text(sheet.title, "bold")
         if room is not None and width > room:
             yield from lay_out_list(sheet, columns)
             continue
-        part = rendered(sheet, columns, widths)
+        part = fill_table(sheet, columns, widths)
         part.show_header = number == 0
         # A table of its own width is not squeezed by the console's.
         part.width = width
         yield part
 
 
-def rendered(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> Table:
+def fill_table(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> Table:
     """Fill a table whose cells are folded already, so that none is broken elsewhere."""
     result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     headings = [wrap(c.heading, width) for c, width in zip(columns, widths)]
@@ -171,14 +177,14 @@ def rendered(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -> 
     places = [list(sheet.columns).index(column) for column in columns]
     for row in sheet.rows:
         cells = [
-            folded(row[place], column, width)
+            break_cell(row[place], column, width)
             for place, column, width in zip(places, columns, widths)
         ]
         result.add_row(*cells)
     return result
 
 
-def folded(cell: str | Text, column: Column, width: int) -> Text:
+def break_cell(cell: str | Text, column: Column, width: int) -> Text:
     """Break a cell into lines where its column may."""
     style = cell.style if isinstance(cell, Text) else ""
     breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}

@@ -69,17 +69,17 @@ class Notes:
 NOTES = Column("notes", kind="text")
 
 
-def styled(text: str, style: str | None) -> Text:
+def style_text(text: str, style: str | None) -> Text:
     """Return text in a style, for a cell of a table or a line of its own."""
     return Text(visible(text), style or "")
 
 
-def filled(columns: Sequence[Column], sheets: Sequence[Sheet]) -> list[Column]:
+def choose_filled(columns: Sequence[Column], sheets: Sequence[Sheet]) -> list[Column]:
     """List the columns that have anything to say."""
-    return [c for c in columns if c.always or any(cells_of(sheets, c))]
+    return [c for c in columns if c.always or any(list_cells(sheets, c))]
 
 
-def cells_of(sheets: Sequence[Sheet], column: Column) -> list[str]:
+def list_cells(sheets: Sequence[Sheet], column: Column) -> list[str]:
     """All cells of a column, as plain text."""
     return [
         str(row[place])

@@ -19,7 +19,7 @@ Event = dict[str, Any]
 class AgentError(FcaEdgeError):
     """The agent ended without finishing its plan.
 
-    `refused` tells that the runtime itself raised an error, as it does on a file that it
+    `refused` says that the runtime itself raised an error, as it does on a file that it
     cannot load; otherwise the process was killed or took too long.
     """
 
@@ -52,7 +52,7 @@ def call_command(
         AgentError: it crashed, was killed or took too long; says with what.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             input=json.dumps(plan.to_document()),
             capture_output=True,
@@ -62,7 +62,7 @@ def call_command(
         )
     except subprocess.TimeoutExpired:
         raise AgentError(f"{plan.label}: no answer in {timeout_seconds:.0f} s.") from None
-    return check_events(plan.label, done.returncode, done.stdout, done.stderr)
+    return check_events(plan.label, process.returncode, process.stdout, process.stderr)
 
 
 def check_events(label: str, code: int, stdout: str, stderr: str) -> dict[str, Event]:

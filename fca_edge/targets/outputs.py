@@ -40,7 +40,7 @@ def run_artefact(
     settings: dict[str, Any] | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[dict[str, Array], dict[str, Event]]:
-    """Run inputs through a file in a fresh process; returns what came out, and the agent's events.
+    """Run inputs through a file in a fresh process; returns its outputs and the agent's events.
 
     Args:
         inputs: (n, ...) in the artefact's layout.

@@ -22,7 +22,7 @@ class AgentPlan:
     so again and again, for each further line of JSON with `inputs` and `outputs`.
 
     Attributes:
-        runtime: by which the artefact is loaded; the agent is told its name.
+        runtime: which loads the artefact; the agent receives its name.
         threads: of the runtime.
         seed: of the normally distributed input of the first three modes, where `inputs` is None.
         inputs: .npy file, (n, ...) in the artefact's layout; of it the first three modes run the

@@ -49,5 +49,5 @@ def ssh_config_setting() -> str:
 
 def ssh_config() -> Path | None:
     """SSH configuration to use instead of ~/.ssh/config."""
-    named = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().get("ssh_config")
-    return Path(named).expanduser() if named else None
+    setting = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().get("ssh_config")
+    return Path(setting).expanduser() if setting else None

@@ -72,7 +72,7 @@ def setup(target: str, report: Report) -> list[str]:
     """Make what a target lacks; returns lines that say what it has.
 
     Raises:
-        TargetUnavailableError: something cannot be had.
+        TargetUnavailableError: something cannot be installed.
     """
     if target.startswith(SSH):
         with closing(cast("SshTarget", resolve(target))) as board:

@@ -14,8 +14,8 @@ from fca_edge.zoo.counts import Cost
 from fca_edge.zoo.deit import DeiT
 from fca_edge.zoo.fcaformer import FcaFormer
 from fca_edge.zoo.specs import AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import find_spec as find_spec
 from fca_edge.zoo.specs import short_name as short_name
-from fca_edge.zoo.specs import spec_of as spec_of
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
@@ -39,7 +39,7 @@ def build(
     Raises:
         UsageError: unknown variant, or a size that the network cannot take.
     """
-    spec = spec_of(variant)
+    spec = find_spec(variant)
     size = img_size or spec.img_size
     check_size(variant, spec, size)
     classes = num_classes or spec.num_classes
@@ -80,7 +80,7 @@ def check_size(variant: str, spec: AnySpec, size: int) -> None:
 def cost(variant: str, img_size: int | None = None, num_classes: int | None = None) -> Cost:
     """Count parameters and MACs of one image by running the network on meta tensors."""
     network = build(variant, img_size, num_classes, device="meta")
-    size = img_size or spec_of(variant).img_size
+    size = img_size or find_spec(variant).img_size
     with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         warnings.simplefilter("ignore")
         network(torch.zeros(1, 3, size, size, device="meta"))

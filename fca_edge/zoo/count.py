@@ -1,4 +1,4 @@
-"""Count the zoo's networks anew: python -m fca_edge.zoo.count."""
+"""Count the zoo's networks again: python -m fca_edge.zoo.count."""
 
 from __future__ import annotations
 

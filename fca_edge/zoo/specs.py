@@ -96,7 +96,7 @@ ZOO: dict[str, AnySpec] = {
 }
 
 
-def spec_of(variant: str) -> AnySpec:
+def find_spec(variant: str) -> AnySpec:
     """Look a variant up, by its short name or its full one (`fcaformer_l1`).
 
     Raises:

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fca_edge.preprocess import Preprocessing, find_images, labelled, load
+from fca_edge.preprocess import Preprocessing, find_images, label_images, load
 from fca_edge.zoo.build import build
 
 WEIGHT_DECAY = 0.05
@@ -77,7 +77,7 @@ def preprocessing(side: int) -> Preprocessing:
 
 def tensors(folder: Path, how: Preprocessing) -> tuple[Tensor, Tensor]:
     """Read an ImageFolder tree as images (n, 3, H, W) and labels (n,)."""
-    pairs = labelled(find_images(folder))
+    pairs = label_images(find_images(folder))
     images = np.stack([load(path, how) for path, _ in pairs])
     return torch.from_numpy(images), torch.tensor([label for _, label in pairs])
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fca_edge.accuracy import data
-from fca_edge.accuracy.data import blocks, read_tree
+from fca_edge.accuracy.data import read_blocks, read_tree
 from fca_edge.errors import FcaEdgeError
 from fca_edge.preprocess import Preprocessing
 
@@ -28,7 +28,7 @@ def test_all_images_in_order(tree: Path) -> None:
     found = read_tree(tree, None, 3)
     assert found.classes.tolist() == [0] * 10 + [1] * 10 + [2] * 10
     seen = []
-    for block in blocks(found, [HOW]):
+    for block in read_blocks(found, [HOW]):
         assert len(block.places) <= data.BLOCK
         seen += np.round(block.images[HOW][:, 0, 0, 0] * 255).astype(int).tolist()
     assert seen == list(range(30))
@@ -36,7 +36,7 @@ def test_all_images_in_order(tree: Path) -> None:
 
 def test_one_reading_for_each_way_of_preprocessing(tree: Path) -> None:
     other = Preprocessing(4, 4)
-    block = next(iter(blocks(read_tree(tree, None, 3), [HOW, other, HOW])))
+    block = next(iter(read_blocks(read_tree(tree, None, 3), [HOW, other, HOW])))
     assert {how: images.shape[1:] for how, images in block.images.items()} == {
         HOW: (3, 8, 8),
         other: (3, 4, 4),
@@ -48,7 +48,7 @@ def test_a_sample_is_seeded(tree: Path) -> None:
     assert one == same
     assert one != other
     assert len(one) == 10
-    assert read_tree(tree, None, 3, 10, 1).found == 30
+    assert read_tree(tree, None, 3, 10, 1).total == 30
 
 
 def test_grey_and_transparent_images_are_converted(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_grey_and_transparent_images_are_converted(tmp_path: Path) -> None:
         Image.new(mode, (9, 9)).save(
             tmp_path / "0" / f"{mode}.{'tif' if mode == 'CMYK' else 'png'}"
         )
-    (block,) = blocks(read_tree(tmp_path, None, 3), [HOW])
+    (block,) = read_blocks(read_tree(tmp_path, None, 3), [HOW])
     assert block.images[HOW].shape == (6, 3, 8, 8)
 
 
@@ -71,8 +71,8 @@ def test_a_corrupt_image_is_refused_or_counted(tree: Path, kind: str) -> None:
     damage(tree / "1" / "13.png", kind)
     found = read_tree(tree, None, 3)
     with pytest.raises(FcaEdgeError, match=r"13\.png: not a readable image.*--skip-corrupt"):
-        list(blocks(found, [HOW]))
-    got = list(blocks(found, [HOW], skip_corrupt=True))
+        list(read_blocks(found, [HOW]))
+    got = list(read_blocks(found, [HOW], skip_corrupt=True))
     assert [path.name for block in got for path in block.corrupt] == ["13.png"]
     assert [place for block in got for place in block.places] == [n for n in range(30) if n != 13]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fca_edge.accuracy.data import Data
-from fca_edge.accuracy.evaluate import Predictions, ranks
-from fca_edge.accuracy.figures import figures, share
+from fca_edge.accuracy.evaluate import Predictions, rank_true_classes
+from fca_edge.accuracy.figures import compute_figures, compute_share
 
 
 def data_of(classes: list[int], num_classes: int = 10) -> Data:
@@ -22,28 +22,28 @@ def predictions(first: list[int], rank: list[int]) -> Predictions:
 def test_ranks_agree_with_argmax_even_among_equals() -> None:
     logits = np.random.default_rng(0).integers(0, 4, (500, 6)).astype(np.float32)
     classes = np.arange(500) % 6
-    assert ((ranks(logits, classes) == 0) == (logits.argmax(1) == classes)).all()
+    assert ((rank_true_classes(logits, classes) == 0) == (logits.argmax(1) == classes)).all()
     order = np.argsort(-logits, kind="stable", axis=1)
     places = (order == classes[:, None]).argmax(1)
-    assert ranks(logits, classes).tolist() == places.tolist()
+    assert rank_true_classes(logits, classes).tolist() == places.tolist()
 
 
 def test_the_interval_is_wilsons() -> None:
     """Against the formula itself, for 81 of 263 at z = 1.959964."""
-    found, z, n, p = share(81, 263), 1.959963985, 263, 81 / 263
+    found, z, n, p = compute_share(81, 263), 1.959963985, 263, 81 / 263
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     assert found.low == pytest.approx(100 * (middle - half), abs=1e-6)
     assert found.high == pytest.approx(100 * (middle + half), abs=1e-6)
-    assert share(10, 10).high == pytest.approx(100)
-    assert share(10, 10).low < 75
+    assert compute_share(10, 10).high == pytest.approx(100)
+    assert compute_share(10, 10).low < 75
 
 
 def test_drop_counts_lost_and_gained_images() -> None:
     data = data_of([0, 1, 2, 3])
     before = predictions([0, 1, 2, 9], [0, 0, 0, 1])
     after = predictions([0, 5, 5, 3], [0, 2, 6, 0])
-    found = figures(data, after, before)
+    found = compute_figures(data, after, before)
     assert (found.lost, found.gained, found.drop_points) == (2, 1, 25.0)
     assert found.agreement is not None
     assert (found.top1.count, found.agreement.count) == (2, 1)
@@ -53,7 +53,7 @@ def test_drop_counts_lost_and_gained_images() -> None:
 
 def test_confusions_are_ordered_and_skipped_images_are_no_images() -> None:
     data = data_of([0, 0, 0, 1, 2, 2])
-    found = figures(data, predictions([7, 7, 0, 3, -1, 2], [1, 1, 0, 1, -1, 0]))
+    found = compute_figures(data, predictions([7, 7, 0, 3, -1, 2], [1, 1, 0, 1, -1, 0]))
     assert found.images == 5
     assert [(c.true, c.predicted, c.count) for c in found.confusions] == [
         ("0", "7", 2),
@@ -63,4 +63,4 @@ def test_confusions_are_ordered_and_skipped_images_are_no_images() -> None:
 
 
 def test_top5_of_five_classes_means_nothing() -> None:
-    assert figures(data_of([0], 5), predictions([0], [0])).top5 is None
+    assert compute_figures(data_of([0], 5), predictions([0], [0])).top5 is None

@@ -10,17 +10,17 @@ from conftest import DIGITS
 
 from fca_edge.accuracy import mixed, sensitivity
 from fca_edge.accuracy.assess import DataRequest
+from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.accuracy.data import Data, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
-from fca_edge.accuracy.gate import AccuracyGate
 from fca_edge.accuracy.layerwise import measure_layers
 from fca_edge.accuracy.mixed import search
 from fca_edge.accuracy.runners import ArtefactRunner
-from fca_edge.accuracy.sensitivity import Base, Loss, sensitivities
+from fca_edge.accuracy.sensitivity import Base, Loss, measure_sensitivities
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.exporting.forms import FLOORS
 from fca_edge.exporting.pipeline import run_export
-from fca_edge.exporting.quantize import Outcome, Recipe, layers, run
+from fca_edge.exporting.quantize import Outcome, Recipe, list_layers, run
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_artefact
 
@@ -38,7 +38,7 @@ def base(exported: list[Artefact]) -> Base:
     artefact = read_artefact(exported[0].path)
     candidates = run(artefact.path, artefact.path.parent / "q.onnx", Recipe("int8")).quantised
     (artefact.path.parent / "q.onnx").unlink()
-    kept = tuple(name for name in layers(artefact.path) if name not in candidates[:4])
+    kept = tuple(name for name in list_layers(artefact.path) if name not in candidates[:4])
     return Base(artefact, ("onnxruntime",), Recipe("int8", keep_float=kept))
 
 
@@ -56,8 +56,8 @@ def few(base: Base, digits: Path) -> Data:
 @pytest.fixture
 def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
     """A quantiser that gets one layer wrong."""
-    others = set(layers(base.artefact.path)) - set(base.recipe.keep_float)
-    name = [layer for layer in layers(base.artefact.path) if layer in others][SPOILED]
+    others = set(list_layers(base.artefact.path)) - set(base.recipe.keep_float)
+    name = [layer for layer in list_layers(base.artefact.path) if layer in others][SPOILED]
 
     def wrong(path_in: Path, path_out: Path, recipe: Recipe, inputs: None) -> Outcome:
         outcome = run(path_in, path_out, recipe, inputs)
@@ -74,16 +74,16 @@ def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_sound_quantiser_needs_no_layer_in_float(base: Base, few: Data) -> None:
-    found = sensitivities(base, few, quiet)
+    found = measure_sensitivities(base, few, quiet)
     assert len(found) == 4
     assert all(loss.snr_db is None or loss.snr_db > FLOORS["int8"] for loss in found), found
     assert any(loss.snr_db is not None for loss in found)
     assert [loss.drop_points for loss in found] == [0, 0, 0, 0]
-    assert found == sensitivities(base, few, quiet)
+    assert found == measure_sensitivities(base, few, quiet)
 
 
 def test_the_spoiled_layer_is_found_and_kept(base: Base, few: Data, spoiled: str) -> None:
-    found = sensitivities(base, few, quiet)
+    found = measure_sensitivities(base, few, quiet)
     assert found[0].layer == spoiled
     assert found[0].snr_db is not None
     assert found[0].snr_db < 10
@@ -111,7 +111,7 @@ def test_the_count_is_the_least(
     def drops(base: Base, keep: Sequence[str], *_: object) -> dict[str, float]:
         return {"litert": 0.0, "tflite-2.14": 3.0 if len(keep) < needed else 1.0}
 
-    monkeypatch.setattr(mixed, "drops_of", drops)
+    monkeypatch.setattr(mixed, "measure_drops", drops)
     mix = search(base, losses_of(13), few, NOTHING, 1.0, quiet)
     assert len(mix.keep) == needed
     tried = {trial.kept: trial.drop_points for trial in mix.trials}
@@ -123,20 +123,22 @@ def test_the_count_is_the_least(
 def test_what_float_does_not_mend_is_said(
     base: Base, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixed, "drops_of", lambda *_: {"onnxruntime": 2.5})
+    monkeypatch.setattr(mixed, "measure_drops", lambda *_: {"onnxruntime": 2.5})
     with pytest.raises(NotEquivalentError, match=r"2\.50 points with every layer in float"):
         search(base, losses_of(5), few, NOTHING, 1.0, quiet)
 
 
 def test_nothing_to_quantise(base: Base, few: Data) -> None:
-    none = Base(base.artefact, base.runtimes, Recipe("int8", keep_float=layers(base.artefact.path)))
+    none = Base(
+        base.artefact, base.runtimes, Recipe("int8", keep_float=list_layers(base.artefact.path))
+    )
     with pytest.raises(FcaEdgeError, match="no layer to quantise"):
-        sensitivities(none, few, quiet)
+        measure_sensitivities(none, few, quiet)
 
 
 def test_an_export_keeps_no_layer_where_none_is_needed(digits: Path, tmp_path: Path) -> None:
     wanted = NetworkRequest(checkpoint=DIGITS)
-    gate = AccuracyGate(DataRequest(digits), wanted, 5.0, quiet)
+    gate = AccuracyCheck(DataRequest(digits), wanted, 5.0, quiet)
     request = Request(network=wanted, out=tmp_path, formats=("onnx",), precisions=("int8",))
     (done,) = run_export(request, quiet, gate, gate.choose)
     mix = done.manifest.quantization["mix"]

@@ -30,9 +30,9 @@ import sys
 import numpy
 sys.path.insert(0, sys.argv[1])
 import model, run
-how, layout = run.preprocessing()
+how, layout = run.read_preprocessing()
 given, _ = run.prepare(sys.argv[2], how, layout)
-numpy.save(sys.argv[3], model.load(run.HERE, run.told("runtime.json", dict))(given))
+numpy.save(sys.argv[3], model.load(run.HERE, run.read_checked("runtime.json", dict))(given))
 assert "torch" not in sys.modules and "fca_edge" not in sys.modules
 """
 
@@ -88,7 +88,7 @@ def same_logits(item: Artefact, runtime: str, photo: Path, folder: Path) -> None
     command = [python, "-c", LOGITS, str(folder / "bundle"), str(photo), str(got)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
-    given = in_layout(load(photo, artefact.how)[None], artefact.manifest.input_layout)
+    given = in_layout(load(photo, artefact.preprocessing)[None], artefact.manifest.input_layout)
     wanted, _ = run_artefact(item.path, RUNTIMES[runtime], given)
     assert np.array_equal(np.load(got), wanted["logits"])
     assert np.ptp(wanted["logits"]) > 0.1

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from targets.loopback import Loopback
 from torch import Tensor
 
-from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.cli import run
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.exporting.forms import FLOORS, ONNX
@@ -611,14 +611,14 @@ def test_u7_int8_under_its_floor_and_all_or_nothing(
 def test_u7_the_accuracy_gate_judges_each_file(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = AccuracyGate.judge
+    judge = AccuracyCheck.refuse_drop
 
-    def strict(self: AccuracyGate, artefact: Any, runtime: str, found: Any) -> None:
+    def strict(self: AccuracyCheck, artefact: Any, runtime: str, found: Any) -> None:
         if "int8" in artefact.path.name:
             raise NotEquivalentError(f"{artefact.path.name} is refused: top-1 falls.")
         judge(self, artefact, runtime, found)
 
-    monkeypatch.setattr(AccuracyGate, "judge", strict)
+    monkeypatch.setattr(AccuracyCheck, "refuse_drop", strict)
     words = ("--format", "onnx", "--precision", "int8,fp32", "--data", digits, "--max-drop", 5)
     done = fca_edge("export", "--checkpoint", DIGITS, "--out", tmp_path / "o", *words)
     refused(done, 3, "digits-int8.onnx is refused: top-1 falls; written: digits-fp32.onnx.")

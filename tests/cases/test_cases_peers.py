@@ -13,7 +13,7 @@ from PIL import Image
 
 from fca_edge.accuracy.data import read_tree
 from fca_edge.accuracy.evaluate import predict
-from fca_edge.accuracy.mixed import drops_of
+from fca_edge.accuracy.mixed import measure_drops
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base
 from fca_edge.exporting.quantize import Recipe, tflite
@@ -96,7 +96,7 @@ def test_u1_a_runtime_that_computes_garbage_is_seen(
     exported: list[Artefact], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With FULLY_CONNECTED per channel, as it was, 2.14 loses and LiteRT does not."""
-    monkeypatch.setattr(tflite, "without_fully_connected", contextlib.nullcontext)
+    monkeypatch.setattr(tflite, "replace_fully_connected", contextlib.nullcontext)
     drops = trial_zero(exported[1].path, digits)
     assert drops["litert"] <= 1.0
     assert drops["tflite-2.14"] > 20
@@ -111,7 +111,7 @@ def trial_zero(path: Path, folder: Path) -> dict[str, float]:
     with ArtefactRunner(artefact, artefact.manifest.proven[0]) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     base = Base(artefact, ("litert", "tflite-2.14"), Recipe("int8"))
-    return drops_of(base, (), data, reference)
+    return measure_drops(base, (), data, reference)
 
 
 @needs_214

@@ -413,7 +413,7 @@ import os, sys
 import numpy
 sys.path.insert(0, sys.argv[1])
 import run
-how, layout = run.preprocessing(sys.argv[4])
+how, layout = run.read_preprocessing(sys.argv[4])
 numpy.savez(sys.argv[3], **{
     name: run.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
     for name in os.listdir(sys.argv[2])
@@ -451,7 +451,7 @@ def test_i1_the_board_sees_the_same_pixels(exif: str, bundle: Path, tmp_path: Pa
     with np.load(tmp_path / "got.npz") as got:
         assert len(got.files) > 40
         for name in got.files:
-            ours = load(made / name, artefact.read_as({"exif": exif}).how)
+            ours = load(made / name, artefact.read_as({"exif": exif}).preprocessing)
             assert np.array_equal(got[name][0], ours), name
 
 

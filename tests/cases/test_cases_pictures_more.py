@@ -16,7 +16,7 @@ from fca_edge import decode
 from fca_edge.errors import FcaEdgeError
 from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact
-from fca_edge.pictures import Seen, notes_of
+from fca_edge.pictures import Seen, describe_pictures
 from fca_edge.preprocess import IMAGENET
 from fca_edge.store import read_json, read_toml
 
@@ -84,7 +84,7 @@ def test_i1_dim_pictures_are_told_of(
     assert board.returncode == 0 and len(board.stdout.splitlines()) == 5
     assert f"{path}: note: it has more than 8 bits per channel; scaled to 8" in board.stderr
     assert f"{path}: note: no value is above 1/8 of full scale: 10 or 12 bits" in board.stderr
-    assert notes_of(Seen().describe(IMAGENET), "x") == []
+    assert describe_pictures(Seen().describe(IMAGENET), "x") == []
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,14 @@ from fca_edge.commands.bench import show
 from fca_edge.commands.tables import Column, Sheet, print_sheets
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
-from fca_edge.exporting.onnx import to_onnx
+from fca_edge.exporting.onnx import convert_to_onnx
 from fca_edge.exporting.program import export_program
-from fca_edge.exporting.request import NetworkRequest, Request, notes_of
+from fca_edge.exporting.request import NetworkRequest, Request, list_request_notes
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs
-from fca_edge.stats import counted as summary
 from fca_edge.stats import latency
+from fca_edge.stats import summarise_counts as summary
 from fca_edge.zoo.build import build, cost
 from fca_edge.zoo.counts import read_counts
 from fca_edge.zoo.specs import ZOO
@@ -199,11 +199,11 @@ def test_u2_compare_fits(
 
 
 def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
-    from fca_edge.report.export_table import sheet_of
+    from fca_edge.report.export_table import build_sheet
 
     out = io.StringIO()
     with redirect_stdout(out):
-        print_sheets([sheet_of(exported)])
+        print_sheets([build_sheet(exported)])
     runs = [run for item in exported for run in item.manifest.verification.runtimes]
     readable(out.getvalue(), width, [f"{run.snr_db:.1f}" for run in runs])
     assert all(joined(out.getvalue(), item.path.name) for item in exported)
@@ -696,7 +696,9 @@ def test_u12_fewer_pictures_than_checks_are_noted(count: int, checks: int, tmp_p
     for number in range(count):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
     wanted = NetworkRequest(variant="micro")
-    notes = notes_of(Request(network=wanted, out=tmp_path / "o", images=tmp_path, checks=checks))
+    notes = list_request_notes(
+        Request(network=wanted, out=tmp_path / "o", images=tmp_path, checks=checks)
+    )
     assert len(notes) == (count < checks)
     assert all(f"verified on {plural(count, 'picture')}, all that" in note for note in notes)
 
@@ -742,7 +744,7 @@ class Tokens(nn.Module):
 @pytest.mark.parametrize("network", [nn.Conv2d(3, 4, 3), Tokens()], ids=["conv", "tokens"])
 @pytest.mark.parametrize("dynamic", [True, False])
 def test_u12_the_batch_axis_has_a_name(network: nn.Module, dynamic: bool) -> None:
-    graph = to_onnx(export_program(network, 32, dynamic)).graph
+    graph = convert_to_onnx(export_program(network, 32, dynamic)).graph
     for value in (graph.inputs[0], graph.outputs[0]):
         assert value.shape is not None
         assert str(value.shape[0]) == ("batch" if dynamic else "1")

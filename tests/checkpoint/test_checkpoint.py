@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fca_edge.checkpoint.fit import fitted
+from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.passes.run import logits
@@ -164,7 +164,9 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_sizes_are_taken_from_the_weights(tmp_path: Path, raw: State) -> None:
-    network, size, classes = fitted("micro", load_checkpoint(saved(tmp_path, raw)), None, None)
+    network, size, classes = build_fitted(
+        "micro", load_checkpoint(saved(tmp_path, raw)), None, None
+    )
     assert (size, classes) == (96, 7)
     image = golden_data.image("micro", 100)
     expected = golden_data.logits_of("micro", 100)
@@ -178,12 +180,12 @@ def test_sizes_that_disagree(
     tmp_path: Path, raw: State, size: int | None, classes: int | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        fitted("micro", load_checkpoint(saved(tmp_path, raw)), size, classes)
+        build_fitted("micro", load_checkpoint(saved(tmp_path, raw)), size, classes)
 
 
 def test_wrong_variant_names_the_one_that_fits(tmp_path: Path, raw: State) -> None:
     with pytest.raises(FcaEdgeError, match="The file fits --variant micro") as caught:
-        fitted("l1", load_checkpoint(saved(tmp_path, raw)), None, None)
+        build_fitted("l1", load_checkpoint(saved(tmp_path, raw)), None, None)
     assert "expected [32, 3, 3, 3]" in str(caught.value)
     assert "more" in str(caught.value)
 
@@ -193,7 +195,7 @@ def test_missing_and_unexpected_keys_are_listed(tmp_path: Path, raw: State) -> N
     with pytest.raises(
         FcaEdgeError, match=r"missing norm_head\.weight; unexpected extra\.weight"
     ) as caught:
-        fitted("micro", load_checkpoint(saved(tmp_path, raw)), None, None)
+        build_fitted("micro", load_checkpoint(saved(tmp_path, raw)), None, None)
     assert "nearest is micro with 2 differences" in str(caught.value)
 
 
@@ -201,9 +203,9 @@ def test_missing_and_unexpected_keys_are_listed(tmp_path: Path, raw: State) -> N
 def test_any_size_is_told_by_the_tables(tmp_path: Path, size: int) -> None:
     state = build("micro", size, 7).state_dict()
     checkpoint = load_checkpoint(saved(tmp_path, state))
-    assert fitted("micro", checkpoint, None, None)[1] == size
+    assert build_fitted("micro", checkpoint, None, None)[1] == size
     with pytest.raises(UsageError, match=f"are of {size} px"):
-        fitted("micro", checkpoint, 224, None)
+        build_fitted("micro", checkpoint, 224, None)
 
 
 def test_damaged_files_are_one_line(tmp_path: Path, raw: State) -> None:

@@ -8,7 +8,7 @@ from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times
 
 from fca_edge.comparing.comparison import compare
 from fca_edge.comparing.judge import Row
-from fca_edge.comparing.noise import paired, unpaired
+from fca_edge.comparing.noise import compare_paired, compare_unpaired
 from fca_edge.records import Conditions, Plan, Planned, Record, RuntimeInfo
 
 
@@ -226,19 +226,19 @@ def test_memory_of_one_process_each_has_an_assumed_noise(mib: int, verdict: str)
 
 def test_interval_of_separate_series_by_hand() -> None:
     """With five each, 99 % takes all 25 pairwise ratios."""
-    found = unpaired([100, 101, 102, 103, 104], [110, 111, 112, 113, 114])
+    found = compare_unpaired([100, 101, 102, 103, 104], [110, 111, 112, 113, 114])
     assert found.value == pytest.approx(112 / 102)
     assert (found.low, found.high) == (pytest.approx(110 / 104), pytest.approx(114 / 100))
-    assert unpaired([1, 2, 3, 4], [1, 2, 3, 4]).low is None
+    assert compare_unpaired([1, 2, 3, 4], [1, 2, 3, 4]).low is None
 
 
 def test_interval_of_longer_series_leaves_extremes_out() -> None:
     a = [100.0 + i for i in range(12)]
-    found = unpaired(a, [*a[:-1], 500.0])
+    found = compare_unpaired(a, [*a[:-1], 500.0])
     assert found.low is not None and found.high is not None
     assert 0.9 < found.low < 1 < found.high < 1.2
 
 
 def test_interval_of_turns_by_hand() -> None:
-    found = paired([10, 20, 30, 40, 50], [11, 21, 33, 40, 60])
+    found = compare_paired([10, 20, 30, 40, 50], [11, 21, 33, 40, 60])
     assert (found.value, found.low, found.high) == (pytest.approx(1.1), 1.0, pytest.approx(1.2))

@@ -7,7 +7,7 @@ from comparing.rows import artefact, counted, row, times
 from conftest import ROOT
 
 from fca_edge.comparing.comparison import compare
-from fca_edge.comparing.gate import failures, read_thresholds, summary
+from fca_edge.comparing.gate import list_failures, read_thresholds, summarise_gate
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.errors import FcaEdgeError
 
@@ -58,23 +58,23 @@ def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
 def test_a_planted_regression_fails_the_gate() -> None:
     limits = read_thresholds(GIVEN)
     found = compare([counted(1_000_000)], [counted(1_010_000)], limits)
-    (failure,) = failures(found, limits)
+    (failure,) = list_failures(found, limits)
     assert failure.endswith("instructions +1.00 % (limit 0.5 %)")
-    assert failures(compare([counted(1_010_000)], [counted(1_000_000)], limits), limits) == []
+    assert list_failures(compare([counted(1_010_000)], [counted(1_000_000)], limits), limits) == []
 
 
 def test_only_named_metrics_gate(tmp_path: Path) -> None:
     limits = thresholds(tmp_path, "[deterministic_percent]\ninstructions = 2")
     bigger = counted(1_010_000, artefact=artefact(file_bytes=99_000_000))
-    assert failures(compare([counted(1_000_000)], [bigger], limits), limits) == []
+    assert list_failures(compare([counted(1_000_000)], [bigger], limits), limits) == []
 
 
 def test_noise_does_not_fail_the_gate() -> None:
     limits = read_thresholds(GIVEN)
     noisy = row(latency_ns=times(100, 104, 110, 112, 114))
-    assert failures(compare([row()], [noisy], limits), limits) == []
+    assert list_failures(compare([row()], [noisy], limits), limits) == []
     slow = row(latency_ns=times(110, 111, 112, 113, 114))
-    (failure,) = failures(compare([row()], [slow], limits), limits)
+    (failure,) = list_failures(compare([row()], [slow], limits), limits)
     assert "latency_ns +9.80 % (limit 5 %)" in failure
 
 
@@ -82,8 +82,8 @@ def test_a_missing_row_fails_and_a_new_one_does_not() -> None:
     limits = read_thresholds(GIVEN)
     other = row(artefact=artefact(variant="l2"))
     found = compare([row(), other], [row()], limits)
-    assert failures(found, limits) == []
+    assert list_failures(found, limits) == []
     assert not found.is_empty
-    line = summary([], found.missing)
+    line = summarise_gate([], found.missing)
     assert line.startswith("missing from the candidate: l2 fp32 modern tflite")
-    assert failures(compare([row()], [row(), other], limits), limits) == []
+    assert list_failures(compare([row()], [row(), other], limits), limits) == []

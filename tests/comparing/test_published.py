@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from comparing.rows import artefact, counted, memory, row, times
 
-from fca_edge.comparing.published import beside_published, networks
+from fca_edge.comparing.published import group_beside_published, read_networks
 from fca_edge.errors import IncomparableError, UsageError
 from fca_edge.records import Planned
 from fca_edge.zoo.published import Published, published
@@ -23,14 +23,14 @@ TINY = row(
 
 def test_every_row_is_a_network_of_the_zoo() -> None:
     assert set(published()) <= {spec.name for spec in ZOO.values()}
-    assert len(networks()) == 11
-    assert networks()["l4"] == (2624, 328)
+    assert len(read_networks()) == 11
+    assert read_networks()["l4"] == (2624, 328)
     assert ZOO["deit_tiny"].published == Published(5.5, None, None, None, 72.2)
     assert ZOO["micro"].published is None
 
 
 def test_ratios_by_hand() -> None:
-    (group,), left_out = beside_published([L1, TINY], "convnext_tiny")
+    (group,), left_out = group_beside_published([L1, TINY], "convnext_tiny")
     reference, l1 = group.rows
     assert (reference.variant, l1.variant, left_out) == ("convnext_tiny", "l1", 0)
     assert l1.published_latency == pytest.approx(312 / 875)
@@ -44,13 +44,15 @@ def test_ratios_by_hand() -> None:
 
 
 def test_another_reference() -> None:
-    (group,), _ = beside_published([L1, TINY], "l1")
+    (group,), _ = group_beside_published([L1, TINY], "l1")
     assert group.rows[0].published_latency == pytest.approx(875 / 312)
 
 
 def test_emulated_records_show_instructions_and_no_latency() -> None:
     tiny = counted(3_000_000, artefact=TINY.artefact, latency_ns=times(1))
-    (group,), _ = beside_published([counted(1_000_000, latency_ns=times(1)), tiny], "convnext_tiny")
+    (group,), _ = group_beside_published(
+        [counted(1_000_000, latency_ns=times(1)), tiny], "convnext_tiny"
+    )
     assert group.emulated
     assert "emulated by qemu 7.2" in group.label
     assert group.rows[1].latency is None
@@ -61,15 +63,15 @@ def test_records_are_compared_with_their_like_alone() -> None:
     emulated = counted(1_000_000)
     four = replace(L1, plan=replace(L1.plan, threads=4))
     micro = row(artefact=artefact(variant="micro", img_size=96))
-    groups, left_out = beside_published([L1, TINY, emulated, four, micro], "convnext_tiny")
+    groups, left_out = group_beside_published([L1, TINY, emulated, four, micro], "convnext_tiny")
     assert [len(group.rows) for group in groups] == [2]
     assert left_out == 3
 
 
 def test_no_reference_no_ratio() -> None:
     with pytest.raises(IncomparableError, match="no record of convnext_tiny"):
-        beside_published([L1], "convnext_tiny")
+        group_beside_published([L1], "convnext_tiny")
     with pytest.raises(UsageError, match="Did you mean 'swin_tiny'"):
-        beside_published([L1], "swin_tny")
+        group_beside_published([L1], "swin_tny")
     with pytest.raises(UsageError, match="no 'micro'"):
-        beside_published([L1], "micro")
+        group_beside_published([L1], "micro")

@@ -6,13 +6,13 @@ from dataclasses import replace
 from comparing.rows import QEMU, artefact, counted, row
 
 from fca_edge.comparing.comparison import compare
-from fca_edge.comparing.update import baseline_text
+from fca_edge.comparing.update import write_baseline
 from fca_edge.records import from_document
 
 
 def test_a_baseline_compares_with_its_own_run() -> None:
     records = [counted(1_000_000, 1_000_010), row()]
-    read = from_document(json.loads(baseline_text(records)))
+    read = from_document(json.loads(write_baseline(records)))
     found = compare(read, records)
     assert found.incomparable == ""
     assert (len(found.pairs), found.missing, found.new) == (2, (), ())
@@ -33,11 +33,11 @@ def test_another_run_of_the_same_figures_is_the_same_text() -> None:
         warnings=(),
     )
     b = [counted(1_000_000, target=replace(QEMU, kernel="other", governor="x")), again]
-    assert baseline_text(a) == baseline_text(b)
-    assert baseline_text(a) != baseline_text([row(), counted(1_000_001)])
+    assert write_baseline(a) == write_baseline(b)
+    assert write_baseline(a) != write_baseline([row(), counted(1_000_001)])
 
 
 def test_rows_are_in_order() -> None:
     records = [row(artefact=artefact(variant=name)) for name in ("swin_tiny", "l2", "l1")]
-    read = from_document(json.loads(baseline_text(records)))
+    read = from_document(json.loads(write_baseline(records)))
     assert [record.artefact.variant for record in read] == ["l1", "l2", "swin_tiny"]

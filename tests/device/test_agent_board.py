@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fca_edge.measure.jobs import Handling
-from fca_edge.measure.record import list_board_warnings, read_conditions, slowed_down
-from fca_edge.measure.session import treatment
+from fca_edge.measure.record import is_slowed_down, list_board_warnings, read_conditions
+from fca_edge.measure.session import describe_treatment
 from fca_edge.records import Conditions
 from fca_edge.runtimes import RUNTIMES, interpreter
 from fca_edge.targets.call import AgentError, call_agent
@@ -181,7 +181,7 @@ def samples(khz: int | None, celsius: float | None, held: bool = False) -> dict[
 )
 def test_throttling(khz: int | None, held: bool, expected: bool) -> None:
     event = samples(khz, None, held)["samples"]
-    assert slowed_down(event["before"], event["after"]) is expected
+    assert is_slowed_down(event["before"], event["after"]) is expected
 
 
 def test_conditions_of_several_processes() -> None:
@@ -199,7 +199,7 @@ def test_what_could_not_be_set_is_in_the_row() -> None:
 
 def test_only_timed_runs_are_treated() -> None:
     handling = Handling("big", "performance", 50.0, 10.0)
-    assert not any(treatment("cost", handling, cool=False).values())
-    assert treatment("memory", handling, cool=True) == {"cpus": "big"}
-    assert treatment("latency", handling, cool=False)["cool_down_seconds"] is None
-    assert treatment("latency", handling, cool=True) == asdict(handling)
+    assert not any(describe_treatment("cost", handling, cool=False).values())
+    assert describe_treatment("memory", handling, cool=True) == {"cpus": "big"}
+    assert describe_treatment("latency", handling, cool=False)["cool_down_seconds"] is None
+    assert describe_treatment("latency", handling, cool=True) == asdict(handling)

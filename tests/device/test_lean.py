@@ -16,7 +16,7 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from fca_edge.comparing.pairs import identity
+from fca_edge.comparing.pairs import build_identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.lean_settings import (
@@ -141,7 +141,7 @@ def test_lean_jobs_are_rows_of_their_own(artefacts: dict[str, Path]) -> None:
     assert records == outcome.records
     assert records[0].memory is not None and records[0].memory.model_bytes > 0
     plain = run_jobs([job_for(artefacts["litert"])], Plan(1, 1, 1, 2, 1), LocalTarget(), print)
-    assert len({identity(r) for r in (*records, *plain.records)}) == 3
+    assert len({build_identity(r) for r in (*records, *plain.records)}) == 3
 
 
 def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Artefact]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fca_edge.exporting.tflite.builder import GraphBuilder
 from fca_edge.exporting.tflite.file import OPERATOR_NAMES
-from fca_edge.exporting.tflite.layout import Layout, Value, plain, view
+from fca_edge.exporting.tflite.layout import Layout, Value, view, view_plain
 
 
 def evaluate(builder: GraphBuilder, source: np.ndarray, tensor: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_chains_compute_what_they_mean(
     shape, steps = chain
     builder = GraphBuilder()
     layout = Layout(builder)
-    value = plain(builder.tensor(shape, "source"), shape)
+    value = view_plain(builder.tensor(shape, "source"), shape)
     source = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     expected = source
     for kind, argument in steps:
@@ -71,9 +71,9 @@ def test_chains_compute_what_they_mean(
             value, expected = value.permute(argument), expected.transpose(argument)
         else:
             edited = view(value, argument)
-            value = edited or plain(layout.ordered(value).tensor, argument)
+            value = edited or view_plain(layout.reorder(value).tensor, argument)
             expected = expected.reshape(argument)
-    tensor = layout.materialised(value)
+    tensor = layout.materialise(value)
     assert np.array_equal(evaluate(builder, source, tensor), expected)
 
 
@@ -85,7 +85,7 @@ def test_channels_last_costs_nothing() -> None:
     assert tokens is not None
     back = view(tokens.permute((0, 2, 1)), (1, 4, 5, 8))
     assert back is not None
-    Layout(builder).ordered(back)
+    Layout(builder).reorder(back)
     assert builder.operators == []
 
 
@@ -93,7 +93,7 @@ def test_a_reshape_is_emitted_once() -> None:
     builder = GraphBuilder()
     layout = Layout(builder)
     source = builder.tensor((2, 6))
-    assert layout.reshaped(source, (3, 4)) == layout.reshaped(source, (3, 4))
+    assert layout.reshape(source, (3, 4)) == layout.reshape(source, (3, 4))
     assert len(builder.operators) == 1
 
 

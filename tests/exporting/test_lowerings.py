@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.forms import MODERN, OLD, Profile
-from fca_edge.exporting.tflite.file import operator_counts
+from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.outputs import run_artefact
@@ -226,7 +226,7 @@ def test_a_square_of_a_difference_is_one_operator(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 5, 6)
     got = run(Apply(lambda m, x: spread(x)), image, tmp_path / "s.tflite", MODERN)
     assert np.abs(got - spread(image).numpy()).max() < 1e-5
-    counts = operator_counts(tmp_path / "s.tflite")
+    counts = count_operators(tmp_path / "s.tflite")
     assert counts["SQUARED_DIFFERENCE"] == 1
     assert "SUB" not in counts
 
@@ -239,7 +239,7 @@ def test_a_difference_that_is_read_twice_stays_one(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 5, 6)
     got = run(Apply(twice), image, tmp_path / "t.tflite", MODERN)
     assert np.abs(got - twice(nn.Identity(), image).numpy()).max() < 1e-5
-    assert "SQUARED_DIFFERENCE" not in operator_counts(tmp_path / "t.tflite")
+    assert "SQUARED_DIFFERENCE" not in count_operators(tmp_path / "t.tflite")
 
 
 def test_softmax_over_part_of_stored_memory(tmp_path: Path) -> None:
@@ -265,6 +265,6 @@ def test_no_transposes_in_convolution_stages(tmp_path: Path) -> None:
     network = randomise(build("convnext_tiny", 64, 10))
     program = torch.export.export(network, (torch.zeros(1, 3, 64, 64),))
     to_tflite(program, MODERN, "{}", tmp_path / "c.tflite")
-    counts = operator_counts(tmp_path / "c.tflite")
+    counts = count_operators(tmp_path / "c.tflite")
     assert "TRANSPOSE" not in counts
     assert "RESHAPE" not in counts

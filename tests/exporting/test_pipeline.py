@@ -17,7 +17,7 @@ from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_manifest
 from fca_edge.runtimes import OLD_TFLITE_VARIABLE
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 
 RANDOM = NetworkRequest(variant="micro")
 
@@ -33,7 +33,7 @@ def test_three_artefacts_are_proven(exported: list[Artefact]) -> None:
     for item in exported:
         manifest = read_manifest(item.path)
         assert manifest is not None
-        assert manifest.sha256 == sha256_of(item.path)
+        assert manifest.sha256 == compute_sha256(item.path)
         assert manifest.source.trained is True
         check = manifest.verification
         assert check.not_checked_on == ()

@@ -11,13 +11,13 @@ from onnx import TensorProto, helper
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting import onnx_stream
-from fca_edge.exporting.planned import footprint
+from fca_edge.exporting.planned import measure_footprint
 from fca_edge.exporting.planned_graph import (
     Graph,
     Step,
-    arena_bytes,
-    packed_bytes,
-    packed_depthwise_bytes,
+    count_arena_bytes,
+    count_packed_bytes,
+    count_packed_depthwise_bytes,
 )
 from fca_edge.exporting.tflite.builder import GraphBuilder
 from fca_edge.exporting.tflite.writer import write
@@ -37,16 +37,16 @@ def chain(*sizes: int, views: tuple[int, ...] = ()) -> Graph:
 
 def test_inputs_and_outputs_stay_and_inner_values_share() -> None:
     # 0 stays below; 1 and 3 are never alive together, nor are 2 and 4.
-    assert arena_bytes(chain(64, 128, 64, 128, 64)) == 64 + 128 + 64
+    assert count_arena_bytes(chain(64, 128, 64, 128, 64)) == 64 + 128 + 64
 
 
 def test_sizes_are_rounded_to_the_alignment() -> None:
-    assert arena_bytes(chain(1, 65)) == 64 + 128
+    assert count_arena_bytes(chain(1, 65)) == 64 + 128
 
 
 def test_views_take_no_place_and_keep_what_they_view() -> None:
-    assert arena_bytes(chain(64, 128, 128, 64, views=(1,))) == 64 + 128 + 64
-    assert arena_bytes(chain(64, 128, 128, 64)) == 64 + 128 + 128
+    assert count_arena_bytes(chain(64, 128, 128, 64, views=(1,))) == 64 + 128 + 64
+    assert count_arena_bytes(chain(64, 128, 128, 64)) == 64 + 128 + 128
     # The view is read by the last step, so what it views is alive with all of them.
     steps = [
         Step(("in",), ("a",)),
@@ -56,7 +56,7 @@ def test_views_take_no_place_and_keep_what_they_view() -> None:
         Step(("view", "c"), ("out",)),
     ]
     sizes = dict.fromkeys(("in", "a", "view", "b", "c", "out"), 64)
-    assert arena_bytes(Graph({}, sizes, steps, ("in",), ("out",))) == 4 * 64
+    assert count_arena_bytes(Graph({}, sizes, steps, ("in",), ("out",))) == 4 * 64
 
 
 def test_the_smallest_gap_that_fits_is_taken() -> None:
@@ -67,22 +67,22 @@ def test_the_smallest_gap_that_fits_is_taken() -> None:
         Step(("last", "long"), ("out",)),
     ]
     sizes = {"in": 64, "first": 256, "long": 512, "last": 128, "out": 64}
-    assert arena_bytes(Graph({}, sizes, steps, ("in",), ("out",))) == 512 + 256 + 64 + 128
+    assert count_arena_bytes(Graph({}, sizes, steps, ("in",), ("out",))) == 512 + 256 + 64 + 128
 
 
 def test_the_arena_is_never_below_what_is_alive_at_once() -> None:
     for sizes in permutations((64, 128, 192, 256, 320)):
         graph = chain(*sizes)
         alive = [sizes[0] + sum(sizes[max(i, 1) : i + 2]) for i in range(4)]
-        assert max(alive) <= arena_bytes(graph) <= sum(sizes)
+        assert max(alive) <= count_arena_bytes(graph) <= sum(sizes)
 
 
 def test_packed_weights_by_hand() -> None:
-    assert packed_bytes(10, 3, 4) == 16 * (4 + 12)  # two blocks of 8, bias and three floats
-    assert packed_bytes(8, 3, 1) == 8 * (4 + 4 + 3)  # bias and scale a channel, three bytes
-    assert packed_depthwise_bytes(8, 21, 4) == 8 * (4 + 25 * 4)
-    assert packed_depthwise_bytes(8, 9, 4) == 8 * (4 + 9 * 4)
-    assert packed_depthwise_bytes(2, 49, 4) == 2 * 8 * (4 + 49 * 4)  # a block each
+    assert count_packed_bytes(10, 3, 4) == 16 * (4 + 12)  # two blocks of 8, bias and three floats
+    assert count_packed_bytes(8, 3, 1) == 8 * (4 + 4 + 3)  # bias and scale a channel, three bytes
+    assert count_packed_depthwise_bytes(8, 21, 4) == 8 * (4 + 25 * 4)
+    assert count_packed_depthwise_bytes(8, 9, 4) == 8 * (4 + 9 * 4)
+    assert count_packed_depthwise_bytes(2, 49, 4) == 2 * 8 * (4 + 49 * 4)  # a block each
 
 
 def tflite(path: Path) -> Path:
@@ -112,7 +112,7 @@ def tflite(path: Path) -> Path:
 
 
 def test_a_tflite_file_by_hand(tmp_path: Path) -> None:
-    found = footprint(tflite(tmp_path / "a.tflite"))
+    found = measure_footprint(tflite(tmp_path / "a.tflite"))
     weights = 4 * (216 + 8 + 72 + 8 + 64 + 8) + 8  # the shape of the reshape is a constant too
     packed = 8 * (4 + 27 * 4) + 8 * (4 + 9 * 4) + 2 * 8 * (4 + 8 * 4)  # dense packed twice
     arena = 192 + 2 * 512  # the image stays; two of 512 bytes are alive at once
@@ -146,7 +146,7 @@ def onnx_file(path: Path, batch: int | str = 1) -> Path:
 
 @pytest.mark.parametrize("batch", [1, "batch"])
 def test_an_onnx_file_by_hand(tmp_path: Path, batch: int | str) -> None:
-    found = footprint(onnx_file(tmp_path / "a.onnx", batch))
+    found = measure_footprint(onnx_file(tmp_path / "a.onnx", batch))
     weights = 4 * (216 + 128 * 32) + 16  # the same content twice is there once
     packed = 8 * (4 + 27 * 4) + 2 * 32 * (4 + 128 * 4)
     arena = 192 + 512 + 2 * 128  # image, convolution and its view, both products
@@ -161,7 +161,7 @@ def test_a_shape_that_is_not_told_is_an_error(tmp_path: Path) -> None:
     model = helper.make_model(helper.make_graph(nodes, "g", [image], [out]))
     onnx.save(model, str(tmp_path / "a.onnx"))
     with pytest.raises(FcaEdgeError, match="does not tell the shape of 'out'"):
-        footprint(tmp_path / "a.onnx")
+        measure_footprint(tmp_path / "a.onnx")
 
 
 def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_model_is_read_weight_by_weight(tmp_path: Path) -> None:
 def test_manifests_hold_what_records_take(exported: list[Artefact]) -> None:
     for item in exported:
         manifest, artefact = item.manifest, describe(item.path, read_manifest(item.path))
-        assert artefact.planned == manifest.planned == footprint(item.path).planned
+        assert artefact.planned == manifest.planned == measure_footprint(item.path).planned
         assert artefact.macs == manifest.macs
         assert artefact.operators == sum(manifest.operators.values())
     onnx_manifest, modern, old = (item.manifest for item in exported)

@@ -7,7 +7,7 @@ import pytest
 
 from fca_edge.exporting.quantize import Recipe, check_weights, run
 from fca_edge.exporting.tflite.file import Kind, Operator, TfliteFile
-from fca_edge.exporting.tflite.pointwise import use_convolutions, without_fully_connected
+from fca_edge.exporting.tflite.pointwise import replace_fully_connected, use_convolutions
 from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.stats import snr_db
@@ -43,9 +43,9 @@ def test_a_file_without_them_is_not_copied(exported: list[Artefact], tmp_path: P
     use_convolutions(file)
     path = tmp_path / "pointwise.tflite"
     file.write(path)
-    with without_fully_connected(path) as same:
+    with replace_fully_connected(path) as same:
         assert same == path
-    with without_fully_connected(exported[1].path) as copy:
+    with replace_fully_connected(exported[1].path) as copy:
         assert copy != exported[1].path
     assert not copy.exists()
 

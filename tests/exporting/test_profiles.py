@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fca_edge.errors import UsageError
-from fca_edge.exporting.forms import ONNX, OPTIMIZE, PROFILES, profile_for
+from fca_edge.exporting.forms import ONNX, OPTIMIZE, PROFILES, choose_profile
 from fca_edge.manifest import PRECISIONS
 
 # `results` are what files are made of; `cases` say which of them a combination gives.
@@ -18,7 +18,9 @@ CASES: dict[str, int] = PINNED["cases"]
 
 def chosen(name: str, precision: Any, optimize: str, *flags: str) -> dict[str, Any]:
     try:
-        profile = profile_for(name, precision, optimize, "exact" in flags, "no-fold" not in flags)
+        profile = choose_profile(
+            name, precision, optimize, "exact" in flags, "no-fold" not in flags
+        )
     except UsageError as error:
         return {"error": str(error)}
     return {

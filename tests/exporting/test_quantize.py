@@ -21,7 +21,7 @@ from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.quantize import Array, Recipe, calibration
 from fca_edge.exporting.quantize import onnx as onnx_quantizer
 from fca_edge.exporting.quantize.tflite import HALF_ARITHMETIC
-from fca_edge.exporting.request import NetworkRequest, Request, notes_of
+from fca_edge.exporting.request import NetworkRequest, Request, list_request_notes
 from fca_edge.exporting.tflite import file as tflite_file
 from fca_edge.exporting.tflite.file import Kind, Operator, TfliteFile
 from fca_edge.manifest import Artefact
@@ -160,7 +160,7 @@ def test_a_fault_in_one_layer_leaves_no_file(
 
 def test_layers_can_stay_in_float(exported: list[Artefact], tmp_path: Path) -> None:
     for item in exported[:2]:
-        names = quantize.layers(item.path)
+        names = quantize.list_layers(item.path)
         out = tmp_path / item.path.name
         outcome = quantize.run(item.path, out, Recipe("int8", keep_float=names[3:4]))
         assert outcome.kept[names[3]] == "asked for"
@@ -191,7 +191,7 @@ def test_a_file_written_anew_is_the_same_network(exported: list[Artefact], tmp_p
     """Reading and writing alone changes nothing but the order of the file."""
     path = tmp_path / "again.tflite"
     TfliteFile.read(exported[1].path).write(path)
-    assert tflite_file.operator_counts(path) == tflite_file.operator_counts(exported[1].path)
+    assert tflite_file.count_operators(path) == tflite_file.count_operators(exported[1].path)
     assert read_embedded(path) == read_embedded(exported[1].path) != {}
 
 
@@ -227,7 +227,7 @@ def test_a_file_can_be_written_over_itself(exported: list[Artefact], tmp_path: P
 
 def test_the_table_names_functions_that_exist() -> None:
     for (_, suffix), method in quantize.METHODS.items():
-        assert callable(getattr(quantize.format_of(Path(f"a{suffix}")), method.function))
+        assert callable(getattr(quantize.import_format(Path(f"a{suffix}")), method.function))
 
 
 def test_asking_for_a_precision_imports_no_library() -> None:
@@ -255,11 +255,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_calibration_is_drawn_by_the_seed(photos: Path) -> None:
-    first = calibration.sample(photos, 5, 0)
-    assert first == calibration.sample(photos, 5, 0)
-    assert first != calibration.sample(photos, 5, 1)
+    first = calibration.sample_images(photos, 5, 0)
+    assert first == calibration.sample_images(photos, 5, 0)
+    assert first != calibration.sample_images(photos, 5, 1)
     assert len(set(first)) == 5
-    assert len(calibration.sample(photos, 128, 0)) == 12
+    assert len(calibration.sample_images(photos, 128, 0)) == 12
 
 
 def test_calibration_holds_one_image_at_a_time(
@@ -273,8 +273,8 @@ def test_calibration_holds_one_image_at_a_time(
         return original(path, how)
 
     monkeypatch.setattr(calibration, "load_marked", counted)
-    paths = calibration.sample(photos, 128, 0)
-    stream: Iterator[Array] = calibration.stream(paths, Preprocessing(16, 16), "nhwc")()
+    paths = calibration.sample_images(photos, 128, 0)
+    stream: Iterator[Array] = calibration.stream_inputs(paths, Preprocessing(16, 16), "nhwc")()
     assert loaded == []
     assert next(stream).shape == (1, 16, 16, 3)
     assert len(loaded) == 1
@@ -316,7 +316,7 @@ def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
     request = Request(
         network=TRAINED, out=tmp_path / "out", precisions=("int8-static",), calibration=photos
     )
-    (note,) = notes_of(request)
+    (note,) = list_request_notes(request)
     assert "TFLite only" in note
     (done,) = run_export(request, quiet)
     assert done.path.name == "digits-int8-static.tflite"
@@ -324,7 +324,7 @@ def test_static_is_tflite_alone(photos: Path, tmp_path: Path) -> None:
     assert "calibration" in done.manifest.quantization["hint"]
     with pytest.raises(UsageError, match="TFLite only"):
         run_export(replace(request, formats=("onnx",)), quiet)
-    assert notes_of(replace(request, precisions=("int8",))) == []
+    assert list_request_notes(replace(request, precisions=("int8",))) == []
 
 
 def test_eight_bits_are_not_for_xnnpacks_provider(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.measure.jobs import Handling, Job, job_for
-from fca_edge.measure.session import process_count, run_jobs
+from fca_edge.measure.session import count_processes, run_jobs
 from fca_edge.records import Plan, TargetInfo, from_document, to_document
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
@@ -66,7 +66,7 @@ def test_a_real_run_makes_records(jobs: list[Job]) -> None:
     outcome = run_jobs(jobs, PLAN, LocalTarget(), said.append)
     records = outcome.records
     assert not outcome.failures
-    assert len(said) == process_count(jobs, PLAN, LocalTarget()) == 9
+    assert len(said) == count_processes(jobs, PLAN, LocalTarget()) == 9
     for job, record in zip(jobs, records):
         assert record.artefact.sha256 == job.artefact.sha256
         assert [len(samples) for samples in record.latency_ns] == [3, 3]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting import onnx as onnx_writer
 from fca_edge.exporting.forms import PROFILES
-from fca_edge.exporting.planned import footprint
-from fca_edge.exporting.program import export_program, to_float32
-from fca_edge.exporting.tflite.file import operator_counts
+from fca_edge.exporting.planned import measure_footprint
+from fca_edge.exporting.program import convert_to_float32, export_program
+from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.passes.bands import BandWideLayers, count_bands
 from fca_edge.passes.base import Rewrites
@@ -120,10 +120,10 @@ def test_bands_are_so_many_and_so_small(folded: nn.Module, images: Tensor) -> No
 
 
 def planned_arena(network: nn.Module, path: Path) -> int:
-    to_float32([network])
+    convert_to_float32([network])
     program = export_program(network, 96)
     to_tflite(program, PROFILES["modern"], "", path)
-    return footprint(path).planned.arena_bytes
+    return measure_footprint(path).planned.arena_bytes
 
 
 def test_bands_make_the_arena_smaller(folded: nn.Module, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_tflite_expands_when_it_runs(image: Tensor, tmp_path: Path) -> None:
     network, path = Bias(tied=False).eval(), tmp_path / "bias.tflite"
     program = torch.export.export(network, (image,))
     to_tflite(program, PROFILES["modern"], "", path, "nchw")
-    counts = operator_counts(path)
+    counts = count_operators(path)
     assert counts["CONV_2D"] == counts["DEPTHWISE_CONV_2D"] == 1
     expanded = network(image)
     assert path.stat().st_size < expanded.numel() * 4
@@ -188,7 +188,7 @@ def test_a_module_says_what_is_left_to_the_runtime(
     program = torch.export.export(kind().eval(), (image,))
     path = tmp_path / "spread.tflite"
     to_tflite(program, PROFILES["modern"], "", path, "nchw")
-    assert operator_counts(path).get("MUL", 0) == kind.EXPANDS
+    assert count_operators(path).get("MUL", 0) == kind.EXPANDS
     assert (path.stat().st_size < 64 * 69 * 4) == kind.EXPANDS
 
 
@@ -199,7 +199,7 @@ def test_onnx_expands_when_it_runs_if_tied(
     """Untied, the runtime computes the whole bias when it loads: the plant that shows the test."""
     program = torch.export.export(Bias(tied).eval(), (image,))
     path, optimised = tmp_path / "bias.onnx", tmp_path / "optimised.onnx"
-    onnx_writer.write(onnx_writer.to_onnx(program), {}, path)
+    onnx_writer.write(onnx_writer.convert_to_onnx(program), {}, path)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(optimised)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

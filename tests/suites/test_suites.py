@@ -11,20 +11,20 @@ from conftest import ROOT
 from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.suites.jobs import Screen, suite_jobs, tell_apart
-from fca_edge.suites.read import Entry, known_suites, read_suite
-from fca_edge.suites.run import Order, with_reference
+from fca_edge.suites.jobs import Screen, list_suite_jobs, tell_apart
+from fca_edge.suites.read import Entry, list_suites, read_suite
+from fca_edge.suites.run import Order, move_reference_first
 
 SUITES = sorted((ROOT / "bench" / "suites").glob("*.toml"))
 
 
-@pytest.mark.parametrize("name", [*known_suites(), *map(str, SUITES)])
+@pytest.mark.parametrize("name", [*list_suites(), *map(str, SUITES)])
 def test_the_given_suites_can_be_read(name: str) -> None:
     assert read_suite(name).entries
 
 
 def test_named_suites_come_with_the_package() -> None:
-    assert known_suites() == ("full", "l1", "quick", "standard")
+    assert list_suites() == ("full", "l1", "quick", "standard")
     assert read_suite("quick").entries[0].variants == ("l1", "convnext_tiny", "swin_tiny")
 
 
@@ -61,7 +61,7 @@ def test_a_suite_that_is_not_there() -> None:
 
 
 def names_on(entries: list[Entry], target: str, *runtimes: str, **more: Any) -> list[str]:
-    jobs = suite_jobs(entries, target, runtimes, Path(), more.get("runtime"), False, Screen())
+    jobs = list_suite_jobs(entries, target, runtimes, Path(), more.get("runtime"), False, Screen())
     return [f"{job.path.name} on {job.runtime.name}" for job in jobs]
 
 
@@ -97,7 +97,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(
             Path(f"{path}{suffix}").read_bytes()
         )
     entries = [Entry(files=(path, tmp_path / "other" / path.name, exported[1].path))]
-    jobs = suite_jobs(entries, "local", tuple(RUNTIMES), Path(), None, False, Screen())
+    jobs = list_suite_jobs(entries, "local", tuple(RUNTIMES), Path(), None, False, Screen())
     names = [job.artefact.file for job in tell_apart(jobs)]
     assert names == [
         f"{path.parent.name}/{path.name}",
@@ -108,10 +108,10 @@ def test_files_of_one_name_are_told_apart_by_their_folders(
 
 def test_a_reference_that_is_no_artefact_is_measured_first(exported: list[Artefact]) -> None:
     first, second = (item.path for item in exported[:2])
-    order = with_reference(Order(files=(first,), against=str(second)))
+    order = move_reference_first(Order(files=(first,), against=str(second)))
     assert order.files == (second, first)
-    assert with_reference(Order(files=(first,), against=str(first))).files == (first,)
-    assert with_reference(Order(files=(first,), against="network")).files == (first,)
+    assert move_reference_first(Order(files=(first,), against=str(first))).files == (first,)
+    assert move_reference_first(Order(files=(first,), against="network")).files == (first,)
 
 
 def test_options_stand_above_the_suite(tmp_path: Path) -> None:

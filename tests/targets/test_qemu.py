@@ -12,7 +12,7 @@ from conftest import DIGITS, ROOT
 
 from fca_edge.manifest import Artefact
 from fca_edge.records import Record, from_document
-from fca_edge.stats import counted
+from fca_edge.stats import summarise_counts
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,7 +61,7 @@ def test_counts_repeat_and_logits_agree(
         assert record.target.emulated
         assert record.latency_ns == record.load_ns == ()
         assert record.cost is not None
-        assert counted(record.cost).spread <= 1e-3
+        assert summarise_counts(record.cost).spread <= 1e-3
         assert record.cost.bound is not None
         assert min(map(min, record.cost.instructions)) > record.cost.bound
         total = sum(record.cost.classes.values())

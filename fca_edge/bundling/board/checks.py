@@ -20,25 +20,25 @@ def check_input(array, shape):
     """
     import numpy
 
-    kind, got = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
-    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(got, shape):
+    kind, shape_in = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", ())
+    if kind == numpy.float32 and isinstance(array, numpy.ndarray) and fits(shape_in, shape):
         return numpy.ascontiguousarray(array)
     axes = " x ".join("any" if size is None else str(size) for size in shape)
     hint = "Resize, crop and normalise the picture as the file's preprocessing says."
-    if fits([1, *got], shape):
+    if fits([1, *shape_in], shape):
         hint = "Add the batch axis: array[None]."
-    elif any(fits([got[i] for i in order], shape) for order in ORDERS if len(got) == 4):
+    elif any(fits([shape_in[i] for i in order], shape) for order in ORDERS if len(shape_in) == 4):
         hint = "Its channels are on another axis: transpose it."
-    elif fits(got, shape):
+    elif fits(shape_in, shape):
         hint = "Normalise the picture, then use array.astype(numpy.float32)."
-    given = " x ".join(map(str, got)) or "no shape"
+    received = " x ".join(map(str, shape_in)) or "no shape"
     text = "the model takes float32 {}, got {} {}. {}"
-    raise ValueError(text.format(axes, kind, given, hint))
+    raise ValueError(text.format(axes, kind, received, hint))
 
 
-def fits(got, shape):
+def fits(sizes, shape):
     """Tell whether an array's shape is the model's."""
-    return len(got) == len(shape) and all(n in (None, m) for n, m in zip(shape, got))
+    return len(sizes) == len(shape) and all(n in (None, m) for n, m in zip(shape, sizes))
 
 
 def verbose():
@@ -54,22 +54,22 @@ def quiet():
         return
     try:
         sys.stderr.flush()
-        held, shown = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
+        held_output, stderr_copy = tempfile.TemporaryFile(), os.dup(2)  # noqa: SIM115
     except (AttributeError, OSError):
         yield  # no standard error, or nowhere to hold anything
         return
     others, failed = faulthandler.is_enabled(), True
-    os.dup2(held.fileno(), 2)
-    faulthandler.enable(shown)  # what ends the whole process is said all the same
+    os.dup2(held_output.fileno(), 2)
+    faulthandler.enable(stderr_copy)  # what ends the whole process is said all the same
     try:
         yield
         failed = False
     finally:
         faulthandler.enable() if others else faulthandler.disable()
-        os.dup2(shown, 2)
-        held.seek(0)
-        lines = held.read().splitlines(True)
+        os.dup2(stderr_copy, 2)
+        held_output.seek(0)
+        lines = held_output.read().splitlines(True)
         for line in lines if failed else [line for line in lines if not NOISE.match(line)]:
-            os.write(shown, line)
-        os.close(shown)
-        held.close()
+            os.write(stderr_copy, line)
+        os.close(stderr_copy)
+        held_output.close()

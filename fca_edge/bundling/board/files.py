@@ -9,10 +9,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CHUNK = 1 << 20
 
 
-def told(name, kind):
+def read_checked(name, kind):
     """Read a JSON file of the bundle, which must hold a dict or a list."""
     try:
-        content = read(name)
+        content = read_json(name)
         if isinstance(content, kind):
             return content
         reason = "it holds no %s" % kind.__name__
@@ -23,7 +23,7 @@ def told(name, kind):
     sys.exit("%s: cannot be used (%s); copy the bundle again" % (name, reason))
 
 
-def read(name):
+def read_json(name):
     """Read JSON, with or without the mark that Windows' editors put before UTF-8."""
     with open(os.path.join(HERE, name), encoding="utf-8-sig") as file:
         return json.load(file)
@@ -32,15 +32,15 @@ def read(name):
 def check_model(name):
     """Refuse a model that was cut or damaged: a runtime can end the whole process over it."""
     try:
-        manifest = read(name + ".json")
+        manifest = read_json(name + ".json")
         size, digest = int(manifest["bytes"]), str(manifest["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # whoever removed the manifest has the checksums still
     try:
-        got = os.path.getsize(os.path.join(HERE, name))
-        if got != size:
-            reason = "it has %d bytes of %d" % (got, size)
-        elif sha256_of(name) != digest:
+        size_here = os.path.getsize(os.path.join(HERE, name))
+        if size_here != size:
+            reason = "it has %d bytes of %d" % (size_here, size)
+        elif compute_sha256(name) != digest:
             reason = "its checksum is not the manifest's"
         else:
             return
@@ -49,7 +49,7 @@ def check_model(name):
     sys.exit("%s: the model cannot be loaded (%s); copy the bundle again" % (name, reason))
 
 
-def sha256_of(name):
+def compute_sha256(name):
     """Return the checksum of a file of the bundle, in little memory."""
     digest = hashlib.sha256()
     with open(os.path.join(HERE, name), "rb") as file:

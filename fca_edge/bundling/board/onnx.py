@@ -18,6 +18,6 @@ def load(folder, settings):
     path = os.path.join(folder, settings["model"])
     with quiet():
         session = onnxruntime.InferenceSession(path, options, providers=settings["providers"])
-    given = session.get_inputs()[0]
-    shape = [size if isinstance(size, int) else None for size in given.shape]
-    return lambda array: session.run(None, {given.name: check_input(array, shape)})[0]
+    input_details = session.get_inputs()[0]
+    shape = [size if isinstance(size, int) else None for size in input_details.shape]
+    return lambda array: session.run(None, {input_details.name: check_input(array, shape)})[0]

@@ -15,7 +15,7 @@ try:
     import decode
     import fields
     import numpy as np
-    from files import HERE, check_model, told
+    from files import HERE, check_model, read_checked
 except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
@@ -29,30 +29,32 @@ SAID = {
 }
 
 
-def preprocessing(exif=None, background=None):
+def read_preprocessing(exif=None, background=None):
     """Read how images are prepared; options of the command line go first."""
-    how = told("preprocessing.json", dict)
-    layout = how.pop("input_layout", None)
-    given = {"exif": exif, "background": background}
+    settings = read_checked("preprocessing.json", dict)
+    layout = settings.pop("input_layout", None)
+    options = {"exif": exif, "background": background}
     try:
         if layout not in ("nchw", "nhwc"):
             raise fields.FieldError("input_layout %r is neither nchw nor nhwc" % (layout,))
-        how = fields.check_fields(how, complete=True)
-        how.update(fields.check_fields({name: x for name, x in given.items() if x is not None}))
+        settings = fields.check_fields(settings, complete=True)
+        settings.update(
+            fields.check_fields({name: x for name, x in options.items() if x is not None})
+        )
     except fields.FieldError as error:
         sys.exit("preprocessing: %s" % error)
-    return how, layout
+    return settings, layout
 
 
-def prepare(path, how, layout):
+def prepare(path, settings, layout):
     """Read an image as the model's input, (1, 3, H, W) or (1, H, W, 3) float32, and its marks."""
-    pixels, marks = decode.read(path, how)
+    pixels, marks = decode.read(path, settings)
     if layout == "nchw":
         pixels = pixels.transpose(2, 0, 1)
     return np.ascontiguousarray(pixels[None]), marks
 
 
-def opened(settings):
+def open_model(settings):
     """Load the model; returns a function from an input to logits (1, classes)."""
     path = os.path.join(HERE, settings["model"])
     if os.path.exists(path + ".runtime.json"):
@@ -74,13 +76,13 @@ def first_line(error):
     return "".join(str(error).strip().splitlines()[:1]) or type(error).__name__
 
 
-def classify(path, how, layout, logits_of, labels):
-    """Return the likeliest classes of one image, a line for each."""
-    given, marks = prepare(path, how, layout)
+def classify(path, settings, layout, run_model, labels):
+    """Return the likeliest classes of one image, one line each."""
+    inputs, marks = prepare(path, settings, layout)
     for mark in sorted(set(marks) & set(SAID)):
-        text = SAID[mark] % (how["background"],) if mark == "transparent" else SAID[mark]
+        text = SAID[mark] % (settings["background"],) if mark == "transparent" else SAID[mark]
         print("%s: note: %s" % (path, text), file=sys.stderr)
-    logits = np.asarray(logits_of(given))[0]
+    logits = np.asarray(run_model(inputs))[0]
     if len(labels) != len(logits):
         sys.exit("labels.json has %d labels, the model %d classes" % (len(labels), len(logits)))
     if not np.isfinite(logits).all():
@@ -91,7 +93,7 @@ def classify(path, how, layout, logits_of, labels):
     return ["%s: %5.1f %%  %s" % (path, shares[place], labels[place]) for place in best]
 
 
-def colour(text):
+def read_colour(text):
     """Read R,G,B as three levels; a name stays one."""
     try:
         return [int(level) for level in text.split(",")]
@@ -104,27 +106,27 @@ def main(words):
         "run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--exif", choices=fields.EXIF, help="[as in preprocessing.json]")
-    parser.add_argument("--background", type=colour, help="[as in preprocessing.json]")
+    parser.add_argument("--background", type=read_colour, help="[as in preprocessing.json]")
     parser.add_argument("image", nargs="*")
-    asked = parser.parse_args(words)
-    if not asked.image:
+    arguments = parser.parse_args(words)
+    if not arguments.image:
         sys.exit(__doc__)
-    how, layout = preprocessing(asked.exif, asked.background)
-    labels = told("labels.json", list)
-    settings = told("runtime.json", dict)
+    picture_settings, layout = read_preprocessing(arguments.exif, arguments.background)
+    labels = read_checked("labels.json", list)
+    settings = read_checked("runtime.json", dict)
     for name in SETTINGS:
         if name not in settings:
             sys.exit("runtime.json: lacks '%s'; copy the bundle again" % name)
     check_model(settings["model"])
     try:
-        logits_of = opened(settings)
+        run_model = open_model(settings)
     except Exception as error:
         line = first_line(error)
         sys.exit("the model cannot be loaded: %s; check with sha256sum -c SHA256SUMS" % line)
     failed = 0
-    for path in asked.image:
+    for path in arguments.image:
         try:
-            lines = classify(path, how, layout, logits_of, labels)
+            lines = classify(path, picture_settings, layout, run_model, labels)
         except Exception as error:
             failed += 1
             print("%s: not classified: %s" % (path, first_line(error)), file=sys.stderr)

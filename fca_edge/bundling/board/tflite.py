@@ -11,21 +11,21 @@ def load(folder, settings):
     """Load the model; returns a function from an input to logits (1, classes)."""
     path = os.path.join(folder, settings["model"])
     with quiet():
-        interpreter = found(settings).Interpreter(path, num_threads=settings["threads"])
+        interpreter = import_runtime(settings).Interpreter(path, num_threads=settings["threads"])
         interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]
-    shape = [int(size) for size in given["shape"]]
-    got = interpreter.get_output_details()[0]["index"]
+    input_details = interpreter.get_input_details()[0]
+    shape = [int(size) for size in input_details["shape"]]
+    output_index = interpreter.get_output_details()[0]["index"]
 
-    def logits_of(array):
-        interpreter.set_tensor(given["index"], check_input(array, shape))
+    def run_model(array):
+        interpreter.set_tensor(input_details["index"], check_input(array, shape))
         interpreter.invoke()
-        return interpreter.get_tensor(got)
+        return interpreter.get_tensor(output_index)
 
-    return logits_of
+    return run_model
 
 
-def found(settings):
+def import_runtime(settings):
     """Import the first of the runtimes on which the file was proven."""
     for name in settings["modules"]:
         try:

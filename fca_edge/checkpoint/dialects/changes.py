@@ -60,13 +60,13 @@ def name_change(foreign: Iterable[str], own: Iterable[str]) -> str | None:
     for key in foreign:
         if key.rsplit(".", 1)[-1] in HARMLESS:
             continue
-        what = next((text for pattern, text in CHANGES if re.fullmatch(pattern, key)), None)
-        if what is None and not modules.isdisjoint(numbered_modules(key)):
-            what = IN_BLOCKS
-        if what is None and (key in SCALES or not holders.isdisjoint(modules_above(key))):
-            what = BESIDE
-        if what is not None:
-            return f"'{key}' belongs to {what}."
+        change = next((text for pattern, text in CHANGES if re.fullmatch(pattern, key)), None)
+        if change is None and not modules.isdisjoint(numbered_modules(key)):
+            change = IN_BLOCKS
+        if change is None and (key in SCALES or not holders.isdisjoint(modules_above(key))):
+            change = BESIDE
+        if change is not None:
+            return f"'{key}' belongs to {change}."
     return None
 
 

@@ -49,7 +49,7 @@ class Dialect:
         """The library's names, in words."""
         return self.library + ("' names" if self.library.endswith("s") else "'s names")
 
-    def names_of(self, depths: tuple[int, ...]) -> set[str]:
+    def list_names(self, depths: tuple[int, ...]) -> set[str]:
         """Return every name that the library has for a network of so many blocks per stage."""
         entries = (entry for table in self.tables for entry in table(depths))
         return {name for entry in entries for part in entry.parts for name in part}
@@ -73,21 +73,21 @@ class Entry:
 Table = Callable[[Depths], Iterator[Entry]]
 
 
-def same(official: str, *theirs: str, rank: int | None = None) -> Entry:
+def map_same(official: str, *foreign: str, rank: int | None = None) -> Entry:
     """One key under another name; several names are those of several versions."""
-    return Entry(official, (theirs,), rank)
+    return Entry(official, (foreign,), rank)
 
 
-def layer(official: str, *theirs: str, rank: int | None = None) -> Iterator[Entry]:
+def map_layer(official: str, *foreign: str, rank: int | None = None) -> Iterator[Entry]:
     """Weight and bias of one layer."""
-    yield same(f"{official}.weight", *(f"{name}.weight" for name in theirs), rank=rank)
-    yield same(f"{official}.bias", *(f"{name}.bias" for name in theirs))
+    yield map_same(f"{official}.weight", *(f"{name}.weight" for name in foreign), rank=rank)
+    yield map_same(f"{official}.bias", *(f"{name}.bias" for name in foreign))
 
 
-def joined(official: str, *theirs: tuple[str, ...]) -> Iterator[Entry]:
+def join(official: str, *foreign: tuple[str, ...]) -> Iterator[Entry]:
     """Weight and bias of a layer that the library keeps as several, such as q, k and v."""
     for leaf in ("weight", "bias"):
-        parts = tuple(tuple(f"{name}.{leaf}" for name in names) for names in theirs)
+        parts = tuple(tuple(f"{name}.{leaf}" for name in names) for names in foreign)
         yield Entry(f"{official}.{leaf}", parts)
 
 
@@ -135,8 +135,8 @@ def read_table(state: State, entries: list[Entry]) -> dict[str, Tensor] | None:
         names = [next((name for name in part if name in state), "") for part in entry.parts]
         if all(names):
             sources[entry] = names
-    kinds = {kind_of(e.official) for e in entries if not e.official.startswith(HEAD)}
-    if not kinds <= {kind_of(entry.official) for entry in sources}:
+    kinds = {find_kind(e.official) for e in entries if not e.official.startswith(HEAD)}
+    if not kinds <= {find_kind(entry.official) for entry in sources}:
         return None
     used = {name for names in sources.values() for name in names}
     foreign = [key for key in state if key not in used]
@@ -152,7 +152,7 @@ def read_table(state: State, entries: list[Entry]) -> dict[str, Tensor] | None:
     return official
 
 
-def kind_of(key: str) -> str:
+def find_kind(key: str) -> str:
     """A key without its numbers."""
     return re.sub(r"\d+", "#", key)
 

@@ -15,58 +15,58 @@ from fca_edge.checkpoint.dialects.names import (
     Dialect,
     Entry,
     State,
-    layer,
+    map_layer,
+    map_same,
     reader,
-    same,
 )
 
 
 def convnext(depths: Depths) -> Iterator[Entry]:
     """ConvNeXt; `conv_mlp` has 1x1 convolutions for the Linear layers."""
-    yield from layer("downsample_layers.0.0", "stem.0")
-    yield from layer("downsample_layers.0.1", "stem.1")
+    yield from map_layer("downsample_layers.0.0", "stem.0")
+    yield from map_layer("downsample_layers.0.1", "stem.1")
     for i, depth in enumerate(depths):
         if i:
-            yield from layer(f"downsample_layers.{i}.0", f"stages.{i}.downsample.0")
-            yield from layer(f"downsample_layers.{i}.1", f"stages.{i}.downsample.1")
+            yield from map_layer(f"downsample_layers.{i}.0", f"stages.{i}.downsample.0")
+            yield from map_layer(f"downsample_layers.{i}.1", f"stages.{i}.downsample.1")
         for j in range(depth):
-            ours, theirs = f"stages.{i}.{j}", f"stages.{i}.blocks.{j}"
-            yield same(f"{ours}.gamma", f"{theirs}.gamma", rank=1)
-            yield from layer(f"{ours}.dwconv", f"{theirs}.conv_dw")
-            yield from layer(f"{ours}.norm", f"{theirs}.norm")
-            yield from layer(f"{ours}.pwconv1", f"{theirs}.mlp.fc1", rank=2)
-            yield from layer(f"{ours}.pwconv2", f"{theirs}.mlp.fc2", rank=2)
-    yield from layer("norm", "head.norm")
-    yield from layer("head", "head.fc", rank=2)
+            official, foreign = f"stages.{i}.{j}", f"stages.{i}.blocks.{j}"
+            yield map_same(f"{official}.gamma", f"{foreign}.gamma", rank=1)
+            yield from map_layer(f"{official}.dwconv", f"{foreign}.conv_dw")
+            yield from map_layer(f"{official}.norm", f"{foreign}.norm")
+            yield from map_layer(f"{official}.pwconv1", f"{foreign}.mlp.fc1", rank=2)
+            yield from map_layer(f"{official}.pwconv2", f"{foreign}.mlp.fc2", rank=2)
+    yield from map_layer("norm", "head.norm")
+    yield from map_layer("head", "head.fc", rank=2)
 
 
 def swin(depths: Depths, shift: int = 1) -> Iterator[Entry]:
     """Swin since 0.9: each stage begins with the merging that officially ends the one before."""
     for name in ("patch_embed.proj", "patch_embed.norm", "norm"):
-        yield from layer(name, name)
+        yield from map_layer(name, name)
     for i, depth in enumerate(depths):
         if i + 1 < len(depths):
-            ours, theirs = f"layers.{i}.downsample", f"layers.{i + shift}.downsample"
-            yield from layer(f"{ours}.norm", f"{theirs}.norm")
-            yield same(f"{ours}.reduction.weight", f"{theirs}.reduction.weight")
+            official, foreign = f"layers.{i}.downsample", f"layers.{i + shift}.downsample"
+            yield from map_layer(f"{official}.norm", f"{foreign}.norm")
+            yield map_same(f"{official}.reduction.weight", f"{foreign}.reduction.weight")
         for j in range(depth):
             block = f"layers.{i}.blocks.{j}"
             table = f"{block}.attn.relative_position_bias_table"
-            yield same(table, table)
+            yield map_same(table, table)
             for name in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"):
-                yield from layer(f"{block}.{name}", f"{block}.{name}")
-    yield from layer("head", "head.fc", "head")
+                yield from map_layer(f"{block}.{name}", f"{block}.{name}")
+    yield from map_layer("head", "head.fc", "head")
 
 
 def deit(depths: Depths) -> Iterator[Entry]:
     """DeiT, under the official names."""
     for name in ("cls_token", "pos_embed"):
-        yield same(name, name)
+        yield map_same(name, name)
     for name in ("patch_embed.proj", "norm", "head"):
-        yield from layer(name, name)
+        yield from map_layer(name, name)
     for i in range(depths[0]):
         for name in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"):
-            yield from layer(f"blocks.{i}.{name}", f"blocks.{i}.{name}")
+            yield from map_layer(f"blocks.{i}.{name}", f"blocks.{i}.{name}")
 
 
 SWIN_MARKER = r"layers\.(\d+)\.blocks\.(\d+)\.attn\.relative_position_bias_table"

@@ -40,7 +40,7 @@ LARGEST_STEPS = 0.51
 
 @dataclass(frozen=True)
 class Draw:
-    """Images of calibration: so many of a folder, the same for the same seed."""
+    """Images of calibration: a number of a folder, the same for the same seed."""
 
     folder: Path
     number: int
@@ -97,7 +97,7 @@ class Method:
 
     Attributes:
         function: its name in the format's module: (path in, path out, recipe, inputs) -> Outcome.
-        hint: what its file is good for; a user is told so.
+        hint: what its file is good for, as the user reads it.
     """
 
     function: str
@@ -146,22 +146,22 @@ def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = N
         raise UsageError(f"{path_in.name}: no way to make it {recipe.precision}.")
     if recipe.precision == STATIC and inputs is None:
         raise UsageError(f"{STATIC} needs images to calibrate on; add --calibration DIR.")
-    known = layers(path_in)
+    known = list_layers(path_in)
     for name in recipe.keep_float:
         if name not in known:
             raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, known)}")
-    outcome: Outcome = getattr(format_of(path_in), method.function)(
+    outcome: Outcome = getattr(import_format(path_in), method.function)(
         path_in, path_out, recipe, inputs
     )
     return outcome
 
 
-def layers(path: Path) -> tuple[str, ...]:
+def list_layers(path: Path) -> tuple[str, ...]:
     """Names of the layers of an fp32 artefact that int8 may quantise, in their order.
 
     They are the nodes of the exported program, `linear_3` or `conv2d_7`.
     """
-    return tuple(dict.fromkeys(format_of(path).layers(path)))
+    return tuple(dict.fromkeys(import_format(path).list_layers(path)))
 
 
 def check_weights(base: Path, path: Path, outcome: Outcome) -> None:
@@ -174,7 +174,7 @@ def check_weights(base: Path, path: Path, outcome: Outcome) -> None:
         NotEquivalentError: a weight is more than half a step off, or a layer was not quantised.
     """
     seen = set()
-    for name, exact, steps, scale in format_of(path).weight_pairs(base, path):
+    for name, exact, steps, scale in import_format(path).weight_pairs(base, path):
         off = float((np.abs(steps * scale - exact) / scale).max())
         if not off <= LARGEST_STEPS:
             raise NotEquivalentError(
@@ -187,13 +187,13 @@ def check_weights(base: Path, path: Path, outcome: Outcome) -> None:
         raise NotEquivalentError(f"{path.name} is refused: {missing[0]} was not quantised.")
 
 
-def hint(recipe: Recipe, suffix: str) -> str:
+def find_hint(recipe: Recipe, suffix: str) -> str:
     """Say what a file is good for."""
     text = METHODS[recipe.precision, suffix].hint
     return f"{text}; {HALF_ARITHMETIC_HINT}" if recipe.half_arithmetic else text
 
 
-def format_of(path: Path) -> ModuleType:
+def import_format(path: Path) -> ModuleType:
     """Import the module of a file's format."""
     if path.suffix == ".tflite":
         from fca_edge.exporting.quantize import tflite
@@ -204,7 +204,7 @@ def format_of(path: Path) -> ModuleType:
     return onnx
 
 
-def reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
+def find_reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
     """Say why a layer stays in floating point, None where it does not."""
     if name in recipe.keep_float:
         return "asked for"
@@ -213,13 +213,13 @@ def reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
     return None
 
 
-def step_of_bias(array: Array) -> float | None:
+def choose_bias_step(array: Array) -> float | None:
     """Return the step of an attention bias in int8, None where that is too coarse for it."""
     step = float(np.abs(array).max()) / LARGEST_INT8
     return step if 0 < step <= BIAS_STEP else None
 
 
-def to_half(array: Array, layer: str) -> Array:
+def convert_to_half(array: Array, layer: str) -> Array:
     """Round a layer's constant to half precision.
 
     Raises:

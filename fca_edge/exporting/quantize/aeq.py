@@ -79,7 +79,7 @@ def add(quantizer: Any, keep: tuple[str, ...], product: str, static: bool) -> No
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep its log and its prints away, those of the runtime that it calibrates on as well."""
-    before, shown = logging.root.manager.disable, os.dup(2)
+    before, stderr_copy = logging.root.manager.disable, os.dup(2)
     logging.disable(logging.WARNING)
     try:
         with (
@@ -92,6 +92,6 @@ def quiet() -> Iterator[None]:
             os.dup2(held.fileno(), 2)
             yield
     finally:
-        os.dup2(shown, 2)
-        os.close(shown)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
         logging.disable(before)

@@ -16,36 +16,36 @@ from fca_edge.pictures import Seen
 from fca_edge.preprocess import Preprocessing, find_images, list_images, load_marked
 
 
-def sample(folder: Path, number: int, seed: int) -> list[Path]:
-    """Draw images of a folder, flat or one sub-folder a class, the same for the same seed.
+def sample_images(folder: Path, number: int, seed: int) -> list[Path]:
+    """Draw images of a folder, flat or one sub-folder per class, the same for the same seed.
 
     Raises:
         FcaEdgeError: no such folder, or no images in it.
     """
-    found = find_images(folder)
-    drawn = found if len(found) <= number else random.Random(seed).sample(found, number)
-    return sorted(drawn)
+    images = find_images(folder)
+    chosen_images = images if len(images) <= number else random.Random(seed).sample(images, number)
+    return sorted(chosen_images)
 
 
-def stream(
+def stream_inputs(
     paths: list[Path],
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     layout: str,
     of_one_colour: set[Path] | None = None,
     seen: Seen | None = None,
 ) -> Inputs:
-    """Return what gives the inputs anew at each call; only one image is held at a time.
+    """Return a function that reads the inputs again at each call; only one image is held at a time.
 
     Greyscale images become RGB. One that cannot be read stops the export, by name.
 
     Args:
-        of_one_colour: is given the images that show nothing.
-        seen: is told what images have about them.
+        of_one_colour: collects the images that show nothing.
+        seen: collects the marks of the images.
     """
 
     def inputs() -> Iterator[Array]:
         for path in paths:
-            image, marks = load_marked(path, how)  # (3, H, W)
+            image, marks = load_marked(path, preprocessing)  # (3, H, W)
             if seen is not None:
                 seen.add(path, marks)
             if of_one_colour is not None and not np.ptp(image, axis=(1, 2)).any():
@@ -68,7 +68,7 @@ class Calibration:
     paths: list[Path]
     inputs: Inputs
     of_one_colour: set[Path]
-    how: Preprocessing
+    preprocessing: Preprocessing
     seen: Seen
 
     def describe(self) -> dict[str, Any]:
@@ -77,14 +77,14 @@ class Calibration:
             "folder": str(self.folder.resolve()),
             "images": len(self.paths),
             "of_one_colour": len(self.of_one_colour),
-            "pictures": self.seen.describe(self.how, list_images(self.folder)),
+            "pictures": self.seen.describe(self.preprocessing, list_images(self.folder)),
             "seed": self.seed,
         }
 
 
-def draw_images(draw: Draw, how: Preprocessing, layout: str) -> Calibration:
+def draw_images(draw: Draw, preprocessing: Preprocessing, layout: str) -> Calibration:
     """Draw the images of a static output, to be read in the layout of its input."""
-    paths = sample(draw.folder, draw.number, draw.seed)
+    paths = sample_images(draw.folder, draw.number, draw.seed)
     flat, seen = set[Path](), Seen()
-    inputs = stream(paths, how, layout, flat, seen)
-    return Calibration(draw.folder, draw.seed, paths, inputs, flat, how, seen)
+    inputs = stream_inputs(paths, preprocessing, layout, flat, seen)
+    return Calibration(draw.folder, draw.seed, paths, inputs, flat, preprocessing, seen)

@@ -29,9 +29,9 @@ from fca_edge.exporting.quantize import (
     Inputs,
     Outcome,
     Recipe,
-    reason_to_keep,
-    step_of_bias,
-    to_half,
+    choose_bias_step,
+    convert_to_half,
+    find_reason_to_keep,
 )
 
 PRODUCTS = ("MatMul", "Gemm")
@@ -54,37 +54,37 @@ def quantize_dynamic(
     from onnxruntime import quantization
 
     original = load(path_in)
-    chosen, kept = divide(original, recipe)
-    if not chosen:
+    nodes, reasons = divide(original, recipe)
+    if not nodes:
         # The library takes an empty list of nodes for all.
-        stored = store_small(original)
+        counts = store_small(original)
         save(original, original, path_out)
-        return Outcome("nothing to quantise", (), kept, stored)
-    with without_advice():
+        return Outcome("nothing to quantise", (), reasons, counts)
+    with silence_advice():
         quantization.quantize_dynamic(
-            without_weight_shapes(original),
+            remove_weight_shapes(original),
             path_out,
             op_types_to_quantize=["MatMul"],
-            nodes_to_quantize=list(chosen.values()),
+            nodes_to_quantize=list(nodes.values()),
             per_channel=True,
             weight_type=quantization.QuantType.QUInt8,
         )
     model = load(path_out)
-    stored = store_small(model, left_as_they_were(original, model))
+    counts = store_small(model, list_unchanged(original, model))
     save(model, original, path_out)
-    how = "weights uint8 per output channel (min-max), activations uint8 at run time"
-    return Outcome(how, tuple(chosen), kept, stored)
+    method = "weights uint8 per output channel (min-max), activations uint8 at run time"
+    return Outcome(method, tuple(nodes), reasons, counts)
 
 
-def layers(path: Path) -> list[str]:
+def list_layers(path: Path) -> list[str]:
     """Names of a file's layers."""
-    return [name for name, _, _ in products(load(path))]
+    return [name for name, _, _ in list_products(load(path))]
 
 
 def weight_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Array]]:
     """Yield (layer, float weights, whole steps, step) of 8-bit products, as stored."""
     quantized = {tensor.name: tensor for tensor in load(path).graph.initializer}
-    for name, _, tensor in products(load(base)):
+    for name, _, tensor in list_products(load(base)):
         names = [f"{tensor.name}_{part}" for part in ("quantized", "scale", "zero_point")]
         if not all(part in quantized for part in names):
             continue
@@ -112,18 +112,18 @@ def save(model: Any, like: Any, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def floats(model: Any) -> dict[str, Any]:
+def find_floats(model: Any) -> dict[str, Any]:
     """Float initialisers by name."""
     initializers = model.graph.initializer
     return {one.name: one for one in initializers if one.data_type == TensorProto.FLOAT}
 
 
-def products(model: Any) -> list[tuple[str, Any, Any]]:
+def list_products(model: Any) -> list[tuple[str, Any, Any]]:
     """List (layer, node, weights) of matrix products with weights, in the file's order.
 
     A layer has the name of its bias's sum, which is that of the program's node.
     """
-    weights = floats(model)
+    weights = find_floats(model)
     sums = {}
     for node in model.graph.node:
         if node.op_type == "Add" and any(name in weights for name in node.input):
@@ -138,16 +138,16 @@ def products(model: Any) -> list[tuple[str, Any, Any]]:
 def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
     """Return layers to quantise with their nodes' names, and layers to keep with the reason."""
     outputs = {value.name for value in model.graph.output}
-    chosen, kept = {}, {}
-    for name, node, weight in products(model):
-        reason = reason_to_keep(name, prod(weight.dims), recipe)
+    nodes, reasons = {}, {}
+    for name, node, weight in list_products(model):
+        reason = find_reason_to_keep(name, prod(weight.dims), recipe)
         if reason is None and node.op_type == "Gemm":
             reason = HEAD if node.output[0] in outputs else GEMM
         if reason is None:
-            chosen[name] = node.name
+            nodes[name] = node.name
         else:
-            kept[name] = reason
-    return chosen, kept
+            reasons[name] = reason
+    return nodes, reasons
 
 
 def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool = True) -> Any:
@@ -159,34 +159,36 @@ def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool =
         only: initialisers to look at; None takes all.
     """
     added = {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
-    stored: dict[str, int] = {}
+    counts: dict[str, int] = {}
     nodes = []
-    for tensor in floats(model).values():
+    for tensor in find_floats(model).values():
         small = prod(tensor.dims) * 4 < SMALL_BYTES
         if small or (only is not None and tensor.name not in only):
             continue
         array = numpy_helper.to_array(tensor)
-        step = step_of_bias(array) if biases_in_int8 and tensor.name in added else None
+        step = choose_bias_step(array) if biases_in_int8 and tensor.name in added else None
         node, kind = (
-            in_half(model, tensor, array) if step is None else in_int8(model, tensor, array, step)
+            expand_half(model, tensor, array)
+            if step is None
+            else expand_int8(model, tensor, array, step)
         )
         nodes.append(node)
-        stored[kind] = stored.get(kind, 0) + 1
+        counts[kind] = counts.get(kind, 0) + 1
     for node in reversed(nodes):
         model.graph.node.insert(0, node)
-    return stored
+    return counts
 
 
-def in_half(model: Any, tensor: Any, array: Array) -> tuple[Any, str]:
+def expand_half(model: Any, tensor: Any, array: Array) -> tuple[Any, str]:
     """Replace an initialiser by a half and a Cast, which ONNX Runtime runs once, at load."""
     name = tensor.name
-    half = to_half(array, first_layer_with(model, name))
+    half = convert_to_half(array, find_layer_with(model, name))
     tensor.CopyFrom(numpy_helper.from_array(half, f"{name}/stored"))
     node = helper.make_node("Cast", [f"{name}/stored"], [name], f"{name}/expand", to=1)
     return node, "constants in fp16"
 
 
-def in_int8(model: Any, tensor: Any, array: Array, step: float) -> tuple[Any, str]:
+def expand_int8(model: Any, tensor: Any, array: Array, step: float) -> tuple[Any, str]:
     """Replace an initialiser by int8 and a DequantizeLinear, which runs at each inference."""
     name = tensor.name
     narrow = np.rint(array / step).astype(np.int8)
@@ -198,14 +200,14 @@ def in_int8(model: Any, tensor: Any, array: Array, step: float) -> tuple[Any, st
     return node, "attention biases in int8"
 
 
-def first_layer_with(model: Any, name: str) -> str:
+def find_layer_with(model: Any, name: str) -> str:
     """Name the first layer that reads an initialiser."""
-    by_weight = {weight.name: layer for layer, _, weight in products(model)}
+    by_weight = {weight.name: layer for layer, _, weight in list_products(model)}
     readers = (node.output[0] for node in model.graph.node if name in node.input)
     return by_weight.get(name) or next(readers, name)
 
 
-def without_weight_shapes(model: Any) -> Any:
+def remove_weight_shapes(model: Any) -> Any:
     """Copy a model without the recorded shapes of its weights.
 
     Releases of ONNX Runtime up to 1.23 transpose a Gemm's weight in place, and then stop at the
@@ -220,14 +222,14 @@ def without_weight_shapes(model: Any) -> Any:
     return copy
 
 
-def left_as_they_were(original: Any, model: Any) -> set[str]:
+def list_unchanged(original: Any, model: Any) -> set[str]:
     """Names of float initialisers that were there before and still are, or are transposed now."""
-    before = set(floats(original))
-    return {name for name in floats(model) if name.removesuffix("_Transposed") in before}
+    before = set(find_floats(original))
+    return {name for name in find_floats(model) if name.removesuffix("_Transposed") in before}
 
 
 @contextlib.contextmanager
-def without_advice() -> Iterator[None]:
+def silence_advice() -> Iterator[None]:
     """Keep the library's log and warnings away; it recommends steps that the export has done."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

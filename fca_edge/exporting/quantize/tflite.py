@@ -3,9 +3,9 @@
 fp16: weights and attention biases are stored as halves, expanded once at load.
 
 int8: weights per channel, activations quantised by the runtime as they come; int8-static: by
-ranges that calibration shows. ai-edge-quantizer makes the weights. Its file is written anew: it
-keeps buffers behind the flatbuffer, and attention biases, depthwise kernels and small layers as
-floats of four bytes.
+ranges that calibration shows. ai-edge-quantizer makes the weights. Its file is rewritten, because
+it keeps buffers behind the flatbuffer, and attention biases, depthwise kernels and small layers
+as floats of four bytes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fca_edge.exporting.quantize import (
     Outcome,
     Recipe,
     aeq,
-    reason_to_keep,
-    step_of_bias,
-    to_half,
+    choose_bias_step,
+    convert_to_half,
+    find_reason_to_keep,
 )
 from fca_edge.exporting.tflite.file import Operator, TfliteFile
-from fca_edge.exporting.tflite.pointwise import without_fully_connected
+from fca_edge.exporting.tflite.pointwise import replace_fully_connected
 
 # Depthwise kernels stay float: a quantised one leaves the delegate's only partition.
 PRODUCTS = (Operator.CONV_2D, Operator.FULLY_CONNECTED)
@@ -41,44 +41,44 @@ HALF_ARITHMETIC = ("reduced_precision_support", b"fp16accfp16")
 def store_halves(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:
     """Store halves; calibration plays no part."""
     file = TfliteFile.read(path_in)
-    stored = {
-        "weights in fp16": store_in_half(file, large_weights(file)),
-        "attention biases in fp16": store_in_half(file, attention_biases(file)),
+    counts = {
+        "weights in fp16": store_in_half(file, list_large_weights(file)),
+        "attention biases in fp16": store_in_half(file, list_attention_biases(file)),
     }
-    how = "stored in fp16, computed in fp32"
+    method = "stored in fp16, computed in fp32"
     if recipe.half_arithmetic:
-        how = "stored in fp16, computed in fp16 by XNNPACK on ARMv8.2, in fp32 elsewhere"
+        method = "stored in fp16, computed in fp16 by XNNPACK on ARMv8.2, in fp32 elsewhere"
     write(file, recipe, path_out)
-    return Outcome(how, (), {}, stored)
+    return Outcome(method, (), {}, counts)
 
 
 def quantize_dynamic(
     path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None
 ) -> Outcome:
     """Quantise the weights of convolutions and Linear layers; calibration plays no part."""
-    how = "weights int8 per output channel (min-max, symmetric), activations int8 at run time"
-    return quantize(path_in, path_out, recipe, None, how)
+    method = "weights int8 per output channel (min-max, symmetric), activations int8 at run time"
+    return quantize(path_in, path_out, recipe, None, method)
 
 
 def quantize_static(
     path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None
 ) -> Outcome:
     """Quantise products with the ranges that the inputs show."""
-    how = "weights int8 per output channel, activations int8, ranges by minmax of calibration"
-    return quantize(path_in, path_out, recipe, inputs, how)
+    method = "weights int8 per output channel, activations int8, ranges by minmax of calibration"
+    return quantize(path_in, path_out, recipe, inputs, method)
 
 
 def quantize(
-    path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None, how: str
+    path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None, method: str
 ) -> Outcome:
     """Quantise products, with ranges of activations where there are inputs."""
-    with without_fully_connected(path_in) as base:
-        chosen, kept = divide(TfliteFile.read(base), recipe)
-        file = TfliteFile(aeq.quantize(base, tuple(kept), inputs))
-    stored = store_biases(file)
-    stored["other weights in fp16"] = store_in_half(file, large_weights(file))
+    with replace_fully_connected(path_in) as base:
+        names, reasons = divide(TfliteFile.read(base), recipe)
+        file = TfliteFile(aeq.quantize(base, tuple(reasons), inputs))
+    counts = store_biases(file)
+    counts["other weights in fp16"] = store_in_half(file, list_large_weights(file))
     write(file, recipe, path_out)
-    return Outcome(how, tuple(dict.fromkeys(chosen)), kept, stored)
+    return Outcome(method, tuple(dict.fromkeys(names)), reasons, counts)
 
 
 def write(file: TfliteFile, recipe: Recipe, path: Path) -> None:
@@ -88,16 +88,16 @@ def write(file: TfliteFile, recipe: Recipe, path: Path) -> None:
     file.write(path)
 
 
-def layers(path: Path) -> list[str]:
+def list_layers(path: Path) -> list[str]:
     """Names of a file's layers."""
-    return [name for name, _, _ in products(TfliteFile.read(path))]
+    return [name for name, _, _ in list_products(TfliteFile.read(path))]
 
 
 def weight_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Array]]:
     """Yield (layer, float weights, whole steps, step) of 8-bit products; steps by channel first."""
     file, before = TfliteFile.read(path), TfliteFile.read(base)
-    by_output = {file.name(op.outputs[0]): (op, weight) for _, op, weight in products(file)}
-    for name, operator, exact in products(before):
+    by_output = {file.name(op.outputs[0]): (op, weight) for _, op, weight in list_products(file)}
+    for name, operator, exact in list_products(before):
         output = before.name(operator.outputs[0])
         # ai-edge-quantizer gives the float name to what dequantises a static product's output.
         quantized = by_output.get(output) or by_output.get(f"{output}_quantized")
@@ -109,39 +109,39 @@ def weight_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Ar
         yield name, exact, quantized[1].astype(np.float64), np.asarray(scales).reshape(shape)
 
 
-def products(file: TfliteFile) -> list[tuple[str, Any, Array]]:
+def list_products(file: TfliteFile) -> list[tuple[str, Any, Array]]:
     """List (layer, operator, float weights) of products, in the file's order."""
     pairs = []
     for operator in file.graph.operators:
         weight = file.constant(operator.inputs[1]) if len(operator.inputs) > 1 else None
         if file.code(operator) in PRODUCTS and weight is not None:
-            pairs.append((layer_of(file, operator), operator, weight))
+            pairs.append((name_layer(file, operator), operator, weight))
     return pairs
 
 
-def layer_of(file: TfliteFile, operator: Any) -> str:
+def name_layer(file: TfliteFile, operator: Any) -> str:
     """Name of the program's node that an operator came from."""
     return file.name(operator.outputs[0]).partition("/")[0]
 
 
-def first_layer_with(file: TfliteFile, tensor: int) -> str:
+def find_layer_with(file: TfliteFile, tensor: int) -> str:
     """Name the first layer that reads a tensor."""
-    return next(layer_of(file, one) for one in file.graph.operators if tensor in list(one.inputs))
+    return next(name_layer(file, one) for one in file.graph.operators if tensor in list(one.inputs))
 
 
 def divide(file: TfliteFile, recipe: Recipe) -> tuple[list[str], dict[str, str]]:
     """Return layers to quantise, and those to keep with the reason."""
-    chosen, kept = [], {}
-    for name, _, weight in products(file):
-        reason = reason_to_keep(name, weight.size, recipe)
+    names, reasons = [], {}
+    for name, _, weight in list_products(file):
+        reason = find_reason_to_keep(name, weight.size, recipe)
         if reason is None:
-            chosen.append(name)
+            names.append(name)
         else:
-            kept[name] = reason
-    return chosen, kept
+            reasons[name] = reason
+    return names, reasons
 
 
-def large_weights(file: TfliteFile) -> list[int]:
+def list_large_weights(file: TfliteFile) -> list[int]:
     """Large float weights of products and depthwise convolutions."""
     return [
         int(operator.inputs[1])
@@ -150,7 +150,7 @@ def large_weights(file: TfliteFile) -> list[int]:
     ]
 
 
-def attention_biases(file: TfliteFile) -> list[int]:
+def list_attention_biases(file: TfliteFile) -> list[int]:
     """Large float constants that are added: the expanded attention biases."""
     return [
         int(tensor)
@@ -173,21 +173,21 @@ def store_in_half(file: TfliteFile, tensors: list[int]) -> int:
     for tensor in distinct:
         array = file.constant(tensor)
         assert array is not None
-        file.store_small(tensor, to_half(array, first_layer_with(file, tensor)))
+        file.store_small(tensor, convert_to_half(array, find_layer_with(file, tensor)))
     return len(distinct)
 
 
 def store_biases(file: TfliteFile) -> dict[str, int]:
     """Keep attention biases as int8 where that is fine enough, else as halves."""
-    stored = {"int8": 0, "fp16": 0}
-    for tensor in dict.fromkeys(attention_biases(file)):
+    counts = {"int8": 0, "fp16": 0}
+    for tensor in dict.fromkeys(list_attention_biases(file)):
         array = file.constant(tensor)
         assert array is not None
-        step = step_of_bias(array)
+        step = choose_bias_step(array)
         if step is None:
-            stored["fp16"] += store_in_half(file, [tensor])
+            counts["fp16"] += store_in_half(file, [tensor])
         else:
             narrow = np.rint(array / step).astype(np.int8)
             file.store_small(tensor, narrow, np.asarray([step]))
-            stored["int8"] += 1
-    return {f"attention biases in {kind}": number for kind, number in stored.items() if number}
+            counts["int8"] += 1
+    return {f"attention biases in {kind}": number for kind, number in counts.items() if number}

@@ -29,9 +29,9 @@ class Context:
 
     def value(self, argument: Any) -> Value:
         """Return a node's result as a view; a constant becomes a stored tensor."""
-        found = self.results[argument.name]
-        if isinstance(found, Value):
-            return found
+        result = self.results[argument.name]
+        if isinstance(result, Value):
+            return result
         array = self.array(argument)
         return Value(self.builder.constant(array), array.shape, tuple(range(array.ndim)))
 
@@ -43,10 +43,10 @@ class Context:
 
     def tensor(self, argument: Any) -> Tensor:
         """Return a constant argument as a torch tensor."""
-        found = self.results[argument.name] if isinstance(argument, fx.Node) else argument
-        if isinstance(found, Tensor):
-            return found
-        return torch.tensor(found, dtype=torch.float32)
+        result = self.results[argument.name] if isinstance(argument, fx.Node) else argument
+        if isinstance(result, Tensor):
+            return result
+        return torch.tensor(result, dtype=torch.float32)
 
     def array(self, argument: Any) -> Array:
         """Return a constant argument as a float32 array in logical order."""
@@ -69,7 +69,7 @@ class Context:
         return self.builder.constant(np.asarray([number], np.float32))
 
 
-def shape_of(node: fx.Node) -> Shape:
+def read_shape(node: fx.Node) -> Shape:
     """Return the static shape of a node's result.
 
     Raises:
@@ -83,14 +83,14 @@ def shape_of(node: fx.Node) -> Shape:
     return tuple(int(n) for n in shape)
 
 
-def module_of(node: fx.Node) -> str:
+def name_module(node: fx.Node) -> str:
     """Return the path of the module that a node was traced in."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values() if path]
     return str(paths[-1]) if paths else "the network itself"
 
 
-def require(node: fx.Node, condition: bool, what: str) -> None:
+def require(node: fx.Node, condition: bool, case: str) -> None:
     """Refuse a case that a lowering does not cover.
 
     Raises:
@@ -100,8 +100,8 @@ def require(node: fx.Node, condition: bool, what: str) -> None:
         return
     shapes = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if "val" in n.meta]
     raise FcaEdgeError(
-        f"no TFLite lowering for {node.target}{what} on shapes {shapes}, in module"
-        f" {module_of(node)}; add one to fca_edge/exporting/tflite/ (see CONTRIBUTING.md)."
+        f"no TFLite lowering for {node.target}{case} on shapes {shapes}, in module"
+        f" {name_module(node)}; add one to fca_edge/exporting/tflite/ (see CONTRIBUTING.md)."
     )
 
 

@@ -141,7 +141,7 @@ def text(name: bytes | str) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def operator_counts(path: Path) -> dict[str, int]:
+def count_operators(path: Path) -> dict[str, int]:
     """Count a file's operators by the schema's names."""
     file = TfliteFile.read(path)
     return dict(Counter(OPERATOR_NAMES[file.code(one)] for one in file.graph.operators))

@@ -36,12 +36,12 @@ class Value:
         return Value(self.tensor, self.shape, tuple(self.perm[d] for d in dims))
 
 
-def plain(tensor: int, shape: Shape) -> Value:
+def view_plain(tensor: int, shape: Shape) -> Value:
     """View a tensor in logical order."""
     return Value(tensor, shape, tuple(range(len(shape))))
 
 
-def memory_order(value: Value) -> tuple[int, ...]:
+def find_memory_order(value: Value) -> tuple[int, ...]:
     """Logical dimensions larger than 1, in the order in which they lie in memory."""
     dims = [d for d in range(len(value.perm)) if value.logical[d] > 1]
     return tuple(sorted(dims, key=lambda d: value.perm[d]))
@@ -49,15 +49,15 @@ def memory_order(value: Value) -> tuple[int, ...]:
 
 def in_logical_order(value: Value) -> bool:
     """Tell whether memory already has the logical order (dimensions of 1 do not count)."""
-    order = memory_order(value)
+    order = find_memory_order(value)
     return order == tuple(sorted(order))
 
 
 def view(value: Value, shape: Shape) -> Value | None:
     """Reshape the logical tensor without moving data, or None where data must move."""
     if in_logical_order(value):
-        return plain(value.tensor, shape)
-    order = memory_order(value)
+        return view_plain(value.tensor, shape)
+    order = find_memory_order(value)
     old = [value.logical[d] for d in sorted(order)]
     groups = factor_groups(old, shape)
     if groups is None:
@@ -106,11 +106,11 @@ class Layout:
         self.builder = builder
         self._reshapes: dict[tuple[int, Shape], int] = {}
 
-    def stored(self, value: Value) -> Shape:
+    def stored_shape(self, value: Value) -> Shape:
         """Return the shape that memory has now."""
         return self.builder.shape(value.tensor)
 
-    def reshaped(self, tensor: int, shape: Shape) -> int:
+    def reshape(self, tensor: int, shape: Shape) -> int:
         """Return the tensor with another stored shape; one operator however often it is asked."""
         if self.builder.shape(tensor) == shape:
             return tensor
@@ -120,45 +120,45 @@ class Layout:
             self._reshapes[tensor, shape] = out
         return self._reshapes[tensor, shape]
 
-    def ordered(self, value: Value, dims: tuple[int, ...] | None = None) -> Value:
+    def reorder(self, value: Value, dims: tuple[int, ...] | None = None) -> Value:
         """Return the value with memory in the given order of logical dimensions (default: logical).
 
         The result's stored rank may be lower than the logical rank: dimensions that
         move together are moved as one.
         """
         dims = tuple(range(len(value.perm))) if dims is None else dims
-        wanted = [d for d in dims if value.logical[d] > 1]
-        have = list(memory_order(value))
+        new_order = [d for d in dims if value.logical[d] > 1]
+        order = list(find_memory_order(value))
         shape = tuple(value.logical[d] for d in dims)
         perm = tuple(dims.index(d) for d in range(len(dims)))
-        if have == wanted:
+        if order == new_order:
             return Value(value.tensor, shape, perm)
-        runs = together(have, wanted)
+        runs = find_runs(order, new_order)
         source = tuple(
-            prod(value.logical[d] for d in run) for run in sorted(runs, key=have_key(have))
+            prod(value.logical[d] for d in run) for run in sorted(runs, key=sort_by_order(order))
         )
-        moves = tuple(sorted(runs, key=have_key(have)).index(run) for run in runs)
-        inputs = (self.reshaped(value.tensor, source), self.builder.ints(*moves))
+        moves = tuple(sorted(runs, key=sort_by_order(order)).index(run) for run in runs)
+        inputs = (self.reshape(value.tensor, source), self.builder.ints(*moves))
         result = tuple(source[m] for m in moves)
         moved = self.builder.emit("TRANSPOSE", inputs, result, schema.TransposeOptionsT())
         return Value(moved, shape, perm)
 
-    def materialised(self, value: Value, shape: Shape | None = None) -> int:
+    def materialise(self, value: Value, shape: Shape | None = None) -> int:
         """Return a tensor stored in logical order with the logical (or the given) shape."""
-        value = self.ordered(value)
-        return self.reshaped(value.tensor, value.logical if shape is None else shape)
+        value = self.reorder(value)
+        return self.reshape(value.tensor, value.logical if shape is None else shape)
 
 
-def have_key(have: list[int]) -> Callable[[tuple[int, ...]], int]:
+def sort_by_order(order: list[int]) -> Callable[[tuple[int, ...]], int]:
     """Sort key for runs of dimensions: where the run lies in memory."""
-    return lambda run: have.index(run[0])
+    return lambda run: order.index(run[0])
 
 
-def together(have: list[int], wanted: list[int]) -> list[tuple[int, ...]]:
+def find_runs(order: list[int], new_order: list[int]) -> list[tuple[int, ...]]:
     """Cut the wanted order into the longest runs that already lie side by side in memory."""
     runs: list[tuple[int, ...]] = []
-    for dim in wanted:
-        if runs and have.index(dim) == have.index(runs[-1][-1]) + 1:
+    for dim in new_order:
+        if runs and order.index(dim) == order.index(runs[-1][-1]) + 1:
             runs[-1] = (*runs[-1], dim)
         else:
             runs.append((dim,))

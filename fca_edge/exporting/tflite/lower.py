@@ -17,8 +17,8 @@ from fca_edge.embedded import ENTRY
 from fca_edge.exporting.forms import Profile
 from fca_edge.exporting.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.exporting.tflite.builder import GraphBuilder
-from fca_edge.exporting.tflite.context import Context, Lowered, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, plain
+from fca_edge.exporting.tflite.context import Context, Lowered, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, view_plain
 from fca_edge.exporting.tflite.writer import write
 
 Lowering = Callable[[Context, fx.Node], Lowered]
@@ -92,37 +92,37 @@ def lower(
         if node.op == "placeholder":
             spec = kinds[node.name]
             if spec.kind == InputKind.USER_INPUT:
-                value = image_input(context, node, input_layout)
+                value = add_image_input(context, node, input_layout)
                 source, context.results[node.name] = value.tensor, value
             else:
-                context.results[node.name] = weight(program, str(spec.target))
+                context.results[node.name] = find_weight(program, str(spec.target))
         elif node.op == "call_function":
             context.results[node.name] = lower_node(context, node)
         elif node.op == "output":
-            target = context.layout.materialised(context.value(node.args[0][0]))
-    context.builder.tensors[target] = renamed(context.builder, target, "logits")
+            target = context.layout.materialise(context.value(node.args[0][0]))
+    context.builder.tensors[target] = rename(context.builder, target, "logits")
     return context.builder, source, target
 
 
-def renamed(builder: GraphBuilder, tensor: int, name: str) -> Any:
+def rename(builder: GraphBuilder, tensor: int, name: str) -> Any:
     """Return a tensor's entry under another name."""
     info = builder.tensors[tensor]
     return type(info)(name, info.shape, info.dtype, info.buffer)
 
 
-def weight(program: ExportedProgram, target: str) -> Tensor:
+def find_weight(program: ExportedProgram, target: str) -> Tensor:
     """Return a parameter, buffer or lifted constant of the program."""
     state = program.state_dict.get(target)
-    found: Tensor = program.constants[target] if state is None else state
-    return found
+    tensor: Tensor = program.constants[target] if state is None else state
+    return tensor
 
 
-def image_input(context: Context, node: fx.Node, layout: str) -> Value:
+def add_image_input(context: Context, node: fx.Node, layout: str) -> Value:
     """Add the input tensor; the program's NCHW is a view of it."""
-    batch, channels, height, width = shape_of(node)
+    batch, channels, height, width = read_shape(node)
     if layout == "nchw":
         shape = (batch, channels, height, width)
-        return plain(context.builder.tensor(shape, "image"), shape)
+        return view_plain(context.builder.tensor(shape, "image"), shape)
     shape = (batch, height, width, channels)
     return Value(context.builder.tensor(shape, "image"), shape, (0, 3, 1, 2))
 
@@ -130,8 +130,8 @@ def image_input(context: Context, node: fx.Node, layout: str) -> Value:
 def lower_node(context: Context, node: fx.Node) -> Lowered:
     """Lower one call, or evaluate it now when all of its inputs are constants."""
     name = str(node.target)
-    if not kept(node) and all(
-        isinstance(context.results[n.name], Tensor | tuple) and constant(context, n)
+    if not is_left_to_runtime(node) and all(
+        isinstance(context.results[n.name], Tensor | tuple) and is_constant(context, n)
         for n in node.all_input_nodes
     ):
         return evaluate(context, node)
@@ -139,38 +139,38 @@ def lower_node(context: Context, node: fx.Node) -> Lowered:
     return LOWERINGS[name](context, node)
 
 
-def kept(node: fx.Node) -> bool:
+def is_left_to_runtime(node: fx.Node) -> bool:
     """Tell whether a node of constants is left to the runtime, so that the file stays small.
 
     Moving data about is not: it makes nothing larger.
     """
     stack = node.meta.get("nn_module_stack") or {}
-    made_larger = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
-    return made_larger and any(expands(str(kind)) for _, kind in stack.values())
+    is_product = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
+    return is_product and any(is_expanding(str(kind)) for _, kind in stack.values())
 
 
 @cache
-def expands(kind: str) -> bool:
+def is_expanding(kind: str) -> bool:
     """Tell whether a class, `module.Name`, declares that it makes large constants of small ones."""
     module, _, name = kind.rpartition(".")
     return bool(getattr(getattr(sys.modules.get(module), name, None), "EXPANDS", False))
 
 
-def constant(context: Context, node: fx.Node) -> bool:
+def is_constant(context: Context, node: fx.Node) -> bool:
     """Tell whether a node's result is made of known tensors."""
-    found = context.results[node.name]
-    parts = found if isinstance(found, tuple) else (found,)
+    result = context.results[node.name]
+    parts = result if isinstance(result, tuple) else (result,)
     return all(isinstance(part, Tensor) for part in parts)
 
 
 def evaluate(context: Context, node: fx.Node) -> Lowered:
     """Run a call of constants in torch."""
 
-    def known(item: fx.Node) -> Any:
+    def constant_value(item: fx.Node) -> Any:
         return context.results[item.name]
 
     with torch.no_grad():
-        args = fx.map_arg(node.args, known)
-        kwargs = fx.map_arg(node.kwargs, known)
+        args = fx.map_arg(node.args, constant_value)
+        kwargs = fx.map_arg(node.kwargs, constant_value)
         result: Lowered = node.target(*args, **kwargs)  # type: ignore[operator]
     return tuple(result) if isinstance(result, list) else result

@@ -10,9 +10,9 @@ from torch import fx
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.tflite.builder import Array
-from fca_edge.exporting.tflite.context import Context, argument, shape_of
+from fca_edge.exporting.tflite.context import Context, argument, read_shape
 from fca_edge.exporting.tflite.layout import Value
-from fca_edge.exporting.tflite.ops_shape import padded
+from fca_edge.exporting.tflite.ops_shape import emit_pad
 
 NHWC = (0, 2, 3, 1)
 # A depthwise convolution with dilation is version 2 of the operator; 2.14 refuses others.
@@ -27,7 +27,7 @@ def convolution(context: Context, node: fx.Node) -> Value:
         pair(argument(node, i, n, d)) for i, n, d in ((3, "stride", 1), (4, "padding", 0))
     )
     dilation, groups = pair(argument(node, 5, "dilation", 1)), argument(node, 6, "groups", 1)
-    value = context.layout.ordered(context.value(argument(node, 0, "input")), NHWC)
+    value = context.layout.reorder(context.value(argument(node, 0, "input")), NHWC)
     batch, channels, height, width = value.logical
     same = all(
         same_padding(n, k, s, d) == (p, p)
@@ -35,8 +35,8 @@ def convolution(context: Context, node: fx.Node) -> Value:
     )
     if not same:
         amounts = [0, 0, *padding]
-        value = padded(context, value, amounts, amounts)
-    source = context.layout.reshaped(value.tensor, value.shape)
+        value = emit_pad(context, value, amounts, amounts)
+    source = context.layout.reshape(value.tensor, value.shape)
     depthwise = groups == channels and groups > 1
     if groups not in (1, channels):
         raise FcaEdgeError(f"{node.name}: grouped convolution ({groups} groups) has no lowering.")
@@ -48,11 +48,11 @@ def convolution(context: Context, node: fx.Node) -> Value:
     inputs = (
         source,
         context.builder.constant(weight.transpose(order)),
-        context.builder.constant(bias_of(context, bias, weight.shape[0])),
+        context.builder.constant(find_bias(context, bias, weight.shape[0])),
     )
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     version = DILATED_DEPTHWISE_VERSION if depthwise and max(dilation) > 1 else 1
-    _, out_channels, out_height, out_width = shape_of(node)
+    _, out_channels, out_height, out_width = read_shape(node)
     shape = (batch, out_height, out_width, out_channels)
     out = context.emit(name, inputs, shape, options, version)
     return Value(out, shape, (0, 3, 1, 2))
@@ -67,7 +67,7 @@ def conv_options(multiplier: int | None) -> Any:
     return options
 
 
-def bias_of(context: Context, bias: Any, channels: int) -> Array:
+def find_bias(context: Context, bias: Any, channels: int) -> Array:
     """Return the bias, zeros where there is none: older runtimes want the tensor."""
     return np.zeros(channels, np.float32) if bias is None else context.array(bias)
 

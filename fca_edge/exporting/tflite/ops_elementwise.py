@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Shape
-from fca_edge.exporting.tflite.context import Context, argument, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain
+from fca_edge.exporting.tflite.context import Context, argument, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
 
 OPTIONS = {
     "ADD": schema.AddOptionsT,
@@ -49,7 +49,7 @@ def minimum(context: Context, node: fx.Node) -> Value:
 def clamp(context: Context, node: fx.Node) -> Value:
     """Raise to a least and lower to a largest number; either may be missing."""
     value = context.value(argument(node, 0, "self"))
-    stored = context.layout.stored(value)
+    stored = context.layout.stored_shape(value)
     tensor = value.tensor
     for operator, index, name in (("MAXIMUM", 1, "min"), ("MINIMUM", 2, "max")):
         bound = argument(node, index, name)
@@ -73,28 +73,28 @@ def only_squared(node: fx.Node) -> bool:
 def binary(context: Context, node: fx.Node, operator: str) -> Value:
     """Emit an operator of two operands that may broadcast and of which one may be constant."""
     left, right = argument(node, 0, "self"), argument(node, 1, "other")
-    shape = shape_of(node)
+    shape = read_shape(node)
     require(node, argument(node, 2, "alpha", 1) == 1, " with alpha")
     if context.is_constant(left) and context.is_constant(right):
         # Left to the runtime, because the result is larger than what it is made of.
-        inputs = tuple(context.layout.materialised(context.value(n)) for n in (left, right))
-        return plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
+        inputs = tuple(context.layout.materialise(context.value(n)) for n in (left, right))
+        return view_plain(context.emit(operator, inputs, shape, OPTIONS[operator]()), shape)
     if context.is_constant(right):
         value = whole(node, context.value(left))
-        inputs = (value.tensor, constant_beside(context, value, right, shape))
+        inputs = (value.tensor, store_constant(context, value, right, shape))
     elif context.is_constant(left):
         value = whole(node, context.value(right))
-        inputs = (constant_beside(context, value, left, shape), value.tensor)
+        inputs = (store_constant(context, value, left, shape), value.tensor)
     else:
         a, b = context.value(left), context.value(right)
         value = whole(node, a if a.logical == shape else b)
-        inputs = beside(context, node, a, b, value)
-    out = emitted(context, operator, inputs, context.layout.stored(value))
+        inputs = align_operands(context, node, a, b, value)
+    out = emit_binary(context, operator, inputs, context.layout.stored_shape(value))
     return Value(out, value.shape, value.perm)
 
 
-def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Shape) -> int:
-    """Emit a binary operator; a difference whose second operand broadcasts, as profiled.
+def emit_binary(context: Context, operator: str, inputs: tuple[int, int], shape: Shape) -> int:
+    """Emit a binary operator; a difference whose second operand broadcasts, as the profile says.
 
     tflite-runtime 2.14 computes an index per element there, and for ADD and MUL it does not.
     """
@@ -110,11 +110,11 @@ def emitted(context: Context, operator: str, inputs: tuple[int, int], shape: Sha
 
 def whole(node: fx.Node, value: Value) -> Value:
     """Return the operand that has the result's shape; the other one broadcasts against it."""
-    require(node, value.logical == shape_of(node), " where both operands broadcast")
+    require(node, value.logical == read_shape(node), " where both operands broadcast")
     return value
 
 
-def constant_beside(context: Context, value: Value, constant: Any, shape: Shape) -> int:
+def store_constant(context: Context, value: Value, constant: Any, shape: Shape) -> int:
     """Store a constant so that it broadcasts against the memory of `value`."""
     array = context.array(constant)
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
@@ -122,7 +122,7 @@ def constant_beside(context: Context, value: Value, constant: Any, shape: Shape)
         return context.builder.constant(array.reshape(1))
     physical = sorted(range(len(value.perm)), key=lambda d: value.perm[d])
     array = array.transpose(physical)  # in the order of value.shape
-    stored = context.layout.stored(value)
+    stored = context.layout.stored_shape(value)
     if array.size == prod(stored):
         return context.builder.constant(array.reshape(stored))
     if array.size == array.shape[-1] == stored[-1]:
@@ -133,20 +133,22 @@ def constant_beside(context: Context, value: Value, constant: Any, shape: Shape)
     return context.builder.constant(array)
 
 
-def beside(context: Context, node: fx.Node, a: Value, b: Value, value: Value) -> tuple[int, int]:
+def align_operands(
+    context: Context, node: fx.Node, a: Value, b: Value, value: Value
+) -> tuple[int, int]:
     """Bring two dynamic operands into the memory order and rank of the larger one."""
     other = b if value is a else a
     order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
-    stored = context.layout.stored(value)
+    stored = context.layout.stored_shape(value)
     other_shape = (1,) * (len(value.perm) - len(other.perm)) + other.logical
     if len(other.perm) < len(value.perm):
         lift = len(value.perm) - len(other.perm)
         perm = (*range(lift), *(p + lift for p in other.perm))
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
-    if [d for d in order if other_shape[d] > 1] != list(memory_order(other)):
-        other = context.layout.ordered(other, order)
+    if [d for d in order if other_shape[d] > 1] != list(find_memory_order(other)):
+        other = context.layout.reorder(other, order)
     target = broadcast_shape(node, stored, value, tuple(other_shape[d] for d in order))
-    tensor = context.layout.reshaped(other.tensor, target)
+    tensor = context.layout.reshape(other.tensor, target)
     return (value.tensor, tensor) if value is a else (tensor, value.tensor)
 
 
@@ -191,18 +193,18 @@ def inverse_root(context: Context, tensor: int) -> int:
 
 def unary(context: Context, value: Value, operator: str, options: Any = None) -> Value:
     """Emit an operator that does not care about layout."""
-    stored = context.layout.stored(value)
+    stored = context.layout.stored_shape(value)
     out = context.emit(operator, (value.tensor,), stored, options)
     return Value(out, value.shape, value.perm)
 
 
 def softmax(context: Context, node: fx.Node) -> Value:
     """Softmax over the last dimension."""
-    value = context.layout.ordered(context.value(argument(node, 0, "self")))
+    value = context.layout.reorder(context.value(argument(node, 0, "self")))
     last = len(value.perm) - 1
     require(node, argument(node, 1, "dim") in (-1, last), " over another dimension than the last")
-    if context.layout.stored(value)[-1] != value.logical[-1]:
-        value = plain(context.layout.materialised(value), value.logical)
+    if context.layout.stored_shape(value)[-1] != value.logical[-1]:
+        value = view_plain(context.layout.materialise(value), value.logical)
     options = schema.SoftmaxOptionsT()
     options.beta = 1.0
     return unary(context, value, "SOFTMAX", options)

@@ -8,25 +8,25 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Array
-from fca_edge.exporting.tflite.context import Context, argument, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain
-from fca_edge.exporting.tflite.ops_conv import bias_of
+from fca_edge.exporting.tflite.context import Context, argument, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
+from fca_edge.exporting.tflite.ops_conv import find_bias
 
 KEEP_DIMS_VERSION = 5
 
 
 def linear(context: Context, node: fx.Node) -> Value:
     """Linear over the last dimension, in the form of the profile."""
-    value = context.layout.ordered(context.value(argument(node, 0, "input")))
+    value = context.layout.reorder(context.value(argument(node, 0, "input")))
     weight = context.array(argument(node, 1, "weight"))  # (out, in)
-    bias = bias_of(context, argument(node, 2, "bias"), weight.shape[0])
+    bias = find_bias(context, argument(node, 2, "bias"), weight.shape[0])
     form = pointwise if context.profile.operators.linear == "conv_2d" else fully_connected
-    return plain(form(context, value, weight, bias), shape_of(node))
+    return view_plain(form(context, value, weight, bias), read_shape(node))
 
 
 def fully_connected(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """FULLY_CONNECTED; keeps the stored leading dimensions if the last one is the input's width."""
-    stored, (units, width) = context.layout.stored(value), weight.shape
+    stored, (units, width) = context.layout.stored_shape(value), weight.shape
     keep = stored[-1] == width and len(stored) > 2
     rows = prod(stored) // width
     options = schema.FullyConnectedOptionsT()
@@ -40,7 +40,7 @@ def fully_connected(context: Context, value: Value, weight: Array, bias: Array) 
 
 def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """1x1 CONV_2D over a 4-D tensor, (1, 1, rows, in) unless it already is an image."""
-    stored, (units, width) = context.layout.stored(value), weight.shape
+    stored, (units, width) = context.layout.stored_shape(value), weight.shape
     shape = (
         stored if len(stored) == 4 and stored[-1] == width else (1, 1, prod(stored) // width, width)
     )
@@ -48,7 +48,7 @@ def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int
     options.strideH = options.strideW = 1
     options.padding = schema.Padding.VALID
     inputs = (
-        context.layout.reshaped(value.tensor, shape),
+        context.layout.reshape(value.tensor, shape),
         context.builder.constant(weight[:, None, None, :]),
         context.builder.constant(bias),
     )
@@ -57,21 +57,21 @@ def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int
 
 def matmul(context: Context, node: fx.Node) -> Value:
     """Batched product; a transposed second operand is read in place (`adj_y`)."""
-    a = context.layout.ordered(context.value(argument(node, 0, "self")))
+    a = context.layout.reorder(context.value(argument(node, 0, "self")))
     b = context.value(argument(node, 1, "other"))
     rank = len(b.perm)
     require(node, a.logical[:-2] == b.logical[:-2], " of different batch dimensions")
     swapped = (*range(rank - 2), rank - 1, rank - 2)
-    adjoint = memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)
-    b = context.layout.ordered(b, swapped if adjoint else None)
+    adjoint = find_memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)
+    b = context.layout.reorder(b, swapped if adjoint else None)
     batch = tuple(n for n in a.logical[:-2] if n > 1) or (1,)
     last = b.logical[-2:][::-1] if adjoint else b.logical[-2:]
     options = schema.BatchMatMulOptionsT()
     options.adjY = adjoint
     inputs = (
-        context.layout.reshaped(a.tensor, (*batch, *a.logical[-2:])),
-        context.layout.reshaped(b.tensor, (*batch, *last)),
+        context.layout.reshape(a.tensor, (*batch, *a.logical[-2:])),
+        context.layout.reshape(b.tensor, (*batch, *last)),
     )
-    shape = shape_of(node)
+    shape = read_shape(node)
     out = context.emit("BATCH_MATMUL", inputs, (*batch, *shape[-2:]), options)
-    return plain(out, shape)
+    return view_plain(out, shape)

@@ -10,16 +10,16 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Array
-from fca_edge.exporting.tflite.context import Context, argument, positive, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain
-from fca_edge.exporting.tflite.ops_elementwise import constant_beside, emitted, inverse_root
+from fca_edge.exporting.tflite.context import Context, argument, positive, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
+from fca_edge.exporting.tflite.ops_elementwise import emit_binary, inverse_root, store_constant
 
 IMAGE_RANK = 4
 
 
 def mean(context: Context, node: fx.Node) -> Value:
     """Mean over some dimensions."""
-    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), read_shape(node)
     rank = len(value.perm)
     dims = [positive(d, rank) for d in argument(node, 1, "dim")]
     if (
@@ -30,22 +30,22 @@ def mean(context: Context, node: fx.Node) -> Value:
         out = mean_of_last(context, value.tensor)
         reduced = tuple(1 if d == value.perm[-1] else n for d, n in enumerate(value.shape))
         return Value(out, reduced, value.perm)
-    source = context.layout.reshaped(value.tensor, value.shape)
+    source = context.layout.reshape(value.tensor, value.shape)
     axes = sorted(value.perm[d] for d in dims)
-    kept = tuple(n for p, n in enumerate(value.shape) if p not in axes)
+    remaining = tuple(n for p, n in enumerate(value.shape) if p not in axes)
     options = schema.ReducerOptionsT()
     options.keepDims = False
-    out = context.emit("MEAN", (source, context.builder.ints(*axes)), kept, options)
+    out = context.emit("MEAN", (source, context.builder.ints(*axes)), remaining, options)
     order = sorted((d for d in range(rank) if d not in dims), key=lambda d: value.perm[d])
     require(node, order == sorted(order), " that leaves permuted dimensions")
-    return plain(out, shape)
+    return view_plain(out, shape)
 
 
 def last_in_memory(context: Context, value: Value) -> bool:
     """Tell whether the last logical dimension is the last stored one, whole."""
-    order = memory_order(value)
+    order = find_memory_order(value)
     last = len(value.perm) - 1
-    return order[-1] == last and context.layout.stored(value)[-1] == value.logical[-1]
+    return order[-1] == last and context.layout.stored_shape(value)[-1] == value.logical[-1]
 
 
 def mean_of_last(context: Context, tensor: int) -> int:
@@ -66,15 +66,15 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
     width = value.logical[-1]
     require(node, len(argument(node, 1, "normalized_shape")) == 1, " over several dimensions")
     if not last_in_memory(context, value):
-        value = context.layout.ordered(value)
+        value = context.layout.reorder(value)
         rows = tuple(n for n in value.logical[:-1] if n > 1) or (1,)
-        tensor = context.layout.reshaped(value.tensor, (*rows, width))
+        tensor = context.layout.reshape(value.tensor, (*rows, width))
         value = Value(tensor, value.shape, value.perm)
     gain, shift = argument(node, 2, "weight"), argument(node, 3, "bias")
     epsilon = argument(node, 4, "eps", 1e-5)
-    emit, shape = context.emit, context.layout.stored(value)
+    emit, shape = context.emit, context.layout.stored_shape(value)
     middle = mean_of_last(context, value.tensor)
-    centred = emitted(context, "SUB", (value.tensor, middle), shape)
+    centred = emit_binary(context, "SUB", (value.tensor, middle), shape)
     square = emit("MUL", (centred, centred), shape, schema.MulOptionsT())
     variance = mean_of_last(context, square)
     narrow = context.builder.shape(variance)
@@ -96,7 +96,7 @@ def layer_norm(context: Context, node: fx.Node) -> Value:
 
 def channel_affine(context: Context, value: Value, gain: Any, shift: Any) -> Value:
     """Gain and shift (C,) of a stored image (B, H, W, C) as a 1x1 depthwise convolution."""
-    image = context.layout.stored(value)
+    image = context.layout.stored_shape(value)
     options = schema.DepthwiseConv2DOptionsT()
     options.padding = schema.Padding.VALID
     options.strideH = options.strideW = options.depthMultiplier = 1
@@ -118,14 +118,14 @@ def batch_norm(context: Context, node: fx.Node) -> Value:
         context.array(argument(node, i, name)) for i, name in enumerate(names, 1)
     )
     factor = gain / np.sqrt(variance + argument(node, 7, "eps", 1e-5))
-    shape = shape_of(node)
+    shape = read_shape(node)
     tensor = value.tensor
     for operator, options, vector in (
         ("MUL", schema.MulOptionsT, factor),
         ("ADD", schema.AddOptionsT, shift - centre * factor),
     ):
         constant = per_channel(context, value, vector, shape)
-        stored = context.layout.stored(value)
+        stored = context.layout.stored_shape(value)
         tensor = context.emit(operator, (tensor, constant), stored, options())
     return Value(tensor, value.shape, value.perm)
 
@@ -133,4 +133,4 @@ def batch_norm(context: Context, node: fx.Node) -> Value:
 def per_channel(context: Context, value: Value, vector: Array, shape: tuple[int, ...]) -> int:
     """Store a vector of channels (C,) beside an image (B, C, H, W)."""
     column: Any = torch.from_numpy(np.ascontiguousarray(vector, np.float32)).reshape(-1, 1, 1)
-    return constant_beside(context, value, column, shape)
+    return store_constant(context, value, column, shape)

@@ -9,17 +9,17 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
 from fca_edge.exporting.tflite.builder import Shape
-from fca_edge.exporting.tflite.context import Context, argument, positive, require, shape_of
-from fca_edge.exporting.tflite.layout import Value, memory_order, plain, view
+from fca_edge.exporting.tflite.context import Context, argument, positive, read_shape, require
+from fca_edge.exporting.tflite.layout import Value, find_memory_order, view, view_plain
 
 MOST_CONCATENATED = 5
 
 
 def reshape(context: Context, node: fx.Node) -> Value:
     """reshape, view, flatten, unflatten, unsqueeze, squeeze: to the shape the program states."""
-    value, shape = context.value(argument(node, 0, "self")), shape_of(node)
+    value, shape = context.value(argument(node, 0, "self")), read_shape(node)
     edited = view(value, shape)
-    return edited if edited is not None else plain(context.layout.ordered(value).tensor, shape)
+    return edited if edited is not None else view_plain(context.layout.reorder(value).tensor, shape)
 
 
 def permute(context: Context, node: fx.Node) -> Value:
@@ -47,38 +47,36 @@ def identity(context: Context, node: fx.Node) -> Value:
 def concatenate(context: Context, node: fx.Node) -> Value:
     """Concatenate along one dimension, on stored tensors of the logical shape without its 1s."""
     values = [context.value(item) for item in argument(node, 0, "tensors")]
-    shape = shape_of(node)
+    shape = read_shape(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
-    inputs = tuple(
-        context.layout.materialised(v, tuple(v.logical[d] for d in keep)) for v in values
-    )
-    return plain(joined(context, inputs, keep.index(dim)), shape)
+    inputs = tuple(context.layout.materialise(v, tuple(v.logical[d] for d in keep)) for v in values)
+    return view_plain(join_by_prefix(context, inputs, keep.index(dim)), shape)
 
 
-def joined(context: Context, inputs: tuple[int, ...], axis: int) -> int:
+def join_by_prefix(context: Context, inputs: tuple[int, ...], axis: int) -> int:
     """Concatenate tensors, going on from a longer and longer prefix that exists already.
 
     Each block of FcaFormer concatenates the sets of the one before and one more; and
     XNNPACK takes at most five inputs.
     """
-    known = context.concatenations
+    cache = context.concatenations
     if len(inputs) == 1:
         return inputs[0]
-    if (inputs, axis) not in known:
+    if (inputs, axis) not in cache:
         prefix = max(
-            (n for n in range(2, len(inputs)) if (inputs[:n], axis) in known),
+            (n for n in range(2, len(inputs)) if (inputs[:n], axis) in cache),
             default=min(len(inputs), MOST_CONCATENATED),
         )
         if prefix < len(inputs):
-            head = joined(context, inputs[:prefix], axis)
-            known[inputs, axis] = joined(context, (head, *inputs[prefix:]), axis)
+            head = join_by_prefix(context, inputs[:prefix], axis)
+            cache[inputs, axis] = join_by_prefix(context, (head, *inputs[prefix:]), axis)
         else:
-            known[inputs, axis] = concatenated(context, inputs, axis)
-    return known[inputs, axis]
+            cache[inputs, axis] = emit_concatenation(context, inputs, axis)
+    return cache[inputs, axis]
 
 
-def concatenated(context: Context, inputs: tuple[int, ...], axis: int) -> int:
+def emit_concatenation(context: Context, inputs: tuple[int, ...], axis: int) -> int:
     """Emit one CONCATENATION along a stored axis."""
     shapes = [context.builder.shape(tensor) for tensor in inputs]
     total = sum(shape[axis] for shape in shapes)
@@ -90,14 +88,14 @@ def concatenated(context: Context, inputs: tuple[int, ...], axis: int) -> int:
 
 def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     """Split into equal parts along one dimension."""
-    value = context.layout.ordered(context.value(argument(node, 0, "self")))
+    value = context.layout.reorder(context.value(argument(node, 0, "self")))
     shape = value.logical
     size = argument(node, 1, "split_size")
     whole = isinstance(size, int) and shape[argument(node, 2, "dim", 0)] % size == 0
     require(node, whole, " into uneven parts")
     dim = positive(argument(node, 2, "dim", 0), len(shape))
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
-    source = context.layout.reshaped(value.tensor, tuple(shape[d] for d in keep))
+    source = context.layout.reshape(value.tensor, tuple(shape[d] for d in keep))
     parts = shape[dim] // size
     options = schema.SplitOptionsT()
     options.numSplits = parts
@@ -105,7 +103,7 @@ def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     axis = context.builder.ints(keep.index(dim))
     outputs = context.builder.emit_many("SPLIT", (axis, source), (part,) * parts, options)
     logical = tuple(size if d == dim else n for d, n in enumerate(shape))
-    return tuple(plain(out, logical) for out in outputs)
+    return tuple(view_plain(out, logical) for out in outputs)
 
 
 def get_item(context: Context, node: fx.Node) -> Value:
@@ -115,11 +113,11 @@ def get_item(context: Context, node: fx.Node) -> Value:
     return item
 
 
-def stored_slice(context: Context, value: Value, begin: Shape, size: Shape) -> Value:
+def emit_slice(context: Context, value: Value, begin: Shape, size: Shape) -> Value:
     """Cut a box out of a value in its memory order; begin and size are logical."""
-    order = memory_order(value)
+    order = find_memory_order(value)
     shape = tuple(value.logical[d] for d in order)
-    source = context.layout.reshaped(value.tensor, shape)
+    source = context.layout.reshape(value.tensor, shape)
     part = tuple(size[d] for d in order)
     inputs = (
         source,
@@ -134,14 +132,14 @@ def stored_slice(context: Context, value: Value, begin: Shape, size: Shape) -> V
 def cut(context: Context, node: fx.Node) -> Value:
     """Slice with step 1 along one dimension."""
     value = context.value(argument(node, 0, "self"))
-    shape = shape_of(node)
+    shape = read_shape(node)
     dim = positive(argument(node, 1, "dim", 0), len(shape))
     start = argument(node, 2, "start", 0) or 0
     require(node, argument(node, 4, "step", 1) == 1, " with a step")
     if value.logical == shape:
         return value
     begin = tuple(positive(start, value.logical[d]) if d == dim else 0 for d in range(len(shape)))
-    return stored_slice(context, value, begin, shape)
+    return emit_slice(context, value, begin, shape)
 
 
 def select(context: Context, node: fx.Node) -> Value:
@@ -152,8 +150,8 @@ def select(context: Context, node: fx.Node) -> Value:
     index = positive(argument(node, 2, "index"), value.logical[dim])
     begin = tuple(index if d == dim else 0 for d in range(rank))
     size = tuple(1 if d == dim else n for d, n in enumerate(value.logical))
-    picked = stored_slice(context, value, begin, size)
-    edited = view(picked, shape_of(node))
+    picked = emit_slice(context, value, begin, size)
+    edited = view(picked, read_shape(node))
     assert edited is not None  # a dimension of 1 can always go
     return edited
 
@@ -164,11 +162,11 @@ def roll(context: Context, node: fx.Node) -> Value:
     dims = argument(node, 2, "dims", ())
     require(node, len(dims) > 0, " over the flattened tensor")
     for shift, dim in zip(argument(node, 1, "shifts"), dims):
-        value = rolled(context, value, int(shift), int(dim))
+        value = emit_roll(context, value, int(shift), int(dim))
     return value
 
 
-def rolled(context: Context, value: Value, shift: int, dim: int) -> Value:
+def emit_roll(context: Context, value: Value, shift: int, dim: int) -> Value:
     """Shift one dimension: the last `shift` entries come first."""
     shape, rank = value.logical, len(value.perm)
     cut_at = -shift % shape[dim]
@@ -176,8 +174,8 @@ def rolled(context: Context, value: Value, shift: int, dim: int) -> Value:
     for start, stop in ((cut_at, shape[dim]), (0, cut_at)):
         begin = tuple(start if d == dim else 0 for d in range(rank))
         size = tuple(stop - start if d == dim else n for d, n in enumerate(shape))
-        parts.append(stored_slice(context, value, begin, size).tensor)
-    out = concatenated(context, tuple(parts), memory_order(value).index(dim))
+        parts.append(emit_slice(context, value, begin, size).tensor)
+    out = emit_concatenation(context, tuple(parts), find_memory_order(value).index(dim))
     return Value(out, value.shape, value.perm)
 
 
@@ -193,16 +191,16 @@ def pad(context: Context, node: fx.Node) -> Value:
         before[rank - 1 - i], after[rank - 1 - i] = amounts[2 * i], amounts[2 * i + 1]
     if min(before + after) < 0:
         begin = tuple(max(0, -b) for b in before)
-        kept = (n + min(0, b) + min(0, a) for n, b, a in zip(value.logical, before, after))
-        value = stored_slice(context, value, begin, tuple(kept))
-    return padded(context, value, [max(0, b) for b in before], [max(0, a) for a in after])
+        sizes = (n + min(0, b) + min(0, a) for n, b, a in zip(value.logical, before, after))
+        value = emit_slice(context, value, begin, tuple(sizes))
+    return emit_pad(context, value, [max(0, b) for b in before], [max(0, a) for a in after])
 
 
-def padded(context: Context, value: Value, before: list[int], after: list[int]) -> Value:
+def emit_pad(context: Context, value: Value, before: list[int], after: list[int]) -> Value:
     """Pad a value by zeros; `before` and `after` are in logical dimensions."""
     if not any(before + after):
         return value
-    source = context.layout.reshaped(value.tensor, value.shape)
+    source = context.layout.reshape(value.tensor, value.shape)
     physical = sorted(range(len(value.perm)), key=lambda d: value.perm[d])
     shape = tuple(value.logical[d] + before[d] + after[d] for d in physical)
     table = [[before[d], after[d]] for d in physical]

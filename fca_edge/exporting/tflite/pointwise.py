@@ -22,7 +22,7 @@ from fca_edge.exporting.tflite.file import Operator, TfliteFile
 
 
 @contextlib.contextmanager
-def without_fully_connected(path: Path) -> Iterator[Path]:
+def replace_fully_connected(path: Path) -> Iterator[Path]:
     """Give a file whose Linear layers are convolutions: itself, or a copy for a while."""
     file = TfliteFile.read(path)
     if not use_convolutions(file):
@@ -39,14 +39,14 @@ def use_convolutions(file: TfliteFile) -> int:
     operators: list[Any] = []
     number = 0
     for operator in file.graph.operators:
-        weight = float_weight(file, operator)
+        weight = find_float_weight(file, operator)
         number += weight is not None
         operators += [operator] if weight is None else convolution(file, operator, weight)
     file.graph.operators = operators
     return number
 
 
-def float_weight(file: TfliteFile, operator: Any) -> Array | None:
+def find_float_weight(file: TfliteFile, operator: Any) -> Array | None:
     """Return the weights (out, in) of a FULLY_CONNECTED that are known and float."""
     if file.code(operator) != Operator.FULLY_CONNECTED:
         return None
@@ -60,23 +60,27 @@ def convolution(file: TfliteFile, operator: Any, weight: Array) -> list[Any]:
     """Return the CONV_2D that does the same, between the RESHAPEs that it needs."""
     source, target = int(operator.inputs[0]), int(operator.outputs[0])
     units, width = weight.shape
-    given, made = file.shape(source), file.shape(target)
-    image = given if len(given) == 4 and given[-1] == width else (1, 1, prod(given) // width, width)
-    kernel = kernel_of(file, int(operator.inputs[1]), weight.reshape(units, 1, 1, width))
+    shape_in, shape_out = file.shape(source), file.shape(target)
+    image = (
+        shape_in
+        if len(shape_in) == 4 and shape_in[-1] == width
+        else (1, 1, prod(shape_in) // width, width)
+    )
+    kernel = make_kernel(file, int(operator.inputs[1]), weight.reshape(units, 1, 1, width))
     before, after = [], []
     entry, result = source, target
-    if image != given:
+    if image != shape_in:
         entry = file.add_tensor(f"{file.name(target)}/image", image)
         before.append(reshape(file, source, entry, image))
-    if (*image[:-1], units) != made:
+    if (*image[:-1], units) != shape_out:
         # The product keeps its layer's name, by which it is found again.
         name = file.name(target)
         file.graph.tensors[target].name = f"{name}/reshaped"
         result = file.add_tensor(name, (*image[:-1], units))
-        after.append(reshape(file, result, target, made))
+        after.append(reshape(file, result, target, shape_out))
     one = schema.OperatorT()
     one.opcodeIndex = file.opcode(Operator.CONV_2D, 1)
-    one.inputs, one.outputs = [entry, kernel, bias(file, operator, units)], [result]
+    one.inputs, one.outputs = [entry, kernel, find_bias(file, operator, units)], [result]
     one.builtinOptionsType = schema.BuiltinOptions.Conv2DOptions
     one.builtinOptions = schema.Conv2DOptionsT()
     one.builtinOptions.strideH = one.builtinOptions.strideW = 1
@@ -86,7 +90,7 @@ def convolution(file: TfliteFile, operator: Any, weight: Array) -> list[Any]:
     return [*before, one, *after]
 
 
-def kernel_of(file: TfliteFile, weights: int, kernel: Array) -> int:
+def make_kernel(file: TfliteFile, weights: int, kernel: Array) -> int:
     """Return a tensor with weights as a kernel (out, 1, 1, in): their own if no other needs it."""
     users = [one for one in file.graph.operators if weights in one.inputs]
     if any(file.code(one) != Operator.FULLY_CONNECTED for one in users):
@@ -95,7 +99,7 @@ def kernel_of(file: TfliteFile, weights: int, kernel: Array) -> int:
     return weights
 
 
-def bias(file: TfliteFile, operator: Any, units: int) -> int:
+def find_bias(file: TfliteFile, operator: Any, units: int) -> int:
     """Return an operator's bias; CONV_2D must have one."""
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
         return int(operator.inputs[2])
@@ -106,8 +110,8 @@ def reshape(file: TfliteFile, source: int, target: int, shape: tuple[int, ...]) 
     """Describe a RESHAPE."""
     one = schema.OperatorT()
     one.opcodeIndex = file.opcode(Operator.RESHAPE, 1)
-    wanted = file.add_constant(f"{file.name(target)}/shape", np.asarray(shape, np.int32))
-    one.inputs, one.outputs = [source, wanted], [target]
+    new_shape = file.add_constant(f"{file.name(target)}/shape", np.asarray(shape, np.int32))
+    one.inputs, one.outputs = [source, new_shape], [target]
     one.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
     one.builtinOptions = schema.ReshapeOptionsT()
     one.builtinOptions.newShape = list(shape)

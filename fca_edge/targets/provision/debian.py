@@ -36,13 +36,13 @@ class Tree:
     Attributes:
         name: of the folder in the cache.
         architecture: Debian's word, such as arm64.
-        suite: such as bookworm.
+        release: such as bookworm.
         packages: as apt names them.
     """
 
     name: str
     architecture: str
-    suite: str
+    release: str
     packages: tuple[str, ...]
 
     @property
@@ -58,12 +58,12 @@ def host_architecture() -> str:
 
 def is_ready(tree: Tree) -> bool:
     """Tell whether a tree is there with the packages that are wanted now."""
-    return STAMP.is_of(tree.folder, describe_content(tree))
+    return STAMP.matches(tree.folder, describe_content(tree))
 
 
 def describe_content(tree: Tree) -> list[str]:
     """What decides whether a tree has to be made again."""
-    return [tree.architecture, tree.suite, *tree.packages]
+    return [tree.architecture, tree.release, *tree.packages]
 
 
 def ready_bytes(tree: Tree) -> int:
@@ -104,7 +104,7 @@ def unpack(tree: Tree, report: Report) -> Path:
     """
     if is_ready(tree):
         return tree.folder
-    state = cache_folder() / "apt" / f"{tree.suite}-{tree.architecture}-{tree.name}"
+    state = cache_folder() / "apt" / f"{tree.release}-{tree.architecture}-{tree.name}"
     files = fetch(tree, state, report)
     with stage(tree.folder) as staged:
         for number, file in enumerate(files, 1):
@@ -127,9 +127,9 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
     for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
         folder.mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    (state / "etc" / "sources.list").write_text(format_sources(tree.suite))
+    (state / "etc" / "sources.list").write_text(format_sources(tree.release))
     options = apt_options(state, tree.architecture)
-    report(f"{tree.name}: reading the package lists of {tree.suite} {tree.architecture}")
+    report(f"{tree.name}: reading the package lists of {tree.release} {tree.architecture}")
     run_apt(["update", *options], lambda text: None)
     # What an earlier set-up left may be of versions that are gone.
     run_apt(["autoclean", *options], lambda text: None)
@@ -199,14 +199,14 @@ def run_apt(words: list[str], report: Report) -> None:
         )
 
 
-def format_sources(suite: str) -> str:
-    """Write the sources of a suite, at the mirrors that this machine is configured with.
+def format_sources(release: str) -> str:
+    """Write the sources of a release, at the mirrors that this machine is configured with.
 
     Raises:
         TargetUnavailableError: no Debian mirror is configured.
     """
-    named = os.environ.get(MIRROR_VARIABLE)
-    mirror = named or next(iter(find_mirrors(read_source_lists())), None)
+    mirror_setting = os.environ.get(MIRROR_VARIABLE)
+    mirror = mirror_setting or next(iter(find_mirrors(read_source_lists())), None)
     if mirror is None:
         raise TargetUnavailableError(
             f"no Debian mirror is configured in {APT}; name one in {MIRROR_VARIABLE}."
@@ -215,7 +215,7 @@ def format_sources(suite: str) -> str:
         raise TargetUnavailableError(
             f"{KEYRING} is missing, by which packages are verified; install debian-archive-keyring."
         )
-    return f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
+    return f"deb [signed-by={KEYRING}] {mirror} {release} main\n"
 
 
 def read_source_lists() -> Iterable[str]:
@@ -259,7 +259,7 @@ def relink(folder: Path) -> None:
 
 def run(command: list[str]) -> None:
     """Run a command; its last complaint becomes the error."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(f"{command[0]} failed: {reason}")

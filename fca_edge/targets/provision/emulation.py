@@ -19,7 +19,7 @@ def setup(machine: Machine, report: Report) -> list[str]:
     """Make what is missing; returns a line about each runtime.
 
     Raises:
-        TargetUnavailableError: something cannot be had; what was fetched is kept.
+        TargetUnavailableError: something cannot be downloaded; what was fetched is kept.
     """
     if platform.machine() not in HERE_IS or platform.system() != "Linux":
         raise TargetUnavailableError(

@@ -1,6 +1,6 @@
 """Folders of the cache that are made once: staged beside their place, stamped, moved there.
 
-A stamp tells what a folder was wanted to hold and the files that it was made from. Without
+A stamp records what a folder should hold and the files that it was made from. Without
 one a folder counts as not there, so that a set-up that broke off begins again.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 
 Report = Callable[[str], None]
 
@@ -34,9 +34,9 @@ class Stamp:
     name: str
     files: str
 
-    def is_of(self, folder: Path, wanted: list[str]) -> bool:
+    def matches(self, folder: Path, requirements: list[str]) -> bool:
         """Tell whether a folder is there and holds what is wanted now."""
-        return (folder / self.name).is_file() and bool(self._read(folder)["wanted"] == wanted)
+        return (folder / self.name).is_file() and bool(self._read(folder)["wanted"] == requirements)
 
     def entries(self, folder: Path) -> list[dict[str, Any]]:
         """List what a folder was made from: file, sha256, bytes."""
@@ -47,12 +47,14 @@ class Stamp:
         """Size of what a folder was made from."""
         return sum(int(entry["bytes"]) for entry in self.entries(folder))
 
-    def finish(self, staged: Path, folder: Path, wanted: list[str], files: list[Path]) -> None:
+    def finish(
+        self, staged: Path, folder: Path, requirements: list[str], files: list[Path]
+    ) -> None:
         """Stamp a staged folder and move it to its place."""
         entries = [
-            {"file": f.name, "sha256": sha256_of(f), "bytes": f.stat().st_size} for f in files
+            {"file": f.name, "sha256": compute_sha256(f), "bytes": f.stat().st_size} for f in files
         ]
-        content = {"wanted": wanted, self.files: entries}
+        content = {"wanted": requirements, self.files: entries}
         (staged / self.name).write_text(json.dumps(content, indent=1) + "\n")
         move_to(staged, folder)
 

@@ -8,9 +8,9 @@ from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.targets.provision.debian import Tree, host_architecture
 from fca_edge.targets.provision.wheels import Wheels
 
-SUITE, SUITE_GLIBC_MINOR = "bookworm", 36
+RELEASE, RELEASE_GLIBC_MINOR = "bookworm", 36
 # ONNX Runtime for 32-bit ARM is packaged from this release on.
-NEWER_SUITE = "trixie"
+NEWER_RELEASE = "trixie"
 CORES = 4
 
 
@@ -67,23 +67,23 @@ V82 = (
 V7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm"
 
 # The emulator itself, with the libraries that it needs: what this machine has does not matter.
-HOST = Tree(f"qemu-{host_architecture()}", host_architecture(), SUITE, ("qemu-user",))
+HOST = Tree(f"qemu-{host_architecture()}", host_architecture(), RELEASE, ("qemu-user",))
 
 
 def python_tree(name: str, architecture: str) -> Tree:
     """Describe a tree with Python 3.11 and what wheels need beside it."""
     packages = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
-    return Tree(name, architecture, SUITE, packages)
+    return Tree(name, architecture, RELEASE, packages)
 
 
 DEBIAN_64 = python_tree("aarch64", "arm64")
-DEBIAN_32 = Tree("armv7", "armhf", SUITE, ("python3.11", "python3-numpy", "libstdc++6"))
-NEWER_32 = Tree("armv7-newer", "armhf", NEWER_SUITE, ("python3-minimal", "python3-onnxruntime"))
+DEBIAN_32 = Tree("armv7", "armhf", RELEASE, ("python3.11", "python3-numpy", "libstdc++6"))
+NEWER_32 = Tree("armv7-newer", "armhf", NEWER_RELEASE, ("python3-minimal", "python3-onnxruntime"))
 
 
 def wheels(name: str, machine: str, *requirements: str) -> Wheels:
     """Describe wheels for the trees' Python 3.11."""
-    return Wheels(name, machine, "3.11", SUITE_GLIBC_MINOR, requirements)
+    return Wheels(name, machine, "3.11", RELEASE_GLIBC_MINOR, requirements)
 
 
 def pinned_wheels(runtime: Runtime, machine: str) -> Wheels:

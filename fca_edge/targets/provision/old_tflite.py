@@ -48,7 +48,7 @@ def setup_old_tflite(report: Report) -> Path:
     """Make the second environment unless it is there; returns its interpreter.
 
     Raises:
-        TargetUnavailableError: it can be had in no way; says what was tried and what to do.
+        TargetUnavailableError: it cannot be installed; says what was tried and what to do.
     """
     python = old_tflite_python()
     if available(OLD_TFLITE):
@@ -115,7 +115,7 @@ def find_pythons(release: tuple[int, int]) -> Iterator[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Make a folder anew, marked as ours from the start: a set-up may break off."""
+    """Make an empty folder, marked as ours from the start: a set-up may break off."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")
@@ -185,10 +185,10 @@ def run(command: list[str]) -> None:
         TargetUnavailableError: it failed; gives its last complaint.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        process = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise TargetUnavailableError(f"{command[0]}: {error.strerror}.") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (lines or done.stderr.strip().splitlines() or ["no message"])[-1]
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (lines or process.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(reason.removeprefix("ERROR: "))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 
 SOURCE = Path(__file__).with_name("tcg_cost.c")
 FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
@@ -17,7 +17,7 @@ FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 def plugin_path() -> Path:
     """Where the compiled plugin is; its name changes with the source."""
-    return cache_folder() / "plugins" / f"tcg_cost-{sha256_of(SOURCE)[:16]}.so"
+    return cache_folder() / "plugins" / f"tcg_cost-{compute_sha256(SOURCE)[:16]}.so"
 
 
 def compile_plugin() -> Path:
@@ -39,11 +39,11 @@ def compile_plugin() -> Path:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(f".{os.getpid()}.new")
-    done = subprocess.run(
+    process = subprocess.run(
         [compiler, *FLAGS, "-o", str(staged), str(SOURCE)], capture_output=True, text=True
     )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no message"])[0]
         raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")
     os.replace(staged, path)
     return path

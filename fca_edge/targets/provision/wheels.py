@@ -43,7 +43,7 @@ class Wheels:
 
 def is_ready(wheels: Wheels) -> bool:
     """Tell whether the wheels that are wanted now are unpacked."""
-    return STAMP.is_of(wheels.folder, describe_content(wheels))
+    return STAMP.matches(wheels.folder, describe_content(wheels))
 
 
 def describe_content(wheels: Wheels) -> list[str]:
@@ -91,10 +91,12 @@ def download(requirement: str, wheels: Wheels) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
         command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
         command += ["--python-version", wheels.python, *platform_tags(wheels), requirement]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
             lines = [
-                line for line in done.stderr.splitlines() if "ERROR" in line or "No module" in line
+                line
+                for line in process.stderr.splitlines()
+                if "ERROR" in line or "No module" in line
             ]
             reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
             raise TargetUnavailableError(

@@ -68,14 +68,16 @@ def probe_board(connection: Connection) -> Board:
         TargetUnavailableError: no connection, or it lacks what nothing works without.
     """
     script = f"command -v python3 >/dev/null || exit {NO_PYTHON}; exec python3 -I - {FOLDER}"
-    done = connection.run(script, 120, PROBE.read_bytes())
-    if done.code == NO_PYTHON:
+    result = connection.run(script, 120, PROBE.read_bytes())
+    if result.code == NO_PYTHON:
         raise TargetUnavailableError(
             f"{connection.address}: no python3 there; run `sudo apt install python3` on the board."
         )
-    if done.code != 0 or not done.out.startswith("{"):
-        raise TargetUnavailableError(f"{connection.address}: the probe failed: {last_line(done)}.")
-    return build_board(json.loads(done.out), connection)
+    if result.code != 0 or not result.out.startswith("{"):
+        raise TargetUnavailableError(
+            f"{connection.address}: the probe failed: {last_line(result)}."
+        )
+    return build_board(json.loads(result.out), connection)
 
 
 def build_board(fields: dict[str, Any], connection: Connection) -> Board:
@@ -115,7 +117,7 @@ def describe_board(board: Board) -> list[tuple[str, str]]:
 
 
 def describe_cores(board: Board) -> str:
-    """Count the cores by capacity, or by highest frequency where no capacities are told."""
+    """Count the cores by capacity, or by highest frequency where no capacities are known."""
     kinds: dict[str, int] = {}
     for core in board.cores:
         kind = (

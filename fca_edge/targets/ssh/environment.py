@@ -15,11 +15,11 @@ from typing import Any
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import Runtime
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.provision import wheels
 from fca_edge.targets.ssh.board import Board
 from fca_edge.targets.ssh.connection import Connection
-from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
+from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
@@ -55,9 +55,9 @@ class Environments:
     def read_stamp(self, runtime: Runtime) -> dict[str, Any] | None:
         """Return what was set up for a runtime, None where it is not or not as wanted now."""
         script = f"cat {self._stamp_file(runtime)} && ls {self._folder('wheels')}"
-        done = self.connection.run(script)
-        first, _, names = done.out.partition("\n")
-        if done.code or not first.startswith("{"):
+        result = self.connection.run(script)
+        first, _, names = result.out.partition("\n")
+        if result.code or not first.startswith("{"):
             return None
         stamp: dict[str, Any] = json.loads(first)
         whole = set(stamp["wheels"]) <= set(names.split())
@@ -80,9 +80,9 @@ class Environments:
         }
         file = self._stamp_file(runtime)
         script = f"mkdir -p {self._folder('runtimes')} && cat > {file}.new && mv {file}.new {file}"
-        done = self.connection.run(script, data=(json.dumps(stamp) + "\n").encode())
-        if done.code:
-            raise self._error(f"setting {runtime.name} up failed: {last_line(done)}")
+        result = self.connection.run(script, data=(json.dumps(stamp) + "\n").encode())
+        if result.code:
+            raise self._error(f"setting {runtime.name} up failed: {last_line(result)}")
         return stamp
 
     def refuse(self, runtime: Runtime) -> None:
@@ -123,7 +123,7 @@ class Environments:
 
     def _unpack(self, file: Path, report: Report) -> str:
         """Push a wheel and unpack it, unless it is there; returns the folder's name."""
-        name = f"{file.name.split('-')[0]}-{sha256_of(file)[:16]}"
+        name = f"{file.name.split('-')[0]}-{compute_sha256(file)[:16]}"
         place = f"{self.board.folder}/wheels/{name}"
         if self.connection.run(f"[ -d {shlex.quote(place)} ]").code == 0:
             return name
@@ -132,17 +132,17 @@ class Environments:
         free = self._free()
         if unpacked + file.stat().st_size > free:
             size = unpacked + file.stat().st_size
-            raise no_room(self.connection, self.board.folder, size, free)
+            raise explain_no_room(self.connection, self.board.folder, size, free)
         pushed = self.files.push(file, report)
         report(f"unpacking {file.name} on the board")
         words = {"place": place, "wheel": pushed, "python": self.board.executable}
         words["wheels"] = f"{self.board.folder}/wheels"
         script = UNPACK.format(**{key: shlex.quote(word) for key, word in words.items()})
-        done = self.connection.run(script, 600)
-        if done.code and "No space" in done.err:
-            raise no_room(self.connection, self.board.folder, unpacked, self._free())
-        if done.code:
-            raise self._error(f"unpacking {file.name} failed: {last_line(done)}")
+        result = self.connection.run(script, 600)
+        if result.code and "No space" in result.err:
+            raise explain_no_room(self.connection, self.board.folder, unpacked, self._free())
+        if result.code:
+            raise self._error(f"unpacking {file.name} failed: {last_line(result)}")
         return name
 
     def _import(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
@@ -153,9 +153,9 @@ class Environments:
         python = shlex.quote(self.board.executable)
         path = shlex.quote(self._join_wheels(names))
         script = f"PYTHONPATH={path} exec {python} -s -c 'import {runtime.module}'"
-        done = self.connection.run(script, IMPORT_SECONDS)
-        if done.code != 0:
-            reason = last_line(done) if done.code else "ended by a signal"
+        result = self.connection.run(script, IMPORT_SECONDS)
+        if result.code != 0:
+            reason = last_line(result) if result.code else "ended by a signal"
             if "cannot open shared object file" in reason:
                 reason += "; install the package that has it on the board"
             own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
@@ -167,8 +167,8 @@ class Environments:
         return fetched[0].name.split("-")[1]
 
     def _free(self) -> int:
-        done = self.connection.run(f"df -Pk {shlex.quote(self.board.folder)} | tail -n 1")
-        return int(done.out.split()[3]) * 1024
+        result = self.connection.run(f"df -Pk {shlex.quote(self.board.folder)} | tail -n 1")
+        return int(result.out.split()[3]) * 1024
 
     def _join_wheels(self, names: list[str]) -> str:
         return ":".join(f"{self.board.folder}/wheels/{name}" for name in names)

@@ -1,4 +1,4 @@
-"""What a failed connection means: for ever or for now, and which file or setting is at fault."""
+"""What a failed connection means: whether to try again, and which file or setting is at fault."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class CutError(Exception):
 
 # What passes by itself: a board that boots, a network that comes and goes.
 TRANSIENT = (asyncssh.ConnectionLost, asyncio.TimeoutError, TimeoutError, OSError, EOFError)
-# OSErrors of which a second attempt would say the same.
-FOR_EVER = (
+# OSErrors that a second attempt cannot mend.
+FINAL = (
     socket.gaierror,
     FileNotFoundError,
     PermissionError,
@@ -38,7 +38,7 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again can help."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
-    if isinstance(error, FOR_EVER):
+    if isinstance(error, FINAL):
         return False
     if type(error) is asyncssh.DisconnectError:
         return True
@@ -49,10 +49,10 @@ def explain(
     error: BaseException, address: Address, tries: int, config: Path | None = None
 ) -> TargetUnavailableError:
     """Say in one line why there is no connection, and what to do."""
-    return TargetUnavailableError(f"{address}: {reason(error, address, tries, config)}")
+    return TargetUnavailableError(f"{address}: {describe_reason(error, address, tries, config)}")
 
 
-def reason(error: BaseException, address: Address, tries: int, config: Path | None) -> str:
+def describe_reason(error: BaseException, address: Address, tries: int, config: Path | None) -> str:
     """Say why, without the address."""
     # A socket's error names no file.
     if isinstance(error, OSError) and error.filename and not isinstance(error, socket.gaierror):
@@ -67,7 +67,7 @@ def reason(error: BaseException, address: Address, tries: int, config: Path | No
             f" Compare the fingerprint on the board, then run `{login}` once to store it."
         )
     if isinstance(error, asyncssh.PermissionDenied):
-        missing = missing_keys(config)
+        missing = list_missing_keys(config)
         if missing:
             return (
                 f"it refuses every key that was offered; not there are {', '.join(missing)}:"
@@ -86,14 +86,14 @@ def reason(error: BaseException, address: Address, tries: int, config: Path | No
     if isinstance(error, asyncssh.DisconnectError) and not is_transient(error):
         return f"no SSH connection: {error.reason or type(error).__name__}."
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
-        what = "connection refused"
+        failure = "connection refused"
     elif isinstance(error, (asyncio.TimeoutError, TimeoutError)):
-        what = "no answer in time"
+        failure = "no answer in time"
     elif isinstance(error, OSError) and error.strerror:
-        what = error.strerror
+        failure = error.strerror
     else:
-        what = str(error) or type(error).__name__
-    return f"{what} ({tries} tries); is the board on, and its SSH server running?"
+        failure = str(error) or type(error).__name__
+    return f"{failure} ({tries} tries); is the board on, and its SSH server running?"
 
 
 def explain_file(error: OSError, config: Path | None) -> str:
@@ -102,29 +102,29 @@ def explain_file(error: OSError, config: Path | None) -> str:
     if config is not None and Path(place) == config:
         return f"the SSH configuration {place} ({settings.ssh_config_setting()}): {error.strerror}."
     where = find_setting(place, config)
-    named = f", which {where} names" if where else ""
-    return f"{place}{named}: {error.strerror}; correct the setting or put the file there."
+    setting = f", which {where} names" if where else ""
+    return f"{place}{setting}: {error.strerror}; correct the setting or put the file there."
 
 
-def missing_keys(config: Path | None) -> list[str]:
+def list_missing_keys(config: Path | None) -> list[str]:
     """List key files that a configuration names and that are not there, with the place."""
     return [
         f"{path} ({where})"
-        for keyword, path, where in named_files(config)
+        for keyword, path, where in list_named_files(config)
         if keyword.lower() in KEY_SETTINGS and not Path(path).exists()
     ]
 
 
 def find_setting(place: str, config: Path | None) -> str | None:
     """Say where a configuration names a file: keyword, file and line."""
-    entries = list(named_files(config))
+    entries = list(list_named_files(config))
     same = [where for _, path, where in entries if Path(path) == Path(place)]
     # A name with tokens, as in ~/.ssh/%h, is known by its last part alone.
     alike = [where for _, path, where in entries if Path(path).name == Path(place).name]
     return next(iter([*same, *alike]), None)
 
 
-def named_files(config: Path | None) -> Iterator[tuple[str, str, str]]:
+def list_named_files(config: Path | None) -> Iterator[tuple[str, str, str]]:
     """Yield (keyword, file, place) of all words in the configuration that is used."""
     files = [config] if config else [Path.home() / ".ssh" / "config", SYSTEM_CONFIG]
     for file in files:

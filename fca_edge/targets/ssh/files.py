@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.store import sha256_of
+from fca_edge.store import compute_sha256
 from fca_edge.targets.ssh.connection import Connection, Done
 
 Report = Callable[[str], None]
@@ -34,7 +34,7 @@ class Files:
         """
         if not path.is_file():
             raise FcaEdgeError(f"{path}: no such file to push.")
-        digest = sha256_of(path)
+        digest = compute_sha256(path)
         place = f"{self.folder}/{digest}{path.suffix}"
         for _ in range(2):
             self.connection.persist(lambda: self._continue(path, place, report))
@@ -53,11 +53,11 @@ class Files:
         staged = path.with_name(f".{path.name}.{os.getpid()}.part")
         script = f"cat {shlex.quote(remote)}"
         try:
-            done = self.connection.persist(
+            result = self.connection.persist(
                 lambda: self.connection.download(script, staged, timeout_seconds=600)
             )
-            if done.code:
-                raise FcaEdgeError(f"{self.connection.address}: {remote}: {last_line(done)}")
+            if result.code:
+                raise FcaEdgeError(f"{self.connection.address}: {remote}: {last_line(result)}")
             os.replace(staged, path)
         finally:
             staged.unlink(missing_ok=True)
@@ -66,20 +66,22 @@ class Files:
         """Append what is missing of a file to its part."""
         offset, free = self._state(place)
         size = path.stat().st_size
-        left = size - offset
-        if left <= 0:
+        remaining = size - offset
+        if remaining <= 0:
             return
-        if left > free:
-            raise no_room(self.connection, self.folder, left, free)
-        report(f"pushing {path.name}, {left / MIB:.1f} MiB" + (" left" if offset else ""))
+        if remaining > free:
+            raise explain_no_room(self.connection, self.folder, remaining, free)
+        report(f"pushing {path.name}, {remaining / MIB:.1f} MiB" + (" left" if offset else ""))
         script = f"cat >> {shlex.quote(place + '.part')}"
-        limit = 60 + left / BYTES_PER_SECOND
-        done = self.connection.upload(script, path, offset, limit)
-        if done.code:
-            if "space" in done.err or "quota" in done.err.lower():
-                raise no_room(self.connection, self.folder, left, self._state(place)[1])
+        limit = 60 + remaining / BYTES_PER_SECOND
+        result = self.connection.upload(script, path, offset, limit)
+        if result.code:
+            if "space" in result.err or "quota" in result.err.lower():
+                raise explain_no_room(
+                    self.connection, self.folder, remaining, self._state(place)[1]
+                )
             raise TargetUnavailableError(
-                f"{self.connection.address}: cannot write {place}: {last_line(done)}"
+                f"{self.connection.address}: cannot write {place}: {last_line(result)}"
             )
 
     def _state(self, place: str) -> tuple[int, int]:
@@ -90,13 +92,13 @@ class Files:
             f"mkdir -p {folder} && {{ wc -c < {whole} || wc -c < {part} || echo 0; }} 2>/dev/null"
             f" && df -Pk {folder} | tail -n 1"
         )
-        done = self.connection.once(script, 60)
-        words = done.out.split()
-        if done.code or len(words) < 5:
-            if "space" in done.err:
-                raise no_room(self.connection, self.folder, 1, 0)
+        result = self.connection.once(script, 60)
+        words = result.out.split()
+        if result.code or len(words) < 5:
+            if "space" in result.err:
+                raise explain_no_room(self.connection, self.folder, 1, 0)
             raise TargetUnavailableError(
-                f"{self.connection.address}: cannot use {self.folder}: {last_line(done)}"
+                f"{self.connection.address}: cannot use {self.folder}: {last_line(result)}"
             )
         return int(words[0]), int(words[4]) * 1024
 
@@ -110,15 +112,17 @@ class Files:
         return self.connection.run(script, 300).code == 0
 
 
-def no_room(connection: Connection, folder: str, needed: int, free: int) -> TargetUnavailableError:
+def explain_no_room(
+    connection: Connection, folder: str, size: int, free: int
+) -> TargetUnavailableError:
     """Say that the board's storage is full."""
     return TargetUnavailableError(
-        f"{connection.address}: no room in {folder}: {needed / MIB:.1f} MiB needed,"
+        f"{connection.address}: no room in {folder}: {size / MIB:.1f} MiB needed,"
         f" {free / MIB:.1f} MiB free; remove something on the board and run this again."
     )
 
 
-def last_line(done: Done) -> str:
+def last_line(result: Done) -> str:
     """Return the last thing that a command complained about, without a full stop."""
-    lines = done.err.strip().splitlines()
-    return (lines[-1] if lines else f"exit code {done.code} and no message").rstrip(".")
+    lines = result.err.strip().splitlines()
+    return (lines[-1] if lines else f"exit code {result.code} and no message").rstrip(".")

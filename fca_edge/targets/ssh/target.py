@@ -19,7 +19,7 @@ from fca_edge.targets.ssh.address import Address
 from fca_edge.targets.ssh.board import Board, describe_board, probe_board
 from fca_edge.targets.ssh.connection import Connection, Done
 from fca_edge.targets.ssh.environment import Environments
-from fca_edge.targets.ssh.files import Files, Report, last_line, no_room
+from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
 # What the guard may take besides the agent: a lock that is held, an interpreter's start.
 SLACK_SECONDS = 60.0
@@ -139,8 +139,8 @@ class SshTarget:
             return self.connection.once(script, limit, line.encode(), hold=True)
 
         # On the board a file is called by its sha256.
-        named = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
-        return self._check_events(self.connection.persist(once), named.label, timeout_seconds)
+        board_plan = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
+        return self._check_events(self.connection.persist(once), board_plan.label, timeout_seconds)
 
     def close(self) -> None:
         """Remove outputs that were fetched, and close the connection."""
@@ -168,12 +168,12 @@ class SshTarget:
     def _outputs_folder(self) -> str:
         return f"{self.board.folder}/outputs/{self.owner}"
 
-    def _check_events(self, done: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
+    def _check_events(self, result: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""
-        events = read_events(done.out)
+        events = read_events(result.out)
         ended = events.get("ended")
         if ended is None:
-            text = f"{self.address}: the guard of the run failed: {last_line(done)}."
+            text = f"{self.address}: the guard of the run failed: {last_line(result)}."
             raise TargetUnavailableError(text)
         if ended["why"] == "busy":
             raise TargetUnavailableError(
@@ -182,7 +182,7 @@ class SshTarget:
             )
         if ended["why"] == "trouble":
             if "No space" in ended["text"]:
-                raise no_room(self.connection, self.board.folder, 1, 0)
+                raise explain_no_room(self.connection, self.board.folder, 1, 0)
             raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
         code = ended["returncode"] if ended["why"] != "stopped" else None
         if ended["why"] == "late":
@@ -190,12 +190,12 @@ class SshTarget:
         if code is None:
             raise AgentError(f"{label}: the run was ended on the board by a signal to its guard.")
         if code or "done" not in events:
-            text = self._explain_failure(code, done.err, ended["out_of_memory"])
+            text = self._explain_failure(code, result.err, ended["out_of_memory"])
             raise AgentError(f"{label}: {text}", refused=code == 1)
         return events
 
     def _explain_failure(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
-        """Say how the agent's process failed; here the kernel's own count tells of memory."""
+        """Say how the agent's process failed; the kernel's own count shows a lack of memory."""
         if code == -9 and out_of_memory:
             return (
                 "the process was ended by the board's kernel: out of memory"

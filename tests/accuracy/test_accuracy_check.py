@@ -9,7 +9,7 @@ import pytest
 from conftest import DIGITS
 
 from fca_edge.accuracy.assess import DataRequest
-from fca_edge.accuracy.gate import AccuracyGate
+from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import NetworkRequest, Request
@@ -23,11 +23,11 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gate(digits: Path) -> AccuracyGate:
-    return AccuracyGate(DataRequest(digits), WANTED, 1.0, quiet)
+def gate(digits: Path) -> AccuracyCheck:
+    return AccuracyCheck(DataRequest(digits), WANTED, 1.0, quiet)
 
 
-def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Artefact]) -> None:
+def test_proven_files_pass_on_each_runtime(gate: AccuracyCheck, exported: list[Artefact]) -> None:
     for item in exported:
         found = gate(item)
         proven = [f"{run.runtime} {run.version}" for run in item.manifest.verification.runtimes]
@@ -39,13 +39,13 @@ def test_proven_files_pass_on_each_runtime(gate: AccuracyGate, exported: list[Ar
             assert row["agreement"]["count"] == 60
 
 
-def test_the_manifest_keeps_the_result(gate: AccuracyGate, tmp_path: Path) -> None:
+def test_the_manifest_keeps_the_result(gate: AccuracyCheck, tmp_path: Path) -> None:
     (done,) = run_export(Request(network=WANTED, out=tmp_path, formats=("onnx",)), quiet, gate)
     assert done.manifest.accuracy["max_drop_points"] == 1.0
     assert '"accuracy"' in (tmp_path / "digits-fp32.onnx.json").read_text()
 
 
-def test_swapped_classes_leave_no_file(gate: AccuracyGate, swapped: Path, tmp_path: Path) -> None:
+def test_swapped_classes_leave_no_file(gate: AccuracyCheck, swapped: Path, tmp_path: Path) -> None:
     """The file equals the checkpoint it is made from, and is not what the gate was given."""
     request = Request(
         network=replace(WANTED, checkpoint=swapped), out=tmp_path / "out", formats=("onnx",)
@@ -55,12 +55,12 @@ def test_swapped_classes_leave_no_file(gate: AccuracyGate, swapped: Path, tmp_pa
     assert caught.value.exit_code == 3
     assert "--max-drop is 1 (12 of 60 images lost, 0 gained)" in str(caught.value)
     assert not (tmp_path / "out").exists()
-    lenient = AccuracyGate(gate.request, WANTED, 25.0, quiet)
+    lenient = AccuracyCheck(gate.request, WANTED, 25.0, quiet)
     assert run_export(request, quiet, lenient)
 
 
 def test_corrupted_weights_are_refused(
-    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
+    gate: AccuracyCheck, exported: list[Artefact], tmp_path: Path
 ) -> None:
     """Noise on one weight of each layer: a file that runs, and is wrong."""
     model = onnx.load(exported[0].path)
@@ -76,7 +76,7 @@ def test_corrupted_weights_are_refused(
 
 
 def test_logits_that_are_not_finite_are_no_accuracy(
-    gate: AccuracyGate, exported: list[Artefact], tmp_path: Path
+    gate: AccuracyCheck, exported: list[Artefact], tmp_path: Path
 ) -> None:
     model = onnx.load(exported[0].path)
     for tensor in model.graph.initializer:
@@ -89,13 +89,13 @@ def test_logits_that_are_not_finite_are_no_accuracy(
 
 
 def test_few_images_and_one_class_are_told(digits: Path, tmp_path: Path) -> None:
-    few = AccuracyGate(DataRequest(digits, limit=7), WANTED, 1.0, quiet)
+    few = AccuracyCheck(DataRequest(digits, limit=7), WANTED, 1.0, quiet)
     assert few.warnings == [
         "7 images: one of them is 14.3 points, more than --max-drop 1; give more images."
     ]
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "4").symlink_to(digits / "4")
-    one = AccuracyGate(DataRequest(tmp_path / "one"), WANTED, 20.0, quiet)
+    one = AccuracyCheck(DataRequest(tmp_path / "one"), WANTED, 20.0, quiet)
     assert one.warnings == ["all images are of class '4'; that tells little."]
 
 
@@ -103,4 +103,4 @@ def test_bad_data_fails_before_the_export(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "cat").symlink_to(digits / "4")
     with pytest.raises(FcaEdgeError, match="no class folder is a label: 'cat'"):
-        AccuracyGate(DataRequest(tmp_path / "val"), WANTED, 1.0, quiet)
+        AccuracyCheck(DataRequest(tmp_path / "val"), WANTED, 1.0, quiet)

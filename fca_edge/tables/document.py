@@ -26,6 +26,7 @@ WIDE = 180
 BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.
 CELL = "padding:2px 8px;vertical-align:top"
+FIGURE = CELL + ";white-space:nowrap"
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,9 @@ def html_table(sheet: Sheet, columns: Sequence[Column]) -> str:
     sides = ["right" if column.kind == "number" else "left" for column in columns]
 
     def row(tag: str, texts: Sequence[str]) -> str:
+        style = CELL if tag == "th" else FIGURE
         inner = "".join(
-            f'<{tag} style="text-align:{side};{CELL}">{escape(text)}</{tag}>'
+            f'<{tag} style="text-align:{side};{style}">{escape(text)}</{tag}>'
             for side, text in zip(sides, texts)
         )
         return f"<tr>{inner}</tr>"

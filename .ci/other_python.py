@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fca_edge.targets.provision.old_tflite import installed_pythons
+from fca_edge.targets.provision.old_tflite import find_pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "models" / "digits"
@@ -33,7 +33,7 @@ TESTS = (
     "tests/measure/test_agree.py",
     "tests/measure/test_run.py",
     "tests/targets/test_cost.py",
-    "tests/targets/test_stream.py",
+    "tests/targets/test_outputs.py",
     *(f"tests/test_{name}.py" for name in ("records", "runtimes", "stats", "store")),
 )
 OLD = "from fca_edge.targets.provision.old_tflite import build_with_debian as build\n"
@@ -54,7 +54,7 @@ def main() -> None:
 def other_python() -> Path | None:
     """Return an interpreter of another release, None where there is none."""
     others = [release for release in RELEASES if release != sys.version_info[:2]]
-    return next((place for r in others for place in installed_pythons(r)), None)
+    return next((place for r in others for place in find_pythons(r)), None)
 
 
 def check(base: Path, folder: Path) -> None:

@@ -5,7 +5,9 @@ Also whole modules, whose buffers are not all weights, and heads that are not wh
 
 import pickle
 import re
+import shlex
 import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -141,6 +143,8 @@ def program_file(path: Path, network: nn.Module, image: Tensor) -> Path:
 def run_what_it_says(line: str, folder: Path) -> Path:
     """Run the command in a line of error; returns the file that it makes."""
     (command,) = re.findall("`(.*)`", line)
+    # The reader's own Python has torch; what `python` is here depends on PATH.
+    command = re.sub(r"^python(?= )", shlex.quote(sys.executable), command)
     subprocess.run(command, shell=True, check=True, cwd=folder, capture_output=True)
     return folder / "x.pth"
 

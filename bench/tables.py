@@ -116,7 +116,7 @@ def memory(path: Path) -> Table:
     ways = {
         "fp32, plain, `--optimize latency`": ("latency/*fp32", "no"),
         "fp32, lean, warm, `--optimize memory`": ("memory/*fp32", "warm"),
-        "int8, the same": ("*int8", "warm"),
+        "int8, lean, warm, `--optimize memory`": ("*int8", "warm"),
     }
     table = [["peak MiB over the empty runtime, x86-64", *ways]]
     kinds = {(r.artefact.variant, r.runtime.name): None for r in records}

@@ -65,10 +65,11 @@ def run_export(
     with quick_collections(), staging(request.out) as folder:
         report("loading and folding, each pass compared in float64")
         network, source = load_source(request.network)
+        loaded = [network]
+        del network  # `prepare` alone holds it from now on
         outputs = list_outputs(request, source.name)
         refuse_existing(list_places(request.out, outputs), request.force)
-        prepared = prepare(network, source, outputs, request)
-        del network
+        prepared = prepare(loaded, source, outputs, request)
         writer = Writer(prepared, folder, report, check_accuracy, choose, request.weight_cache)
         manifests, refusals = write_all(writer, outputs, request.all_or_nothing)
         proven = [output for output in outputs if output.file in manifests]

@@ -89,15 +89,15 @@ def precision_arm(path: Path) -> Table:
         mine = [r for r in records if r.target.cpu_model == core]
         cells = []
         for runtime, profile in columns.values():
-            small = of(mine, runtime, profile, "int8")
-            full = of(mine, runtime, None, "fp32")
+            small = find_record(mine, runtime, profile, "int8")
+            full = find_record(mine, runtime, None, "fp32")
             ratio = small and full and compute_row_ratio(METRICS["instructions"], small, full)
             cells.append(f"{ratio.value:.2f}" if ratio else "")
         table.append([core, *cells])
     return table
 
 
-def of(
+def find_record(
     records: Iterable[Record], runtime: str, profile: str | None, precision: str
 ) -> Record | None:
     """Find the record of a runtime, a profile (None is any) and a precision."""
@@ -199,7 +199,7 @@ VIEWS: dict[str, Callable[[Path], Table | str]] = {
 }
 
 
-def written(view: str, file: str) -> str:
+def render_view(view: str, file: str) -> str:
     """Return a view of a file as Markdown."""
     content = VIEWS[view](ROOT / file)
     if isinstance(content, str):
@@ -211,7 +211,7 @@ def written(view: str, file: str) -> str:
 
 def renewed(text: str) -> str:
     """Return a page with its tables made anew."""
-    return MARKED.sub(lambda m: f"{m[1]}\n{written(m[3], m[2])}\n{m[5]}", text)
+    return MARKED.sub(lambda m: f"{m[1]}\n{render_view(m[3], m[2])}\n{m[5]}", text)
 
 
 def pages() -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ from fca_edge.errors import UsageError
 from fca_edge.manifest import read_artefact
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.preprocess import load
+from fca_edge.targets.outputs import Closing
 
 AXES = ((0, 3, 1, 2), (2, 0, 1))  # of channels last, with and without a batch
 
 
-class Model:
+class Model(Closing):
     """A loaded file. It runs in a process of its own, as it does when it is proven and measured.
 
     The process ends with `close`, at the end of a `with` block, or when nothing refers to the
@@ -87,17 +87,6 @@ class Model:
     def close(self) -> None:
         """End the process of the model; to do that again does nothing."""
         self._end()
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Model {self.path.name} on {self.runtime} {self.version}>"

@@ -71,9 +71,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Artefact]:
     return WithoutLast(artefacts) if without_old_tflite() else artefacts
 
 
-@pytest.fixture
-def digits_state() -> dict[str, Tensor]:
-    """State dict of the trained micro: 96 px, 10 classes."""
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    """State dict of the trained micro: 96 px, 10 classes. Not to be changed."""
     return load_file(DIGITS)
 
 

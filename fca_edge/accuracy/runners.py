@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from fca_edge.parity import in_layout, refusal
 from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError
-from fca_edge.targets.outputs import Stream
+from fca_edge.targets.outputs import Closing, Stream
 
 
 class Runner(Protocol):
@@ -32,7 +31,7 @@ class Runner(Protocol):
         """Run images (n, 3, H, W); returns (n, classes)."""
 
 
-class ArtefactRunner:
+class ArtefactRunner(Closing):
     """An artefact in an agent of its own; a context manager.
 
     Raises:
@@ -56,15 +55,8 @@ class ArtefactRunner:
         self.version = str(self.stream.ready["version"])
         self.name = f"{self.path.name} on {runtime} {self.version}"
 
-    def __enter__(self) -> ArtefactRunner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the process of the file."""
         self.stream.close()
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:

@@ -215,9 +215,9 @@ def judge_bound(bound: Bound, records: Sequence[Record]) -> list[Judgement]:
     for record in (one for one in records if fits(one, bound.row)):
         figure = measure_bound(bound, record, records)
         if figure is not None:
-            found = verdict(bound, figure)
+            word = verdict(bound, figure)
             judgements.append(
-                Judgement(bound, row_name(record), *figure, found, record.runtime.name)
+                Judgement(bound, row_name(record), *figure, word, record.runtime.name)
             )
     if not judgements:
         return [Judgement(bound, "", None, None, None, "not measured")]

@@ -58,7 +58,7 @@ class Order:
     hot: bool = False
     handling: Handling = AS_IT_IS
 
-    def settled(self) -> Order:
+    def fill_from_suite(self) -> Order:
         """Return it with the suite's settings, and the usual target."""
         suite = self.suite or Suite("", ())
         return replace(
@@ -91,7 +91,7 @@ def run_order(order: Order, screen: Screen) -> Runs:
         FcaEdgeError: an artefact is not there or not what it should be.
         TargetUnavailableError: a target is not there from the start.
     """
-    settings, order = order, order.settled()
+    settings, order = order, order.fill_from_suite()
     with ExitStack() as stack:
         places = []
         for name in order.targets:

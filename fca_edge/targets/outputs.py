@@ -10,9 +10,10 @@ import json
 import subprocess
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,29 @@ def run_artefact(
             return {name.replace("|", "/"): arrays[name] for name in arrays.files}, events
 
 
-class Stream:
+ClosingType = TypeVar("ClosingType", bound="Closing")
+
+
+class Closing(ABC):
+    """What holds a process: a context manager that closes it at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the process."""
+
+    def __enter__(self: ClosingType) -> ClosingType:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Stream(Closing):
     """An artefact that is loaded in a process of its own; a context manager.
 
     Attributes:
@@ -129,17 +152,6 @@ class Stream:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[Any]:
         """Run inputs (n, ...) in the artefact's layout, one by one; returns (n, classes).

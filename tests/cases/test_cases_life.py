@@ -552,10 +552,8 @@ def saved(state: dict[str, Tensor], path: Path) -> Path:
 MLP = ("layer_2.blocks.1.mlp.fc1", "layer_2.blocks.1.mlp.fc2")
 
 
-def test_l9_u7_weights_that_overflow_in_halves(
-    digits_state: dict[str, Tensor], tmp_path: Path
-) -> None:
-    path, out = saved(scaled(digits_state, *MLP, 1e6), tmp_path / "big.safetensors"), tmp_path / "o"
+def test_l9_u7_weights_that_overflow_in_halves(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path, out = saved(scaled(state, *MLP, 1e6), tmp_path / "big.safetensors"), tmp_path / "o"
     words = ("export", "--checkpoint", path, "--out", out, "--precision", "fp32,fp16")
     done = fca_edge(*words, "--json", "-")
     refused(done, 3, "-fp16.", "is refused", "; written: big-fp32.onnx, big-fp32.tflite.")
@@ -575,9 +573,9 @@ def test_l9_u7_weights_that_overflow_in_halves(
 
 
 def test_l9_activations_that_overflow_where_halves_compute(
-    digits_state: dict[str, Tensor], tmp_path: Path
+    state: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    path = saved(scaled(digits_state, *MLP, 1e5), tmp_path / "hot.safetensors")
+    path = saved(scaled(state, *MLP, 1e5), tmp_path / "hot.safetensors")
     words = ("--format", "tflite", "--profile", "litert-fp16", "--precision", "fp16")
     done = fca_edge("export", "--checkpoint", path, "--out", tmp_path / "o", *words)
     line = refused(done, 3, "litert-fp16.tflite is refused: overflow in fp16, first in")
@@ -585,8 +583,8 @@ def test_l9_activations_that_overflow_where_halves_compute(
     assert not (tmp_path / "o").exists()
 
 
-def test_l9_float32_that_overflows(digits_state: dict[str, Tensor], tmp_path: Path) -> None:
-    state = {name: tensor.double() for name, tensor in digits_state.items()}
+def test_l9_float32_that_overflows(state: dict[str, Tensor], tmp_path: Path) -> None:
+    state = {name: tensor.double() for name, tensor in state.items()}
     path = saved(scaled(state, *MLP, 1e39), tmp_path / "huge.safetensors")
     done = fca_edge("export", "--checkpoint", path, "--out", tmp_path / "o")
     refused(done, 3, "is refused", "nothing was written")

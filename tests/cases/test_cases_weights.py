@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from commandline import fca_edge, refused, written
-from conftest import DIGITS
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from weights_data import SIZE_NOTE, State, as_timm, prefixed, refusal, saved, source_of
 
@@ -22,12 +21,6 @@ from fca_edge.exporting.request import NetworkRequest
 from fca_edge.exporting.source import load_source
 from fca_edge.zoo.build import build
 from fca_edge.zoo.randomise import randomise
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    """S: the trained micro, 96 px, 10 classes."""
-    return load_file(DIGITS)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from commandline import fca_edge, refused
 from conftest import DIGITS
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from weights_data import SIZE_NOTE, State, as_timm, refusal, saved, source_of
 
@@ -24,12 +24,6 @@ from fca_edge.errors import UsageError
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.exporting.source import load_source
 from fca_edge.zoo.build import build
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    """S: the trained micro, 96 px, 10 classes."""
-    return load_file(DIGITS)
 
 
 @pytest.fixture(scope="module")

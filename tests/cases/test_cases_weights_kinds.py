@@ -18,8 +18,6 @@ import numpy as np
 import pytest
 import torch
 from commandline import fca_edge, refused, written
-from conftest import DIGITS
-from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
@@ -28,12 +26,6 @@ from torch.package import PackageExporter
 from weights_data import State, refusal, saved, source_of
 
 from fca_edge.zoo.build import build
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    """S: the trained micro, 96 px, 10 classes."""
-    return load_file(DIGITS)
 
 
 @pytest.fixture(scope="module")

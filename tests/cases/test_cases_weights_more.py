@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import DIGITS
-from safetensors.torch import load_file
 from weights_data import State, prefixed, refusal, saved, source_of
 
 from fca_edge.errors import UsageError
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    """S: the trained micro, 96 px, 10 classes."""
-    return load_file(DIGITS)
 
 
 @pytest.fixture(scope="module")

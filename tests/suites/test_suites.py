@@ -118,9 +118,9 @@ def test_options_stand_above_the_suite(tmp_path: Path) -> None:
     text = 'targets = ["arm"]\nthreads = 2\nprocesses = 3\nlean = true\n[[entries]]\nvariant="l1"'
     (tmp_path / "s.toml").write_text(text)
     suite = read_suite(str(tmp_path / "s.toml"))
-    order = Order(suite=suite, threads=4).settled()
+    order = Order(suite=suite, threads=4).fill_from_suite()
     assert (order.targets, order.threads, order.processes, order.lean) == (("arm",), 4, 3, True)
-    assert Order().settled().targets == ("local",)
+    assert Order().fill_from_suite().targets == ("local",)
 
 
 def test_a_real_run(exported: list[Artefact], tmp_path: Path) -> None:

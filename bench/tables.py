@@ -23,8 +23,13 @@ from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
 from fca_edge.comparing.ratios import compute_row_ratio, place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
+from fca_edge.errors import plural  # noqa: E402
+from fca_edge.manifest import Artefact, Manifest  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
+from fca_edge.report.export_table import build_sheet  # noqa: E402
 from fca_edge.store import read_json, write_text  # noqa: E402
+from fca_edge.tables.document import markdown_table  # noqa: E402
+from fca_edge.tables.sheet import choose_filled  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 RESULTS = HERE / "results"
@@ -193,9 +198,123 @@ def whole(path: Path) -> str:
     return peers_tables.markdown(read_json(path))
 
 
+def memory_rows(path: Path) -> str:
+    """Every file of the memory suite: its peak, and what of it the system cannot drop."""
+    records = read_records(path)
+    head = ("file", "loaded", "peak MiB over the empty runtime", "anonymous MiB", "arena MiB, planned")
+    rows = []
+    for record in records:
+        used, planned = record.memory, record.artefact.planned
+        if used is None or used.after is None or planned is None:
+            continue
+        settings = record.runtime.settings
+        way = "plain" if settings is None else f"lean, {'cold' if settings['cold'] else 'warm'}"
+        own = (used.after.anonymous_bytes or 0) - (used.baseline.anonymous_bytes or 0)
+        cells = (f"{size / MIB:.1f}" for size in (own, planned.arena_bytes))
+        rows.append([record.artefact.file, way, memory_text(record), *cells])
+    return "\n".join([describe_conditions(records), "", *peers_tables.table(head, rows)])
+
+
+def peers_fp32(pattern: Path) -> str:
+    """Our fp32 files and the peers' over our plain TFLite file, of every run."""
+    return render_peers(pattern, "fp32")
+
+
+def peers_int8(pattern: Path) -> str:
+    """The same of files in 8 bits."""
+    return render_peers(pattern, "int8")
+
+
+def render_peers(pattern: Path, precision: str) -> str:
+    """Set several runs side by side, each with two columns."""
+    head, columns, lines = [precision], [], []
+    for run in map(read_json, sorted(pattern.parent.glob(pattern.name))):
+        name = run["peers"]["variant"].upper()
+        head += [f"{name}, CPU time", f"{name}, MiB"]
+        columns.append(collect_cells(run, precision))
+        lines.append(f"- {name}: {describe_conditions(list(peers_tables.records_of(run).values()))}")
+    titles = dict.fromkeys(title for column in columns for title in column)
+    rows = [[title, *(cell for c in columns for cell in c.get(title, ("", "")))] for title in titles]
+    return "\n".join([*lines, "", *peers_tables.table(tuple(head), rows)])
+
+
+def collect_cells(run: dict, precision: str) -> dict[str, tuple[str, str]]:
+    """Return time and memory of a run's files in a precision by their names, fastest first."""
+    records, cells = peers_tables.records_of(run), {}
+    best = records[f"fcaformer_{run['peers']['variant']}-{precision}.tflite"]
+    rows = [r for r in run["peers"]["rows"] if r["precision"].startswith(precision)]
+    timed = [row for row in rows if row["file"] in records]
+    for row in sorted(timed, key=lambda row: processor_ratio(records[row["file"]], best)):
+        record = records[row["file"]]
+        title = peer_title(row, record, best).removeprefix(f"{precision}: ")
+        title += f", {row['precision']}" if row["precision"] != precision else ""
+        ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
+        times = "1" if record is best else peers_tables.over(ratio)
+        cells[title] = times, memory_text(record)
+    return cells
+
+
+def int8_times(pattern: Path) -> str:
+    """Smaller files over larger ones, of every run of the comparison with peers."""
+    pairs = {
+        "LiteRT, int8 over fp32": ("int8.tflite", "fp32.tflite"),
+        "LiteRT, int8-static over int8": ("int8-static.tflite", "int8.tflite"),
+        "LiteRT, fp16 over fp32": ("fp16.tflite", "fp32.tflite"),
+        "ONNX Runtime, int8 over fp32": ("int8.onnx", "fp32.onnx"),
+        "ONNX Runtime, fp16 over fp32": ("fp16.onnx", "fp32.onnx"),
+        "int8, ONNX Runtime over LiteRT": ("int8.onnx", "int8.tflite"),
+    }
+    head, rows = ["processor time"], [[title] for title in pairs]
+    for run in map(read_json, sorted(pattern.parent.glob(pattern.name))):
+        name, records = run["peers"]["variant"], peers_tables.records_of(run)
+        head.append(f"{name.upper()}, {'VNNI' if run['peers']['vnni'] else 'no VNNI'}")
+        for row, files in zip(rows, pairs.values()):
+            both = [records.get(f"fcaformer_{name}-{file}") for file in files]
+            ratio = all(both) and compute_row_ratio(METRICS["processor_ns"], *both)
+            row.append(peers_tables.over(ratio) if ratio else "")
+    return "\n".join(peers_tables.table(tuple(head), rows))
+
+
+def l1_counts(path: Path) -> Table:
+    """Instructions of L1 on each runtime of a machine, the fewest first."""
+    rows = []
+    for record in read_records(path):
+        if record.artefact.variant != "l1" or record.cost is None or not record.cost.bound:
+            continue
+        count = METRICS["instructions"].value(record) or 0.0
+        runtime = f"{record.runtime.label} {record.runtime.version}"
+        cells = [runtime, record.artefact.profile, str(record.artefact.operators)]
+        ratio = f"{count / record.cost.bound:.2f}"
+        rows.append([*cells, f"{count / 1e6:.1f}", ratio])
+    head = ["runtime", "profile", "operators", "M instructions", "over the bound"]
+    return [head, *sorted(rows, key=lambda row: float(row[3]))]
+
+
+def exports(path: Path) -> str:
+    """What an export said of its files: size, error and accuracy."""
+    manifests = map(Manifest.from_document, read_json(path))
+    sheet = build_sheet([Artefact(Path(manifest.file), manifest) for manifest in manifests])
+    return markdown_table(sheet, choose_filled(sheet.columns, [sheet]))
+
+
+def describe_conditions(records: list[Record]) -> str:
+    """Say on what machine, with which runtimes of ours and when records were taken."""
+    target, plan = records[0].target, records[0].plan
+    ours = [r for r in records if r.artefact.profile != "peer"]
+    runtimes = sorted({f"{r.runtime.label} {r.runtime.version}" for r in ours})
+    days = sorted({r.created[:10] for r in records})
+    return (
+        f"{target.cpu_model}, {target.machine}, {plural(plan.threads, 'thread')};"
+        f" {', '.join(runtimes)}; {', '.join(days)}."
+    )
+
+
 VIEWS: dict[str, Callable[[Path], Table | str]] = {
     view.__name__.replace("_", "-"): view
-    for view in (peers, precision_arm, memory, precision, counts, bounds, whole)
+    for view in (
+        *(peers, precision_arm, memory, precision, counts, bounds, whole),
+        *(memory_rows, peers_fp32, peers_int8, int8_times, l1_counts, exports),
+    )
 }
 
 

@@ -333,7 +333,7 @@ def write_planned(record: Record) -> str:
     if memory is None:
         return ""
     parts = (memory.weights_bytes, memory.packed_bytes, memory.arena_bytes)
-    return " + ".join(mib(part) for part in parts)
+    return " + ".join(mib(part, sum(parts)) for part in parts)
 
 
 def ms(ns: float) -> str:
@@ -341,6 +341,12 @@ def ms(ns: float) -> str:
     return f"{ns / NS_PER_MS:.2f}"
 
 
-def mib(size: int | None) -> str:
-    """Bytes as MiB; empty where they are not known."""
-    return "" if size is None else f"{size / MIB:.0f}"
+def mib(size: int | None, whole: int | None = None) -> str:
+    """Bytes as MiB; empty where they are not known.
+
+    Args:
+        whole: of what they are a part: below 10 MiB it has one decimal, and so have its parts.
+    """
+    if size is None:
+        return ""
+    return f"{size / MIB:.{int((whole or size) < 10 * MIB)}f}"

@@ -165,6 +165,7 @@ bench-exports: setup
 	    --json $(EXPORTS)/digits.json
 	$(BIN)/fca-edge export --variant l1 --precision fp32,fp16,int8 --out bench/out/exports \
 	    --force --json $(EXPORTS)/l1.json
+	sed -i 's#$(CURDIR)/##' $(EXPORTS)/*.json  # no place of this machine in what is committed
 
 # The reference of the Python API, from its docstrings.
 api-docs: setup

@@ -201,7 +201,13 @@ def whole(path: Path) -> str:
 def memory_rows(path: Path) -> str:
     """Every file of the memory suite: its peak, and what of it the system cannot drop."""
     records = read_records(path)
-    head = ("file", "loaded", "peak MiB over the empty runtime", "anonymous MiB", "arena MiB, planned")
+    head = (
+        "file",
+        "loaded",
+        "peak MiB over the empty runtime",
+        "anonymous MiB",
+        "arena MiB, planned",
+    )
     rows = []
     for record in records:
         used, planned = record.memory, record.artefact.planned
@@ -215,27 +221,31 @@ def memory_rows(path: Path) -> str:
     return "\n".join([describe_conditions(records), "", *peers_tables.table(head, rows)])
 
 
-def peers_fp32(pattern: Path) -> str:
-    """Our fp32 files and the peers' over our plain TFLite file, of every run."""
-    return render_peers(pattern, "fp32")
+def peers_all(pattern: Path) -> str:
+    """Our files and the peers' over our plain TFLite file of the precision, of every run."""
+    runs = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
+    lines = []
+    for run in runs:
+        conditions = describe_conditions(list(peers_tables.records_of(run).values()))
+        lines.append(f"- {name_run(run)}: {conditions}")
+    for precision in ("fp32", "int8"):
+        head = [precision]
+        for run in runs:
+            head += [f"{name_run(run)}, CPU time", "MiB"]
+        columns = [collect_cells(run, precision) for run in runs]
+        titles = dict.fromkeys(title for column in columns for title in column)
+        rows = [
+            [title, *(c for column in columns for c in column.get(title, ("", "")))]
+            for title in titles
+        ]
+        lines += ["", *peers_tables.table(tuple(head), rows)]
+    return "\n".join(lines)
 
 
-def peers_int8(pattern: Path) -> str:
-    """The same of files in 8 bits."""
-    return render_peers(pattern, "int8")
-
-
-def render_peers(pattern: Path, precision: str) -> str:
-    """Set several runs side by side, each with two columns."""
-    head, columns, lines = [precision], [], []
-    for run in map(read_json, sorted(pattern.parent.glob(pattern.name))):
-        name = run["peers"]["variant"].upper()
-        head += [f"{name}, CPU time", f"{name}, MiB"]
-        columns.append(collect_cells(run, precision))
-        lines.append(f"- {name}: {describe_conditions(list(peers_tables.records_of(run).values()))}")
-    titles = dict.fromkeys(title for column in columns for title in column)
-    rows = [[title, *(cell for c in columns for cell in c.get(title, ("", "")))] for title in titles]
-    return "\n".join([*lines, "", *peers_tables.table(tuple(head), rows)])
+def name_run(run: dict) -> str:
+    """Name a run by its network and by what decides about int8."""
+    peers_run = run["peers"]
+    return f"{peers_run['variant'].upper()}, {'VNNI' if peers_run['vnni'] else 'no VNNI'}"
 
 
 def collect_cells(run: dict, precision: str) -> dict[str, tuple[str, str]]:
@@ -267,7 +277,7 @@ def int8_times(pattern: Path) -> str:
     head, rows = ["processor time"], [[title] for title in pairs]
     for run in map(read_json, sorted(pattern.parent.glob(pattern.name))):
         name, records = run["peers"]["variant"], peers_tables.records_of(run)
-        head.append(f"{name.upper()}, {'VNNI' if run['peers']['vnni'] else 'no VNNI'}")
+        head.append(name_run(run))
         for row, files in zip(rows, pairs.values()):
             both = [records.get(f"fcaformer_{name}-{file}") for file in files]
             ratio = all(both) and compute_row_ratio(METRICS["processor_ns"], *both)
@@ -286,7 +296,7 @@ def l1_counts(path: Path) -> Table:
         cells = [runtime, record.artefact.profile, str(record.artefact.operators)]
         ratio = f"{count / record.cost.bound:.2f}"
         rows.append([*cells, f"{count / 1e6:.1f}", ratio])
-    head = ["runtime", "profile", "operators", "M instructions", "over the bound"]
+    head = ["runtime", "profile", "operators", "M instructions", "over the least possible"]
     return [head, *sorted(rows, key=lambda row: float(row[3]))]
 
 
@@ -294,14 +304,14 @@ def exports(path: Path) -> str:
     """What an export said of its files: size, error and accuracy."""
     manifests = map(Manifest.from_document, read_json(path))
     sheet = build_sheet([Artefact(Path(manifest.file), manifest) for manifest in manifests])
-    return markdown_table(sheet, choose_filled(sheet.columns, [sheet]))
+    return markdown_table(sheet, choose_filled(sheet.columns, [sheet])).replace("\\_", "_")
 
 
 def describe_conditions(records: list[Record]) -> str:
     """Say on what machine, with which runtimes of ours and when records were taken."""
     target, plan = records[0].target, records[0].plan
     ours = [r for r in records if r.artefact.profile != "peer"]
-    runtimes = sorted({f"{r.runtime.label} {r.runtime.version}" for r in ours})
+    runtimes = sorted({f"{r.runtime.name} {r.runtime.version}" for r in ours})
     days = sorted({r.created[:10] for r in records})
     return (
         f"{target.cpu_model}, {target.machine}, {plural(plan.threads, 'thread')};"
@@ -313,7 +323,7 @@ VIEWS: dict[str, Callable[[Path], Table | str]] = {
     view.__name__.replace("_", "-"): view
     for view in (
         *(peers, precision_arm, memory, precision, counts, bounds, whole),
-        *(memory_rows, peers_fp32, peers_int8, int8_times, l1_counts, exports),
+        *(memory_rows, peers_all, int8_times, l1_counts, exports),
     )
 }
 

@@ -14,7 +14,7 @@ PAGES = [page for page in TABLES["pages"]() if "<!-- table: " in page.read_text(
 # Findings of one day stand in the notebook, with their date and conditions.
 PRESENT = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 UNIT = r"(?:[KMG]i?B|ms|µs|dB|M)\b"
-FIGURE = re.compile(rf"\d ?{UNIT}|\d\.\d+ \(\d|^[^\w(]*\d+\.\d+(?!\.\d)")
+FIGURE = re.compile(rf"\b\d[\d.]* ?{UNIT}|\d\.\d+ \(\d|^[^\w(]*\d+\.\d+(?!\.\d)")
 MEASURED = re.compile(rf"\b{UNIT}|instr|ratio|top-1|SNR|[×%]|\bover\b")
 SET_BY_US = ("limit",)
 
@@ -42,7 +42,9 @@ def measured_by_hand(text: str) -> list[str]:
     text = re.sub(r"```.*?```|`[^`\n]*`", "", TABLES["MARKED"].sub("", text), flags=re.DOTALL)
     cells = []
     for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
-        head, _, *rows = ([c.strip() for c in row.strip("|").split("|")] for row in table.split("\n"))
+        head, _, *rows = (
+            [c.strip() for c in row.strip("|").split("|")] for row in table.split("\n")
+        )
         for row in rows:
             cells += [(heading, cell) for heading, cell in zip(head, row)]
     return [
@@ -70,7 +72,9 @@ def test_a_measured_table_by_hand_is_noticed(row: str) -> None:
     assert measured_by_hand(f"| file | figure |\n|---|---|\n{row}\n")
 
 
-@pytest.mark.parametrize("heading", ["peak MiB", "dB", "M instr.", "× ours", "top-1 %", "over fp32"])
+@pytest.mark.parametrize(
+    "heading", ["peak MiB", "dB", "M instr.", "× ours", "top-1 %", "over fp32"]
+)
 def test_a_whole_number_under_a_unit_is_noticed(heading: str) -> None:
     assert measured_by_hand(f"text\n\n| file | {heading} |\n|---|---|\n| L1 | 71 |\n") == ["71"]
 

@@ -59,7 +59,7 @@ TIME: tuple[Shown, ...] = (
         time_cell(lambda r: write_interval(r)),
     ),
     Shown(
-        Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
+        Column("p90 ms", 4, legend="nine of ten inferences took no longer"),
         time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
     Shown(Column("load ms", 3), time_cell(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
@@ -93,7 +93,7 @@ MEMORY: tuple[Shown, ...] = (
         memory_cell(lambda m: mib(m.peak_bytes)),
     ),
     Shown(
-        Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
+        Column("empty runtime MiB", 6, block="memory", legend="its peak before it has a model"),
         memory_cell(lambda m: mib(m.baseline_peak_bytes)),
     ),
     Shown(
@@ -113,7 +113,7 @@ MEMORY: tuple[Shown, ...] = (
     Shown(
         Column(
             "planned MiB (weights + packed + activations)",
-            4,
+            5,
             block="memory",
             legend="what the file itself asks for: weights as stored, weights as the runtime"
             " packs them anew, and intermediate results",
@@ -127,7 +127,7 @@ GRAPH: tuple[Shown, ...] = (
         Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
         lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions),
     ),
-    Shown(Column("file MB", 20), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
+    Shown(Column("file MB", 2), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
 )
 
 

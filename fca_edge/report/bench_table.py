@@ -66,15 +66,15 @@ TIME: tuple[Shown, ...] = (
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
-        Column("million instructions", legend="of one inference; no time"),
+        Column("million instructions", legend="of one inference; this is not a time"),
         cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
     ),
     Shown(
         Column(
             "least possible",
             4,
-            legend="no fp32 file can do with fewer million instructions: its multiplications by"
-            " the widest instruction that the core has for them",
+            legend="no fp32 file needs fewer million instructions: four multiply-accumulates per"
+            " instruction",
         ),
         cost_cell(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
     ),
@@ -250,7 +250,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         )
     if any(r.memory for r in records):
         methods = {r.memory.method for r in records if r.memory}
-        lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
+        lines.append(f"Peak memory is found by {', '.join(sorted(methods))}.")
     return lines
 
 

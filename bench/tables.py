@@ -186,6 +186,24 @@ def counts(path: Path) -> Table:
     return table
 
 
+def latency(path: Path) -> Table:
+    """Four networks: our files beside the plain torch.onnx export, in one run."""
+    records = {record.artefact.file: record for record in read_records(path)}
+    first = next(iter(records.values()))
+    head = f"fp32, {first.target.cpu_model}, {first.plan.threads} thread"
+    table = [[head, "plain ONNX, ms", "our ONNX, ms", "our TFLite, ms", "TFLite over plain ONNX"]]
+    for file, plain in records.items():
+        stem, mark, _ = file.partition("-plain.onnx")
+        if not mark:
+            continue
+        ours = [records[f"{stem}.onnx"], records[f"{stem}.tflite"]]
+        times = [METRICS["latency_ns"].value(record) or 0.0 for record in (plain, *ours)]
+        ratio = peers_tables.over(compute_row_ratio(METRICS["latency_ns"], ours[1], plain))
+        name = plain.artefact.variant.upper() if stem.startswith("fca") else plain.artefact.variant
+        table.append([name, *(f"{time / 1e6:.1f}" for time in times), ratio])
+    return table
+
+
 def bounds(path: Path) -> str:
     """What was promised, held against all committed records."""
     files = sorted(path.parent.glob("*.json"))
@@ -322,7 +340,7 @@ def describe_conditions(records: list[Record]) -> str:
 VIEWS: dict[str, Callable[[Path], Table | str]] = {
     view.__name__.replace("_", "-"): view
     for view in (
-        *(peers, precision_arm, memory, precision, counts, bounds, whole),
+        *(peers, precision_arm, memory, precision, counts, latency, bounds, whole),
         *(memory_rows, peers_all, int8_times, l1_counts, exports),
     )
 }

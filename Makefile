@@ -22,6 +22,7 @@ export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
     gate-update gate-count lint bench bench-exports tables clean
 
 help:
+	@echo 'make setup       makes the environment .venv, with everything installed'
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
 	@echo 'make test        sets everything up and runs the suite'
 	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'

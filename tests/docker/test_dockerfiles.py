@@ -89,34 +89,39 @@ def test_installs_leave_nothing(path: Path) -> None:
     assert any("PIP_NO_CACHE_DIR=1" in words for words in words_of(path, "ENV"))
 
 
-def read_pins(name: str) -> dict[str, list[str]]:
-    """Read a file of hashes: requirement -> digests."""
-    text = (HASHES / name).read_text().replace("\\\n", " ")
+def read_pins(name: str, changed: str | None = None) -> dict[str, list[str]]:
+    """Read a file of hashes, or its changed text: requirement -> digests."""
+    text = (changed or (HASHES / name).read_text()).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     pins = {line.partition(" --hash=")[0].strip(): DIGEST.findall(line) for line in lines}
-    assert all(pins.values()), f"{name}: something has no digest"
+    loose = [pin for pin, digests in pins.items() if not digests or "==" not in pin]
+    assert not loose, f"{name}: no digest of {loose}"
     return pins
 
 
 def find_loose_installs(text: str) -> list[str]:
-    """Find what pip would take on trust: no digest, an index that may supply any name, sources.
+    """Find the commands of a Dockerfile that would take something on trust."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [command for command in re.split(r"&&|;|\n(?=[A-Z])", joined) if is_loose(command)]
+
+
+def is_loose(command: str) -> bool:
+    """Tell whether pip takes something without a digest, of any index, or builds with any tool.
 
     Our own wheel is built of the copied files alone, and installed without any index.
     """
-    found = []
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    for command in re.split(r"&&|;|\n(?=[A-Z])", "\n".join(lines).replace("\\\n", " ")):
-        words = command.split()
-        if "pip" not in command or not {"install", "wheel"} & set(words) or "apt-get" in words:
-            continue
-        alone = {"--no-index", "--no-deps"} <= set(words)
-        hashed = {"--require-hashes", "--only-binary", "--requirement"} <= set(words)
-        index = "--index-url" in command and "hashes/torch.txt" not in words
-        if index or "--extra-index-url" in command or "--find-links" in words:
-            found.append(command.strip())
-        elif not (alone or hashed) or ("wheel" in words and "--no-build-isolation" not in words):
-            found.append(command.strip())
-    return found
+    words = set(command.split())
+    if "pip" not in command or "apt-get" in words or not words & {"install", "wheel"}:
+        return False
+    if {"--extra-index-url", "--find-links"} & words:
+        return True
+    if "--index-url" in command and "hashes/torch.txt" not in words:
+        return True
+    if "wheel" in words and "--no-build-isolation" not in words:
+        return True
+    hashed = {"--require-hashes", "--only-binary", "--requirement"} <= words
+    return not (hashed or {"--no-index", "--no-deps"} <= words)
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -152,6 +157,13 @@ def test_a_loose_install_is_found(path: Path, old: str, new: str) -> None:
         if "--index-url" in new and "hashes/torch.txt" in changed[place:].partition("&&")[0]:
             continue
         assert find_loose_installs(changed), changed[place - 100 : place + 100]
+
+
+@pytest.mark.parametrize("loose", ["six==1.17.0", "six", "six==1.17.0 --hash=sha256:12"])
+def test_a_pin_without_digest_is_found(loose: str) -> None:
+    text = (HASHES / "runner.txt").read_text()
+    with pytest.raises(AssertionError, match="no digest of"):
+        read_pins("runner.txt", f"{text}{loose}\n")
 
 
 def test_digests_are_of_the_pins() -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.zoo.fcaformer import ConvStage, Downsample, FcaBlock, Stem
+from fca_edge.zoo.fcaformer import ConvStage, FcaStage, Stem
 from fca_edge.zoo.layers import ChannelNorm, ConvNeXtBlock, Mlp, Sites
 from fca_edge.zoo.specs import ConvNeXtSpec, FcaFormerSpec, SwinSpec
 from fca_edge.zoo.swin import PatchEmbed, PatchMerging, WindowAttention, to_windows
@@ -22,7 +22,7 @@ WINDOWS = (14, 7)
 Maps = tuple[Tensor, ...]
 
 
-class WindowedStage(nn.Module):
+class WindowedStage(FcaStage):
     """Forward-cross-attention blocks on windows, then a downsample unless it is the last stage.
 
     A map that the window does not divide is padded with zeros: at the top and left in even
@@ -31,15 +31,7 @@ class WindowedStage(nn.Module):
     to the window's number, whatever area it covers.
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, window: int, dim_out: int | None) -> None:
-        super().__init__()
-        self.window = window
-        self.blocks = nn.ModuleList(
-            [FcaBlock(dim, heads, window, i, last=i == depth - 1) for i in range(depth)]
-        )
-        self.downsample = None if dim_out is None else Downsample(dim, dim_out)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return the stage's map (B, C, H, W), and the input of the next stage."""
         x = x.permute(0, 2, 3, 1)  # (B, H, W, C)
         cross: list[Tensor] = []
@@ -53,11 +45,11 @@ class WindowedStage(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Pad, cut into windows, run a block, join and crop: (B, H, W, C) kept."""
         height, width = x.shape[1], x.shape[2]
-        down, right = -height % self.window, -width % self.window
+        down, right = -height % self.side, -width % self.side
         top, left = (0, 0) if at_end else (down, right)
         x = F.pad(x, (0, 0, left, right - left, top, down - top))
         grid = (x.shape[1], x.shape[2])
-        x = to_windows(x, self.window).unflatten(1, (self.window, self.window))  # type: ignore[no-untyped-call]
+        x = to_windows(x, self.side).unflatten(1, (self.side, self.side))  # type: ignore[no-untyped-call]
         x, cross = block(x, cross)  # (windows, M, M, C)
         x = join_windows(x, grid)
         return x[:, top : top + height, left : left + width], cross
@@ -179,13 +171,6 @@ class PaddedSwinBlock(nn.Module):
         return out
 
 
-class PaddedMerging(PatchMerging):
-    """Join 2x2 neighbours of a map that is padded to even sides: to (B, H/2, W/2, 2C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2)))
-
-
 class SwinTrunkStage(nn.Module):
     """Blocks with and without shift in turn; `downsample` is None in the last stage."""
 
@@ -196,7 +181,7 @@ class SwinTrunkStage(nn.Module):
         self.blocks = nn.Sequential(
             *[PaddedSwinBlock(dim, heads, size, window, shifted=i % 2 == 1) for i in range(depth)]
         )
-        self.downsample = None if last else PaddedMerging(dim)
+        self.downsample = None if last else PatchMerging(dim)
 
 
 class SwinTrunk(nn.Module):
@@ -225,7 +210,10 @@ class SwinTrunk(nn.Module):
         for i, stage in enumerate(self.layers):
             x = stage.blocks(x)  # (B, H, W, C)
             maps.append(getattr(self, f"norm{i}")(x).permute(0, 3, 1, 2))
-            x = x if stage.downsample is None else stage.downsample(x)
+            if stage.downsample is not None:
+                # A merging joins pairs: odd sides get a row or column of zeros.
+                x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+                x = stage.downsample(x)
         return tuple(maps)
 
 

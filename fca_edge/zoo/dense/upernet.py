@@ -22,7 +22,7 @@ class ConvBNReLU(nn.Module):
     def __init__(self, dim_in: int, dim_out: int, kernel: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(dim_in, dim_out, kernel, padding=kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(dim_out)
+        self.bn: nn.Module = nn.BatchNorm2d(dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)))

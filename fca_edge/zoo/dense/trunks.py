@@ -22,6 +22,24 @@ WINDOWS = (14, 7)
 Maps = tuple[Tensor, ...]
 
 
+class Trunk(nn.Module):
+    """A network of four maps.
+
+    Attributes:
+        channels: of the maps, finest first.
+    """
+
+    channels: tuple[int, ...]
+
+    def map_sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """Return height and width of the maps for a picture of a height and width."""
+        return tuple((self.shrink(size[0], i), self.shrink(size[1], i)) for i in (2, 3, 4, 5))
+
+    def shrink(self, side: int, halvings: int) -> int:
+        """Halve a side so many times; what is left over counts."""
+        return -(-side // 2**halvings)
+
+
 class WindowedStage(FcaStage):
     """Forward-cross-attention blocks on windows, then a downsample unless it is the last stage.
 
@@ -55,7 +73,7 @@ class WindowedStage(FcaStage):
         return x[:, top : top + height, left : left + width], cross
 
 
-class FcaTrunk(nn.Module):
+class FcaTrunk(Trunk):
     """FcaFormer's trunk: (B, 3, H, W) to four normalised maps.
 
     Args:
@@ -98,7 +116,7 @@ class FcaTrunk(nn.Module):
         return out
 
 
-class ConvNeXtTrunk(nn.Module):
+class ConvNeXtTrunk(Trunk):
     """ConvNeXt's trunk: (B, 3, H, W) to four normalised maps."""
 
     NORM_FEEDS: ClassVar[Sites] = tuple(
@@ -133,6 +151,10 @@ class ConvNeXtTrunk(nn.Module):
             x = stage(downsample(x))  # (B, C, H, W)
             maps.append(getattr(self, f"norm{i}")(x))
         return tuple(maps)
+
+    def shrink(self, side: int, halvings: int) -> int:
+        """Halve a side so many times; what is left over is lost."""
+        return side // 2**halvings
 
 
 class PaddedSwinBlock(nn.Module):
@@ -184,7 +206,7 @@ class SwinTrunkStage(nn.Module):
         self.downsample = None if last else PatchMerging(dim)
 
 
-class SwinTrunk(nn.Module):
+class SwinTrunk(Trunk):
     """Swin's trunk for pictures of one size: (B, 3, H, W) to four normalised maps."""
 
     NORM_KEEPS: ClassVar[Sites] = tuple((f"norm{i}", "its map is read by the head") for i in range(4))

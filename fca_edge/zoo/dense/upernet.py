@@ -5,13 +5,11 @@ State-dict keys are those of MMSegmentation.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.zoo.layers import Sites
+from fca_edge.zoo.dense.trunks import Trunk
 
 BINS = (1, 2, 3, 6)
 
@@ -46,10 +44,20 @@ class UperHead(nn.Module):
     """Pyramid pooling, a top-down path and one convolution over all levels.
 
     Four maps (B, C_i, H_i, W_i), finest first, to logits (B, classes, H_0, W_0).
+
+    Args:
+        sizes: height and width of each map.
     """
 
-    def __init__(self, channels: tuple[int, ...], width: int, classes: int) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        width: int,
+        classes: int,
+        sizes: tuple[tuple[int, int], ...],
+    ) -> None:
         super().__init__()
+        self.sizes = sizes
         coarse = channels[-1]
         self.conv_seg = nn.Conv2d(width, classes, 1)
         self.psp_modules = nn.ModuleList(
@@ -66,7 +74,7 @@ class UperHead(nn.Module):
 
     def pool(self, coarse: Tensor) -> Tensor:
         """Add means over bins of several sizes to the coarsest map: (B, width, H_3, W_3)."""
-        parts = [coarse, *(resize(module(coarse), coarse) for module in self.psp_modules)]
+        parts = [coarse, *(resize(module(coarse), self.sizes[-1]) for module in self.psp_modules)]
         out: Tensor = self.bottleneck(torch.cat(parts, 1))
         return out
 
@@ -75,13 +83,13 @@ class UperHead(nn.Module):
         coarse = self.pool(maps[-1])
         laterals = [*(conv(x) for conv, x in zip(self.lateral_convs, maps)), coarse]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + resize(laterals[i], laterals[i - 1])
+            laterals[i - 1] = laterals[i - 1] + resize(laterals[i], self.sizes[i - 1])
         return [*(conv(x) for conv, x in zip(self.fpn_convs, laterals)), coarse]
 
     def fuse(self, levels: list[Tensor]) -> Tensor:
         """Bring all levels to the finest one's size and join them: (B, width, H_0, W_0)."""
         out: Tensor = self.fpn_bottleneck(
-            torch.cat([levels[0], *(resize(level, levels[0]) for level in levels[1:])], 1)
+            torch.cat([levels[0], *(resize(level, self.sizes[0]) for level in levels[1:])], 1)
         )
         return out
 
@@ -102,21 +110,18 @@ class AuxiliaryHead(nn.Module):
 class UperNet(nn.Module):
     """Trunk and head: a picture (B, 3, H, W) to logits (B, classes, H/4, W/4)."""
 
-    NORM_KEEPS: ClassVar[Sites] = ()
-
-    def __init__(self, trunk: nn.Module, width: int, classes: int) -> None:
+    def __init__(self, trunk: Trunk, size: tuple[int, int], width: int, classes: int) -> None:
         super().__init__()
         self.backbone = trunk
-        self.decode_head = UperHead(trunk.channels, width, classes)  # type: ignore[arg-type]
+        self.decode_head = UperHead(trunk.channels, width, classes, trunk.map_sizes(size))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.decode_head(self.backbone(x))
         return out
 
 
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bring a map to another's height and width, bilinearly, from pixel centres."""
-    size = (like.shape[2], like.shape[3])
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a map (B, C, h, w) to a height and width, bilinearly, from pixel centres."""
     if tuple(x.shape[2:]) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)

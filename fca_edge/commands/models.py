@@ -13,7 +13,7 @@ from fca_edge.commands.shared import claim_json, force_option, json_option, put_
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.zoo.counts import Cost, read_counts
 from fca_edge.zoo.published import CAVEATS, Published
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.specs import NETWORKS
 
 NETWORK = (
     Column("variant", kind="label", key=True),
@@ -45,7 +45,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
     counts = read_counts()
-    rows = [build_row(variant, counts[variant]) for variant in ZOO]
+    rows = [build_row(variant, counts[variant]) for variant in NETWORKS]
     if put_json(rows, json_file, force):
         return
     sheet = Sheet((*NETWORK, *PUBLISHED))
@@ -58,7 +58,7 @@ def command(wide: bool, json_file: Path | None, force: bool) -> None:
 
 def build_row(variant: str, counts: Cost) -> dict[str, Any]:
     """Describe one variant."""
-    spec = ZOO[variant]
+    spec = NETWORKS[variant]
     published = spec.published or Published(None, None, None, None, None)
     return {
         "variant": variant,

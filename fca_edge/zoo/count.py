@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 from fca_edge.zoo.build import cost
 from fca_edge.zoo.counts import FILE, spec
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.specs import NETWORKS
 
 
 def main() -> None:
     """Write counts.json, and print what it holds."""
-    rows = {variant: {**asdict(cost(variant)), "spec": spec(variant)} for variant in ZOO}
+    rows = {variant: {**asdict(cost(variant)), "spec": spec(variant)} for variant in NETWORKS}
     FILE.write_text(json.dumps(rows, indent=1) + "\n")
     for variant, row in rows.items():
         print(f"{variant}: {row['params']} parameters, {row['macs']} multiply-accumulates")

@@ -162,6 +162,13 @@ class Detector(nn.Module):
         scores, deltas = zip(*(self.rpn_head(level) for level in maps))
         return maps, scores, deltas
 
+    def run_heads(self, proposals: int, detections: int) -> None:
+        """Run the box and mask heads on so many empty features, to count what they cost."""
+        weight = self.rpn_head.rpn_cls.weight
+        for box_head, mask_head in self.roi_head.stages:
+            box_head(weight.new_zeros(proposals, weight.shape[1], BOX_BINS, BOX_BINS))
+            mask_head(weight.new_zeros(detections, weight.shape[1], MASK_BINS, MASK_BINS))
+
     def detect(self, x: Tensor, size: Tensor, proposals: int = MOST_PROPOSALS) -> Detections:
         """Find the objects of one picture.
 

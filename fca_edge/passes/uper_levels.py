@@ -37,7 +37,9 @@ class LevelConvolution(nn.Module):
         super().__init__()
         self.rows, self.small, self.large = rows, small, large
         parts = weight.transpose(1, 2) if rows else weight.permute(0, 3, 1, 2)  # (C', 3, C, 3)
-        parts = parts if rows else parts.transpose(0, 1)  # (3, C', C, 3): a line's channels together
+        parts = (
+            parts if rows else parts.transpose(0, 1)
+        )  # (3, C', C, 3): a line's channels together
         kernel = parts.reshape(-1, *parts.shape[2:])  # (3 C', C, 3)
         kernel = kernel[:, :, None, :] if rows else kernel[:, :, :, None]
         self.lines = nn.Conv2d(
@@ -59,11 +61,13 @@ class LevelConvolution(nn.Module):
             x = resize(level, (self.small[0], self.large[1]))
             x = self.lines(x)  # (B, C' 3, h, W)
             x = x.reshape(-1, x.shape[1] // 3, 3 * self.small[0], self.large[1])
-            return self.matrix @ x
+            grown: Tensor = self.matrix @ x
+            return grown
         x = resize(level, (self.large[0], self.small[1]))
         x = self.lines(x).permute(0, 2, 3, 1)  # (B, H, w, 3 C')
         x = x.reshape(-1, self.large[0], 3 * self.small[1], x.shape[-1] // 3)
-        return (self.matrix @ x).permute(0, 3, 1, 2)
+        out: Tensor = (self.matrix @ x).permute(0, 3, 1, 2)
+        return out
 
 
 class PyramidPools(nn.Module):
@@ -74,7 +78,7 @@ class PyramidPools(nn.Module):
     def __init__(self, modules: nn.ModuleList, size: Size, like: Tensor) -> None:
         super().__init__()
         self.size = size
-        self.convs = nn.ModuleList([module[1] for module in modules])  # type: ignore[index]
+        self.convs = nn.ModuleList([module[1] for module in modules])
         area = size[0] * size[1]
         pixels = torch.eye(area, dtype=like.dtype).reshape(area, 1, *size)
         pools = [F.adaptive_avg_pool2d(pixels, bins).flatten(1).T for bins in BINS]
@@ -102,6 +106,7 @@ class LeanUperHead(UperHead):
     """UperNet's head whose small levels stay small for as long as they can."""
 
     pools: PyramidPools
+    first: nn.Conv2d
     levels: nn.ModuleList
 
     def pool(self, coarse: Tensor) -> Tensor:
@@ -111,7 +116,7 @@ class LeanUperHead(UperHead):
 
     def fuse(self, levels: list[Tensor]) -> Tensor:
         """Convolve all levels at the finest one's size: (B, width, H_0, W_0)."""
-        x: Tensor = self.fpn_bottleneck(levels[0])
+        x: Tensor = self.first(levels[0])
         for convolution, level in zip(self.levels, levels[1:]):
             x = x + convolution(level)
         return F.relu(x)
@@ -142,8 +147,8 @@ class LeanUper(FoldPass):
         lean = recast(head, LeanUperHead)
         conv = head.fpn_bottleneck.conv
         first, *others = conv.weight.detach().chunk(len(head.sizes), 1)
-        lean.fpn_bottleneck = copy_convolution(conv, first, conv.bias)  # type: ignore[assignment]
-        lean.fpn_bottleneck.in_channels = first.shape[1]
+        del lean.fpn_bottleneck
+        lean.first = copy_convolution(conv, first, conv.bias)
         lean.levels = nn.ModuleList(
             [
                 LevelConvolution(weight, size, head.sizes[0], self.rows)
@@ -164,4 +169,3 @@ def shifted_lines(small: int, large: int, like: Tensor) -> Tensor:
     grown = resize(cells, (large, 1)).reshape(small, large).T  # (large, small)
     zero = grown[:1] * 0
     return torch.stack([torch.cat([zero, grown[:-1]]), grown, torch.cat([grown[1:], zero])])
-

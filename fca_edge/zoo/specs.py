@@ -165,6 +165,23 @@ def short_name(variant: str) -> str:
     short = by_full_name.get(variant, variant)
     if short not in NETWORKS:
         raise UsageError(
-            f"unknown variant '{variant}'.{nearest(variant, NETWORKS)} `fca-edge models` lists them all."
+            f"unknown variant '{variant}'.{nearest(variant, NETWORKS)}"
+            " `fca-edge models` lists them all."
         )
     return short
+
+
+def require_classifier(variant: str, name: str, command: str) -> None:
+    """Refuse what only classifiers can do of a network that answers per pixel or per object.
+
+    Args:
+        name: of the file or option that the user gave.
+
+    Raises:
+        UsageError: a dense network.
+    """
+    if isinstance(NETWORKS.get(variant), DenseSpec):
+        raise UsageError(
+            f"{name}: {variant} answers per pixel or per object, and {command} is for classifiers;"
+            " `fca-edge verify` and `fca-edge bench` take it."
+        )

@@ -18,7 +18,9 @@ SIZES = [(96, 96), (128, 160), (224, 96), (100, 76)]
 def folded(size: tuple[int, int], variant: str = "upernet_micro") -> tuple:
     network = randomise(build(variant, size, dtype=torch.float64), seed=3, hard=True)
     network = network.requires_grad_(False)
-    images = torch.randn(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    images = torch.randn(
+        1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(5)
+    )
     return (*fold(network, images), images, logits(network, images))
 
 

@@ -65,9 +65,7 @@ def load(name: str, size: tuple[int, int]) -> torch.nn.Module:
     network = make(name, size).to(torch.float64).eval()
     stream = np.random.Generator(np.random.PCG64(SEED))
     state = {
-        key: torch.from_numpy(
-            np.asarray(golden_data.value(stream, key.split(".")[-1], shape, 0.9))
-        )
+        key: torch.from_numpy(np.asarray(golden_data.value(stream, key.split(".")[-1], shape, 0.9)))
         for key, shape in manifests()[name].items()
     }
     network.load_state_dict(state)

@@ -115,7 +115,9 @@ def weigh_samples(start: float, end: float, side: int, bins: int) -> Tensor:
     return weights
 
 
-def read_rois(maps: tuple[Tensor, ...], boxes: Tensor, strides: tuple[int, ...], bins: int) -> Tensor:
+def read_rois(
+    maps: tuple[Tensor, ...], boxes: Tensor, strides: tuple[int, ...], bins: int
+) -> Tensor:
     """Features (N, C, bins, bins) of boxes, each from the map of its level."""
     levels = choose_levels(boxes, len(maps))
     features = maps[0].new_zeros(len(boxes), maps[0].shape[1], bins, bins)

@@ -7,6 +7,7 @@ alone; `detect` gives boxes, scores, labels and masks of one picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +99,7 @@ class BoxHead(nn.Module):
         self.fc_reg = nn.Linear(hidden, 4 * classes)
         self.shared_convs = nn.ModuleList([ConvBNReLU(width, width, 3) for _ in range(convs)])
         sizes = [width * BOX_BINS**2, *[hidden] * fcs]
-        self.shared_fcs = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
+        self.shared_fcs = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for conv in self.shared_convs:

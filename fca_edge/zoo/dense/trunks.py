@@ -19,6 +19,7 @@ from fca_edge.zoo.specs import ConvNeXtSpec, FcaFormerSpec, SwinSpec
 from fca_edge.zoo.swin import PatchEmbed, PatchMerging, WindowAttention, to_windows
 
 WINDOWS = (14, 7)
+OUTPUT_NORMS: Sites = tuple((f"norm{i}", "its map is read by the head") for i in range(4))
 Maps = tuple[Tensor, ...]
 
 
@@ -37,7 +38,7 @@ class Trunk(nn.Module):
 
     def shrink(self, side: int, halvings: int) -> int:
         """Halve a side so many times; what is left over counts."""
-        return -(-side // 2**halvings)
+        return -(-side // (1 << halvings))
 
 
 class WindowedStage(FcaStage):
@@ -81,7 +82,9 @@ class FcaTrunk(Trunk):
             them, whose maps have the stages' own widths.
     """
 
-    NORM_KEEPS: ClassVar[Sites] = tuple((f"norm{i}", "its map is read by the head") for i in range(4))
+    NORM_KEEPS: ClassVar[Sites] = tuple(
+        (f"norm{i}", "its map is read by the head") for i in range(4)
+    )
 
     def __init__(self, spec: FcaFormerSpec, outputs: tuple[int, ...] | None) -> None:
         super().__init__()
@@ -124,7 +127,7 @@ class ConvNeXtTrunk(Trunk):
     )
     NORM_KEEPS: ClassVar[Sites] = (
         ("downsample_layers.0.1", "feeds a residual connection"),
-        *((f"norm{i}", "its map is read by the head") for i in range(4)),
+        *OUTPUT_NORMS,
     )
 
     def __init__(self, spec: ConvNeXtSpec) -> None:
@@ -154,7 +157,7 @@ class ConvNeXtTrunk(Trunk):
 
     def shrink(self, side: int, halvings: int) -> int:
         """Halve a side so many times; what is left over is lost."""
-        return side // 2**halvings
+        return side // (1 << halvings)
 
 
 class PaddedSwinBlock(nn.Module):
@@ -209,7 +212,9 @@ class SwinTrunkStage(nn.Module):
 class SwinTrunk(Trunk):
     """Swin's trunk for pictures of one size: (B, 3, H, W) to four normalised maps."""
 
-    NORM_KEEPS: ClassVar[Sites] = tuple((f"norm{i}", "its map is read by the head") for i in range(4))
+    NORM_KEEPS: ClassVar[Sites] = tuple(
+        (f"norm{i}", "its map is read by the head") for i in range(4)
+    )
 
     def __init__(self, spec: SwinSpec, size: tuple[int, int]) -> None:
         super().__init__()
@@ -230,6 +235,7 @@ class SwinTrunk(Trunk):
         x = self.patch_embed(F.pad(x, (0, self.padding[1], 0, self.padding[0])))
         maps = []
         for i, stage in enumerate(self.layers):
+            assert isinstance(stage, SwinTrunkStage)
             x = stage.blocks(x)  # (B, H, W, C)
             maps.append(getattr(self, f"norm{i}")(x).permute(0, 3, 1, 2))
             if stage.downsample is not None:

@@ -78,7 +78,7 @@ class PyramidPools(nn.Module):
     def __init__(self, modules: nn.ModuleList, size: Size, like: Tensor) -> None:
         super().__init__()
         self.size = size
-        self.convs = nn.ModuleList([module[1] for module in modules])
+        self.convs = nn.ModuleList([module[1] for module in modules])  # type: ignore[index]
         area = size[0] * size[1]
         pixels = torch.eye(area, dtype=like.dtype).reshape(area, 1, *size)
         pools = [F.adaptive_avg_pool2d(pixels, bins).flatten(1).T for bins in BINS]
@@ -98,7 +98,7 @@ class PyramidPools(nn.Module):
             cells = mean.reshape(-1, bins, bins, mean.shape[2]).permute(0, 3, 1, 2)
             cells = conv(cells).permute(0, 2, 3, 1).flatten(1, 2)  # (B, bins^2, width)
             grown = getattr(self, f"grow{bins}") @ cells  # (B, H W, width)
-            parts.append(grown.unflatten(1, self.size).permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
+            parts.append(grown.unflatten(1, self.size).permute(0, 3, 1, 2))
         return parts
 
 

@@ -93,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "parity",
     },
     "accuracy": {
+        "zoo",
         "report",
         "tables",
         "errors",
@@ -108,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "bundling": {
+        "zoo",
         "errors",
         "manifest",
         "places",

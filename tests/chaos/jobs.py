@@ -87,7 +87,7 @@ class Job(ABC):
     def find_wrong(self, world: Path) -> str | None:
         """Say what is wrong with the answer of a run that ended well."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go what the job holds."""
 
 

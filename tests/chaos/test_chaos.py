@@ -1,4 +1,4 @@
-"""Rounds of work with faults, as many as have each job and each fault once; more are run by hand."""
+"""Rounds of work with faults, each job with each fault once; more are run by hand."""
 
 from __future__ import annotations
 

@@ -5,13 +5,17 @@
     logits = model(image)  # float32, in the shape and layout of the file; else a ValueError
 
 What the runtime makes of the weights is made once for a machine, kept in a folder beside the
-artefact, and mapped from there afterwards. The first load makes it and needs more memory;
-`python lean.py ARTEFACT` does that and nothing else. The agent measures with this very file.
-Settings (NAME.runtime.json beside an artefact, `settings`): threads; cache: the folder, else beside
-the artefact; arena_bytes: activations lie in one piece of about this size (ONNX Runtime); spinning:
-threads wait awake; release: "model" gives back the clean pages of files that loading brought in,
-"all" those of the runtime's libraries from before, too, "none" nothing: what is needed is read
-again; cold: make the cache anew. FCA_EDGE_VERBOSE=1 shows what the runtime says while it loads.
+artefact, and mapped from there afterwards. The first load makes it, in a process of its own that
+needs more memory; `python lean.py ARTEFACT` does that and nothing else. What is kept is checked by
+its digests when it is used, and made once more where it is wrong; whatever fails about it, the
+model is loaded plainly, with one warning. The agent measures with this very file.
+
+Settings (NAME.runtime.json beside an artefact, or keywords): threads; cache: the folder, beside the
+artefact unless the caller names an absolute one; arena_bytes: activations lie in one piece of about
+this size (ONNX Runtime); spinning: threads wait awake; release: "model" gives back the clean pages
+of files that loading brought in, "all" those of the runtime's libraries from before, too, "none"
+nothing: what is needed is read again; cold: make the cache anew. FCA_EDGE_VERBOSE=1 shows what the
+runtime says while it loads.
 """
 
 import contextlib
@@ -22,9 +26,16 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
+import time
 import zlib
+
+try:
+    import fcntl
+except ImportError:  # no locks
+    fcntl = None
 
 ARENA_BYTES = 16 << 20
 # Numbers of Linux; elsewhere nothing is released.
@@ -32,20 +43,40 @@ DONT_NEED = 4
 FEATURES = ("model name", "flags", "Features", "CPU part", "CPU implementer")
 LEAST_EXTERNAL_BYTES = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-# The highest bits of a page's entry: present, and the page of a file.
-CLEAN = 0xA0
+# By the highest byte of a page's entry: 1 where it is present, and the page of a file.
+CLEAN = bytes(byte & 0xA0 == 0xA0 for byte in range(256))
 ORDERS = ((0, 2, 3, 1), (0, 3, 1, 2))  # of axes: channels last, and first again
 # Lines of LiteRT and ONNX Runtime that are no errors, and what continues them.
 NOISE = re.compile(rb"(INFO|WARNING|VERBOSE)\b|\xe2\x94\x94|.*\[[IWV]:onnxruntime|\s*$")
 # XNNPACK's flags as this version of LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one
 # more: tables of a convolution's addresses are made in the arena, when it runs, instead of kept.
 XNNPACK_FLAGS, FLAGS_OF = 0x01 | 0x02 | 0x08 | 0x20, "2.3."
+# Beside what is kept: its digests. While it is made, the start of its name.
+DIGESTS, STAGED = "digests.json", ".packing-"
+MOST_SECONDS, MOST_NOTE_BYTES, MIB = 1800, 1 << 16, 1 << 20
+# How a process that packs is started, and its exit code where it is not of this one's kind.
+PACK, OTHER_KIND, PR_SET_PDEATHSIG, SIGKILL = "--pack", 77, 1, 9
+THIS_FILE = os.path.abspath(globals().get("__file__", ""))
+VERIFIED = {}
+SETTINGS = {
+    "threads": ("a whole number from 1 to 1024", lambda x: type(x) is int and 0 < x <= 1024),
+    "arena_bytes": ("4096 bytes to 4 GiB", lambda x: type(x) is int and 4096 <= x <= 1 << 32),
+    "spinning": ("true or false", lambda x: isinstance(x, bool)),
+    "cold": ("true or false", lambda x: isinstance(x, bool)),
+    "release": ("none, model or all", lambda x: x in ("none", "model", "all")),
+    "cache": ("a folder", lambda x: isinstance(x, str) and x != "" and "\0" not in x),
+}
 
 
 def open_model(artefact, runtime=None, **settings):
-    """Load a .onnx or .tflite file; the result is called with one input and gives the logits."""
+    """Load a .onnx or .tflite file; the result is called with one input and gives the logits.
+
+    Its `facts` say how it was loaded: `warm` from what was kept before, `plain` why it was not
+    in little memory, if so. Settings that are not of their kind are a ValueError.
+    """
+    artefact = os.fspath(artefact)
     name = runtime or ("litert" if artefact.endswith(".tflite") else "onnxruntime")
-    settings = {**stored(artefact), **settings}
+    settings = {**stored(artefact), **check_settings(settings, "settings")}
     model = RUNTIMES[name]()
     model.load({"artefact": artefact, "threads": settings.get("threads", 1), "settings": settings})
     return model
@@ -53,11 +84,29 @@ def open_model(artefact, runtime=None, **settings):
 
 def stored(artefact):
     """Read the settings beside an artefact; none where there are none."""
+    path = artefact + ".runtime.json"
     try:
-        with open(artefact + ".runtime.json") as file:
-            return json.load(file)["settings"]
+        with open(path, encoding="utf-8-sig") as file:
+            settings = check_settings(json.loads(file.read(MOST_NOTE_BYTES))["settings"], path)
     except FileNotFoundError:
         return {}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{path}: holds no settings; export again or remove it") from None
+    cache = settings.get("cache", "")
+    if os.path.isabs(cache) or ".." in re.split(r"[/\\]", cache):
+        hint = "only your program may name that: open_model(..., cache=...)"
+        raise ValueError(f"{path}: cache {cache!r:.80} is not beside the artefact; {hint}")
+    return settings
+
+
+def check_settings(settings, where):
+    """Return settings without those that are None; each must be of its kind."""
+    settings = {key: value for key, value in settings.items() if value is not None}
+    for key, value in settings.items():
+        kind, is_kind = SETTINGS.get(key, ("left out: there is no such setting", lambda x: False))
+        if not is_kind(value):
+            raise ValueError(f"{where}: {key:.40} is {value!r:.40}; it must be {kind}")
+    return settings
 
 
 def check_input(array, shape):
@@ -129,20 +178,184 @@ def quiet():
         held_output.close()
 
 
-def choose_place(artefact, settings, version):
-    """Return (folder, name) of what is kept: it is good for these bytes, runtime and CPU alone."""
-    checksum = 0
-    with open(artefact, "rb") as file:
-        if hasattr(os, "posix_fadvise"):
-            # Read ahead, a file comes into the system's cache in pieces of up to 2 MiB; a
-            # process that then maps it and touches one number is charged with a whole piece.
+def warn(text):
+    """Say something in one line."""
+    if sys.stderr:  # print would take standard output instead
+        with contextlib.suppress(OSError, ValueError):
+            print("lean.py:", " ".join(text.split()), file=sys.stderr, flush=True)
+
+
+def describe(error):
+    """Say in one line what went wrong."""
+    return "".join(str(error).strip().splitlines()[:1]) or type(error).__name__
+
+
+def compute_checksum(path, apart=False):
+    """Return a file's CRC-32: the quickest that Python has on any board.
+
+    Read ahead, a file comes into the system's cache in pieces of up to 2 MiB; a process that then
+    maps it and touches one number is charged with a whole piece. Read `apart` it does not.
+    """
+    checksum, buffer = 0, memoryview(bytearray(1 << 16))
+    with open(path, "rb", buffering=0) as file:
+        if apart and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-        for chunk in iter(lambda: file.read(1 << 16), b""):
-            checksum = zlib.crc32(chunk, checksum)
-    machine = zlib.crc32("\n".join([platform.machine(), *cpu_features()]).encode())
-    folder = settings.get("cache") or artefact + ".cache"
-    return folder, f"{version}-{checksum:08x}-{machine:08x}"
+        for size in iter(lambda: file.readinto(buffer), 0):
+            checksum = zlib.crc32(buffer[:size], checksum)
+    return checksum
+
+
+def find_fault(place):
+    """Say what is wrong with what is kept in a folder; None for nothing, "" where it is not there.
+
+    Names and sizes are compared each time, all bytes once a process and after any change.
+    """
+    if not os.path.lexists(place):
+        return ""
+    try:
+        found = {name: os.lstat(os.path.join(place, name)) for name in os.listdir(place)}
+        if os.path.islink(place) or not all(stat.S_ISREG(f.st_mode) for f in found.values()):
+            return "there are links or folders in it"
+        state = [(n, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for n, f in found.items()]
+        if VERIFIED.get(place) == state:
+            return None
+        with open(os.path.join(place, DIGESTS), "rb") as file:
+            note = json.loads(file.read(MOST_NOTE_BYTES).decode())
+        if note["name"] != os.path.basename(place) or {DIGESTS, *note["files"]} != set(found):
+            return "it is of another build, or not whole"
+        for name, (size, checksum) in note["files"].items():
+            if found[name].st_size != size:
+                return f"{name} has {found[name].st_size} bytes of {size}"
+            if compute_checksum(os.path.join(place, name)) != checksum:
+                return name + " is damaged"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return describe(error)
+    VERIFIED[place] = state
+    return None
+
+
+def seal(staged, place):
+    """Write digests beside files that are whole, have all on the disk, and give it its name."""
+    files, mode = {}, os.stat(staged).st_mode & 0o666  # as the umask has it
+    for name in os.listdir(staged):
+        path = os.path.join(staged, name)
+        os.chmod(path, mode)
+        sync(path)
+        files[name] = os.path.getsize(path), compute_checksum(path)
+    with open(os.path.join(staged, DIGESTS), "x") as file:
+        json.dump({"name": os.path.basename(place), "files": files}, file)
+    sync(os.path.join(staged, DIGESTS))
+    sync(staged)
+    try:
+        os.rename(staged, place)
+    except OSError:
+        if find_fault(place) is not None:  # without locks another process may be quicker
+            raise
+    sync(os.path.dirname(place) or ".")
+
+
+def sync(path):
+    """Have a file or a folder's names on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(place):
+    """Remove a file, a link (not what it leads to), a folder, or nothing."""
+    if os.path.isdir(place) and not os.path.islink(place):
+        shutil.rmtree(place)
+    elif os.path.lexists(place):
+        os.unlink(place)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Have a folder alone; the lock ends with the process. Yields False where there are no locks.
+
+    There several may pack, each in a folder of its own; the first gives its name.
+    """
+    import fcntl
+
+    handle, until, alone = os.open(folder, os.O_RDONLY), time.monotonic() + MOST_SECONDS, None
+    try:
+        while alone is None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise OSError(f"{folder}: another process is packing for too long") from None
+                time.sleep(0.05)
+            except OSError:
+                alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def make_room(folder, place, needed, alone):
+    """Remove what is wrong and what killed processes left; OSError where that is not enough."""
+    remove(place)
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.startswith(STAGED):
+            with contextlib.suppress(OSError):
+                if alone or time.time() - os.lstat(path).st_mtime > MOST_SECONDS:
+                    remove(path)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        text = f"packing needs about {needed / MIB:.0f} MiB there, {free / MIB:.0f} are free"
+        raise OSError(f"{folder}: {text}")
+
+
+def run_apart(order):
+    """Pack in a process of its own, which a runtime may end; return its exit code and last words.
+
+    A new interpreter has none of this program's threads and locks. Where the program is no Python,
+    or this text is in no file, a copy of the process has to do.
+    """
+    import multiprocessing
+    import subprocess
+
+    python, code = os.path.basename(sys.executable or ""), OTHER_KIND
+    if python.startswith(("python", "pypy")) and os.path.isfile(THIS_FILE):
+        words = [sys.executable, THIS_FILE, PACK, json.dumps(order)]
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, sys.path)))
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": -1}
+        with contextlib.suppress(OSError):
+            done = subprocess.run(words, env=environment, timeout=MOST_SECONDS, **pipes)
+            code, output = done.returncode, done.stderr.decode("utf-8", "replace")
+    if code != OTHER_KIND:
+        return code, (output.strip().splitlines() or [""])[-1]
+    child = multiprocessing.get_context("fork").Process(target=pack_here, args=(order, True))
+    child.start()
+    child.join(MOST_SECONDS)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+    return child.exitcode, "FCA_EDGE_VERBOSE=1 says more"
+
+
+def pack_here(order, forked=False):
+    """Pack, and prove what was packed, in the process that is for it and ends with its parent."""
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+        if forked and not verbose():
+            faulthandler.disable()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        model = RUNTIMES[order["runtime"]]()
+        if model.kind != order["kind"] or os.getppid() != order["parent"]:
+            sys.exit(OTHER_KIND)
+        model.prove(order["plan"], order["folder"])
+    except ImportError:
+        sys.exit(OTHER_KIND)
+    except Exception as error:
+        sys.exit(f"\n{type(error).__name__}: {describe(error)}")
 
 
 def cpu_features():
@@ -171,8 +384,7 @@ def clean(pages, start, end):
     A page that was written, such as one of relocated addresses, has no file to come back from.
     """
     pages.seek(start // PAGE_BYTES * 8)
-    entries = pages.read((end - start) // PAGE_BYTES * 8)
-    return bytes(byte & CLEAN == CLEAN for byte in entries[7::8])
+    return pages.read((end - start) // PAGE_BYTES * 8)[7::8].translate(CLEAN)
 
 
 def residence():
@@ -193,52 +405,110 @@ def release(before):
     if hasattr(system, "malloc_trim"):
         system.malloc_trim(0)
     for (start, end), now in (residence() or {}).items():
-        was = before.get((start, end), bytes(len(now)))
-        came = bytes(a > b for a, b in zip(now, was))
-        for run in re.finditer(b"\x01+", came):
+        was = int.from_bytes(before.get((start, end), b""), "little")
+        came = int.from_bytes(now, "little") & ~was
+        for run in re.finditer(b"\x01+", came.to_bytes(len(now), "little")):
             place = ctypes.c_void_p(start + run.start() * PAGE_BYTES)
             system.madvise(place, ctypes.c_size_t(len(run[0]) * PAGE_BYTES), DONT_NEED)
 
 
-def run_apart(work, trial=False):
-    """Do work in a process of its own where there is fork: what it needed goes with it.
-
-    A trial returns whether it went well, and is silent; else what fails is said and raised.
-    """
-    if not hasattr(os, "fork"):
-        work()
-        return True
-    child = os.fork()
-    if child == 0:
-        failed = 1
-        try:
-            if trial:
-                faulthandler.disable()
-            work()
-            failed = 0
-        except BaseException as error:
-            if not trial:
-                line = "".join(str(error).strip().splitlines()[:1])
-                print("lean.py:", type(error).__name__, line, file=sys.stderr, flush=True)
-        finally:
-            os._exit(failed)
-    failed = os.waitpid(child, 0)[1]
-    if failed and not trial:
-        raise OSError("the weights could not be packed; the reason stands above")
-    return not failed
-
-
 class Lean:
     """What both runtimes do alike; the agent calls load, set, invoke and output."""
+
+    # How weights are packed, one way after the other; what is kept, in sizes of the artefact.
+    ways, room = ("",), 1
 
     def load(self, plan):
         """Load what a plan names; release what loading alone needed, as its settings say."""
         plan = {**plan, "settings": plan.get("settings") or {}}
         self.settle = self.choose_release(plan["settings"].get("release", "model"))
         with quiet():
-            facts = self.open(plan)
+            self.facts = self.open(plan)
         self.settle()
-        return facts
+        return self.facts
+
+    def open(self, plan):
+        """Load from what is kept, made once more where it is wrong; plainly where that fails."""
+        try:
+            place = self.choose_place(plan)
+            if plan["settings"].get("cold"):
+                remove(place)
+            warm = self.keep(plan, place)
+            try:
+                return {**self.start(plan, place), "warm": warm}
+            except Exception as error:
+                if not warm:
+                    raise
+                warn(f"{place}: {describe(error)}; packed once more")
+            remove(place)
+            self.keep(plan, place)
+            return {**self.start(plan, place), "warm": False}
+        except Exception as error:
+            reason = describe(error)
+        facts = self.start(plan, None)
+        hint = "make room there or name another folder (cache)"
+        warn(f"{plan['artefact']} is loaded plainly, in more memory: {reason}; {hint}")
+        return {**facts, "warm": False, "plain": reason}
+
+    def choose_place(self, plan):
+        """Return the folder of what is kept: it is good for these bytes, runtime and CPU alone."""
+        artefact, cache = plan["artefact"], plan["settings"].get("cache")
+        beside, cache = os.path.dirname(artefact), cache or os.path.basename(artefact) + ".cache"
+        folder = os.path.join(beside, cache)
+        straight = os.path.join(os.path.realpath(beside), os.path.normpath(cache))
+        if not os.path.isabs(cache) and os.path.realpath(folder) != straight:
+            raise OSError(f"{folder} is a link, which is not followed")
+        machine = zlib.crc32("\n".join([platform.machine(), *cpu_features()]).encode())
+        checksum = compute_checksum(artefact, apart=True)
+        return os.path.join(folder, f"{self.kind}-{checksum:08x}-{machine:08x}")
+
+    def keep(self, plan, place):
+        """Have packed weights in their place; tell whether they were there before."""
+        fault, folder = find_fault(place), os.path.dirname(place)
+        if fault is None:
+            return True
+        os.makedirs(folder or ".", exist_ok=True)
+        with locked(folder) as alone:
+            if find_fault(place) is None:
+                return True  # another process has packed meanwhile
+            make_room(folder, place, os.path.getsize(plan["artefact"]) * self.room, alone)
+            staged = os.path.join(folder, STAGED + os.urandom(8).hex())
+            os.mkdir(staged)
+            try:
+                self.pack_apart(plan, staged)
+                seal(staged, place)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+        if fault:
+            warn(f"{place}: {fault}; packed once more")
+        return False
+
+    def pack_apart(self, plan, folder):
+        """Have another process pack into a folder: this one could be ended by it."""
+        plan = {key: plan[key] for key in ("artefact", "threads", "settings")}
+        order = {"runtime": self.name, "kind": self.kind, "folder": folder, "parent": os.getpid()}
+        for way in self.ways:
+            code, words = run_apart({**order, "plan": {**plan, "way": way}})
+            if code >= 0:
+                break
+        if code == OTHER_KIND:
+            raise OSError("nothing can pack inside this program; run python lean.py before")
+        if code:
+            words = words if code > 0 else f"ended by signal {-code}"
+            raise OSError(f"packing into {os.path.dirname(folder)} failed ({words})")
+
+    def prove(self, plan, folder):
+        """Pack into a folder, load from there, and compare the logits of both."""
+        import numpy
+
+        self.settle = self.choose_release("none")
+        self.pack(plan, folder)
+        image = numpy.sin(numpy.arange(numpy.prod(self.shape), dtype=numpy.float32))
+        packed = numpy.array(self(image.reshape(self.shape)))
+        self.start(plan, folder)
+        again, room = self(image.reshape(self.shape)), 1e-3 * float(numpy.abs(packed).max())
+        if not numpy.allclose(again, packed, 1e-3, room, equal_nan=True):
+            raise ValueError("packed weights give other logits")
 
     def choose_release(self, release_mode):
         """Return what releases pages, as `release_mode` says; it may be called more than once."""
@@ -256,11 +526,15 @@ class Lean:
 class LeanOnnxRuntime(Lean):
     """ONNX Runtime on a graph that it has optimised before, packed weights mapped."""
 
+    # With weights as it packs them; releases 1.21 to 1.31 end the process when they read those.
+    name, ways, room = "onnxruntime", ("1", "0"), 2
+
     def __init__(self):
         with quiet():
             import onnxruntime
 
         self.module, self.version = onnxruntime, onnxruntime.__version__
+        self.kind = "ort-" + self.version
         onnxruntime.set_default_logger_severity(3)
 
     def options(self, plan):
@@ -270,50 +544,27 @@ class LeanOnnxRuntime(Lean):
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         return options
 
-    def open(self, plan):
-        folder, name = choose_place(plan["artefact"], plan["settings"], "ort-" + self.version)
-        place = os.path.join(folder, name)
-        if plan["settings"].get("cold"):
-            shutil.rmtree(place, ignore_errors=True)
-        warm = os.path.isdir(place)
-        if not warm:
-            self.keep(plan, folder, place)
-        self.start(plan, place)
-        meta = self.session.get_modelmeta().custom_metadata_map
-        provider = self.session.get_providers()[0]
-        return {"delegate": provider, "partitions": None, "metadata": meta, "warm": warm}
-
     def start(self, plan, place):
-        """Open what is kept in a folder."""
-        options = self.options(plan)
-        options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # A memory pattern from the first run would be a second arena beside that of the first run.
-        options.enable_mem_pattern = False
-        self.use_arena(plan["settings"].get("arena_bytes", ARENA_BYTES))
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        model = os.path.join(place, "model.onnx")
-        self.session = self.module.InferenceSession(model, options, ["CPUExecutionProvider"])
-        self.input = self.session.get_inputs()[0]
+        """Open what is kept in a folder, or the file itself."""
+        self.session, options, model = None, self.options(plan), plan["artefact"]
+        if place:
+            model = os.path.join(place, "model.onnx")
+            options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
+            # A memory pattern from the first run would be a second arena beside the first run's.
+            options.enable_mem_pattern = False
+            self.use_arena(plan["settings"].get("arena_bytes", ARENA_BYTES))
+            options.add_session_config_entry("session.use_env_allocators", "1")
+        return self.use(self.module.InferenceSession(model, options, ["CPUExecutionProvider"]))
+
+    def use(self, session):
+        """Run a session from now on."""
+        self.session, self.input = session, session.get_inputs()[0]
         self.input_shape = [n if isinstance(n, int) else None for n in self.input.shape]
         self.shape = [n or 1 for n in self.input_shape]
+        meta = session.get_modelmeta().custom_metadata_map
+        return {"delegate": session.get_providers()[0], "partitions": None, "metadata": meta}
 
-    def keep(self, plan, folder, place):
-        """Write the optimised graph with packed weights; plain ones where packed ones do not run.
-
-        Releases 1.21 to 1.31 read what they packed themselves and then end the process.
-        """
-        os.makedirs(folder, exist_ok=True)
-        for packed in "10" if hasattr(os, "fork") else "0":
-            staged = tempfile.mkdtemp(dir=folder)
-            try:
-                run_apart(lambda: self.pack(plan, staged, packed))  # noqa: B023
-                if packed == "0" or run_apart(lambda: self.trial(plan, staged), True):  # noqa: B023
-                    os.rename(staged, place)
-                    return
-            finally:
-                shutil.rmtree(staged, ignore_errors=True)
-
-    def pack(self, plan, folder, packed):
+    def pack(self, plan, folder):
         """Let the runtime optimise the graph and write it, with its weights as it packs them."""
         options = self.options(plan)
         options.optimized_model_filepath = os.path.join(folder, "model.onnx")
@@ -321,16 +572,9 @@ class LeanOnnxRuntime(Lean):
         options.add_session_config_entry(prefix + "file_name", "model.data")
         options.add_session_config_entry(prefix + "min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
         key = "session.save_external_prepacked_constant_initializers"
-        options.add_session_config_entry(key, packed)
-        self.module.InferenceSession(plan["artefact"], options, ["CPUExecutionProvider"])
-
-    def trial(self, plan, folder):
-        """Run what was written once."""
-        import numpy
-
-        self.start(plan, folder)
-        self.set(numpy.zeros(self.shape, numpy.float32))
-        self.invoke()
+        options.add_session_config_entry(key, plan["way"])
+        providers = ["CPUExecutionProvider"]
+        self.use(self.module.InferenceSession(plan["artefact"], options, providers))
 
     def use_arena(self, size):
         """Let sessions share one arena that starts in one piece: pages not used cost nothing."""
@@ -354,7 +598,7 @@ class LeanOnnxRuntime(Lean):
 class LeanLiteRt(Lean):
     """LiteRT with XNNPACK, whose packed weights are mapped from its weight cache."""
 
-    environment = None
+    name, environment = "litert", None
 
     def __init__(self):
         with quiet():
@@ -365,24 +609,23 @@ class LeanLiteRt(Lean):
             raise ImportError("ai-edge-litert 2.1.6 or newer has what lean.py needs")
         # Not by importlib.metadata, which would be 2 MiB of the process.
         self.module, self.version = compiled_model, ai_edge_litert.__version__
+        self.kind = "litert-" + self.version
 
-    def open(self, plan):
+    def start(self, plan, place):
+        """Load the file, with packed weights of a folder; the runtime packs what is not there."""
         import numpy
 
-        settings, module = plan["settings"], self.module
-        folder, name = choose_place(plan["artefact"], settings, "litert-" + self.version)
-        place = os.path.join(folder, name + ".xnnpack")
-        os.makedirs(folder, exist_ok=True)
-        if settings.get("cold") and os.path.exists(place):
-            os.remove(place)
-        warm = os.path.exists(place)
+        module, self.model = self.module, None
         if self.environment is None:
             # It opens every accelerator's library that it finds, and says when it ends: one will
             # do for all models, and stays.
             LeanLiteRt.environment = module.Environment.create()
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.environment))
         self.settle()
-        cpu = module.CpuOptions(num_threads=plan["threads"], xnnpack_weight_cache_path=place)
+        cache = (
+            {"xnnpack_weight_cache_path": os.path.join(place, "weights.xnnpack")} if place else {}
+        )
+        cpu = module.CpuOptions(num_threads=plan["threads"], **cache)
         if self.version.startswith(FLAGS_OF):
             cpu.xnnpack_flags = XNNPACK_FLAGS
         kind = module.HardwareAccelerator.CPU
@@ -404,7 +647,9 @@ class LeanLiteRt(Lean):
         leave_quietly()
         whole = self.model.is_fully_accelerated()
         facts = {"delegate": "XNNPACK", "partitions": 1} if whole else {"delegate": "none"}
-        return {"partitions": None, "undelegated": int(not whole), "warm": warm, **facts}
+        return {"partitions": None, "undelegated": int(not whole), **facts}
+
+    pack = start
 
     def set(self, array):
         self.input_buffers[0].write(check_input(array, self.shape))
@@ -423,10 +668,14 @@ RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [PACK]:
+        sys.exit(pack_here(json.loads(sys.argv[2])))
     if not sys.argv[1:] or sys.argv[1][0] == "-":
         sys.exit("usage: python lean.py MODEL.onnx or MODEL.tflite: packs its weights beside it")
     for path in sys.argv[1:]:
         try:
-            open_model(path)
+            unpacked = open_model(path).facts.get("plain")
         except Exception as error:
-            sys.exit(path + ": " + (str(error) or type(error).__name__).splitlines()[0])
+            unpacked = describe(error)
+        if unpacked:
+            sys.exit(path + ": " + unpacked)

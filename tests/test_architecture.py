@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "passes": {"errors", "manifest", "zoo"},
     "runtimes": {"errors"},
     "stats": {"records"},
-    "lean_settings": {"errors", "store"},
+    "lean_settings": {"errors", "store", "device"},
     "device": set(),
     "targets": {"errors", "records", "store", "runtimes", "device"},
     "measure": {

@@ -32,11 +32,6 @@ import tempfile
 import time
 import zlib
 
-try:
-    import fcntl
-except ImportError:  # no locks
-    fcntl = None
-
 ARENA_BYTES = 16 << 20
 # Numbers of Linux; elsewhere nothing is released.
 DONT_NEED = 4
@@ -51,20 +46,21 @@ NOISE = re.compile(rb"(INFO|WARNING|VERBOSE)\b|\xe2\x94\x94|.*\[[IWV]:onnxruntim
 # XNNPACK's flags as this version of LiteRT sets them (QS8, QU8, dynamic FULLY_CONNECTED), and one
 # more: tables of a convolution's addresses are made in the arena, when it runs, instead of kept.
 XNNPACK_FLAGS, FLAGS_OF = 0x01 | 0x02 | 0x08 | 0x20, "2.3."
-# Beside what is kept: its digests. While it is made, the start of its name.
+# Beside what is kept: its digests. While it is made, the start of its folder's name.
 DIGESTS, STAGED = "digests.json", ".packing-"
 MOST_SECONDS, MOST_NOTE_BYTES, MIB = 1800, 1 << 16, 1 << 20
-# How a process that packs is started, and its exit code where it is not of this one's kind.
+# What starts a process that packs, and what it ends with where it is not of this one's kind.
 PACK, OTHER_KIND, PR_SET_PDEATHSIG, SIGKILL = "--pack", 77, 1, 9
-THIS_FILE = os.path.abspath(globals().get("__file__", ""))
-VERIFIED = {}
+# Of the file that may be started: one that ends otherwise holds more than this text.
+THIS_FILE, ENDING = os.path.abspath(globals().get("__file__", "")), "sys.exit(main(sys.argv[1:]))\n"
+VERIFIED = {}  # type: dict[str, object]
 SETTINGS = {
     "threads": ("a whole number from 1 to 1024", lambda x: type(x) is int and 0 < x <= 1024),
     "arena_bytes": ("4096 bytes to 4 GiB", lambda x: type(x) is int and 4096 <= x <= 1 << 32),
-    "spinning": ("true or false", lambda x: isinstance(x, bool)),
-    "cold": ("true or false", lambda x: isinstance(x, bool)),
+    "spinning": ("true or false", lambda x: type(x) is bool),
+    "cold": ("true or false", lambda x: type(x) is bool),
     "release": ("none, model or all", lambda x: x in ("none", "model", "all")),
-    "cache": ("a folder", lambda x: isinstance(x, str) and x != "" and "\0" not in x),
+    "cache": ("a folder", lambda x: type(x) is str and x != "" and "\0" not in x),
 }
 
 
@@ -87,14 +83,15 @@ def stored(artefact):
     path = artefact + ".runtime.json"
     try:
         with open(path, encoding="utf-8-sig") as file:
-            settings = check_settings(json.loads(file.read(MOST_NOTE_BYTES))["settings"], path)
+            settings = {**json.loads(file.read(MOST_NOTE_BYTES))["settings"]}
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ValueError(f"{path}: holds no settings; export again or remove it") from None
-    cache = settings.get("cache", "")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        text = f"{path}: holds no settings ({describe(error)}); export again or remove it"
+        raise ValueError(text) from None
+    cache = check_settings(settings, path).get("cache", "")
     if os.path.isabs(cache) or ".." in re.split(r"[/\\]", cache):
-        hint = "only your program may name that: open_model(..., cache=...)"
+        hint = "only a program may name that: open_model(..., cache=...)"
         raise ValueError(f"{path}: cache {cache!r:.80} is not beside the artefact; {hint}")
     return settings
 
@@ -209,54 +206,49 @@ def compute_checksum(path, apart=False):
 def find_fault(place):
     """Say what is wrong with what is kept in a folder; None for nothing, "" where it is not there.
 
-    Names and sizes are compared each time, all bytes once a process and after any change.
+    Names and sizes are compared each time, all bytes once per process and after any change.
     """
     if not os.path.lexists(place):
         return ""
     try:
-        found = {name: os.lstat(os.path.join(place, name)) for name in os.listdir(place)}
-        if os.path.islink(place) or not all(stat.S_ISREG(f.st_mode) for f in found.values()):
-            return "there are links or folders in it"
-        state = [(n, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for n, f in found.items()]
+        names = [] if os.path.islink(place) else sorted(os.listdir(place))
+        files = {name: os.lstat(os.path.join(place, name)) for name in names}
+        if not names or not all(stat.S_ISREG(file.st_mode) for file in files.values()):
+            return "it is empty, a link, or holds one"
+        state = [(n, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for n, f in files.items()]
         if VERIFIED.get(place) == state:
             return None
         with open(os.path.join(place, DIGESTS), "rb") as file:
             note = json.loads(file.read(MOST_NOTE_BYTES).decode())
-        if note["name"] != os.path.basename(place) or {DIGESTS, *note["files"]} != set(found):
+        if note["name"] != os.path.basename(place) or {DIGESTS, *note["files"]} != set(files):
             return "it is of another build, or not whole"
         for name, (size, checksum) in note["files"].items():
-            if found[name].st_size != size:
-                return f"{name} has {found[name].st_size} bytes of {size}"
+            if files[name].st_size != size:
+                return f"{name} has {files[name].st_size} bytes of {size}"
             if compute_checksum(os.path.join(place, name)) != checksum:
-                return name + " is damaged"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                return f"{name} is damaged"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return describe(error)
     VERIFIED[place] = state
     return None
 
 
-def seal(staged, place):
-    """Write digests beside files that are whole, have all on the disk, and give it its name."""
-    files, mode = {}, os.stat(staged).st_mode & 0o666  # as the umask has it
-    for name in os.listdir(staged):
-        path = os.path.join(staged, name)
+def write_digests(place):
+    """Write digests beside files that are whole; all of it is on the disk afterwards."""
+    files, mode = {}, os.stat(place).st_mode & 0o666  # as the umask has it
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
         os.chmod(path, mode)
         sync(path)
         files[name] = os.path.getsize(path), compute_checksum(path)
-    with open(os.path.join(staged, DIGESTS), "x") as file:
+    with open(os.path.join(place, DIGESTS), "x") as file:
         json.dump({"name": os.path.basename(place), "files": files}, file)
-    sync(os.path.join(staged, DIGESTS))
-    sync(staged)
-    try:
-        os.rename(staged, place)
-    except OSError:
-        if find_fault(place) is not None:  # without locks another process may be quicker
-            raise
-    sync(os.path.dirname(place) or ".")
+    sync(os.path.join(place, DIGESTS))
+    sync(place)
 
 
 def sync(path):
-    """Have a file or a folder's names on the disk."""
+    """Have a file, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -274,9 +266,9 @@ def remove(place):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Have a folder alone; the lock ends with the process. Yields False where there are no locks.
+    """Have a folder alone, until this process ends at the latest; yields whether it is so.
 
-    There several may pack, each in a folder of its own; the first gives its name.
+    On a file system without locks several may pack, each apart; the first gives its name.
     """
     import fcntl
 
@@ -288,7 +280,7 @@ def locked(folder):
                 alone = True
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise OSError(f"{folder}: another process is packing for too long") from None
+                    raise OSError(f"{folder}: another process packs for too long") from None
                 time.sleep(0.05)
             except OSError:
                 alone = False
@@ -297,9 +289,8 @@ def locked(folder):
         os.close(handle)
 
 
-def make_room(folder, place, needed, alone):
-    """Remove what is wrong and what killed processes left; OSError where that is not enough."""
-    remove(place)
+def make_room(folder, needed, alone):
+    """Remove what killed processes left; OSError where there is too little room all the same."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if name.startswith(STAGED):
@@ -308,36 +299,39 @@ def make_room(folder, place, needed, alone):
                     remove(path)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        text = f"packing needs about {needed / MIB:.0f} MiB there, {free / MIB:.0f} are free"
+        text = f"packing needs about {-(-needed // MIB)} MiB there, {free // MIB} are free"
         raise OSError(f"{folder}: {text}")
 
 
 def run_apart(order):
-    """Pack in a process of its own, which a runtime may end; return its exit code and last words.
+    """Pack in a process of its own, which a runtime may end; return its exit code and last line.
 
     A new interpreter has none of this program's threads and locks. Where the program is no Python,
-    or this text is in no file, a copy of the process has to do.
+    or this text has no file of its own, a copy of the process has to do.
     """
-    import multiprocessing
-    import subprocess
+    python, code, line = os.path.basename(sys.executable or ""), OTHER_KIND, ""
+    with contextlib.suppress(OSError, ValueError), open(THIS_FILE, encoding="utf-8") as file:
+        own = file.read().endswith(ENDING) and not hasattr(sys, "frozen")
+        if own and python.startswith(("python", "pypy")):
+            import subprocess as sub
 
-    python, code = os.path.basename(sys.executable or ""), OTHER_KIND
-    if python.startswith(("python", "pypy")) and os.path.isfile(THIS_FILE):
-        words = [sys.executable, THIS_FILE, PACK, json.dumps(order)]
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, sys.path)))
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": -1}
-        with contextlib.suppress(OSError):
-            done = subprocess.run(words, env=environment, timeout=MOST_SECONDS, **pipes)
-            code, output = done.returncode, done.stderr.decode("utf-8", "replace")
-    if code != OTHER_KIND:
-        return code, (output.strip().splitlines() or [""])[-1]
-    child = multiprocessing.get_context("fork").Process(target=pack_here, args=(order, True))
-    child.start()
-    child.join(MOST_SECONDS)
-    if child.exitcode is None:
-        child.kill()
-        child.join()
-    return child.exitcode, "FCA_EDGE_VERBOSE=1 says more"
+            words = [sys.executable, THIS_FILE, PACK, json.dumps(order)]
+            environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, sys.path)))
+            pipes = dict.fromkeys(("stdin", "stdout"), sub.DEVNULL)
+            pipes["stderr"] = None if verbose() else sub.PIPE
+            done = sub.run(words, env=environment, timeout=MOST_SECONDS, **pipes)
+            lines = (done.stderr or b"").decode("utf-8", "replace").strip().splitlines()
+            code, line = done.returncode, "".join(lines[-1:])
+    if code == OTHER_KIND and hasattr(os, "fork"):
+        import multiprocessing
+
+        child = multiprocessing.get_context("fork").Process(target=pack_here, args=(order, True))
+        child.start()
+        child.join(MOST_SECONDS)
+        if child.exitcode is None:
+            child.kill()
+        code = child.exitcode or 0
+    return code, line
 
 
 def pack_here(order, forked=False):
@@ -351,11 +345,12 @@ def pack_here(order, forked=False):
         model = RUNTIMES[order["runtime"]]()
         if model.kind != order["kind"] or os.getppid() != order["parent"]:
             sys.exit(OTHER_KIND)
-        model.prove(order["plan"], order["folder"])
+        model.prove(order["plan"], order["place"])
+        write_digests(order["place"])
     except ImportError:
         sys.exit(OTHER_KIND)
     except Exception as error:
-        sys.exit(f"\n{type(error).__name__}: {describe(error)}")
+        sys.exit(f"{type(error).__name__}: {describe(error)}")
 
 
 def cpu_features():
@@ -416,15 +411,17 @@ class Lean:
     """What both runtimes do alike; the agent calls load, set, invoke and output."""
 
     # How weights are packed, one way after the other; what is kept, in sizes of the artefact.
-    ways, room = ("",), 1
+    ways, room = [""], 1
 
     def load(self, plan):
         """Load what a plan names; release what loading alone needed, as its settings say."""
-        plan = {**plan, "settings": plan.get("settings") or {}}
+        plan, self.notes = {**plan, "settings": plan.get("settings") or {}}, []
         self.settle = self.choose_release(plan["settings"].get("release", "model"))
         with quiet():
             self.facts = self.open(plan)
         self.settle()
+        for note in self.notes:
+            warn(note)
         return self.facts
 
     def open(self, plan):
@@ -439,7 +436,7 @@ class Lean:
             except Exception as error:
                 if not warm:
                     raise
-                warn(f"{place}: {describe(error)}; packed once more")
+                self.notes.append(f"{place}: {describe(error)}; packed once more")
             remove(place)
             self.keep(plan, place)
             return {**self.start(plan, place), "warm": False}
@@ -447,65 +444,74 @@ class Lean:
             reason = describe(error)
         facts = self.start(plan, None)
         hint = "make room there or name another folder (cache)"
-        warn(f"{plan['artefact']} is loaded plainly, in more memory: {reason}; {hint}")
+        self.notes = [f"{plan['artefact']} is loaded plainly, in more memory: {reason}; {hint}"]
         return {**facts, "warm": False, "plain": reason}
 
     def choose_place(self, plan):
         """Return the folder of what is kept: it is good for these bytes, runtime and CPU alone."""
-        artefact, cache = plan["artefact"], plan["settings"].get("cache")
-        beside, cache = os.path.dirname(artefact), cache or os.path.basename(artefact) + ".cache"
+        beside, name = os.path.split(os.path.abspath(plan["artefact"]))
+        cache = os.path.normpath(plan["settings"].get("cache") or name + ".cache")
         folder = os.path.join(beside, cache)
-        straight = os.path.join(os.path.realpath(beside), os.path.normpath(cache))
+        straight = os.path.normpath(os.path.join(os.path.realpath(beside), cache))
         if not os.path.isabs(cache) and os.path.realpath(folder) != straight:
             raise OSError(f"{folder} is a link, which is not followed")
         machine = zlib.crc32("\n".join([platform.machine(), *cpu_features()]).encode())
-        checksum = compute_checksum(artefact, apart=True)
+        checksum = compute_checksum(plan["artefact"], apart=True)
         return os.path.join(folder, f"{self.kind}-{checksum:08x}-{machine:08x}")
 
     def keep(self, plan, place):
         """Have packed weights in their place; tell whether they were there before."""
-        fault, folder = find_fault(place), os.path.dirname(place)
+        fault, (folder, name) = find_fault(place), os.path.split(place)
         if fault is None:
             return True
-        os.makedirs(folder or ".", exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         with locked(folder) as alone:
             if find_fault(place) is None:
                 return True  # another process has packed meanwhile
-            make_room(folder, place, os.path.getsize(plan["artefact"]) * self.room, alone)
+            remove(place)
+            make_room(folder, os.path.getsize(plan["artefact"]) * self.room, alone)
             staged = os.path.join(folder, STAGED + os.urandom(8).hex())
             os.mkdir(staged)
             try:
-                self.pack_apart(plan, staged)
-                seal(staged, place)
+                self.pack_apart(plan, os.path.join(staged, name))
+                try:
+                    os.rename(os.path.join(staged, name), place)
+                except OSError:
+                    if find_fault(place) is not None:  # without locks another may be quicker
+                        raise
+                sync(folder)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
         if fault:
-            warn(f"{place}: {fault}; packed once more")
+            self.notes.append(f"{place}: {fault}; packed once more")
         return False
 
-    def pack_apart(self, plan, folder):
-        """Have another process pack into a folder: this one could be ended by it."""
+    def pack_apart(self, plan, place):
+        """Have another process pack into a new folder: this one could be ended by it."""
         plan = {key: plan[key] for key in ("artefact", "threads", "settings")}
-        order = {"runtime": self.name, "kind": self.kind, "folder": folder, "parent": os.getpid()}
+        order = {"runtime": self.name, "kind": self.kind, "place": place, "parent": os.getpid()}
+        os.mkdir(place)
         for way in self.ways:
-            code, words = run_apart({**order, "plan": {**plan, "way": way}})
-            if code >= 0:
+            code, line = run_apart({**order, "plan": {**plan, "way": way}})
+            # Digests say that it has ended well: its exit code may have gone to somebody else.
+            if find_fault(place) is None:
+                return
+            if code > 0:
                 break
+        line = f"ended by signal {-code}" if code < 0 else line or f"exit code {code}"
         if code == OTHER_KIND:
-            raise OSError("nothing can pack inside this program; run python lean.py before")
-        if code:
-            words = words if code > 0 else f"ended by signal {-code}"
-            raise OSError(f"packing into {os.path.dirname(folder)} failed ({words})")
+            line = "not possible inside this program; run python lean.py before"
+        raise OSError(f"packing in {os.path.dirname(os.path.dirname(place))} failed: {line}")
 
-    def prove(self, plan, folder):
+    def prove(self, plan, place):
         """Pack into a folder, load from there, and compare the logits of both."""
         import numpy
 
         self.settle = self.choose_release("none")
-        self.pack(plan, folder)
+        self.pack(plan, place)
         image = numpy.sin(numpy.arange(numpy.prod(self.shape), dtype=numpy.float32))
         packed = numpy.array(self(image.reshape(self.shape)))
-        self.start(plan, folder)
+        self.start(plan, place)
         again, room = self(image.reshape(self.shape)), 1e-3 * float(numpy.abs(packed).max())
         if not numpy.allclose(again, packed, 1e-3, room, equal_nan=True):
             raise ValueError("packed weights give other logits")
@@ -527,7 +533,7 @@ class LeanOnnxRuntime(Lean):
     """ONNX Runtime on a graph that it has optimised before, packed weights mapped."""
 
     # With weights as it packs them; releases 1.21 to 1.31 end the process when they read those.
-    name, ways, room = "onnxruntime", ("1", "0"), 2
+    name, ways, room = "onnxruntime", ["1", "0"], 2
 
     def __init__(self):
         with quiet():
@@ -667,15 +673,21 @@ class LeanLiteRt(Lean):
 RUNTIMES = {"onnxruntime": LeanOnnxRuntime, "litert": LeanLiteRt}
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == [PACK]:
-        sys.exit(pack_here(json.loads(sys.argv[2])))
-    if not sys.argv[1:] or sys.argv[1][0] == "-":
-        sys.exit("usage: python lean.py MODEL.onnx or MODEL.tflite: packs its weights beside it")
-    for path in sys.argv[1:]:
+def main(words):
+    """Pack the weights of files, in this process where that is what it was started for."""
+    if words[:1] == [PACK]:
+        return pack_here(json.loads(words[1]))
+    if not words or words[0][0] == "-":
+        return "usage: python lean.py MODEL.onnx or MODEL.tflite: packs its weights beside it"
+    for path in words:
         try:
-            unpacked = open_model(path).facts.get("plain")
+            fault = open_model(path).facts.get("plain")
         except Exception as error:
-            unpacked = describe(error)
-        if unpacked:
-            sys.exit(path + ": " + unpacked)
+            fault = describe(error)
+        if fault:
+            return f"{path}: {fault}"
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

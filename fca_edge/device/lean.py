@@ -26,6 +26,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -50,10 +51,10 @@ XNNPACK_FLAGS, FLAGS_OF = 0x01 | 0x02 | 0x08 | 0x20, "2.3."
 DIGESTS, STAGED = "digests.json", ".packing-"
 MOST_SECONDS, MOST_NOTE_BYTES, MIB = 1800, 1 << 16, 1 << 20
 # What starts a process that packs, and what it ends with where it is not of this one's kind.
-PACK, OTHER_KIND, PR_SET_PDEATHSIG, SIGKILL = "--pack", 77, 1, 9
+PACK, OTHER_KIND, PR_SET_PDEATHSIG = "--pack", 77, 1
 # Of the file that may be started: one that ends otherwise holds more than this text.
 THIS_FILE, ENDING = os.path.abspath(globals().get("__file__", "")), "sys.exit(main(sys.argv[1:]))\n"
-VERIFIED = {}  # type: dict[str, object]
+VERIFIED = set()  # type: set[object]
 SETTINGS = {
     "threads": ("a whole number from 1 to 1024", lambda x: type(x) is int and 0 < x <= 1024),
     "arena_bytes": ("4096 bytes to 4 GiB", lambda x: type(x) is int and 4096 <= x <= 1 << 32),
@@ -89,7 +90,8 @@ def stored(artefact):
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         text = f"{path}: holds no settings ({describe(error)}); export again or remove it"
         raise ValueError(text) from None
-    cache = check_settings(settings, path).get("cache", "")
+    settings = check_settings(settings, path)
+    cache = settings.get("cache", "")
     if os.path.isabs(cache) or ".." in re.split(r"[/\\]", cache):
         hint = "only a program may name that: open_model(..., cache=...)"
         raise ValueError(f"{path}: cache {cache!r:.80} is not beside the artefact; {hint}")
@@ -215,8 +217,8 @@ def find_fault(place):
         files = {name: os.lstat(os.path.join(place, name)) for name in names}
         if not names or not all(stat.S_ISREG(file.st_mode) for file in files.values()):
             return "it is empty, a link, or holds one"
-        state = [(n, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for n, f in files.items()]
-        if VERIFIED.get(place) == state:
+        state = os.path.basename(place), tuple(map(identify, files.values()))
+        if state in VERIFIED:
             return None
         with open(os.path.join(place, DIGESTS), "rb") as file:
             note = json.loads(file.read(MOST_NOTE_BYTES).decode())
@@ -229,8 +231,13 @@ def find_fault(place):
                 return f"{name} is damaged"
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return describe(error)
-    VERIFIED[place] = state
+    VERIFIED.add(state)
     return None
+
+
+def identify(status):
+    """Return what of a file's status changes with its bytes."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_digests(place):
@@ -319,7 +326,7 @@ def run_apart(order):
             environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, sys.path)))
             pipes = dict.fromkeys(("stdin", "stdout"), sub.DEVNULL)
             pipes["stderr"] = None if verbose() else sub.PIPE
-            done = sub.run(words, env=environment, timeout=MOST_SECONDS, **pipes)
+            done = sub.run(words, env=environment, **pipes)
             lines = (done.stderr or b"").decode("utf-8", "replace").strip().splitlines()
             code, line = done.returncode, "".join(lines[-1:])
     if code == OTHER_KIND and hasattr(os, "fork"):
@@ -327,26 +334,30 @@ def run_apart(order):
 
         child = multiprocessing.get_context("fork").Process(target=pack_here, args=(order, True))
         child.start()
-        child.join(MOST_SECONDS)
-        if child.exitcode is None:
-            child.kill()
+        child.join()
         code = child.exitcode or 0
     return code, line
 
 
 def pack_here(order, forked=False):
     """Pack, and prove what was packed, in the process that is for it and ends with its parent."""
+    plan, place = order["plan"], order["place"]
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(MOST_SECONDS)
         if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if forked and not verbose():
             faulthandler.disable()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         model = RUNTIMES[order["runtime"]]()
-        if model.kind != order["kind"] or os.getppid() != order["parent"]:
+        name = os.path.basename(model.choose_place(plan))
+        if name != os.path.basename(place) or os.getppid() != order["parent"]:
             sys.exit(OTHER_KIND)
-        model.prove(order["plan"], order["place"])
-        write_digests(order["place"])
+        model.prove(plan, place)
+        if os.path.basename(model.choose_place(plan)) != name:
+            raise ValueError("the model was replaced meanwhile")
+        write_digests(place)
     except ImportError:
         sys.exit(OTHER_KIND)
     except Exception as error:
@@ -427,19 +438,22 @@ class Lean:
     def open(self, plan):
         """Load from what is kept, made once more where it is wrong; plainly where that fails."""
         try:
+            model = identify(os.stat(plan["artefact"]))
             place = self.choose_place(plan)
             if plan["settings"].get("cold"):
                 remove(place)
-            warm = self.keep(plan, place)
-            try:
-                return {**self.start(plan, place), "warm": warm}
-            except Exception as error:
-                if not warm:
-                    raise
-                self.notes.append(f"{place}: {describe(error)}; packed once more")
-            remove(place)
-            self.keep(plan, place)
-            return {**self.start(plan, place), "warm": False}
+            for last in (False, True):
+                warm = self.keep(plan, place)
+                try:
+                    facts = self.start(plan, place)
+                    if find_fault(place) is None and identify(os.stat(plan["artefact"])) == model:
+                        return {**facts, "warm": warm}
+                    raise OSError("it was changed while it was loaded")
+                except Exception as error:
+                    if last or not warm:
+                        raise
+                    self.notes.append(f"{place}: {describe(error)}; packed once more")
+                    remove(place)
         except Exception as error:
             reason = describe(error)
         facts = self.start(plan, None)
@@ -489,7 +503,7 @@ class Lean:
     def pack_apart(self, plan, place):
         """Have another process pack into a new folder: this one could be ended by it."""
         plan = {key: plan[key] for key in ("artefact", "threads", "settings")}
-        order = {"runtime": self.name, "kind": self.kind, "place": place, "parent": os.getpid()}
+        order = {"runtime": self.name, "place": place, "parent": os.getpid()}
         os.mkdir(place)
         for way in self.ways:
             code, line = run_apart({**order, "plan": {**plan, "way": way}})
@@ -512,8 +526,8 @@ class Lean:
         image = numpy.sin(numpy.arange(numpy.prod(self.shape), dtype=numpy.float32))
         packed = numpy.array(self(image.reshape(self.shape)))
         self.start(plan, place)
-        again, room = self(image.reshape(self.shape)), 1e-3 * float(numpy.abs(packed).max())
-        if not numpy.allclose(again, packed, 1e-3, room, equal_nan=True):
+        mapped, tolerance = self(image.reshape(self.shape)), 1e-3 * float(numpy.abs(packed).max())
+        if not numpy.allclose(mapped, packed, 1e-3, tolerance, equal_nan=True):
             raise ValueError("packed weights give other logits")
 
     def choose_release(self, release_mode):
@@ -628,10 +642,9 @@ class LeanLiteRt(Lean):
             LeanLiteRt.environment = module.Environment.create()
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.environment))
         self.settle()
-        cache = (
-            {"xnnpack_weight_cache_path": os.path.join(place, "weights.xnnpack")} if place else {}
-        )
-        cpu = module.CpuOptions(num_threads=plan["threads"], **cache)
+        cpu = module.CpuOptions(num_threads=plan["threads"])
+        if place:
+            cpu.xnnpack_weight_cache_path = os.path.join(place, "weights.xnnpack")
         if self.version.startswith(FLAGS_OF):
             cpu.xnnpack_flags = XNNPACK_FLAGS
         kind = module.HardwareAccelerator.CPU

@@ -351,12 +351,13 @@ def pack_here(order, forked=False):
             faulthandler.disable()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         model = RUNTIMES[order["runtime"]]()
-        name = os.path.basename(model.choose_place(plan))
-        if name != os.path.basename(place) or os.getppid() != order["parent"]:
+        before = identify(os.stat(plan["artefact"]))
+        same = os.path.basename(model.choose_place(plan)) == os.path.basename(place)
+        if not same or os.getppid() != order["parent"]:
             sys.exit(OTHER_KIND)
         model.prove(plan, place)
-        if os.path.basename(model.choose_place(plan)) != name:
-            raise ValueError("the model was replaced meanwhile")
+        if identify(os.stat(plan["artefact"])) != before:
+            raise ValueError("the model was changed while it was packed")
         write_digests(place)
     except ImportError:
         sys.exit(OTHER_KIND)
@@ -438,22 +439,24 @@ class Lean:
     def open(self, plan):
         """Load from what is kept, made once more where it is wrong; plainly where that fails."""
         try:
-            model = identify(os.stat(plan["artefact"]))
-            place = self.choose_place(plan)
-            if plan["settings"].get("cold"):
-                remove(place)
             for last in (False, True):
+                before, place = identify(os.stat(plan["artefact"])), self.choose_place(plan)
+                if plan["settings"].get("cold") and not last:
+                    remove(place)
                 warm = self.keep(plan, place)
                 try:
                     facts = self.start(plan, place)
-                    if find_fault(place) is None and identify(os.stat(plan["artefact"])) == model:
-                        return {**facts, "warm": warm}
-                    raise OSError("it was changed while it was loaded")
+                    if find_fault(place) is not None:
+                        raise OSError("it was changed while it was loaded")
                 except Exception as error:
                     if last or not warm:
                         raise
                     self.notes.append(f"{place}: {describe(error)}; packed once more")
                     remove(place)
+                else:
+                    if identify(os.stat(plan["artefact"])) == before:
+                        return {**facts, "warm": warm}
+            raise OSError("the model is changed while it is loaded")
         except Exception as error:
             reason = describe(error)
         facts = self.start(plan, None)

@@ -1,5 +1,6 @@
 """F1 to F6, F8, F17: what the lean loader keeps is checked, heals, and never ends its program."""
 
+import ast
 import contextlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from device.test_lean import largest_weight
 
 from fca_edge.device import LEAN
 from fca_edge.lean_settings import cache_path, settings_path
@@ -294,6 +296,49 @@ def test_f04_without_verification_the_answer_is_wrong(
     weights.write_bytes(content)
     with pytest.raises(AssertionError):
         heals(kept, capfd)
+
+
+def turn_weights(path: Path) -> None:
+    """Put another model of the same size in the place of one, by renaming."""
+    weight = largest_weight(path)
+    turned = (-np.frombuffer(weight, np.float32)).tobytes()
+    path.with_name("other").write_bytes(path.read_bytes().replace(weight, turned))
+    path.with_name("other").replace(path)
+
+
+def test_f04_a_model_that_is_replaced_while_it_is_loaded(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of the old one must not serve the new one, nor be made of it."""
+    kind = kept.lean["LeanLiteRt" if kept.artefact.suffix == ".tflite" else "LeanOnnxRuntime"]
+    start, turns = kind.start, [turn_weights]
+
+    def start_late(self: Any, plan: Any, place: Any) -> Any:
+        if turns:
+            turns.pop()(kept.artefact)
+        return start(self, plan, place)
+
+    monkeypatch.setattr(kind, "start", start_late)
+    old = kept.entry.name
+    logits, facts = kept.load()
+    assert facts == {**facts, "warm": False} and "plain" not in facts
+    np.testing.assert_allclose(logits, kept.plain(), rtol=1e-4, atol=1e-5)
+    assert {old} < {path.name for path in kept.folder.iterdir()}
+    turns += [turn_weights] * 2
+    logits, facts = kept.load()
+    assert facts["plain"] == "the model is changed while it is loaded"
+    np.testing.assert_allclose(logits, kept.plain(), rtol=1e-4, atol=1e-5)
+
+
+def test_f04_a_model_that_is_replaced_while_it_is_packed(fresh: Kept) -> None:
+    lean, text = fresh.artefact.with_name("changed.py"), LEAN.read_text()
+    touch = "model.prove(plan, place)\n        os.utime(plan['artefact'], (1, 1))\n"
+    lean.write_text(text.replace("model.prove(plan, place)\n", touch))
+    assert lean.read_text() != text
+    _, reason, _, _ = fresh.load_apart(lean=lean).end()
+    assert reason is not None
+    assert "the model was changed while it was packed" in reason
+    assert list(fresh.folder.iterdir()) == []
 
 
 def test_f04_bytes_are_read_once_per_process_and_after_a_change(
@@ -710,6 +755,10 @@ def test_f17_no_locks_and_something_new_lies_there(fresh: Kept) -> None:
     assert fresh.load_apart(refuse).end()[1] is None
     assert new.is_dir()
     assert not old.exists()
+
+
+def test_the_file_is_of_an_old_python() -> None:
+    ast.parse(LEAN.read_text(), feature_version=(3, 7))
 
 
 def test_the_file_packs_by_itself_and_says_where_it_cannot(fresh: Kept) -> None:

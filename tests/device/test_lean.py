@@ -16,10 +16,14 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+import fca_edge
 from fca_edge.comparing.pairs import build_identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.lean_settings import (
+    cache_path,
     read_settings,
     settings_for,
     settings_path,
@@ -149,6 +153,39 @@ def test_lean_jobs_are_rows_of_their_own(artefacts: dict[str, Path]) -> None:
     assert records[0].memory is not None and records[0].memory.model_bytes > 0
     plain = run_jobs([job_for(artefacts["litert"])], Plan(1, 1, 1, 2, 1), LocalTarget(), print)
     assert len({build_identity(r) for r in (*records, *plain.records)}) == 3
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_what_was_loaded_plainly_is_not_measured_as_lean(
+    artefacts: dict[str, Path], runtime: str
+) -> None:
+    """Logits of it are right all the same."""
+    path = artefacts[runtime]
+    cache_path(path).write_text("in the way")
+    outcome = run_jobs(lean_jobs(job_for(path)), Plan(1, 1, 1, 1, 1), LocalTarget(), print)
+    assert outcome.records == []
+    assert len(outcome.failures) == 2
+    for _, error in outcome.failures:
+        assert "not loaded in little memory: [Errno 17] File exists" in str(error)
+    plain, _ = run_artefact(path, RUNTIMES[runtime], images(path))
+    lean, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={})
+    assert "File exists" in events["loaded"]["plain"]
+    np.testing.assert_allclose(lean["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
+    with pytest.warns(fca_edge.FcaEdgeWarning, match=r"little memory: .*File exists"):
+        fca_edge.load(path, lean=True).close()
+
+
+def test_an_export_without_the_packed_weights_that_were_asked_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings = {"cache": str(tmp_path / "file")}
+    monkeypatch.setattr("fca_edge.exporting.packed.read_settings", lambda path: settings)
+    wanted = NetworkRequest(variant="micro")
+    request = Request(network=wanted, out=tmp_path / "out", formats=("onnx",), weight_cache=True)
+    with pytest.raises(FcaEdgeError, match=r"no packed weights: .*File exists"):
+        run_export(request, lambda text: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Artefact]) -> None:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+from packed_weights import largest_weight
 
 import fca_edge
 from fca_edge.comparing.pairs import build_identity
@@ -70,16 +69,6 @@ def test_the_logits_are_the_same_cold_and_warm(artefacts: dict[str, Path], runti
         np.testing.assert_allclose(lean["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
     _, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={"cold": True})
     assert events["loaded"]["warm"] is False
-
-
-def largest_weight(path: Path) -> bytes:
-    """Return the bytes of the largest constant of a file."""
-    if path.suffix == ".onnx":
-        return max((t.raw_data for t in onnx.load(str(path)).graph.initializer), key=len)
-    model = schema.Model.GetRootAs(path.read_bytes())
-    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
-    largest = max(buffers, key=lambda buffer: buffer.DataLength())
-    return bytes(largest.DataAsNumpy())
 
 
 @pytest.mark.parametrize("runtime", NAMES)

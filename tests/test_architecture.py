@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "passes": {"errors", "manifest", "zoo"},
     "runtimes": {"errors"},
     "stats": {"records"},
-    "lean_settings": {"errors", "store"},
+    "lean_settings": {"errors", "store", "device"},
     "device": set(),
     "targets": {"errors", "records", "store", "runtimes", "device"},
     "measure": {
@@ -212,8 +212,8 @@ TORCH_FREE = (
 MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 # All that an export can be asked for are arguments with a docstring each; the rest is short.
 LONG_SIGNATURES = {"fca_edge.api.files.export": 160}
-# One file by design: it is copied to boards alone.
-STAND_ALONE = {"fca_edge.device.lean": 600}
+# One file by design, rules for what it keeps among the rest: it is copied to boards alone.
+STAND_ALONE = {"fca_edge.device.lean": 720}
 
 
 def module_of(path: Path) -> str:

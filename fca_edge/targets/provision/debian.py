@@ -76,8 +76,13 @@ def build_command(root: Path, program: str) -> list[str]:
     """Return the words that start a program of a tree with the tree's own loader and libraries.
 
     The tree must be of this machine's architecture; what is installed here does not matter.
+
+    Raises:
+        TargetUnavailableError: it holds no loader.
     """
-    loader = next(root.glob("lib*/ld-linux-*.so.*"))
+    loader = next(root.glob("lib*/ld-linux-*.so.*"), None)
+    if loader is None:
+        raise TargetUnavailableError(f"{root}: holds no loader of Linux programs.")
     places = (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))
     # PulseAudio's own library lies in a folder of its own.
     libraries = [str(p) for place in places for p in (place, *place.glob("pulseaudio"))]
@@ -157,8 +162,8 @@ def fetch_verified(tree: Tree, state: Path, report: Report) -> list[Path]:
     run_apt(["autoclean", *options])
     install = ["install", "--yes", "--no-install-recommends", *options, *tree.packages]
     # Of packages that are there apt prints none: it is pointed to a folder without any.
-    printed = run_apt([*install, "--print-uris", "-o", f"Dir::Cache::Archives={state / 'none'}"])
-    checksums = parse_checksums(printed)
+    none = ["-o", f"Dir::Cache::Archives={state / 'none'}", "-o", "Acquire::ForceHash=SHA256"]
+    checksums = parse_checksums(run_apt([*install, "--print-uris", *none]))
     for file in find_altered(archives, checksums):
         if file.exists():
             report(Note(f"{file}: its checksum is not the archive's; fetching it again"))
@@ -173,9 +178,16 @@ def parse_checksums(printed: Iterable[str]) -> dict[str, str]:
     """Read the sha256 of each package from what `apt-get --print-uris` says.
 
     They stand in lists whose own checksums stand in a file that the archive has signed.
+
+    Raises:
+        TargetUnavailableError: a package has none.
     """
-    rows = (re.fullmatch(r"'\S+' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})", line) for line in printed)
-    return {row[1]: row[2] for row in rows if row}
+    lines = [line for line in printed if line.startswith("'")]
+    pattern = r"'\S+' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})"
+    rows = [row for row in (re.fullmatch(pattern, line) for line in lines) if row]
+    if not rows or len(rows) != len(lines):
+        raise TargetUnavailableError("the package lists have no sha256 of each package.")
+    return {row[1]: row[2] for row in rows}
 
 
 def find_altered(folder: Path, checksums: dict[str, str]) -> list[Path]:

@@ -154,13 +154,12 @@ def build_with(base: Path, folder: Path, place: Path, report: Report) -> None:
     python = folder / "bin" / "python"
     # pip of this environment serves the other one, for which Debian ships none.
     have_pip = importlib.util.find_spec("pip") is not None
-    without: tuple[str, ...] = ("--without-pip",) if have_pip else ()
-    run_program([base, "-m", "venv", *without, folder])
-    pip = [sys.executable, "-m", "pip", "--python", python]
+    run_program([base, "-m", "venv", folder, *(["--without-pip"] if have_pip else [])])
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
     report(f"installing {RELEASE}")
     run_program(
         [
-            *(pip if have_pip else [python, "-m", "pip"]),
+            *(pip if have_pip else [str(python), "-m", "pip"]),
             *("install", "--quiet", "--disable-pip-version-check", *OLD_TFLITE.requirements),
         ]
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.places import LOCK_NAME, locked
+from fca_edge.places import LOCK_NAME, locked, remove_unclaimed
 from fca_edge.stopping import uncut
 from fca_edge.store import STAGED, compute_sha256, read_json, sweep
 
@@ -105,6 +105,7 @@ def keep(
     def find_fault() -> str | None:
         return kept.find_fault(full=True) or find_other_fault()
 
+    remove_unclaimed(find_workshop(kept.place))
     try:
         if find_fault() is not None:
             with workshop(kept.place, report) as folder:
@@ -136,6 +137,11 @@ def make_whole(kept: Kept, make: Make, folder: Path) -> None:
         os.rename(staged, kept.place)
 
 
+def find_workshop(place: Path) -> Path:
+    """Return where a folder is made."""
+    return place.with_name(f"{STAGED}{place.name}")
+
+
 @contextmanager
 def workshop(place: Path, report: Report) -> Iterator[Path]:
     """Give an empty folder beside a place to one process at a time; it is gone afterwards.
@@ -145,7 +151,7 @@ def workshop(place: Path, report: Report) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    folder = place.with_name(f"{STAGED}{place.name}")
+    folder = find_workshop(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     sweep(place.parent)
 

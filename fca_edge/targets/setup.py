@@ -95,10 +95,10 @@ def local_state(name: str, thorough: bool) -> State:
     try:
         python = interpreter(runtime)
         fault = None if imports(python, runtime.module) else f"{python} cannot import it"
-        if runtime == OLD_TFLITE and python == old_tflite_python():
-            fault = find_second_fault(thorough)
-    except TargetUnavailableError as error:
-        return State("local", name, False, remedy(runtime), str(error))
+    except TargetUnavailableError:
+        python, fault = old_tflite_python(), "it is not installed"
+    if runtime == OLD_TFLITE and python == old_tflite_python():
+        fault = find_second_fault(thorough)
     return State("local", name, fault is None, remedy(runtime) if fault else str(python), fault)
 
 

@@ -62,6 +62,7 @@ def setup_old_tflite(report: Report) -> Path:
     else:
         refuse_foreign(kept)
         keep(kept, partial(make_environment, kept.place, report), report, find_import_fault)
+        imports.cache_clear()
         python = old_tflite_python()
     report(f"{RELEASE} is set up: {python}")
     return python

@@ -38,32 +38,31 @@ def run_apt(words: Sequence[str], report: Report = lambda text: None) -> list[st
         TargetUnavailableError: it failed; gives its first complaint.
     """
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    process = subprocess.Popen(
+    complaints: list[str] = []
+    lines = []
+    with subprocess.Popen(
         ["apt-get", "--quiet", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-    )
-    assert process.stdout is not None and process.stderr is not None
-    complaints: list[str] = []
-    reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
-    reader.start()
-    lines = []
-    try:
-        for line in process.stdout:
-            status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
-            if status:
-                report(f"downloading, {float(status[1]):.0f} %")
-            else:
-                lines.append(line.strip())
-    except BaseException:
-        process.terminate()  # broken off; what it has downloaded is kept
-        process.wait()
-        raise
-    finally:
-        reader.join()
-    if process.wait():
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
+        reader.start()
+        try:
+            for line in process.stdout:
+                status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
+                if status:
+                    report(f"downloading, {float(status[1]):.0f} %")
+                else:
+                    lines.append(line.strip())
+        except BaseException:
+            process.terminate()  # broken off; what it has downloaded is kept
+            raise
+        finally:
+            reader.join()
+    if process.returncode:
         errors = [line.strip() for line in complaints if line.startswith("E:")] or complaints
         reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"
         raise TargetUnavailableError(

@@ -116,7 +116,7 @@ def keep(
                     make_whole(kept, make, folder)
     except OSError as error:
         raise TargetUnavailableError(
-            f"{error.filename or kept.place}: cannot be written ({error.strerror}); make room, or"
+            f"{kept.place}: cannot be made ({error.strerror}: {error.filename}); make room, or"
             " choose another folder by XDG_CACHE_HOME."
         ) from None
     return kept.read_stamp() or {}

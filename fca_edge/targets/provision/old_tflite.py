@@ -180,6 +180,7 @@ def build_with_debian(folder: Path, place: Path, report: Report) -> None:
     if platform.system() != "Linux" or machine not in ("x86_64", "aarch64"):
         raise TargetUnavailableError(f"not for {platform.system()} on {machine}.")
     tree, packages = folder / "debian", folder / "lib" / "python3.11" / "site-packages"
+    tree.mkdir()
     packages.mkdir(parents=True)
     wheels.unpack_into(packages, pinned_wheels(OLD_TFLITE, machine), report)
     architecture = debian.host_architecture()

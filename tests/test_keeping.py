@@ -363,6 +363,20 @@ def test_f17_a_process_that_is_killed(kept: Kept, name: str, damaged: bool) -> N
     assert everything(kept.place.parent) == ["tree"]
 
 
+def test_f17_what_is_left_while_another_waits(whole: Kept) -> None:
+    """A process is killed between the two steps of the move; the next has its lock already."""
+    (whole.place / PYTHON_FILE).unlink()
+    folder = keeping.find_workshop(whole.place)
+    (folder / "old" / "usr").mkdir(parents=True)
+    with keeping.locked(folder):
+        process = start(whole, "keeping.keep(kept, fill, say)")
+        assert process.stdout is not None and "waiting" in process.stdout.readline()
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    assert "python is missing; making it again" in out
+    assert everything(whole.place.parent) == ["tree"]
+
+
 def test_f17_what_another_dead_process_left_is_swept(kept: Kept) -> None:
     """Of a thing that nobody asks for any more: only after a while, and not if it is in use."""
     parent = kept.place.parent

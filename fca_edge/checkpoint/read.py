@@ -194,10 +194,11 @@ def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
     """Say where in the file the weights were, and what was stripped from their names."""
     container, start = split_prefix(candidate.prefix)
     entries = dict.fromkeys(split_prefix(c.prefix)[0].rstrip(STEP) or "." for c in candidates)
-    entry = container.rstrip(STEP)
+    entry = container.rstrip(STEP) or "."
     others = [f"'{clean(other)}'" for other in entries if other != entry]
     beside = f" (the file also has {', '.join(others)})" if others else ""
-    notes = [f"taken from its entry '{clean(entry)}'{beside}" if entry else "the whole file"]
+    level = "the top level of the file" if entry == "." else f"its entry '{clean(entry)}'"
+    notes = [f"taken from {level}{beside}"]
     notes += [f"prefix '{clean(start)}' stripped"] if start else []
     notes += [f"{candidate.dialect} translated"] if candidate.dialect else []
     notes += [candidate.note] if candidate.note else []

@@ -98,9 +98,9 @@ def setup_target(target: str, optional: bool) -> None:
     2.14, the last runtime for 32-bit boards. It needs Python 3.9 to 3.11: this one, another
     one of this machine, or else Debian's, which is unpacked and not installed.
     For `qemu:...` it is the emulator, an ARM userland and the runtimes, from the registries
-    of Debian and PyPI that this machine is configured with; nothing needs root. What was
-    downloaded is kept if it is broken off. What is damaged is made again, with a line that
-    says what it was.
+    of Debian and PyPI that this machine is configured with; nothing needs root. If
+    it is interrupted, what was downloaded is kept. What is damaged is made again, and a
+    line says what it was.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
     target = real_name(target)

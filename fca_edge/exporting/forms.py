@@ -1,7 +1,8 @@
 """What each file of an export is made of: tables of measured forms, and one function over them.
 
 `choose_profile` turns a request, a profile and a precision into the forms of one file. A form
-changes by measurement: `docs/forms.md` and `docs/memory.md` have the figures behind each cell.
+changes by measurement: `docs/forms.md` and `docs/memory.md` say why each was chosen, and where
+the figures are.
 Imports no torch.
 """
 
@@ -161,7 +162,8 @@ OPTIMIZE: dict[str, dict[str, Saving]] = {
 }
 USUAL = "balanced"
 
-# Least SNR in dB of the logits against float64 (docs/precision.md has what was measured).
+# Least SNR in dB of the logits against float64; docs/notebook/precision-2026-11-27.md has what was
+# measured.
 FLOORS: dict[Precision, float] = {"fp16": 50.0, "int8": 28.0, "int8-static": 24.0}
 
 # Profile -> precision in which it has no file -> why, and what to do. XNNPACK's provider takes no

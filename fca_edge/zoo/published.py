@@ -8,9 +8,10 @@ from functools import cache
 from importlib.resources import files
 
 CAVEATS = (
-    "Published on a quad Cortex-A17 at 4 threads, batch 1, 224 px; neither the runtime nor what"
-    " 'memory' counts is stated (it fits MNN's session memory, not process RSS).",
-    "Swin-Tiny's latency is one of far more MACs per second than any other row's: suspect.",
+    "Published figures are of a quad Cortex-A17 with 4 threads, batch 1, 224 px. Which runtime was"
+    " used and what 'memory' counts is not stated; it is too little for a whole process.",
+    "The published latency of Swin-Tiny is doubtful: it means far more multiply-accumulates per"
+    " second than any other row.",
 )
 
 

@@ -11,12 +11,12 @@ import platform
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision.folders import Report, Stamp, stage
@@ -169,33 +169,30 @@ def archive_folder(state: Path) -> Path:
 def run_apt(words: list[str], report: Report) -> None:
     """Run apt-get, reporting its progress."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    process = subprocess.Popen(
+    # Its complaints stand between the lines of its progress.
+    process = children.start(
         ["apt-get", "--quiet", *words],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.STDOUT,
         env=environment,
     )
-    assert process.stdout is not None and process.stderr is not None
     complaints: list[str] = []
-    reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
-    reader.start()
     try:
-        for line in process.stdout:
+        for line in process.stdout or ():
             status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
             if status:
                 report(f"downloading, {float(status[1]):.0f} %")
-    except BaseException:
-        process.terminate()  # broken off; what it has downloaded is kept
+            elif line.strip():
+                complaints.append(line.strip())
         process.wait()
-        raise
     finally:
-        reader.join()
-    if process.wait():
-        errors = [line.strip() for line in complaints if line.startswith("E:")] or complaints
+        children.end(process)  # broken off, what it has downloaded is kept
+    if process.returncode:
+        errors = [line for line in complaints if line.startswith("E:")] or complaints[-1:]
         reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"
         raise TargetUnavailableError(
-            f"apt-get {words[0]} failed: {reason.strip()}; run the set-up again to go on."
+            f"apt-get {words[0]} failed: {reason}; run the set-up again to go on."
         )
 
 
@@ -259,7 +256,7 @@ def relink(folder: Path) -> None:
 
 def run(command: list[str]) -> None:
     """Run a command; its last complaint becomes the error."""
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = children.run(command)
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise TargetUnavailableError(f"{command[0]} failed: {reason}")

@@ -11,12 +11,12 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import (
     OLD_TFLITE,
@@ -185,7 +185,7 @@ def run(command: list[str]) -> None:
         TargetUnavailableError: it failed; gives its last complaint.
     """
     try:
-        process = subprocess.run(command, capture_output=True, text=True)
+        process = children.run(command)
     except OSError as error:
         raise TargetUnavailableError(f"{command[0]}: {error.strerror}.") from None
     if process.returncode:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
 from fca_edge.store import compute_sha256
@@ -39,9 +39,7 @@ def compile_plugin() -> Path:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(f".{os.getpid()}.new")
-    process = subprocess.run(
-        [compiler, *FLAGS, "-o", str(staged), str(SOURCE)], capture_output=True, text=True
-    )
+    process = children.run([compiler, *FLAGS, "-o", staged, SOURCE])
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[0]
         raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision.folders import Report, Stamp, move_to, stage
@@ -91,7 +91,7 @@ def download(requirement: str, wheels: Wheels) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
         command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
         command += ["--python-version", wheels.python, *platform_tags(wheels), requirement]
-        process = subprocess.run(command, capture_output=True, text=True)
+        process = children.run(command)
         if process.returncode:
             lines = [
                 line

@@ -22,9 +22,6 @@ from typing import Any
 from fca_edge.stopping import uncut
 
 LAUNCH = Path(__file__).with_name("launch.py")
-# Foreign words that are no UTF-8 must not end this process.
-TEXT = {"encoding": "utf-8", "errors": "replace"}
-
 Process = subprocess.Popen[str]
 
 
@@ -65,13 +62,13 @@ def start(command: Sequence[str | Path], **options: Any) -> Process:
     Raises:
         OSError: no process can be started.
     """
-    words = [*launcher(), *map(os.fspath, command)]
-    process = None
+    words = [*launcher(), *map(str, command)]
+    # What others write may be no UTF-8.
+    options = {**options, "encoding": "utf-8", "errors": "replace", "start_new_session": True}
+    process: Process | None = None
     try:
         with uncut():
-            process = in_lasting_thread(
-                lambda: subprocess.Popen(words, start_new_session=True, **TEXT, **options)
-            )
+            process = in_lasting_thread(lambda: subprocess.Popen(words, **options))
     except BaseException:
         if process is not None:
             end(process)

@@ -205,9 +205,7 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
 def read_git_commit() -> str | None:
     """Return the commit of this package's checkout, None where it is installed without one."""
     try:
-        process = children.run(
-            ["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_seconds=10
-        )
+        process = children.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_seconds=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() or None if process.returncode == 0 else None

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from fca_edge import children
@@ -61,14 +62,24 @@ def call_command(
     return check_events(plan, process.returncode, process.stdout, process.stderr)
 
 
-def check_events(plan: AgentPlan, code: int, stdout: str, stderr: str) -> dict[str, Event]:
+def check_events(
+    plan: AgentPlan,
+    code: int,
+    stdout: str,
+    stderr: str,
+    explain: Callable[[int, str], str] | None = None,
+) -> dict[str, Event]:
     """Read what an agent's process wrote.
+
+    Args:
+        explain: says how a process failed, where the target knows more of it.
 
     Raises:
         AgentError: it did not finish its plan, or did not say what it was run for.
     """
     if code:
-        raise AgentError(f"{plan.label}: {failure_reason(code, stderr)}", refused=code == 1)
+        reason = (explain or failure_reason)(code, stderr)
+        raise AgentError(f"{plan.label}: {reason}", refused=code == 1)
     try:
         events = read_events(stdout)
     except DocumentError as error:

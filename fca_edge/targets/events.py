@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, TypeVar
 
-from fca_edge.documents import Check, Details, Positive, Whole, read_hints, read_value, text
+from fca_edge.documents import Check, Details, Positive, Whole, read_value, text
 
 Event = dict[str, Any]
+T = TypeVar("T")
 
 # As agent and guard write a line; anything else that is printed there is none.
 BEGINS, ENDS = '{"event"', "}"
@@ -121,6 +122,28 @@ def read_event(line: str) -> Event | None:
     if not isinstance(name, str):
         return None
     if name in KINDS:
-        document = {field: event.get(field) for field in read_hints(KINDS[name])}
-        read_value(document, KINDS[name], name)
+        read_kind(event, KINDS[name])
     return event
+
+
+def read_kind(event: Event, kind: type[T]) -> T:
+    """Read an event as a dataclass; a field that it does not have is None.
+
+    Raises:
+        DocumentError: that field must be there, or one is of a wrong kind.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    document = {name: event.get(name) for name in names}
+    value: T = read_value(document, kind, event["event"])
+    return value
+
+
+def read_ended(output: str) -> Ended | None:
+    """Read what a guard says in the end, whatever its agent said; None where it says nothing.
+
+    Raises:
+        DocumentError: it lacks something, or has it of a wrong kind.
+    """
+    lines = [line for line in output.split("\n") if line.startswith('{"event": "ended"')]
+    event = read_event(lines[-1]) if lines else None
+    return None if event is None else read_kind(event, Ended)

@@ -46,7 +46,10 @@ class BusyError(Exception):
 def remove(path: Path) -> None:
     """Remove whatever stands at a place, if anything does."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:  # which names what it met, and not where
+            raise OSError(error.errno, error.strerror, str(path)) from None
     elif os.path.lexists(path):
         path.unlink()
 
@@ -160,6 +163,7 @@ def lock(folder: Path, owner: str) -> Any:
             file.seek(0)
             holder = read_holder(file.read())
             if holder.get("owner") not in (owner, None) or time.monotonic() > until:
+                file.close()
                 raise BusyError(holder) from None
             if "pid" in holder:
                 with contextlib.suppress(OSError):

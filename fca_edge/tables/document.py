@@ -95,7 +95,7 @@ class Document:
         stream = io.StringIO()
         console = Console(file=stream, width=width, markup=False, emoji=False, color_system=None)
         for part in self.lay_out(None if wide else width):
-            console.print(part, crop=False, soft_wrap=wide)
+            console.print(part, crop=False, soft_wrap=wide or is_unbroken(part))
         return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
     def markdown(self) -> str:
@@ -131,6 +131,11 @@ class Document:
                 for line in list_legend(choose_filled(block[0].columns, block))
             ]
         return "\n".join(pieces)
+
+
+def is_unbroken(part: Part) -> bool:
+    """Tell whether a part is a line of a command; Rich forgets that a text is not to be broken."""
+    return isinstance(part, Text) and bool(part.no_wrap)
 
 
 class Printable:

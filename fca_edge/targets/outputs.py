@@ -32,6 +32,8 @@ from fca_edge.targets.plan import AgentPlan
 Array = NDArray[Any]
 
 TIMEOUT_SECONDS = 900.0
+# What NumPy raises of a file that is none of its own, or was cut.
+NO_ARRAYS = (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile)
 
 
 def run_artefact(
@@ -92,9 +94,19 @@ def read_arrays(file: Path, label: str) -> dict[str, Array]:
         AgentError: it is no file of arrays.
     """
     try:
-        with np.load(file) as arrays:
+        # NumPy leaves a file open that is no archive, unless another opened it.
+        with file.open("rb") as stream, np.load(stream) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, MemoryError, BadZipFile):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        BadZipFile,
+    ):
         raise AgentError(f"{label}: its outputs are damaged; run it again.") from None
 
 

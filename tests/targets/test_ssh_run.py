@@ -31,10 +31,10 @@ ENDLESS = 10**9
 
 
 def wheel(folder: Path, name: str, content: str = "") -> Path:
-    """Make a wheel that adds nothing, so that what the board has is used."""
+    """Make a wheel that adds nothing, so that what the board has is used; always the same one."""
     file = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(f"{name}_of_a_test.py", content)
+        archive.writestr(zipfile.ZipInfo(f"{name}_of_a_test.py"), content)
     return file
 
 

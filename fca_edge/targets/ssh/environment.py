@@ -190,7 +190,8 @@ class Environments:
         place = f"{self.board.folder}/wheels/{name}"
         quoted = shlex.quote(place)
         # What Python has compiled there is in no wheel.
-        self.connection.run(f"find {quoted} -name '*.pyc' -exec rm -f {{}} + 2>/dev/null; true")
+        clear = f"find {quoted} -name __pycache__ -prune -exec rm -rf {{}} + 2>/dev/null; true"
+        self.connection.run(clear)
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             if self._digest((name,))[name] == digest_wheel(archive):

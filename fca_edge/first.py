@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1}
 HEEDED = {*PASSED_ON, signal.SIGCHLD}
 
 

@@ -59,6 +59,11 @@ def temporary() -> Iterator[Path]:
         yield folder
 
 
+def sweep_temporary() -> None:
+    """Remove temporary folders that killed processes left."""
+    sweep(Path(tempfile.gettempdir()), STAGED)
+
+
 def remove_empty(folders: list[Path]) -> None:
     """Remove folders that hold nothing, the innermost first."""
     for folder in folders:

@@ -216,7 +216,12 @@ def compiled(path: Path) -> Path:
 
 
 PARTS = [
-    *((part, damage) for part in ("module", "compiled", "stamp") for damage in DAMAGES),
+    *(("stamp", damage) for damage in DAMAGES),
+    *(
+        (part, damage)
+        for part in ("module", "compiled")
+        for damage in ("flipped", "half", "folder")
+    ),
     *((part, damage) for part in ("tree", "wheels", "stamps") for damage in ("empty", "link")),
 ]
 

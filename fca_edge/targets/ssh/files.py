@@ -24,9 +24,9 @@ TRIES = 3
 LOOK = """
 [ -d {folder} ] || rm -f {folder}; mkdir -p {folder} || exit
 find {folder} -maxdepth 1 -name '*.part' -mtime +1 -exec rm -rf {{}} + 2>/dev/null
-[ ! -h {whole} ] || rm -f {whole}; [ ! -h {part} ] || rm -f {part}
-if [ -e {whole} ]; then
-  case $(sha256sum < {whole}) in {digest}*) echo whole; exit;; esac
+[ ! -h {part} ] || rm -f {part}
+if [ -e {whole} ] || [ -h {whole} ]; then
+  [ -h {whole} ] || case $(sha256sum < {whole}) in {digest}*) echo whole; exit;; esac
   rm -rf {whole} && echo damaged
 else echo absent; fi
 [ -f {part} ] && [ "$(wc -c < {part})" -le {size} ] || rm -rf {part}

@@ -61,7 +61,8 @@ def temporary() -> Iterator[Path]:
 
 def sweep_temporary() -> None:
     """Remove temporary folders that killed processes left."""
-    sweep(Path(tempfile.gettempdir()), STAGED)
+    with contextlib.suppress(OSError):
+        sweep(Path(tempfile.gettempdir()), STAGED)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -99,8 +99,9 @@ class Files:
         Raises:
             TargetUnavailableError: no connection, or no room.
         """
-        for path, _ in list(self._verified.values()):
-            if path.is_file():
+        now = self.connection.number()
+        for path, number in list(self._verified.values()):
+            if number != now and path.is_file():
                 self.push(path, report)
 
     def forget(self, place: str) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 from fca_edge.stopping import uncut
 
+# From 1.29 on ONNX Runtime tells Microsoft what it runs, unless this is set.
+SILENCE = {"ORT_DISABLE_TELEMETRY": "1"}
 LAUNCH = Path(__file__).with_name("launch.py")
 Process = subprocess.Popen[str]
 
@@ -64,7 +66,8 @@ def start(command: Sequence[str | Path], **options: Any) -> Process:
     """
     words = [*launcher(), *map(str, command)]
     # What others write may be no UTF-8.
-    options = {**options, "encoding": "utf-8", "errors": "replace", "start_new_session": True}
+    options |= {"encoding": "utf-8", "errors": "replace", "start_new_session": True}
+    options["env"] = {**SILENCE, **(os.environ if options.get("env") is None else options["env"])}
     process: Process | None = None
     try:
         with uncut():

@@ -81,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "children",
         "errors",
         "embedded",
         "manifest",

@@ -350,6 +350,8 @@ def count(runtime, iterations):
 
 
 def main():
+    # From 1.29 on ONNX Runtime tells Microsoft what it runs, in a thread beside what is measured.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     plan = json.loads(sys.stdin.readline())
     # Before the runtime is imported: its threads inherit the cores.
     board = Board(plan)

@@ -434,3 +434,11 @@ def test_f19_elsewhere_nothing_is_left_to_a_child() -> None:
     code = INIT + f"print(os.getppid() == {os.getpid()})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_f18_a_runtime_tells_nobody_what_it_runs(exported: list[Artefact], tmp: Path) -> None:
+    """ONNX Runtime's wheels report to their maker, and leave a file in TMPDIR when they do."""
+    done = begin("bench", exported[0].path, "--runs", 1, "--processes", 1, "--warmup", 0)
+    _, stderr = done.communicate(timeout=240)
+    assert done.returncode == 0, stderr
+    assert list(tmp.iterdir()) == []

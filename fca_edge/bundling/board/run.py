@@ -15,7 +15,7 @@ try:
     import decode
     import fields
     import numpy as np
-    from files import HERE, check_model, read_checked
+    from files import HERE, check_model, first_line, plain, read_checked
 except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
@@ -69,16 +69,6 @@ def open_model(settings):
     import model
 
     return model.load(HERE, settings)
-
-
-def first_line(error):
-    """Say in one line what went wrong."""
-    return plain("".join(str(error).strip().splitlines()[:1])) or type(error).__name__
-
-
-def plain(text):
-    """Write as escapes what would move the cursor, turn the line or not be seen."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def note(text):

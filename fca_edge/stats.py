@@ -42,10 +42,12 @@ def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     """Confidence interval of a median from order statistics; (None, None) where none exists."""
     from scipy import stats  # a second to import, which errors of the command line do not wait for
 
-    interval = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
-    if not (np.isfinite(interval.low) and np.isfinite(interval.high)):
+    # As `stats.quantile_test` counts, which Debian 12's SciPy, of 32-bit ARM, does not have yet.
+    rank = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(values), 0.5))
+    if rank == 0:
         return None, None
-    return float(interval.low), float(interval.high)
+    ordered = sorted(values)
+    return float(ordered[rank - 1]), float(ordered[-rank])
 
 
 def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:

@@ -10,72 +10,59 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE / "peers")]
 
-import tables as peers_tables  # noqa: E402
+import tables  # noqa: E402
 
-from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
+from fca_edge.comparing.bounds import fits, judge_bounds, read_bounds  # noqa: E402
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
-from fca_edge.comparing.ratios import compute_row_ratio, place  # noqa: E402
+from fca_edge.comparing.ratios import place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
 from fca_edge.store import read_json, write_text  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
-RESULTS = HERE / "results"
-MIB = 1 << 20
-Table = list[list[str]]
+# As users of TFLite know its runtime, and by the runtime's own name.
+FORMATS = {"litert": "TFLite", "onnxruntime": "ONNX Runtime"}
+RUNTIMES = FORMATS | {"litert": "LiteRT"}
 
 
-def peers(path: Path) -> Table:
+def peers(path: Path) -> str:
     """Our plain fp32 TFLite file beside the peers' fp32 files, by processor time."""
     document = read_json(path)
-    records = peers_tables.records_of(document)
-    rows = document["peers"]["rows"]
-    best = peers_tables.best_of(rows, records)
+    records, rows = tables.index_records(document), document["peers"]["rows"]
+    best = tables.choose_best(rows, records)
     assert best is not None
-    timed = [
-        (row, records[row["file"]])
-        for row in rows
-        if row["file"] in records and row["precision"] == "fp32"
-    ]
     lines = []
-    for row, record in sorted(timed, key=lambda one: processor_ratio(one[1], best)):
-        if row["ours"] and row["name"].endswith("-lean.onnx"):
-            continue
-        ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
-        times = "1" if record is best else peers_tables.over(ratio)
-        lines.append([peer_title(row, record, best), times, memory_text(record)])
-    head = f"FcaFormer-{document['peers']['variant'].upper()}, fp32, {best.target.cpu_model},"
-    return [[f"{head} 1 thread", "× ours, CPU time", "MiB over the empty runtime"], *lines]
+    for row in rows:
+        record = records.get(row["file"])
+        ratio = record and tables.compute_ratio("processor_ns", record, best)
+        if ratio and row["precision"] == "fp32" and not row["name"].endswith("-lean.onnx"):
+            times = "1" if record is best else tables.write_ratio(ratio)
+            cells = [name_row(row, record, best), times, tables.write_memory(record)]
+            lines.append((ratio.value, cells))
+    lines.sort(key=lambda line: line[0])
+    name = document["peers"]["variant"].upper()
+    head = f"FcaFormer-{name}, fp32, {best.target.cpu_model}, 1 thread"
+    columns = [head, "× ours, CPU time", "MiB over the empty runtime"]
+    return tables.render([columns, *(cells for _, cells in lines)])
 
 
-def processor_ratio(record: Record, best: Record) -> float:
-    """Return a ratio of processor times, to sort by."""
-    ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
-    return float("inf") if ratio is None else ratio.value
-
-
-def peer_title(row: dict, record: Record, best: Record) -> str:
+def name_row(row: dict, record: Record, best: Record) -> str:
     """Name a row of the comparison with peers."""
     if not row["ours"]:
         return row["title"]
-    runtime = {"litert": "TFLite", "onnxruntime": "ONNX Runtime"}[record.runtime.name]
-    text = f"ours, {runtime}{', lean' if '-lean.' in row['name'] else ''}"
+    lean = ", lean" if "-lean." in row["name"] else ""
+    text = f"ours, {FORMATS[record.runtime.name]}{lean}"
     return f"**{text}**" if record is best else text
 
 
-def memory_text(record: Record) -> str:
-    """Write what the model adds to the empty runtime's peak."""
-    return f"{record.memory.model_bytes / MIB:.1f}" if record.memory else ""
-
-
-def precision_arm(path: Path) -> Table:
+def precision_arm(path: Path) -> str:
     """int8 over fp32 in instructions, by core and runtime."""
     records = read_records(path)
     columns = {
@@ -85,32 +72,23 @@ def precision_arm(path: Path) -> Table:
         "tflite-2.14 int8": ("tflite-2.14", "tflite-2.14"),
     }
     table = [["", *columns]]
-    for core in dict.fromkeys(r.target.cpu_model for r in records):
-        mine = [r for r in records if r.target.cpu_model == core]
-        cells = []
+    for core in dict.fromkeys(record.target.cpu_model for record in records):
+        table.append([core])
         for runtime, profile in columns.values():
-            small = find_record(mine, runtime, profile, "int8")
-            full = find_record(mine, runtime, None, "fp32")
-            ratio = small and full and compute_row_ratio(METRICS["instructions"], small, full)
-            cells.append(f"{ratio.value:.2f}" if ratio else "")
-        table.append([core, *cells])
-    return table
+            same = {"cpu": core, "runtime": runtime}
+            small = find(records, **same, profile=profile, precision="int8")
+            full = find(records, **same, precision="fp32")
+            ratio = small and tables.compute_ratio("instructions", small, full)
+            table[-1].append(f"{ratio.value:.2f}" if ratio else "")
+    return tables.render(table)
 
 
-def find_record(
-    records: Iterable[Record], runtime: str, profile: str | None, precision: str
-) -> Record | None:
-    """Find the record of a runtime, a profile (None is any) and a precision."""
-    for record in records:
-        artefact = record.artefact
-        if (record.runtime.name, artefact.precision) == (runtime, precision) and (
-            profile in (None, artefact.profile)
-        ):
-            return record
-    return None
+def find(records: Iterable[Record], **selectors: str) -> Record | None:
+    """Find the first record that fits selectors, as those of bounds."""
+    return next((record for record in records if fits(record, selectors)), None)
 
 
-def memory(path: Path) -> Table:
+def memory(path: Path) -> str:
     """Peak memory over the empty runtime: plain, and lean and warm."""
     records = read_records(path)
     ways = {
@@ -119,66 +97,46 @@ def memory(path: Path) -> Table:
         "int8, lean, warm, `--optimize memory`": ("*int8", "warm"),
     }
     table = [["peak MiB over the empty runtime, x86-64", *ways]]
-    kinds = {(r.artefact.variant, r.runtime.name): None for r in records}
-    names = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime"}
-    for variant, runtime in sorted(kinds):
-        mine = [r for r in records if (r.artefact.variant, r.runtime.name) == (variant, runtime)]
-        cells = [next(map(memory_text, loaded(mine, *way)), "") for way in ways.values()]
-        table.append([f"{variant.upper()} on {names[runtime]}", *cells])
-    return table
+    for variant, runtime in sorted({(r.artefact.variant, r.runtime.name) for r in records}):
+        same = {"variant": variant, "runtime": runtime}
+        rows = [find(records, **same, file=f"{file}.*", lean=lean) for file, lean in ways.values()]
+        cells = [tables.write_memory(row) if row else "" for row in rows]
+        table.append([f"{variant.upper()} on {RUNTIMES[runtime]}", *cells])
+    return tables.render(table)
 
 
-def loaded(records: list[Record], pattern: str, lean: str) -> list[Record]:
-    """Choose records by their file and how it was loaded."""
-    from fca_edge.comparing.bounds import fits
-
-    return [r for r in records if fits(r, {"file": f"{pattern}.*", "lean": lean})]
-
-
-def precision(path: Path) -> Table:
+def precision(path: Path) -> str:
     """Every file of ours beside the fp32 file of its format, and litert-torch's."""
-    records = peers_tables.records_of(read_json(path))
+    records = tables.index_records(read_json(path))
     litert_torch = records.get("litert-torch.tflite")
-    head = ["file", "CPU time over fp32", "over litert-torch", "size over fp32"]
-    table = [[*head, "peak MiB over the empty runtime"]]
+    columns = ["CPU time over fp32", "over litert-torch", "size over fp32"]
+    table = [["file", *columns, "peak MiB over the empty runtime"]]
     for name, record in records.items():
-        if record.artefact.profile == "peer":
-            continue
-        full = records[f"{name.split('-')[0]}-fp32{Path(name).suffix}"]
-        metric = METRICS["processor_ns"]
-        ratios = [compute_row_ratio(metric, record, one) for one in (full, litert_torch) if one]
-        size = record.artefact.file_bytes / full.artefact.file_bytes
-        cells = [*map(peers_tables.over, ratios), *[""] * (2 - len(ratios))]
-        table.append([name, *cells, f"{size:.3f}", memory_text(record)])
-    return table
+        if record.artefact.profile != "peer":
+            full = records[f"{name.split('-')[0]}-fp32{Path(name).suffix}"]
+            others = (full, litert_torch)
+            ratios = (tables.compute_ratio("processor_ns", record, one) for one in others)
+            cells = [tables.write_ratio(ratio) if ratio else "" for ratio in ratios]
+            size = record.artefact.file_bytes / full.artefact.file_bytes
+            table.append([name, *cells, f"{size:.3f}", tables.write_memory(record)])
+    return tables.render(table)
 
 
-def counts(path: Path) -> Table:
+def counts(path: Path) -> str:
     """Instructions of each file, and over those of fp32 on the same core and runtime."""
     records = read_records(path)
-    head = ["core", "file", "runtime", "M instructions", "of fp32", "dB against this machine"]
-    table = [head]
+    table = [["core", "file", "runtime", "M instructions", "of fp32", "dB against this machine"]]
     for record in records:
-        full = next(
-            r
-            for r in records
-            if r.artefact.precision == "fp32"
-            and (place(r), r.runtime.name) == (place(record), record.runtime.name)
-        )
-        ratio = compute_row_ratio(METRICS["instructions"], record, full)
+        artefact, runtime, core = record.artefact, record.runtime, record.target.cpu_model
+        near = [r for r in records if place(r) == place(record)]
+        full = find(near, runtime=runtime.name, precision="fp32")
+        ratio = tables.compute_ratio("instructions", record, full)
         count = METRICS["instructions"].value(record) or 0.0
         db = record.agreement.snr_db if record.agreement else None
-        table.append(
-            [
-                record.target.cpu_model,
-                record.artefact.file,
-                f"{record.runtime.label} {record.runtime.version}",
-                f"{count / 1e6:.1f}",
-                f"{ratio.value:.3f}" if ratio else "",
-                "" if db is None else f"{db:.1f}",
-            ]
-        )
-    return table
+        cells = [core, artefact.file, f"{runtime.label} {runtime.version}", f"{count / 1e6:.1f}"]
+        cells += [f"{ratio.value:.3f}" if ratio else "", "" if db is None else f"{db:.1f}"]
+        table.append(cells)
+    return tables.render(table)
 
 
 def bounds(path: Path) -> str:
@@ -190,47 +148,31 @@ def bounds(path: Path) -> str:
 
 def whole(path: Path) -> str:
     """Everything about a comparison with peers."""
-    return peers_tables.markdown(read_json(path))
+    return tables.markdown(read_json(path))
 
 
-VIEWS: dict[str, Callable[[Path], Table | str]] = {
-    view.__name__.replace("_", "-"): view
-    for view in (peers, precision_arm, memory, precision, counts, bounds, whole)
-}
+VIEWS = (peers, precision_arm, memory, precision, counts, bounds, whole)
+BY_NAME = {view.__name__.replace("_", "-"): view for view in VIEWS}
 
 
-def render_view(view: str, file: str) -> str:
-    """Return a view of a file as Markdown."""
-    content = VIEWS[view](ROOT / file)
-    if isinstance(content, str):
-        return content.rstrip() + "\n"
-    head, *rows = content
-    rules = ["---", *["---:"] * (len(head) - 1)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rules, *rows))
-
-
-def renewed(text: str) -> str:
-    """Return a page with its tables made anew."""
-    return MARKED.sub(lambda m: f"{m[1]}\n{render_view(m[3], m[2])}\n{m[5]}", text)
+def renew(text: str) -> str:
+    """Return a page with its tables as the JSON has them now."""
+    return MARKED.sub(lambda m: f"{m[1]}\n{BY_NAME[m[3]](ROOT / m[2]).rstrip()}\n\n{m[5]}", text)
 
 
 def pages() -> list[Path]:
     """List the pages that may hold tables."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *RESULTS.glob("*.md")])
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *HERE.glob("results/*.md")])
 
 
 def main() -> None:
     """Write the tables, or with --check say which differ."""
-    stale = []
-    for page in pages():
-        text = page.read_text()
-        new = renewed(text)
-        if new != text:
-            stale.append(page)
-            if "--check" not in sys.argv:
-                write_text(page, new, force=True)
-    for page in stale:
+    texts = {page: page.read_text() for page in pages()}
+    stale = {page: new for page, text in texts.items() if (new := renew(text)) != text}
+    for page, new in stale.items():
         print(page.relative_to(ROOT))
+        if "--check" not in sys.argv:
+            write_text(page, new, force=True)
     sys.exit(bool(stale) and "--check" in sys.argv)
 
 

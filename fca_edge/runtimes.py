@@ -35,6 +35,7 @@ class Runtime:
         suffix: of the files that it loads.
         module: what is imported to use it.
         profiles: profiles of the files that it runs by default.
+        half_profiles: those of them whose files it computes in fp16 where the core can.
         also_proves: profiles of others whose files must be right on it, too, where it is installed.
         package: its name on PyPI.
         version, numpy: what emulated machines get, pinned so that their counts repeat.
@@ -52,6 +53,7 @@ class Runtime:
     suffix: str
     module: str
     profiles: tuple[str, ...] = ()
+    half_profiles: tuple[str, ...] = ()
     also_proves: tuple[str, ...] = ()
     package: str = ""
     version: str = ""
@@ -99,6 +101,7 @@ RUNTIMES: dict[str, Runtime] = {
             suffix=".tflite",
             module="ai_edge_litert.interpreter",
             profiles=("modern", "litert-fp16"),
+            half_profiles=("litert-fp16",),
             package="ai-edge-litert",
             version="2.3.0",
             numpy="2.4.6",

@@ -37,6 +37,8 @@ def test_each_profile_has_one_runtime_by_default() -> None:
     named = [profile for runtime in RUNTIMES.values() for profile in runtime.profiles]
     assert sorted(named) == sorted(PROFILE_NAMES)
     assert {p for r in RUNTIMES.values() for p in r.also_proves} <= set(PROFILE_NAMES)
+    half_profiles = {p for r in RUNTIMES.values() for p in r.half_profiles}
+    assert half_profiles == {p.name for p in PROFILES.values() if p.half_arithmetic}
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,11 @@ def onnx2tf(variant: str, out: str, source: str) -> None:
 
 
 def mnn(variant: str, out: str, source: str) -> None:
-    from MNN.tools import mnnconvert
+    # The wrapper around it, MNN.tools, runs `pip install` and reports each use to its maker.
+    import _tools
 
     words = ["-f", "ONNX", "--modelFile", source, "--MNNModel", out, "--bizCode", "peer"]
-    sys.argv = ["mnnconvert", *words]
-    mnnconvert.main()
+    _tools.mnnconvert(["mnnconvert", *words])
 
 
 def openvino(variant: str, out: str, source: str) -> None:

@@ -96,8 +96,11 @@ def run_script(command: list[str]) -> float:
     """Run a script with our package in reach; returns its seconds of processor time."""
     # Threads that wait for each other by spinning would be counted as work of the export.
     own = {"PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
+    # A converter that calls pip must not find that of another environment.
+    own["PATH"] = str(Path(command[0]).parent)
+    own |= {k: v for k, v in agent_environment().items() if k not in own and k[:4] != "FCA_"}
     with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(command, env=agent_environment() | own, stdout=log, stderr=log)
+        child = subprocess.Popen(command, env=own, stdout=log, stderr=log)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)

@@ -1,6 +1,7 @@
 """The comparison with peers: what fails is a row, what is wrong is refused, tables are derived."""
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -177,6 +178,19 @@ def test_what_cannot_be_converted_is_a_row(
     assert entry.job is None
     assert entry.row.error is not None
     assert re.match(message, entry.row.error)
+
+
+def test_a_converter_reaches_no_pip_of_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNN's calls `pip install`, which would change the environment that measures."""
+    (tmp_path / "pip").write_text(f"#!/bin/sh\necho called > {tmp_path}/called\n")
+    (tmp_path / "pip").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    entries.run_script([f"{tmp_path}/bin/python", "-c", "import os; os.system('pip install x')"])
+    assert not (tmp_path / "called").exists()
 
 
 def ours(exported: list[Artefact], index: int) -> entries.Entry:

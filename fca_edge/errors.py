@@ -28,9 +28,13 @@ class FcaEdgeError(Exception):
     """What went wrong, where, and what to do about it, in one line.
 
     As it is, its exit code says that something else than the command line must change.
+
+    Attributes:
+        others: what went wrong besides.
     """
 
     exit_code: ClassVar[int] = 1
+    others: tuple[FcaEdgeError, ...] = ()
 
 
 class UsageError(FcaEdgeError):

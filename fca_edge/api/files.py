@@ -157,10 +157,10 @@ def export(
         force=force,
         all_or_nothing=all_or_nothing,
     )
-    return _export(request, progress or ignore_progress)
+    return carry_out(request, progress or ignore_progress)
 
 
-def _export(request: Request, progress: Progress) -> Artefacts:
+def carry_out(request: Request, progress: Progress) -> Artefacts:
     """Check a request without torch, then carry it out."""
     from fca_edge.exporting.outputs import check_early
 

@@ -53,7 +53,7 @@ def announce(result: Any) -> None:
         return
     texts = (*getattr(result, "notes", ()), *getattr(result, "warnings", ()))
     for text in dict.fromkeys(texts):
-        warnings.warn(text, FcaEdgeWarning, stacklevel=count_frames())
+        warnings.warn(spell_options(text), FcaEdgeWarning, stacklevel=count_frames())
 
 
 def count_frames() -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
 from fca_edge.comparing.ratios import compute_row_ratio, place
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, RegressionError
 from fca_edge.records import Record
 from fca_edge.stats import median_interval
 from fca_edge.strict import Reader, read_tables
@@ -149,6 +149,15 @@ class BoundsReport(Printable):
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""
         return {"bounds": [asdict(one) for one in self.judgements]}
+
+    def raise_if_broken(self) -> None:
+        """Turn promises that are not kept into an error.
+
+        Raises:
+            RegressionError: a bound is missed, or was not measured.
+        """
+        if self.failures:
+            raise RegressionError(summarise(self.failures))
 
 
 def read_bounds(path: Path) -> list[Bound]:

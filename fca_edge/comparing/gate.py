@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.judge import Row
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.errors import FcaEdgeError, nearest, plural
 from fca_edge.store import read_toml
+
+if TYPE_CHECKING:
+    from fca_edge.comparing.comparison import Comparison
 
 DECIDED = ("better", "worse", "same")
 # Table of the file -> whether its metrics are measured.
@@ -56,7 +58,7 @@ def is_percent(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def list_failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
+def list_failures(comparison: Comparison, thresholds: Mapping[str, float]) -> list[str]:
     """Name the gated metrics that got worse."""
     return [
         f"{pair.label}: {row.metric} {write_change(row.ratio)} (limit {row.limit_percent:g} %)"

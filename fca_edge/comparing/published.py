@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.noise import Ratio, compute_ratio
 from fca_edge.comparing.pairs import build_identity
 from fca_edge.errors import IncomparableError, UsageError, nearest, plural
 from fca_edge.records import Record
+from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.published import published
 from fca_edge.zoo.specs import short_name
 
@@ -48,6 +50,30 @@ class Group:
     rows: tuple[Beside, ...]
 
 
+@dataclass(frozen=True)
+class BesidePublished(Printable):
+    """Groups of records beside the published table.
+
+    Attributes:
+        left_out: number of records that are in no group.
+        notes: what was chosen by itself.
+    """
+
+    groups: tuple[Group, ...]
+    left_out: int
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> Document:
+        """Return the tables."""
+        from fca_edge.comparing.table import published_document  # which knows these classes
+
+        return published_document(self.groups, self.left_out)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return it as JSON-ready data."""
+        return [asdict(group) for group in self.groups]
+
+
 def read_networks() -> dict[str, tuple[float, float]]:
     """Latency in ms and memory in MB of the published networks, by the zoo's short names."""
     return {
@@ -57,8 +83,8 @@ def read_networks() -> dict[str, tuple[float, float]]:
     }
 
 
-def group_beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
-    """Set records beside the published table; returns groups, and how many records fit in none.
+def group_beside_published(records: list[Record], reference: str | None) -> BesidePublished:
+    """Set records beside the published table.
 
     Args:
         reference: the network that ratios are over; None takes `REFERENCE`, or in groups
@@ -84,8 +110,13 @@ def group_beside_published(records: list[Record], reference: str | None) -> tupl
             groups.append(build_group(group, over))
     if not groups:
         raise IncomparableError(explain_empty(alike_records, reference))
-    count = sum(len(group.rows) for group in groups)
-    return groups, len(records) - count
+    others = sorted({group.reference for group in groups} - {reference, REFERENCE})
+    note = f"ratios are over {' and '.join(others)}: {REFERENCE} was not measured there."
+    return BesidePublished(
+        tuple(groups),
+        left_out=len(records) - sum(len(group.rows) for group in groups),
+        notes=(f"{note} --reference chooses another.",) if others else (),
+    )
 
 
 def choose_reference(group: dict[str, Record]) -> str | None:

@@ -91,7 +91,7 @@ def table_of(records: list[Record], wide: bool = False) -> str:
     """What `bench` prints of records."""
     out = io.StringIO()
     with redirect_stdout(out):
-        show(Runs(tuple(records)), 0, wide, None, False)
+        show(Runs(tuple(records)), wide, None, False)
     return out.getvalue()
 
 

@@ -84,9 +84,9 @@ def export_extra() -> Iterator[None]:
         ) from None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -148,8 +148,8 @@ def runtime_for(
         among: names of the runtimes to choose from.
     """
     loading = [r for r in RUNTIMES.values() if r.suffix == suffix and r.name in among]
-    own = (runtime for runtime in loading if profile in runtime.profiles)
-    return next(own, loading[0] if loading else None)
+    matching = (runtime for runtime in loading if profile in runtime.profiles)
+    return next(matching, loading[0] if loading else None)
 
 
 def proving_runtimes(profile: str) -> tuple[str, ...]:

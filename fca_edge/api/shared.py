@@ -99,10 +99,10 @@ def read_preprocessing(source: Mapping[str, Any] | StrPath | None) -> dict[str, 
     """
     if source is None:
         return {}
-    where = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
+    source_name = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
     fields = dict(source) if isinstance(source, Mapping) else read_json(Path(source), unique=True)
     try:
         return check_fields(fields)
     except FieldError as error:
         wrong = UsageError if isinstance(source, Mapping) else FcaEdgeError
-        raise wrong(f"{where}: {error}.") from None
+        raise wrong(f"{source_name}: {error}.") from None

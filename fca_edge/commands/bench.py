@@ -210,8 +210,8 @@ def show(
         outcome = "nothing was measured"
         if runs.records:
             stored = json_file is not None and not takes_output(json_file)
-            where = f"is in {json_file}" if stored else "is printed"
-            outcome = f"what was measured of {plural(len(runs), 'artefact')} {where}"
+            place = f"is in {json_file}" if stored else "is printed"
+            outcome = f"what was measured of {plural(len(runs), 'artefact')} {place}"
         raise Stopped(runs.stopped.number, outcome)
     if runs.lost is not None:
         raise runs.lost

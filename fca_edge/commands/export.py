@@ -261,7 +261,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
 def collect_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Turn the options of the command into arguments of `fca_edge.export`."""
     preprocessing = collect_fields(options)
-    own = {k: v for k, v in options.items() if k not in PREPROCESSING}
-    own["fold"] = not own.pop("no_fold")
-    own["keep_float"] = tuple(chain(*own["keep_float"]))
-    return {**own, "preprocessing": preprocessing}
+    arguments = {k: v for k, v in options.items() if k not in PREPROCESSING}
+    arguments["fold"] = not arguments.pop("no_fold")
+    arguments["keep_float"] = tuple(chain(*arguments["keep_float"]))
+    return {**arguments, "preprocessing": preprocessing}

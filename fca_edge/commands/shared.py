@@ -172,14 +172,14 @@ class Finite(click.FloatRange):
         return number
 
 
-def refuse_missing(path: Path, where: str, kind: str, remedy: str) -> None:
+def refuse_missing(path: Path, place: str, kind: str, remedy: str) -> None:
     """Refuse a path that is to be read and is not there.
 
     Raises:
         UsageError: names what is missing and what to do.
     """
     if not os.path.exists(path):  # that of Path raises where a name is too long
-        raise UsageError(f"{where}: no such {kind}; {remedy}.")
+        raise UsageError(f"{place}: no such {kind}; {remedy}.")
 
 
 class Input(NamedPath):
@@ -204,15 +204,15 @@ class Input(NamedPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         flag = param.opts[0] if isinstance(param, click.Option) else ""
-        where = f"{flag} {value}".lstrip()
+        place = f"{flag} {value}".lstrip()
         if self.suffixes and value and os.path.isdir(value):
             some = os.path.join(value, f"*{self.suffixes[-1]}")
-            raise UsageError(f"{where}: is a directory; name its files, such as {some}.")
+            raise UsageError(f"{place}: is a directory; name its files, such as {some}.")
         path: Path = super().convert(value, param, ctx)
-        refuse_missing(path, where, self.kind, self.remedy)
+        refuse_missing(path, place, self.kind, self.remedy)
         if self.suffixes and path.suffix not in self.suffixes:
             endings = " nor ".join(self.suffixes)
-            raise UsageError(f"{where}: no {self.kind}: neither {endings}; {self.remedy}.")
+            raise UsageError(f"{place}: no {self.kind}: neither {endings}; {self.remedy}.")
         return path
 
 

@@ -18,20 +18,20 @@ def advice(records: Iterable[Record]) -> list[str]:
     """Say of each smaller file what it saves over the fp32 file of its network and runtime."""
     everything = list(records)
     smaller = [record for record in everything if record.artefact.precision != FULL]
-    pairs = [(record, describe_fullness(record, everything)) for record in smaller]
+    pairs = [(record, find_full(record, everything)) for record in smaller]
     lines = [describe_change(record, full) for record, full in pairs if full is not None]
     return [line for line in lines if line is not None]
 
 
-def describe_fullness(record: Record, everything: list[Record]) -> Record | None:
+def find_full(record: Record, everything: list[Record]) -> Record | None:
     """Find the fp32 file of a record's network on its runtime, of its own profile if there is."""
     same = [
         other
         for other in everything
         if other.artefact.precision == FULL and subject(other) == subject(record)
     ]
-    own = [other for other in same if other.artefact.profile == record.artefact.profile]
-    return next(iter([*own, *same]), None)
+    same_profile = [other for other in same if other.artefact.profile == record.artefact.profile]
+    return next(iter([*same_profile, *same]), None)
 
 
 def subject(record: Record) -> tuple[object, ...]:
@@ -83,8 +83,8 @@ def memory(record: Record, full: Record) -> Figure | None:
     """Return the ratio of what the models add to the runtime; None where it is not known."""
     if record.memory is None or full.memory is None:
         return None
-    own, reference = record.memory.model_bytes, full.memory.model_bytes
-    return (own / reference, None, None) if own > 0 and reference > 0 else None
+    size, reference = record.memory.model_bytes, full.memory.model_bytes
+    return (size / reference, None, None) if size > 0 and reference > 0 else None
 
 
 def gains(figure: Figure) -> bool:

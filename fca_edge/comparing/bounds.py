@@ -191,9 +191,9 @@ def read_bound(reader: Reader) -> Bound:
     )
     reader.end()
     if not bound.metric:
-        raise FcaEdgeError(f"{reader.path}: {reader.where} names no 'metric'.")
+        raise FcaEdgeError(f"{reader.path}: {reader.place} names no 'metric'.")
     if (bound.at_most is None) == (bound.at_least is None):
-        raise FcaEdgeError(f"{reader.path}: {reader.where} must have 'at_most' or 'at_least'.")
+        raise FcaEdgeError(f"{reader.path}: {reader.place} must have 'at_most' or 'at_least'.")
     if bound.over and bound.metric not in METRICS:
         raise reader.error("over", f"is for ratios, and {bound.metric} has none; leave it out.")
     return bound

@@ -29,9 +29,9 @@ def read_thresholds(path: Path) -> dict[str, float]:
     limits: dict[str, float] = {}
     for table, entries in read_toml(path).items():
         if table not in TABLES or not isinstance(entries, dict):
-            known = ", ".join(f"[{name}]" for name in TABLES)
+            tables = ", ".join(f"[{name}]" for name in TABLES)
             raise FcaEdgeError(
-                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
+                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {tables}."
             )
         for name, value in entries.items():
             limits[name] = read_limit(path, table, name, value)
@@ -42,11 +42,11 @@ def read_thresholds(path: Path) -> dict[str, float]:
 
 def read_limit(path: Path, table: str, name: str, value: Any) -> float:
     """Check one threshold."""
-    known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
-    if name not in known:
+    names = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
+    if name not in names:
         raise FcaEdgeError(
-            f"{path}: [{table}] has no metric '{name}'.{nearest(name, known)}"
-            f" Known: {', '.join(known)}."
+            f"{path}: [{table}] has no metric '{name}'.{nearest(name, names)}"
+            f" Known: {', '.join(names)}."
         )
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
         raise FcaEdgeError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")

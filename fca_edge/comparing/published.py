@@ -136,13 +136,13 @@ def explain_empty(
     groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None
 ) -> str:
     """Say why there is no ratio, and what to do."""
-    known = sorted({variant for group in groups.values() for variant in group})
-    if reference is not None and known:
+    networks = sorted({variant for group in groups.values() for variant in group})
+    if reference is not None and networks:
         return (
             f"no record of {reference} at {IMG_SIZE} px and batch {BATCH} to compare with;"
-            f" choose another --reference ({', '.join(known)}), or measure it too."
+            f" choose another --reference ({', '.join(networks)}), or measure it too."
         )
-    alone = f" ({', '.join(known)} alone)" if known else ""
+    alone = f" ({', '.join(networks)} alone)" if networks else ""
     return (
         f"no two networks of the published table at {IMG_SIZE} px and batch {BATCH} were measured"
         f" alike{alone}; `fca-edge bench --suite quick` measures three."

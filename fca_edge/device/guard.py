@@ -150,10 +150,10 @@ def start(order: dict[str, Any], place: Path) -> subprocess.Popen[bytes]:
 def watch(process: subprocess.Popen[bytes], until: float, wake: int) -> str:
     """Sleep until the agent ends, the connection goes or time is up; returns which."""
     while process.poll() is None:
-        left = until - time.monotonic()
-        if left <= 0:
+        seconds_left = until - time.monotonic()
+        if seconds_left <= 0:
             return "late"
-        ready, _, _ = select.select([0, wake], [], [], left)
+        ready, _, _ = select.select([0, wake], [], [], seconds_left)
         if wake in ready:
             os.read(wake, 4096)
         elif 0 in ready and not os.read(0, 4096):

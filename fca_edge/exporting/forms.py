@@ -232,6 +232,6 @@ def find_profile(name: str) -> Profile:
         UsageError: no such profile.
     """
     if name not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+        names = ", ".join(PROFILES)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {names}.")
     return PROFILES[name]

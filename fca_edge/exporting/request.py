@@ -309,8 +309,12 @@ def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Ar
     """
     beside = manifest_path(path)
     if path.is_file() and not beside.is_file():
-        own = read_manifest(path)
-        trained = f" (of {own.source.variant}, trained)" if own and own.source.trained else ""
+        manifest = read_manifest(path)
+        trained = (
+            f" (of {manifest.source.variant}, trained)"
+            if manifest and manifest.source.trained
+            else ""
+        )
         raise FcaEdgeError(
             f"{path}: no manifest {beside.name} beside it; copy that along. Verifying needs its"
             f" seed and floor and, for trained weights{trained}, --checkpoint FILE."

@@ -44,11 +44,11 @@ def check_agreement(
     )
     local_logits, target_logits = reference["logits"], outputs["logits"]  # (1, classes) each
     if not (np.isfinite(local_logits).all() and np.isfinite(target_logits).all()):
-        where = "here" if not np.isfinite(local_logits).all() else "there"
-        in_half = where == "there" and job.artefact.profile in job.runtime.half_profiles
+        side = "here" if not np.isfinite(local_logits).all() else "there"
+        in_half = side == "there" and job.artefact.profile in job.runtime.half_profiles
         hint = "; overflow in fp16, take another profile" if in_half else ""
         raise AgentError(
-            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}{hint}."
+            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {side}{hint}."
         )
     ratio = snr_db(local_logits, target_logits)
     against = f"{runtime.name} {events['ready']['version']} on {platform.machine()}"

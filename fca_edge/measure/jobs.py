@@ -84,8 +84,8 @@ def lean_jobs(job: Job) -> list[Job]:
         UsageError: a runtime that `lean.py` does not know.
     """
     if not job.runtime.lean:
-        known = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
-        raise UsageError(f"{job.path}: --lean is for {known}, not for {job.runtime.name}.")
+        names = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
+        raise UsageError(f"{job.path}: --lean is for {names}, not for {job.runtime.name}.")
     settings = read_settings(job.path)
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 

@@ -130,8 +130,8 @@ class Runs(Printable, Sequence[Record]):
             return next(one for one in self.records if name_network(one) == network)
         files = [one.artefact.file for one in self.records]
         if name not in files:
-            known = ", ".join(dict.fromkeys(files))
-            raise UsageError(f"no row of '{name}'.{nearest(name, files)} There are: {known}.")
+            names = ", ".join(dict.fromkeys(files))
+            raise UsageError(f"no row of '{name}'.{nearest(name, files)} There are: {names}.")
         return self.records[files.index(name)]
 
     @property

@@ -199,8 +199,8 @@ def find_reference_name(order: Order, jobs: list[Job], records: list[Record]) ->
     names = [j.artefact.file for j in jobs if j.path.resolve() == place]
     names += [j.artefact.file for j in jobs if against in (j.artefact.file, j.path.name)]
     if not names:
-        known = [job.artefact.file for job in jobs]
-        raise UsageError(f"--against {against}: no such file.{nearest(against, known)}")
+        files = [job.artefact.file for job in jobs]
+        raise UsageError(f"--against {against}: no such file.{nearest(against, files)}")
     return names[0] if any(r.artefact.file == names[0] for r in records) else NONE
 
 

@@ -146,10 +146,10 @@ def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = N
         raise UsageError(f"{path_in.name}: no way to make it {recipe.precision}.")
     if recipe.precision == STATIC and inputs is None:
         raise UsageError(f"{STATIC} needs images to calibrate on; add --calibration DIR.")
-    known = list_layers(path_in)
+    layers = list_layers(path_in)
     for name in recipe.keep_float:
-        if name not in known:
-            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, known)}")
+        if name not in layers:
+            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, layers)}")
     outcome: Outcome = getattr(import_format(path_in), method.function)(
         path_in, path_out, recipe, inputs
     )

@@ -95,12 +95,12 @@ class TfliteFile:
 
     def store_small(self, tensor: int, array: Array, scales: Array | None = None) -> None:
         """Keep a float constant as `array` and compute it by a DEQUANTIZE, once at load."""
-        stored = self.add_constant(f"{self.name(tensor)}/stored", array, scales)
+        constant = self.add_constant(f"{self.name(tensor)}/stored", array, scales)
         self.graph.tensors[tensor].buffer = 0
         entry = schema.OperatorT()
-        kind = self.graph.tensors[stored].type
+        kind = self.graph.tensors[constant].type
         entry.opcodeIndex = self.opcode(Operator.DEQUANTIZE, DEQUANTIZE_VERSIONS[kind])
-        entry.inputs, entry.outputs = [stored], [tensor]
+        entry.inputs, entry.outputs = [constant], [tensor]
         self.graph.operators.insert(0, entry)
 
     def opcode(self, code: int, version: int) -> int:

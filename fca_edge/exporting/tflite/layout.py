@@ -83,18 +83,20 @@ def factor_groups(old: list[int], new: Shape) -> list[tuple[int, int, list[int]]
     i = j = 0
     while i < len(old):
         start, run = i, []
-        left, i = old[i], i + 1
-        right = 1
-        while left != right or (j < len(new) and new[j] == 1):
-            if right < left or (right == left and j < len(new) and new[j] == 1):
+        old_product, i = old[i], i + 1
+        new_product = 1
+        while old_product != new_product or (j < len(new) and new[j] == 1):
+            if new_product < old_product or (
+                new_product == old_product and j < len(new) and new[j] == 1
+            ):
                 if j == len(new):
                     return None
-                right, j = right * new[j], j + 1
+                new_product, j = new_product * new[j], j + 1
                 run.append(j - 1)
             else:
                 if i == len(old):
                     return None
-                left, i = left * old[i], i + 1
+                old_product, i = old_product * old[i], i + 1
         groups.append((start, i, run))
     return groups if j == len(new) else None
 

@@ -98,7 +98,7 @@ def run() -> None:
 def let_threads_sleep() -> None:
     """Let torch's threads sleep while they wait, unless the user has said how they wait.
 
-    OpenMP reads this once, when torch is imported. As it comes they spin, and where another
+    OpenMP reads this once, when torch is imported. As it comes they spin, and if another
     process has one of the cores, what spins keeps what computes from it.
     """
     if not any(name in os.environ for name in WAITING):

@@ -69,7 +69,7 @@ class TargetUnavailableError(FcaEdgeError):
 
 @contextmanager
 def export_extra() -> Iterator[None]:
-    """Say what to install where a library of the export extra is missing.
+    """Say what to install if a library of the export extra is missing.
 
     Raises:
         FcaEdgeError: names the library.

@@ -21,7 +21,7 @@ DRIFT = 0.10
 class Latency:
     """Median of process medians with a distribution-free interval, and p90 of all samples; in ns.
 
-    The interval is None where there are too few processes for one.
+    The interval is None if there are too few processes for one.
     """
 
     median_ns: float
@@ -39,7 +39,7 @@ def latency(record: Record) -> Latency:
 
 
 def median_interval(values: list[float]) -> tuple[float | None, float | None]:
-    """Confidence interval of a median from order statistics; (None, None) where none exists."""
+    """Confidence interval of a median from order statistics; (None, None) if none exists."""
     from scipy import stats  # a second to import, which errors of the command line do not wait for
 
     interval = stats.quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)

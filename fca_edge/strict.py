@@ -27,7 +27,7 @@ class Reader:
         self.known_names: list[str] = []
 
     def take(self, name: str) -> Any:
-        """Take a value of any kind; None where it is not there."""
+        """Take a value of any kind; None if it is absent."""
         self.known_names.append(name)
         return self.content.pop(name, None)
 
@@ -55,7 +55,7 @@ class Reader:
         return value
 
     def texts(self, name: str, choices: Collection[str] = ()) -> tuple[str, ...]:
-        """Take a word or a list of words; empty where it is not there.
+        """Take a word or a list of words; empty if it is absent.
 
         Raises:
             FcaEdgeError: another kind of value, an empty list, or an unknown word.

@@ -41,7 +41,7 @@ def verify(
     Args:
         files: with their manifests, which tell floor, seed and number of inputs.
         checkpoint: that the files were made from; those with random weights need none.
-        weights: where the checkpoint holds several sets of weights, the path of the one to take.
+        weights: path of the set of weights to take, if the checkpoint holds several.
         images: folder of pictures to compare on, instead of the export's.
         threads: of the runtimes.
 
@@ -126,7 +126,7 @@ def evaluate(
 
     Returns:
         One `Accuracy` per file: `top1.percent` with `top1.low` and `top1.high` (95 %), `top5`,
-        and `figures` with agreement and drop where there is something to compare with.
+        and `figures` with agreement and drop if there is something to compare with.
 
     Raises:
         UsageError: files of other classes, or arguments that do not fit together.

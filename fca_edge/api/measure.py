@@ -59,7 +59,7 @@ def bench(
         files: ONNX and TFLite files; without them and `suite` a suite of networks.
         target: "local", "ssh://user@host", "qemu:aarch64", "qemu:armv7" or "arm", or several.
         suite: "l1", "quick", "standard", "full" or a .toml file, measured besides the files;
-            its settings count where none is given here.
+            its settings count if none is given here.
         against: file that ratios are over; or "first", the first of each "network", or "none".
         threads: of the runtime; None takes 1.
         runs: inferences timed per process; None takes 20, emulated 1.

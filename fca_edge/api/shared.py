@@ -74,7 +74,7 @@ def list_words(words: Words) -> tuple[str, ...]:
 
 
 def optional_path(path: StrPath | None) -> Path | None:
-    """Return a path, None where there is none."""
+    """Return a path, None if there is none."""
     return None if path is None else Path(path)
 
 

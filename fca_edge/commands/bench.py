@@ -162,7 +162,7 @@ def command(
     On an emulated target it counts instructions instead of time, at 1 thread, and checks
     that the logits are those of this machine, at --threads.
 
-    Where there are several files, ratios are over the first. Without ARTEFACTs a suite of
+    Of several files, ratios are over the first. Without ARTEFACTs a suite of
     networks is measured; what is missing of it is exported first, with random weights.
 
     \b

@@ -63,7 +63,7 @@ HEEDED = (
 @click.option(
     "--reference",
     type=Variant(),
-    help=f"With --published: the network that ratios are over.  [{REFERENCE}, or where it was not"
+    help=f"With --published: the network that ratios are over.  [{REFERENCE}, or if it was not"
     " measured the first that was]",
 )
 @format_option

@@ -58,7 +58,7 @@ def can_be_lean(values: Values) -> bool:
 
 
 def has_factors(values: Values) -> bool:
-    """Tell whether the network has scale factors; where only its weights will tell, yes."""
+    """Tell whether the network has scale factors; yes if only its weights will tell."""
     variant = values["variant"]
     return variant is None or isinstance(find_spec(variant), FcaFormerSpec)
 

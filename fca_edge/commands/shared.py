@@ -178,7 +178,7 @@ def refuse_missing(path: Path, place: str, kind: str, remedy: str) -> None:
     Raises:
         UsageError: names what is missing and what to do.
     """
-    if not os.path.exists(path):  # that of Path raises where a name is too long
+    if not os.path.exists(path):  # that of Path raises if a name is too long
         raise UsageError(f"{place}: no such {kind}; {remedy}.")
 
 
@@ -187,8 +187,8 @@ class Input(NamedPath):
 
     Args:
         what: what has to be there, for the error.
-        remedy: what to do where it is not.
-        suffixes: the endings that such a file may have; none where any will do.
+        remedy: what to do if it is not.
+        suffixes: the endings that such a file may have; none if any will do.
     """
 
     def __init__(

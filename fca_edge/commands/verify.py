@@ -53,7 +53,7 @@ def command(
     """Compare artefacts with the float64 network again, on every runtime that is set up.
 
     The network comes from the checkpoint, whose checksum must be the manifest's; an
-    artefact with random weights needs none. Exit code 3 where an artefact is not equal.
+    artefact with random weights needs none. Exit code 3 if an artefact is not equal.
 
     \b
     Examples:

@@ -68,19 +68,19 @@ def describe_change(record: Record, full: Record) -> str | None:
 
 
 def speed(record: Record, full: Record) -> Figure | None:
-    """Return the ratio of latencies with its interval; None where nothing was timed."""
+    """Return the ratio of latencies with its interval; None if nothing was timed."""
     return ratio(record, full) if record.latency_ns and full.latency_ns else None
 
 
 def work(record: Record, full: Record) -> Figure | None:
-    """Return the ratio of instructions, which repeat exactly; None where none were counted."""
+    """Return the ratio of instructions, which repeat exactly; None if none were counted."""
     if record.cost is None or full.cost is None:
         return None
     return summarise_counts(record.cost).median / summarise_counts(full.cost).median, None, None
 
 
 def memory(record: Record, full: Record) -> Figure | None:
-    """Return the ratio of what the models add to the runtime; None where it is not known."""
+    """Return the ratio of what the models add to the runtime; None if it is not known."""
     if record.memory is None or full.memory is None:
         return None
     size, reference = record.memory.model_bytes, full.memory.model_bytes
@@ -94,7 +94,7 @@ def gains(figure: Figure) -> bool:
 
 
 def write_ratio(figure: Figure) -> str:
-    """Write a ratio with its interval, where it has one."""
+    """Write a ratio with its interval, if it has one."""
     middle, low, high = figure
     text = f"{middle:.2f}"
     return text if low is None or high is None else f"{text} ({low:.2f}–{high:.2f})"

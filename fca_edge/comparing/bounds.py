@@ -34,7 +34,7 @@ class Bound:
     """One promise.
 
     Attributes:
-        name: for a reader; empty where the selectors say enough.
+        name: for a reader; empty if the selectors say enough.
         metric: of `METRICS`, or "agreement_db" or "instructions_spread".
         row: what a record must be for this to be promised of it, by `SELECTORS`.
         over: what the record is that the promise is a ratio to; empty for an absolute bound.
@@ -53,11 +53,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One promise and one record that it is about; `row` is empty where there is none.
+    """One promise and one record that it is about; `row` is empty if there is none.
 
     Attributes:
-        value: in the unit of the metric, or a ratio; None where nothing was measured.
-        low, high: its interval, where there is one.
+        value: in the unit of the metric, or a ratio; None if nothing was measured.
+        low, high: its interval, if there is one.
     """
 
     bound: Bound
@@ -253,7 +253,7 @@ def summarise(failures: Sequence[Judgement]) -> str:
 
 
 def row_name(record: Record) -> str:
-    """Name a row, with the core where it is emulated."""
+    """Name a row, with the core if it is emulated."""
     core = f" ({record.target.cpu_model})" if record.target.emulated else ""
     return name_record(record) + core
 
@@ -267,7 +267,7 @@ Figure = tuple[float, float | None, float | None]
 
 
 def measure_bound(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
-    """Return what a promise is about, with its interval; None where it was not measured."""
+    """Return what a promise is about, with its interval; None if it was not measured."""
     if bound.over:
         run = [one for one in records if fits(one, bound.over) and goes_with(one, record, bound)]
         ratios = (compute_row_ratio(METRICS[bound.metric], record, one) for one in run)

@@ -32,7 +32,7 @@ class Compared:
     """One pair: its metrics, and why some of them, or all, cannot be compared.
 
     Attributes:
-        unlike: what differs of targets, plans and runtimes; empty where the pair is alike.
+        unlike: what differs of targets, plans and runtimes; empty if the pair is alike.
         together: the two were interleaved in one run.
         unpaired: metrics that the candidate has and the baseline does not.
     """

@@ -77,7 +77,7 @@ def judged_rows(comparison: Comparison, thresholds: Mapping[str, float]) -> list
 def describe_unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
     """Say in one line which limits were not held against anything, and why; or "".
 
-    A metric that both records of a pair lack is named only where every pair lacks it.
+    A metric that both records of a pair lack is named only if every pair lacks it.
     """
     reasons: dict[str, list[str]] = {}
     for name in thresholds:
@@ -101,7 +101,7 @@ def list_reasons(name: str, comparison: Comparison) -> Iterator[str]:
 
 
 def describe_share(count: int, pairs: int) -> str:
-    """Say of how many pairs something holds, where it is not all."""
+    """Say of how many pairs something holds, if it is not all."""
     return "" if count == pairs else f" in {count} of {plural(pairs, 'pair')}"
 
 

@@ -16,7 +16,7 @@ from fca_edge.zoo.published import published
 from fca_edge.zoo.specs import short_name
 
 IMG_SIZE, BATCH = 224, 1
-# The network that ratios are over where nothing else is asked for.
+# The network that ratios are over if nothing else is asked for.
 REFERENCE = "convnext_tiny"
 
 
@@ -120,7 +120,7 @@ def group_beside_published(records: list[Record], reference: str | None) -> Besi
 
 
 def choose_reference(group: dict[str, Record]) -> str | None:
-    """Choose what the ratios of a group are over; None where it has one network alone."""
+    """Choose what the ratios of a group are over; None if it has one network alone."""
     if REFERENCE in group:
         return REFERENCE
     return next(name for name in read_networks() if name in group) if len(group) > 1 else None
@@ -206,7 +206,7 @@ def build_rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
 
 
 def divide_metric(metric: str, record: Record, other: Record) -> float | None:
-    """Ratio of one figure of two records, where both have it."""
+    """Ratio of one figure of two records, if both have it."""
     a, b = METRICS[metric].value(record), METRICS[metric].value(other)
     return None if a is None or not b else a / b
 

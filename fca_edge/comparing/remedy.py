@@ -109,7 +109,7 @@ def choose_names(candidate: Path, count: int) -> list[Path]:
 
 
 def find_artefact(record: Record, folders: Sequence[Path]) -> Path | None:
-    """Find a record's artefact by its name; None where it is not here."""
+    """Find a record's artefact by its name; None if it is not here."""
     places = (folder / record.artefact.file for folder in folders)
     return next((path for path in places if path.is_file()), None)
 
@@ -120,7 +120,7 @@ def export_path(record: Record) -> Path:
 
 
 def write_export(record: Record, folders: Sequence[Path]) -> list[str]:
-    """Return the command that makes a record's artefact where it is not here, or what is needed."""
+    """Return the command that makes a record's artefact unless it is here, or what is needed."""
     artefact = record.artefact
     if find_artefact(record, folders) is not None:
         return []

@@ -28,7 +28,7 @@ COLUMNS = (
         "interval",
         2,
         legend="of the ratio, at 90 %, at 99 % for separate runs; empty for what is counted,"
-        " and where too few processes were timed",
+        " and if too few processes were timed",
     ),
     Column("verdict", kind="label"),
     NOTES,

@@ -62,7 +62,7 @@ def replace_baseline(baseline: Path, candidate: list[Record], source: str, force
 
 
 def write_baseline(candidate: list[Record]) -> str:
-    """Write records as a baseline that differs only where a deterministic figure does."""
+    """Write records as a baseline that differs only if a deterministic figure does."""
     rows = sorted(map(strip_record, candidate), key=lambda r: (name_record(r), r.artefact.file))
     return json.dumps(to_document(rows), indent=2) + "\n"
 

@@ -48,7 +48,7 @@ def mark(which):
 
 
 def read(path, kind=int):
-    """Return what a small file holds, None where it holds no such thing."""
+    """Return what a small file holds, None if it holds no such thing."""
     try:
         with open(path) as file:
             return kind(file.read().strip())
@@ -121,7 +121,7 @@ class Board:
 
 
 class StatusMeter:
-    """This process's memory from /proc/self/status; nothing where there is no /proc."""
+    """This process's memory from /proc/self/status; nothing if there is no /proc."""
 
     def read(self):
         lines = (read("/proc/self/status", str) or "").splitlines()

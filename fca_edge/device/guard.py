@@ -4,7 +4,7 @@
 
 The first line of standard input is what is wanted, as JSON: run (a name), owner (who
 asks), command, environment, plan, timeout_seconds, governor, sysfs, outputs (a folder that
-is kept where the agent ends by itself). Standard input then
+is kept if the agent ends by itself). Standard input then
 stays open: when it ends, the connection is gone, and so is the agent. The agent's output
 passes through; a last JSON line `ended` tells how it ended. The guard sleeps meanwhile.
 

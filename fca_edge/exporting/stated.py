@@ -23,7 +23,7 @@ class Stated:
     """Preprocessing and labels of a network, and where they came from.
 
     Attributes:
-        labels: None where nothing names the classes.
+        labels: None if nothing names the classes.
         unsaid: fields that neither the user nor the checkpoint gave; "labels" is one of them.
         notes: what the user should hear, in sentences.
     """
@@ -78,7 +78,7 @@ def complete_preprocessing(
         kind, source = (UsageError, "--crop") if "crop" in options else (FcaEdgeError, place)
         raise kind(
             f"{source}: crop {crop}, but the network's input is {size} px; they must be the same"
-            f" (--img-size {crop} where the network was trained so, else --crop {size})."
+            f" (--img-size {crop} if the network was trained so, else --crop {size})."
         )
     try:
         return Preprocessing.from_dict({**usual, **fields}), tuple(assumed)

@@ -20,7 +20,7 @@ SEED = 0
 def check_agreement(
     job: Job, target: Target, threads: int, timeout_seconds: float
 ) -> Agreement | None:
-    """Run one input here and there, where it is loaded as it was measured.
+    """Run one input here and there, there loaded as it was measured.
 
     Returns None if no runtime here can load the file, or its input's shape is not known.
 

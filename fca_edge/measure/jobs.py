@@ -22,7 +22,7 @@ class Job:
     """One artefact on one runtime.
 
     Attributes:
-        settings: those of `lean.py`, with which it is loaded; None where it is not.
+        settings: those of `lean.py`, with which it is loaded; None if it is not.
     """
 
     path: Path
@@ -91,7 +91,7 @@ def lean_jobs(job: Job) -> list[Job]:
 
 
 def describe(path: Path, manifest: Manifest | None) -> Artefact:
-    """Return what a record says of a file; where nothing is known of it, it says so."""
+    """Return what a record says of a file; if nothing is known of it, it says so."""
     if manifest is None:
         return Artefact(
             file=path.name,

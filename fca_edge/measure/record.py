@@ -56,7 +56,7 @@ class JobEvents:
 def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
-    Where a run was broken off, the plan is of the processes that there were.
+    If a run was broken off, the plan is of the processes that there were.
     """
     done, warnings = max(len(events.latency), len(events.cost)), []
     if 0 < done < plan.processes:
@@ -98,7 +98,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
 
 
 def read_memory(events: Events) -> Memory | None:
-    """Read the memory figures of a memory run; None where the target has no /proc."""
+    """Read the memory figures of a memory run; None if the target has no /proc."""
     if "peak_rss_bytes" not in events.get("done", {}):
         return None
     ready, loaded, done = events["ready"], events["loaded"], events["done"]
@@ -118,7 +118,7 @@ def read_usage(event: Event) -> Usage:
 
 
 def read_cost(job: Job, runs: list[Events]) -> Cost | None:
-    """Read what the counter saw; None where nothing counts."""
+    """Read what the counter saw; None if nothing counts."""
     if not runs:
         return None
     last, macs = runs[-1]["cost"], job.artefact.macs
@@ -134,7 +134,7 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
 
 
 def read_conditions(runs: list[Events]) -> Conditions | None:
-    """Read what a board was like; None where nothing was timed."""
+    """Read what a board was like; None if nothing was timed."""
     samples = [run["samples"] for run in runs if "before" in run["samples"]]
     if not samples:
         return None
@@ -191,7 +191,7 @@ def list_warnings(
 
 
 def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
-    """Say where a delegate took less of a file than it promises of its own profiles."""
+    """Say if a delegate took less of a file than it promises of its own profiles."""
     if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
         return []
     partitions, outside = loaded["partitions"], loaded["undelegated"]
@@ -201,7 +201,7 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
 
 
 def read_git_commit() -> str | None:
-    """Return the commit of this package's checkout, None where it is installed without one."""
+    """Return the commit of this package's checkout, None if it is installed without one."""
     try:
         process = subprocess.run(
             ["git", "-C", str(HERE), "rev-parse", "HEAD"],

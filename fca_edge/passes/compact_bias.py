@@ -30,7 +30,7 @@ FLOAT_BYTES = 4
 class CompactBias(nn.Module):
     """The constant (1, heads, N, N + Ns) of one block, computed at each call.
 
-    Where an activation that it is tied to is not finite, the logits are not either.
+    If an activation that it is tied to is not finite, the logits are not either.
     """
 
     # Writers leave what is made here to the runtime, so that the file stays small.

@@ -41,7 +41,7 @@ class FoldQueryScale(FoldPass):
 
 
 class SeparateBlock(FcaBlock):
-    """A block whose cross tokens have a key and value Linear of their own, where it has any."""
+    """A block whose cross tokens have a key and value Linear of their own, if it has any."""
 
     NORM_FEEDS: ClassVar[Sites] = (("norm1", "qkv"), ("s_norm", "kv_s"))
 

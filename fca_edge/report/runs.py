@@ -15,7 +15,7 @@ from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
 
-# What ratios are over where no row is named: the first of all, or of each network; or nothing.
+# What ratios are over if no row is named: the first of all, or of each network; or nothing.
 FIRST, NETWORK, NONE = "first", "network", "none"
 
 
@@ -88,7 +88,7 @@ class Runs(Printable, Sequence[Record]):
     def choose_reference(
         self, record: Record, to: int | str | Record | None = None
     ) -> Record | None:
-        """Return the row that a row's ratios are over; None where it has none.
+        """Return the row that a row's ratios are over; None if it has none.
 
         Raises:
             UsageError: no such row.
@@ -188,7 +188,7 @@ class Runs(Printable, Sequence[Record]):
 
 
 def is_cold(record: Record) -> bool | None:
-    """Tell whether a row is of a first lean load; None where it is not lean."""
+    """Tell whether a row is of a first lean load; None if it is not lean."""
     settings = record.runtime.settings
     return None if settings is None else bool(settings.get("cold"))
 

@@ -40,7 +40,7 @@ class Screen:
     Attributes:
         say: prints a line that stays.
         steps: opens a reporter of the steps of a long task.
-        count: the same, where the number of steps is known.
+        count: the same, if the number of steps is known.
     """
 
     say: Report = lambda text: None

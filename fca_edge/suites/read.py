@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 @dataclass(frozen=True)
 class Entry:
-    """Files to measure: some that are there, or exports that are made where they are missing.
+    """Files to measure: some that are there, or exports that are made if they are missing.
 
     Attributes:
         files: artefacts that are there.

@@ -29,7 +29,7 @@ WORDS = (FIRST, NETWORK, NONE)
 
 
 class Usual(NamedTuple):
-    """Defaults where the user gives nothing."""
+    """Defaults for what the user leaves open."""
 
     suite: str
     runs: int
@@ -47,7 +47,7 @@ class Order:
 
     Attributes:
         files: artefacts.
-        suite: what is measured as well; its settings apply where none is given here.
+        suite: what is measured as well; its settings apply if none is given here.
         hot: stretches of code that the result shows, which only some targets can tell.
     """
 
@@ -187,7 +187,7 @@ def move_reference_first(order: Order) -> Order:
 
 
 def find_reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
-    """Return what rows call the file that ratios are over; "none" where it was not measured.
+    """Return what rows call the file that ratios are over; "none" if it was not measured.
 
     Raises:
         UsageError: a name that is neither a file nor one of the suite's.

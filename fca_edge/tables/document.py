@@ -21,7 +21,7 @@ from fca_edge.terminal import visible
 # What Markdown would read as something else than a character.
 MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
 WIDTH = 100
-# Where nothing limits it, as in a pipe.
+# If nothing limits it, as in a pipe.
 WIDE = 180
 BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.

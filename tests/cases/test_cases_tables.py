@@ -290,7 +290,7 @@ def test_u3_the_legend_is_for_what_is_shown(width: int) -> None:
 
 def test_u3_empty_cells_are_explained() -> None:
     text = table_of(MADE["too few processes"])
-    assert "empty where fewer than 5 processes were timed" in " ".join(text.split())
+    assert "empty if fewer than 5 processes were timed" in " ".join(text.split())
     assert "–" not in text.partition("90 % interval:")[0].replace("90 % interval", "")
 
 

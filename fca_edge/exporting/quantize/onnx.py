@@ -153,7 +153,7 @@ def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
 def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool = True) -> Any:
     """Keep large float initialisers small, expanded by an operator; returns {kind: number}.
 
-    What is added by an Add of its own is an attention bias: int8 where that is fine enough.
+    What is added by an Add of its own is an attention bias: int8 if that is fine enough.
 
     Args:
         only: initialisers to look at; None takes all.

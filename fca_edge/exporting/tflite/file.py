@@ -104,7 +104,7 @@ class TfliteFile:
         self.graph.operators.insert(0, entry)
 
     def opcode(self, code: int, version: int) -> int:
-        """Return the index of an operator code, added where it is new."""
+        """Return the index of an operator code, added if it is new."""
         for index, entry in enumerate(self.model.operatorCodes):
             if (entry.builtinCode, entry.version) == (code, version):
                 return index
@@ -112,7 +112,7 @@ class TfliteFile:
         return len(self.model.operatorCodes) - 1
 
     def metadata(self, name: str) -> bytes | None:
-        """Return a named metadata entry, None where there is none."""
+        """Return a named metadata entry, None if there is none."""
         for entry in self.model.metadata or []:
             if text(entry.name) == name:
                 return bytes(self.model.buffers[entry.buffer].data)

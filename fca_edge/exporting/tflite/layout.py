@@ -54,7 +54,7 @@ def in_logical_order(value: Value) -> bool:
 
 
 def view(value: Value, shape: Shape) -> Value | None:
-    """Reshape the logical tensor without moving data, or None where data must move."""
+    """Reshape the logical tensor without moving data, or None if data must move."""
     if in_logical_order(value):
         return view_plain(value.tensor, shape)
     order = find_memory_order(value)
@@ -102,7 +102,7 @@ def factor_groups(old: list[int], new: Shape) -> list[tuple[int, int, list[int]]
 
 
 class Layout:
-    """Turns views into stored tensors, emitting RESHAPE and TRANSPOSE only where needed."""
+    """Turns views into stored tensors, emitting RESHAPE and TRANSPOSE only if needed."""
 
     def __init__(self, builder: GraphBuilder) -> None:
         self.builder = builder

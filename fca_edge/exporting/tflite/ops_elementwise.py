@@ -29,7 +29,7 @@ def add(context: Context, node: fx.Node) -> Value:
 
 
 def sub(context: Context, node: fx.Node) -> Value:
-    """Difference of two operands; already squared where nothing but its square is read."""
+    """Difference of two operands; already squared if nothing but its square is read."""
     return binary(context, node, "SQUARED_DIFFERENCE" if only_squared(node) else "SUB")
 
 
@@ -183,7 +183,7 @@ def rsqrt(context: Context, node: fx.Node) -> Value:
 
 
 def inverse_root(context: Context, tensor: int) -> int:
-    """1 / sqrt(x): RSQRT, or SQRT and DIV where a delegate takes only those."""
+    """1 / sqrt(x): RSQRT, or SQRT and DIV if a delegate takes only those."""
     shape = context.builder.shape(tensor)
     if context.profile.operators.rate == "rsqrt":
         return context.emit("RSQRT", (tensor,), shape)

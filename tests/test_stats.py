@@ -22,15 +22,15 @@ RECORD = Record(
 
 
 def test_median_of_process_medians_and_interval() -> None:
-    found = latency(RECORD)
-    assert found.median_ns == 30
-    assert (found.low_ns, found.high_ns) == (10, 50)
-    assert found.p90_ns > 50
+    summary = latency(RECORD)
+    assert summary.median_ns == 30
+    assert (summary.low_ns, summary.high_ns) == (10, 50)
+    assert summary.p90_ns > 50
 
 
 def test_too_few_processes_have_no_interval() -> None:
-    found = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
-    assert (found.low_ns, found.high_ns) == (None, None)
+    summary = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
+    assert (summary.low_ns, summary.high_ns) == (None, None)
 
 
 def test_ratio_is_paired_by_process() -> None:

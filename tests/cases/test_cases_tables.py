@@ -471,8 +471,8 @@ def test_u10_many_rows_gone_are_a_short_line(worse: bool, tmp_path: Path) -> Non
 def network(variant: str, ms: float, **changes: Any) -> Record:
     """A record of a published network."""
     steps = times(*(ms + n for n in range(5)))
-    made = artefact(variant=variant, file=f"{variant}.tflite")
-    return row(artefact=made, latency_ns=steps, memory=memory(80), **changes)
+    file = artefact(variant=variant, file=f"{variant}.tflite")
+    return row(artefact=file, latency_ns=steps, memory=memory(80), **changes)
 
 
 @pytest.mark.parametrize(
@@ -514,9 +514,9 @@ def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tupl
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from leaves(found, (*words, name))
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from leaves(subcommand, (*words, name))
 
 
 EVERY = dict(leaves(main))
@@ -726,8 +726,8 @@ def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:
     (manifest,) = json.loads(done.stdout)
     text = json.dumps(manifest["quantization"])
     assert all(f"linear_{n}" in text for n in (1, 2, 3))
-    made = tmp_path / "o" / manifest["file"]
-    refused(fca_edge("verify", made, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
+    path = tmp_path / "o" / manifest["file"]
+    refused(fca_edge("verify", path, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
     done = fca_edge(*words, "--keep-float", "linear_1,,x", "--out", tmp_path / "p")
     assert done.returncode == 2
     assert "names, separated by commas" in done.stderr

@@ -160,9 +160,9 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
     done = fca_edge(*words, "--out", tmp_path / "o", "--json", "-")
     assert done.returncode == 0, done.stderr
     assert "taken from its entry 'model_ema' (the file also has 'model')" in done.stderr
-    (told,) = json.loads(done.stdout)
-    assert told["source"]["chosen"].startswith("taken from its entry 'model_ema'")
-    assert told["source"]["num_classes"] == 10
+    (manifest,) = json.loads(done.stdout)
+    assert manifest["source"]["chosen"].startswith("taken from its entry 'model_ema'")
+    assert manifest["source"]["num_classes"] == 10
 
 
 @pytest.mark.old_tflite

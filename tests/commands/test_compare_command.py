@@ -102,7 +102,7 @@ def test_json(tmp_path: Path) -> None:
     written(tmp_path / "a.json", row())
     done = run(tmp_path, "a.json", "a.json", "--json", "-")
     (pair,) = json.loads(done.stdout)["pairs"]
-    assert {found["verdict"] for found in pair["rows"]} == {"same"}
+    assert {metric["verdict"] for metric in pair["rows"]} == {"same"}
     assert run(tmp_path, "a.json", "a.json", "--json", "out.json").returncode == 0
     refused(run(tmp_path, "a.json", "a.json", "--json", "out.json"), 2, "--force")
     assert run(tmp_path, "a.json", "a.json", "--json", "out.json", "--force").returncode == 0

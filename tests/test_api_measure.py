@@ -131,3 +131,8 @@ def test_what_failed_besides_is_in_the_error(exported: list[Artefact], tmp_path:
 def test_hot_code_needs_a_target_that_counts(exported: list[Artefact]) -> None:
     with pytest.raises(UsageError, match=r"^hot: local counts no instructions"):
         bench(exported[0].path, hot=3)
+
+
+def test_an_unknown_argument_is_pythons_own_error() -> None:
+    with pytest.raises(TypeError, match=r"bench\(\) got an unexpected keyword argument 'targt'"):
+        bench(targt="local")  # type: ignore[call-arg]

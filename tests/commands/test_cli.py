@@ -14,7 +14,9 @@ from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
 
+from fca_edge.api.files import export
 from fca_edge.cli import WAITING
+from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact
 
 # One more than the machine has, so that the row is marked.
@@ -65,9 +67,14 @@ def test_pickle_with_code(tmp_path: Path) -> None:
     refused(done, 1, "refused", "posix.system")
 
 
-def test_wrong_variant(tmp_path: Path) -> None:
-    done = fca_edge("export", "--variant", "l2", "--checkpoint", DIGITS, "--out", tmp_path / "o")
-    refused(done, 2, "is not l2", "The file fits --variant micro")
+@pytest.mark.parametrize("variant", ["l2", "swin_tiny", "convnext_tiny"])
+def test_wrong_variant(tmp_path: Path, variant: str) -> None:
+    """The error is what to do, without the keys in which the two networks differ."""
+    done = fca_edge("export", "--variant", variant, "--checkpoint", DIGITS, "--out", tmp_path / "o")
+    end = f"is not {variant}. The file fits --variant micro: leave --variant out, or give that."
+    refused(done, 2, end)
+    with pytest.raises(UsageError, match="The file fits variant micro: leave variant out, or give"):
+        export(DIGITS, variant=variant, out=tmp_path / "o")
 
 
 def test_wrong_image_size(tmp_path: Path) -> None:

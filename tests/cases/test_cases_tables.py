@@ -382,16 +382,29 @@ def test_u10_what_is_not_here_is_exported_first(tmp_path: Path, monkeypatch: Any
     records = [
         row(artefact=artefact(file=name, **forms)),
         row(artefact=artefact(file="d.onnx", profile="onnx", trained=True, weights=digest)),
+        row(artefact=artefact(file="e.tflite", trained=True, precision="int8")),
+        row(artefact=artefact(file="best.tflite", img_size=224)),
+        row(artefact=artefact(file="f.tflite", variant="unknown")),
     ]
     written(Path("a.json"), *records)
     written(Path("b.json"), row(runtime=replace(row().runtime, version="9")))
     lines = remedy_of(fca_edge("compare", "a.json", "b.json").stdout)
-    assert lines[:2] == [
+    out = "--out models/out"
+    assert lines[0].startswith("best.tflite is not here; export it and rename models/out/fcaf")
+    assert lines[1] == f"fca-edge export --variant l1 --format tflite --precision fp32 {out}"
+    exports = [line for line in lines[2:] if "export" in line or "is not here" in line]
+    assert exports == [
         "fca-edge export --variant l1 --img-size 128 --format tflite --profile tflite-2.14"
-        " --precision int8 --no-fold --out models/out",
-        "d.onnx is not here: export it from the checkpoint 01234567... into models/out:",
+        f" --precision int8 --no-fold {out}",
+        "d.onnx is not here; CHECKPOINT is the file of its weights, whose sha256 begins with"
+        " 01234567:",
+        f"fca-edge export --checkpoint CHECKPOINT --format onnx --precision fp32 {out}",
+        "e.tflite is not here; CHECKPOINT is the file of its weights:",
+        f"fca-edge export --checkpoint CHECKPOINT --format tflite --precision int8 {out}",
+        "f.tflite is not here: put it into models/out:",
     ]
-    assert f" models/out/{name} models/out/d.onnx " in " ".join(lines)
+    for files in (f"{name} models/out/d.onnx", "e.tflite models/out/f.tflite"):
+        assert f"bench models/out/{files} " in " ".join(lines)
 
 
 def test_u10_another_version_must_be_installed(tmp_path: Path) -> None:

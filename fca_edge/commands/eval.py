@@ -7,14 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, is_given, refuse_unheeded
@@ -24,13 +16,13 @@ from fca_edge.commands.picture_options import collect_fields, print_notes, readi
 from fca_edge.commands.shared import (
     ARTEFACT,
     CHECKPOINT,
-    DESCRIPTION,
-    ERR,
     IMAGES,
     INPUT_FILE,
     claim_json,
     force_option,
     json_option,
+    list_bar_columns,
+    moving_line,
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
@@ -128,18 +120,5 @@ def command(
 @contextmanager
 def images_bar() -> Iterator[Callable[[int, int], None]]:
     """Show how many images are done, and the time that is left."""
-    columns = (
-        DESCRIPTION,
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
-        task = bar.add_task("importing", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, description="images", completed=done, total=total)
-
-        yield progress
+    with moving_line(*list_bar_columns()) as update:
+        yield lambda done, total: update(description="images", completed=done, total=total)

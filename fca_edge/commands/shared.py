@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -290,38 +292,44 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 
 
 @contextmanager
+def moving_line(
+    *columns: ProgressColumn, total: int | None = None
+) -> Iterator[Callable[..., None]]:
+    """Show one line that is gone at the end; nothing before the first update.
+
+    Yields the update: it takes the fields that `rich.progress.Progress.update` takes.
+    """
+    off = not ERR.is_terminal or ERR.is_dumb_terminal
+    progress = Progress(*columns, console=ERR, transient=True, disable=off)
+    task = progress.add_task("", total=total)
+
+    def update(**fields: Any) -> None:
+        raise_if_stopped()
+        progress.update(task, **fields)
+        progress.start()
+
+    try:
+        yield update
+    finally:
+        progress.stop()
+
+
+def list_bar_columns() -> tuple[ProgressColumn, ...]:
+    """List the columns of a bar: what is done, of how many, and the time that is left."""
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return (DESCRIPTION, BarColumn(), MofNCompleteColumn(), *times)
+
+
+@contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """Show one moving line that tells the current step."""
-    columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def step(text: str) -> None:
-            raise_if_stopped()
-            progress.update(task, description=visible(text))
-
-        yield step
+    with moving_line(SpinnerColumn(), DESCRIPTION, TimeElapsedColumn()) as update:
+        yield lambda text: update(description=visible(text))
 
 
 @contextmanager
 def count_steps(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
-    columns = (
-        DESCRIPTION,
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
-        task = progress.add_task("starting", total=total)
-        begun = False
-
-        def step(text: str) -> None:
-            nonlocal begun
-            raise_if_stopped()
-            progress.update(task, description=visible(text), advance=1 if begun else 0)
-            begun = True
-
-        yield step
+    number = count()
+    with moving_line(*list_bar_columns(), total=total) as update:
+        yield lambda text: update(description=visible(text), completed=next(number))

@@ -48,15 +48,6 @@ def median_interval(values: list[float]) -> tuple[float | None, float | None]:
     return float(interval.low), float(interval.high)
 
 
-def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
-    """Ratio of two interleaved records' latencies, a over b, process by process.
-
-    Returns the median of the paired ratios and its interval.
-    """
-    pairs = [float(np.median(x)) / float(np.median(y)) for x, y in zip(a.latency_ns, b.latency_ns)]
-    return (float(np.median(pairs)), *median_interval(pairs))
-
-
 @dataclass(frozen=True)
 class Counted:
     """Instructions per inference over all processes; `spread` is (most - least) / median."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fca_edge.records import Artefact, Plan, Record, RuntimeInfo, TargetInfo
-from fca_edge.stats import drifts, latency, ratio, snr_db
+from fca_edge.stats import drifts, latency, snr_db
 
 RECORD = Record(
     artefact=Artefact("a.onnx", "0" * 64, 1, "l1", "fp32", "onnx", 224, 1000, "nchw", True, True),
@@ -31,12 +31,6 @@ def test_median_of_process_medians_and_interval() -> None:
 def test_too_few_processes_have_no_interval() -> None:
     summary = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
     assert (summary.low_ns, summary.high_ns) == (None, None)
-
-
-def test_ratio_is_paired_by_process() -> None:
-    doubled = tuple(tuple(2 * n for n in samples) for samples in RECORD.latency_ns)
-    twice = dataclasses.replace(RECORD, latency_ns=doubled)
-    assert ratio(twice, RECORD) == (2.0, 2.0, 2.0)
 
 
 def test_drift_is_a_steady_rise() -> None:

@@ -81,10 +81,12 @@ def build_cells(row: Row, record: Record | None, best: Record | None) -> list[st
 def build_measured_cells(row: Row, record: Record, best: Record | None) -> list[str]:
     """Write what was measured of one row."""
     time = latency(record)
+    low, high = time.low_ns, time.high_ns
+    interval = f" ({low / MS:.1f}–{high / MS:.1f})" if low and high else ""
     # Noise only lowers the share of a core.
     shares = [event["all_cpu_ns"] / event["wall_ns"] for event in row["processor"]]
     return [
-        f"{time.median_ns / MS:.1f}" + write_interval(time.low_ns, time.high_ns, MS, 1),
+        f"{time.median_ns / MS:.1f}{interval}",
         write_ratio(compute_ratio("latency_ns", record, best)),
         write_number(METRICS["processor_ns"].value(record), MS, 1),
         write_ratio(compute_ratio("processor_ns", record, best)),
@@ -107,16 +109,7 @@ def compute_ratio(metric: str, record: Record, best: Record | None) -> RowRatio 
 
 def write_ratio(ratio: RowRatio | None) -> str:
     """Write a ratio with its interval."""
-    if ratio is None:
-        return NONE
-    return f"{ratio.value:.2f}" + write_interval(ratio.low, ratio.high, 1, 2)
-
-
-def write_interval(low: float | None, high: float | None, unit: float, digits: int) -> str:
-    """Write an interval in brackets, if there is one."""
-    if low is None or high is None:
-        return ""
-    return f" ({low / unit:.{digits}f}–{high / unit:.{digits}f})"
+    return NONE if ratio is None else ratio.describe()
 
 
 def write_number(value: float | None, unit: float = 1, digits: int = 0) -> str:

@@ -28,6 +28,11 @@ class RowRatio:
     high: float | None
     undecided: str = ""
 
+    def describe(self) -> str:
+        """Write it with its interval, if it has one."""
+        interval = f" ({self.low:.2f}–{self.high:.2f})" if self.low and self.high else ""
+        return f"{self.value:.2f}{interval}"
+
 
 def compute_ratios(record: Record, reference: Record) -> list[RowRatio]:
     """Return the ratios of a record over another, of what both have.

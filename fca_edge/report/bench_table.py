@@ -217,8 +217,7 @@ def ratio_text(ratio: RowRatio | None) -> Text:
         return Text()
     if ratio.value == 1 and ratio.low == ratio.high and not ratio.undecided:
         return Text("1")
-    interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
-    text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
+    text = f"{ratio.describe()}{' undecided' if ratio.undecided else ''}"
     return style_text(text, "yellow" if ratio.undecided else None)
 
 

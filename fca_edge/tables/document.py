@@ -18,8 +18,8 @@ from fca_edge.tables.layout import Part, lay_out, list_legend
 from fca_edge.tables.sheet import Column, Sheet, choose_filled, style_text
 from fca_edge.terminal import visible
 
-# What Markdown would read as something else than a character.
-MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
+# What Markdown would read as something else than a character; an underscore inside a word is one.
+MARKDOWN_MARKS = re.compile(r"[\\`*|<>\[\]#~$]|(?<!\w)_+|_+(?!\w)")
 WIDTH = 100
 # If nothing limits it, as in a pipe.
 WIDE = 180
@@ -103,14 +103,14 @@ class Document:
         pieces = []
         for block in self.blocks:
             if isinstance(block, Line):
-                pieces.append(block.text.translate(MARKDOWN_MARKS))
+                pieces.append(escape_markdown(block.text))
                 continue
             if isinstance(block, Shell):
                 pieces.append(f"    {block.text}")
                 continue
             for sheet in block:
                 columns = choose_filled(sheet.columns, block)
-                pieces += [f"**{sheet.title.translate(MARKDOWN_MARKS)}**"] if sheet.title else []
+                pieces += [f"**{escape_markdown(sheet.title)}**"] if sheet.title else []
                 pieces.append(markdown_table(sheet, columns))
         return "\n\n".join(pieces) + "\n"
 
@@ -171,11 +171,16 @@ def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:
     return [[str(row[place]) for place in places] for row in sheet.rows]
 
 
+def escape_markdown(text: str) -> str:
+    """Write text so that Markdown shows it as it is."""
+    return MARKDOWN_MARKS.sub(lambda marks: "".join(f"\\{mark}" for mark in marks[0]), text)
+
+
 def markdown_table(sheet: Sheet, columns: Sequence[Column]) -> str:
     """Write a table, numbers to the right."""
     rules = ["---:" if column.kind == "number" else "---" for column in columns]
-    headings = [column.heading.translate(MARKDOWN_MARKS) for column in columns]
-    rows = [[cell.translate(MARKDOWN_MARKS) for cell in row] for row in cells(sheet, columns)]
+    headings = [escape_markdown(column.heading) for column in columns]
+    rows = [[escape_markdown(cell) for cell in row] for row in cells(sheet, columns)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [headings, rules, *rows])
 
 

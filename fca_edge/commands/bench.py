@@ -16,6 +16,7 @@ from fca_edge.commands.output import Format, claim_output, format_option, put_do
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
+    AT_LEAST_1,
     CPUS,
     ERR,
     FOLDER,
@@ -24,13 +25,13 @@ from fca_edge.commands.shared import (
     count_steps,
     force_option,
     json_option,
+    runtime_option,
     steps,
     takes_output,
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.report.runs import Runs
-from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
 from fca_edge.suites.read import list_suites
@@ -53,7 +54,6 @@ HEEDED = (
         "the files of --suite",
     ),
 )
-AT_LEAST_1 = click.IntRange(min=1)
 
 
 class SuiteName(ParamType):
@@ -91,11 +91,7 @@ class SuiteName(ParamType):
     type=click.IntRange(min=0),
     help="Inferences before those that are timed.  [5; emulated: 1]",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(list(RUNTIMES)),
-    help="Runtime for all files, instead of each file's own.",
-)
+@runtime_option
 @click.option(
     "--suite",
     type=SuiteName(),

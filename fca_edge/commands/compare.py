@@ -15,7 +15,7 @@ from fca_edge.commands.shared import (
     ERR,
     FILE,
     INPUT_FILE,
-    Variant,
+    VARIANT,
     force_option,
     json_option,
     refuse_missing,
@@ -62,7 +62,7 @@ HEEDED = (
 )
 @click.option(
     "--reference",
-    type=Variant(),
+    type=VARIANT,
     help=f"With --published: the network that ratios are over.  [{REFERENCE}, or if it was not"
     " measured the first that was]",
 )

@@ -15,6 +15,7 @@ from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
+    AT_LEAST_1,
     CHECKPOINT,
     IMAGES,
     INPUT_FILE,
@@ -23,10 +24,11 @@ from fca_edge.commands.shared import (
     json_option,
     list_bar_columns,
     moving_line,
+    runtime_option,
+    threads_option,
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.runtimes import RUNTIMES
 
 
 @click.command(cls=Command)
@@ -42,22 +44,12 @@ from fca_edge.runtimes import RUNTIMES
 )
 @weights_option
 @click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
-@click.option("--limit", type=click.IntRange(min=1), help="Use a sample of this many images.")
+@click.option("--limit", type=AT_LEAST_1, help="Use a sample of this many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(list(RUNTIMES)),
-    help="Runtime for all files, instead of each file's own.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of threads of the runtime.",
-)
+@runtime_option
+@threads_option
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
 @reading_options("as the file was exported", "as the file was exported")
 @wide_option

@@ -14,6 +14,7 @@ from fca_edge.commands.picture_options import collect_fields, print_notes, readi
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
+    AT_LEAST_1,
     IMAGES,
     OUT,
     claim_json,
@@ -48,14 +49,14 @@ SHOWN = 15
 )
 @click.option(
     "--images",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     default=64,
     show_default=True,
     help="Number of images of --data on which each layer is measured.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="Use a sample of this many images of --data for the search.",
 )
 @click.option(

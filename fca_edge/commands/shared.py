@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -47,32 +47,30 @@ else:
     ParamType = click.ParamType
 
 
-class Variant(ParamType):
-    """A network of the zoo, completed by name; wrong names are judged by the zoo itself."""
+class Completed(ParamType):
+    """A word that the shell completes; wrong ones are judged by whoever reads them."""
 
-    name = "variant"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in ZOO if name.startswith(incomplete)]
-
-
-class TargetName(ParamType):
-    """A place to measure, completed by the names that need no board."""
-
-    name = "target"
+    def __init__(self, name: str, list_words: Callable[[], Iterable[str]]) -> None:
+        self.name, self.list_words = name, list_words
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from fca_edge.targets.setup import known_targets
-
-        names = (*known_targets(), "arm", "ssh://")
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return [CompletionItem(word) for word in self.list_words() if word.startswith(incomplete)]
 
 
-TARGET = TargetName()
+def list_targets() -> tuple[str, ...]:
+    """List places to measure that need no board, and how the others begin."""
+    from fca_edge.targets.setup import known_targets
+
+    return (*known_targets(), "arm", "ssh://")
+
+
+# Under these names training scripts store raw and averaged weights.
+USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
+VARIANT = Completed("variant", lambda: ZOO)
+TARGET = Completed("target", list_targets)
+WEIGHTS_PATH = Completed("path", lambda: USUAL_ENTRIES)
 
 
 class Listed(ParamType):
@@ -130,21 +128,6 @@ class Cpus(ParamType):
 
 
 CPUS = Cpus()
-
-
-class WeightsPath(ParamType):
-    """A place in a checkpoint file; the usual ones are completed."""
-
-    name = "path"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in USUAL_ENTRIES if name.startswith(incomplete)]
-
-
-# Under these names training scripts store raw and averaged weights.
-USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
 
 
 def table(*columns: str) -> Table:
@@ -230,7 +213,7 @@ IMAGES = Input("folder of images", file_okay=False, dir_okay=True)
 # What may be there or not.
 FILE = NamedPath(path_type=Path, dir_okay=False)
 FOLDER = NamedPath(path_type=Path, file_okay=False)
-AT_LEAST_0 = Finite(min=0)
+AT_LEAST_0, AT_LEAST_1 = Finite(min=0), click.IntRange(min=1)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -246,7 +229,27 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --weights PATH."""
     text = "Path of the weights to use, if a file holds several; the error message lists them."
-    return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
+    return click.option("--weights", type=WEIGHTS_PATH, metavar="PATH", help=text)(function)
+
+
+def threads_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --threads, which is 1 unless it is given."""
+    return click.option(
+        "--threads",
+        type=AT_LEAST_1,
+        default=1,
+        show_default=True,
+        help="Number of threads of the runtime.",
+    )(function)
+
+
+def runtime_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --runtime."""
+    return click.option(
+        "--runtime",
+        type=click.Choice(list(RUNTIMES)),
+        help="Runtime for all files, instead of each file's own.",
+    )(function)
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     steps,
+    threads_option,
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
@@ -30,13 +31,7 @@ from fca_edge.commands.tables import wide_option
 )
 @weights_option
 @click.option("--images", type=IMAGES, help="Verify on these real images instead of seeded noise.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of threads of the runtime.",
-)
+@threads_option
 @wide_option
 @json_option
 @force_option

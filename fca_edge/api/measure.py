@@ -139,13 +139,12 @@ def compare(baseline: Records, candidate: Records, *, gate: StrPath | None = Non
     from fca_edge.comparing.comparison import compare as compare_records
     from fca_edge.comparing.gate import read_thresholds
 
-    return compare_records(
-        collect_records(baseline),
-        collect_records(candidate),
-        None if gate is None else read_thresholds(Path(gate)),
-        files=list_files(baseline, candidate),
-        more="" if gate is None else f" --gate {quote(str(gate))}",
-    )
+    thresholds = None if gate is None else read_thresholds(Path(gate))
+    (before, first), (after, others) = collect_records(baseline), collect_records(candidate)
+    # Commands that measure what is missing can be about files alone.
+    files = [*first, *others] if len(first) == 1 and others else []
+    more = "" if gate is None else f" --gate {quote(str(gate))}"
+    return compare_records(before, after, thresholds, files, more)
 
 
 @public
@@ -165,7 +164,7 @@ def check_bounds(records: Records, bounds: StrPath) -> BoundsReport:
     """
     from fca_edge.comparing.bounds import judge_bounds, read_bounds
 
-    return judge_bounds(read_bounds(Path(bounds)), collect_records(records))
+    return judge_bounds(read_bounds(Path(bounds)), collect_records(records)[0])
 
 
 @public
@@ -187,7 +186,7 @@ def compare_published(records: Records, *, reference: str | None = None) -> Besi
     """
     from fca_edge.comparing.published import group_beside_published
 
-    return group_beside_published(collect_records(records), reference)
+    return group_beside_published(collect_records(records)[0], reference)
 
 
 @public
@@ -206,34 +205,25 @@ def update_baseline(baseline: StrPath, candidate: Records, *, force: bool = Fals
     """
     from fca_edge.comparing.update import replace_baseline
 
-    sources = name_files(candidate)
-    source = str(sources[0]) if sources else "the candidate"
-    return replace_baseline(Path(baseline), collect_records(candidate), source, force)
+    records, files = collect_records(candidate)
+    source = str(files[0]) if files else "the candidate"
+    return replace_baseline(Path(baseline), records, source, force)
 
 
-def name_files(source: Records) -> list[Path]:
-    """Return the files that records are read from, none of records that are there already."""
-    if isinstance(source, (str, os.PathLike)):
-        return [Path(source)]
-    names = list(source) if isinstance(source, (list, tuple)) else []
-    return [Path(name) for name in names if not isinstance(name, Record)]
-
-
-def list_files(baseline: Records, candidate: Records) -> list[Path]:
-    """Return the baseline's file and the candidates', if commands can be about them."""
-    first, others = name_files(baseline), name_files(candidate)
-    return [*first, *others] if len(first) == 1 and others else []
-
-
-def collect_records(source: Records) -> list[Record]:
-    """Return records as they are, or from files.
+def collect_records(source: Records) -> tuple[list[Record], list[Path]]:
+    """Return records as they are or from files, and the files.
 
     Raises:
         FcaEdgeError: a file is missing or not of records.
     """
     from fca_edge.comparing.read import read_records
 
-    if isinstance(source, (str, os.PathLike)):
-        return read_records(Path(source))
-    records = [[one] if isinstance(one, Record) else read_records(Path(one)) for one in source]
-    return [record for some in records for record in some]
+    records: list[Record] = []
+    files: list[Path] = []
+    for one in [source] if isinstance(source, (str, os.PathLike)) else source:
+        if isinstance(one, Record):
+            records.append(one)
+        else:
+            files.append(Path(one))
+            records += read_records(files[-1])
+    return records, files

@@ -106,3 +106,8 @@ def read_preprocessing(source: Mapping[str, Any] | StrPath | None) -> dict[str, 
     except FieldError as error:
         wrong = UsageError if isinstance(source, Mapping) else FcaEdgeError
         raise wrong(f"{source_name}: {error}.") from None
+
+
+def read_given(**fields: Any) -> dict[str, Any]:
+    """Return checked fields of preprocessing; those that are None were not given."""
+    return read_preprocessing({k: v for k, v in fields.items() if v is not None})

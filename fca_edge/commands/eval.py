@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -58,20 +59,12 @@ from fca_edge.commands.tables import wide_option
 def command(
     artefacts: tuple[Path, ...],
     data: Path,
-    labels: Path | None,
-    checkpoint: Path | None,
-    weights: str | None,
-    against: Path | None,
-    limit: int | None,
-    seed: int,
-    runtime: str | None,
-    threads: int,
-    skip_corrupt: bool,
     exif: str | None,
     background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
+    **settings: Any,
 ) -> None:
     """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
 
@@ -90,21 +83,7 @@ def command(
     claim_json(json_file, force)
     reading = collect_fields({"exif": exif, "background": background})
     with images_bar() as progress:
-        result = fca_edge.evaluate(
-            artefacts,
-            data,
-            labels=labels,
-            checkpoint=checkpoint,
-            weights=weights,
-            against=against,
-            limit=limit,
-            seed=seed,
-            runtime=runtime,
-            threads=threads,
-            skip_corrupt=skip_corrupt,
-            **reading,
-            progress=progress,
-        )
+        result = fca_edge.evaluate(artefacts, data, **settings, **reading, progress=progress)
     put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     print_notes(result)
 

@@ -73,16 +73,12 @@ SHOWN = 15
 def command(
     artefact: Path,
     data: Path,
-    precision: str,
-    max_drop: float,
-    images: int,
-    limit: int | None,
-    seed: int,
     exif: str | None,
     background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
+    **settings: Any,
 ) -> None:
     """Quantise one layer at a time, then find the fewest layers to keep in float.
 
@@ -100,17 +96,7 @@ def command(
     claim_json(json_file, force)
     reading = collect_fields({"exif": exif, "background": background})
     with steps() as report:
-        result = fca_edge.sensitivity(
-            artefact,
-            data,
-            precision=precision,
-            max_drop=max_drop,
-            images=images,
-            limit=limit,
-            seed=seed,
-            **reading,
-            progress=report,
-        )
+        result = fca_edge.sensitivity(artefact, data, **settings, **reading, progress=report)
     print_notes(result)
     content = result.to_dict()
     if not put_json(content, json_file, force):

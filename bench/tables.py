@@ -23,43 +23,50 @@ from fca_edge.comparing.bounds import fits, judge_bounds, read_bounds  # noqa: E
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
 from fca_edge.comparing.ratios import place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
+from fca_edge.errors import plural  # noqa: E402
+from fca_edge.manifest import Artefact, Manifest  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
+from fca_edge.report.export_table import build_sheet  # noqa: E402
 from fca_edge.store import read_json, write_text  # noqa: E402
+from fca_edge.tables.document import markdown_table  # noqa: E402
+from fca_edge.tables.sheet import choose_filled  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 # As users of TFLite know its runtime, and by the runtime's own name.
 FORMATS = {"litert": "TFLite", "onnxruntime": "ONNX Runtime"}
 RUNTIMES = FORMATS | {"litert": "LiteRT"}
+MIB = 1 << 20
 
 
 def peers(path: Path) -> str:
     """Our plain fp32 TFLite file beside the peers' fp32 files, by processor time."""
-    document = read_json(path)
-    records, rows = tables.index_records(document), document["peers"]["rows"]
-    best = tables.choose_best(rows, records)
+    run = read_json(path)
+    best = tables.choose_best(run["peers"]["rows"], tables.index_records(run))
     assert best is not None
-    lines = []
-    for row in rows:
-        record = records.get(row["file"])
-        ratio = record and tables.compute_ratio("processor_ns", record, best)
-        if ratio and row["precision"] == "fp32" and not row["name"].endswith("-lean.onnx"):
-            times = "1" if record is best else tables.write_ratio(ratio)
-            cells = [name_row(row, record, best), times, tables.write_memory(record)]
-            lines.append((ratio.value, cells))
-    lines.sort(key=lambda line: line[0])
-    name = document["peers"]["variant"].upper()
+    name = run["peers"]["variant"].upper()
     head = f"FcaFormer-{name}, fp32, {best.target.cpu_model}, 1 thread"
-    columns = [head, "× ours, CPU time", "MiB over the empty runtime"]
-    return tables.render([columns, *(cells for _, cells in lines)])
+    table = [[head, "× ours, CPU time", "MiB over the empty runtime"]]
+    for row, record, title, times in compare_times(run, best.artefact.file):
+        if row["precision"] == "fp32" and not row["name"].endswith("-lean.onnx"):
+            table.append([title, times, tables.write_memory(record)])
+    return tables.render(table)
 
 
-def name_row(row: dict, record: Record, best: Record) -> str:
-    """Name a row of the comparison with peers."""
-    if not row["ours"]:
-        return row["title"]
-    lean = ", lean" if "-lean." in row["name"] else ""
-    text = f"ours, {FORMATS[record.runtime.name]}{lean}"
-    return f"**{text}**" if record is best else text
+def compare_times(run: dict, best: str) -> list[tuple[dict, Record, str, str]]:
+    """Return each row with its record, name and processor time over a file's, fastest first."""
+    records, compared = tables.index_records(run), []
+    for row in run["peers"]["rows"]:
+        record = records.get(row["file"])
+        ratio = record and tables.compute_ratio("processor_ns", record, records[best])
+        if ratio:
+            title = row["title"]
+            if row["ours"]:
+                lean = ", lean" if "-lean." in row["name"] else ""
+                title = f"ours, {FORMATS[record.runtime.name]}{lean}"
+            itself = record is records[best]
+            title, times = (f"**{title}**", "1") if itself else (title, tables.write_ratio(ratio))
+            compared.append((ratio.value, (row, record, title, times)))
+    return [one for _, one in sorted(compared, key=lambda pair: pair[0])]
 
 
 def precision_arm(path: Path) -> str:
@@ -139,6 +146,24 @@ def counts(path: Path) -> str:
     return tables.render(table)
 
 
+def latency(path: Path) -> str:
+    """Four networks: our files beside the plain torch.onnx export, in one run."""
+    records = {record.artefact.file: record for record in read_records(path)}
+    first = next(iter(records.values()))
+    head = f"fp32, {first.target.cpu_model}, {first.plan.threads} thread"
+    table = [[head, "plain ONNX, ms", "our ONNX, ms", "our TFLite, ms", "TFLite over plain ONNX"]]
+    for file, plain in records.items():
+        stem, mark, _ = file.partition("-plain.onnx")
+        if mark:
+            ours = [records[f"{stem}.onnx"], records[f"{stem}.tflite"]]
+            times = [METRICS["latency_ns"].value(record) or 0.0 for record in (plain, *ours)]
+            ratio = tables.write_ratio(tables.compute_ratio("latency_ns", ours[1], plain))
+            name = plain.artefact.variant
+            name = name.upper() if stem.startswith("fca") else name
+            table.append([name, *(f"{time / 1e6:.1f}" for time in times), ratio])
+    return tables.render(table)
+
+
 def bounds(path: Path) -> str:
     """What was promised, held against all committed records."""
     files = sorted(path.parent.glob("*.json"))
@@ -151,7 +176,122 @@ def whole(path: Path) -> str:
     return tables.markdown(read_json(path))
 
 
-VIEWS = (peers, precision_arm, memory, precision, counts, bounds, whole)
+def memory_rows(path: Path) -> str:
+    """Every file of the memory suite: its peak, and what of it the system cannot drop."""
+    records = read_records(path)
+    columns = ["loaded", "peak MiB over the empty runtime", "anonymous MiB", "arena MiB, planned"]
+    table = [["file", *columns]]
+    for record in records:
+        used, planned = record.memory, record.artefact.planned
+        if used is None or used.after is None or planned is None:
+            continue
+        settings = record.runtime.settings
+        way = "plain" if settings is None else f"lean, {'cold' if settings['cold'] else 'warm'}"
+        own = (used.after.anonymous_bytes or 0) - (used.baseline.anonymous_bytes or 0)
+        sizes = (tables.write_number(size, MIB, 1) for size in (own, planned.arena_bytes))
+        table.append([record.artefact.file, way, tables.write_memory(record), *sizes])
+    return f"{describe_conditions(records)}\n\n{tables.render(table)}"
+
+
+def peers_all(pattern: Path) -> str:
+    """Our files and the peers' over our plain TFLite file of the precision, of every run."""
+    runs = read_runs(pattern)
+    lines = []
+    for run in runs:
+        conditions = describe_conditions(list(tables.index_records(run).values()))
+        lines.append(f"- {name_run(run)}: {conditions}")
+    parts = ["\n".join(lines)]
+    for precision in ("fp32", "int8"):
+        head = [c for run in runs for c in (f"{name_run(run)}, CPU time", "MiB")]
+        columns = [collect_cells(run, precision) for run in runs]
+        titles = dict.fromkeys(title for column in columns for title in column)
+        rows = [
+            [title, *(c for one in columns for c in one.get(title, ("", "")))] for title in titles
+        ]
+        parts.append(tables.render([[precision, *head], *rows]))
+    return "\n\n".join(parts)
+
+
+def read_runs(pattern: Path) -> list[dict]:
+    """Read the documents of several runs of the comparison with peers."""
+    return [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
+
+
+def name_run(run: dict) -> str:
+    """Name a run by its network and by what decides about int8."""
+    return f"{run['peers']['variant'].upper()}, {'VNNI' if run['peers']['vnni'] else 'no VNNI'}"
+
+
+def collect_cells(run: dict, precision: str) -> dict[str, tuple[str, str]]:
+    """Return time and memory of a run's files in a precision by their names, fastest first."""
+    best = f"fcaformer_{run['peers']['variant']}-{precision}.tflite"
+    cells = {}
+    for row, record, title, times in compare_times(run, best):
+        if row["precision"].startswith(precision):
+            title = title.removeprefix(f"{precision}: ")
+            title += f", {row['precision']}" if row["precision"] != precision else ""
+            cells[title] = times, tables.write_memory(record)
+    return cells
+
+
+def int8_times(pattern: Path) -> str:
+    """Smaller files over larger ones, of every run of the comparison with peers."""
+    pairs = {
+        "LiteRT, int8 over fp32": ("int8.tflite", "fp32.tflite"),
+        "LiteRT, int8-static over int8": ("int8-static.tflite", "int8.tflite"),
+        "LiteRT, fp16 over fp32": ("fp16.tflite", "fp32.tflite"),
+        "ONNX Runtime, int8 over fp32": ("int8.onnx", "fp32.onnx"),
+        "ONNX Runtime, fp16 over fp32": ("fp16.onnx", "fp32.onnx"),
+        "int8, ONNX Runtime over LiteRT": ("int8.onnx", "int8.tflite"),
+    }
+    table = [["processor time"], *([title] for title in pairs)]
+    for run in read_runs(pattern):
+        stem, records = f"fcaformer_{run['peers']['variant']}-", tables.index_records(run)
+        table[0].append(name_run(run))
+        for row, files in zip(table[1:], pairs.values()):
+            small, large = (records.get(stem + file) for file in files)
+            ratio = small and tables.compute_ratio("processor_ns", small, large)
+            row.append(tables.write_ratio(ratio) if ratio else "")
+    return tables.render(table)
+
+
+def l1_counts(path: Path) -> str:
+    """Instructions of L1 on each runtime of a machine, the fewest first."""
+    rows = []
+    for record in read_records(path):
+        artefact, runtime, cost = record.artefact, record.runtime, record.cost
+        if artefact.variant == "l1" and cost is not None and cost.bound:
+            count = METRICS["instructions"].value(record) or 0.0
+            name = f"{runtime.label} {runtime.version}"
+            figures = [f"{count / 1e6:.1f}", f"{count / cost.bound:.2f}"]
+            rows.append([name, artefact.profile, str(artefact.operators), *figures])
+    head = ["runtime", "profile", "operators", "M instructions", "over the least possible"]
+    return tables.render([head, *sorted(rows, key=lambda row: float(row[3]))])
+
+
+def exports(path: Path) -> str:
+    """What an export said of its files: size, error and accuracy."""
+    manifests = map(Manifest.from_document, read_json(path))
+    sheet = build_sheet([Artefact(Path(manifest.file), manifest) for manifest in manifests])
+    return markdown_table(sheet, choose_filled(sheet.columns, [sheet]))
+
+
+def describe_conditions(records: list[Record]) -> str:
+    """Say on what machine, with which runtimes of ours and when records were taken."""
+    target, plan = records[0].target, records[0].plan
+    ours = [r for r in records if r.artefact.profile != "peer"]
+    runtimes = sorted({f"{r.runtime.name} {r.runtime.version}" for r in ours})
+    days = sorted({r.created[:10] for r in records})
+    return (
+        f"{target.cpu_model}, {target.machine}, {plural(plan.threads, 'thread')};"
+        f" {', '.join(runtimes)}; {', '.join(days)}."
+    )
+
+
+VIEWS = (
+    *(peers, precision_arm, memory, precision, counts, latency, bounds, whole),
+    *(memory_rows, peers_all, int8_times, l1_counts, exports),
+)
 BY_NAME = {view.__name__.replace("_", "-"): view for view in VIEWS}
 
 

@@ -16,7 +16,8 @@ from packaging.utils import canonicalize_name
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
 from fca_edge.store import read_json, write_json
-from fca_edge.targets.provision.old_tflite import find_pythons, run
+from fca_edge.targets.provision.old_tflite import find_pythons
+from fca_edge.targets.provision.programs import run_program
 
 OUT = Path(__file__).parents[1] / "out" / "peers"
 STAMP, LAYER = "peer.json", "layer.pth"
@@ -77,12 +78,14 @@ def ensure(environment: Environment) -> None:
         return
     say(f"installing {environment.name}")
     shutil.rmtree(environment.folder, ignore_errors=True)
-    run([find_python(environment.version), "-m", "venv", "--without-pip", str(environment.folder)])
+    run_program(
+        [find_python(environment.version), "-m", "venv", "--without-pip", str(environment.folder)]
+    )
     if environment.base:
         (environment.packages / LAYER).write_text(f"{environment.base.packages}\n")
     command = [sys.executable, "-m", "pip", "--python", str(environment.python), "install"]
     try:
-        run([*command, "--quiet", "--no-compile", *environment.requirements])
+        run_program([*command, "--quiet", "--no-compile", *environment.requirements])
     except TargetUnavailableError as error:
         raise PeerError(f"install of {' '.join(environment.requirements)}: {error}") from None
     write_json(stamp, content)

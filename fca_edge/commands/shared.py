@@ -31,6 +31,7 @@ from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.keeping import Note
 from fca_edge.places import is_standard_output
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import raise_if_stopped
@@ -325,9 +326,15 @@ def list_bar_columns() -> tuple[ProgressColumn, ...]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Show one moving line that tells the current step."""
+    """Show one moving line that tells the current step; what is a note stays."""
     with moving_line(SpinnerColumn(), DESCRIPTION, TimeElapsedColumn()) as update:
-        yield lambda text: update(description=visible(text))
+
+        def step(text: str) -> None:
+            if isinstance(text, Note):
+                ERR.print(str(text), highlight=False, soft_wrap=True)
+            update(description=visible(text))
+
+        yield step
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def second_environment() -> Kept:
 
 
 def find_second_fault(full: bool = False) -> str | None:
-    """Say what keeps the second environment from being used; it is tried where that is unknown.
+    """Say what keeps the second environment from being used; it is tried if that is unknown.
 
     Args:
         full: read every file of one that fca-edge has made.
@@ -273,11 +273,11 @@ def provides(python: Path, provider: str) -> bool:
 
 
 def provider_code(provider: str) -> str:
-    """Return Python that fails where ONNX Runtime was built without a provider."""
+    """Return Python that fails if ONNX Runtime was built without a provider."""
     return f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
 
 
 def proof_code(runtime: Runtime) -> str:
-    """Return Python that fails where a runtime cannot be used."""
-    own = f"import {runtime.module}"
-    return own if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)
+    """Return Python that fails if a runtime cannot be used."""
+    code = f"import {runtime.module}"
+    return code if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)

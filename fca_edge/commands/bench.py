@@ -205,8 +205,8 @@ def show(
     if runs.stopped is not None:
         outcome = "nothing was measured"
         if runs.records:
-            stored = json_file is not None and not takes_output(json_file)
-            place = f"is in {json_file}" if stored else "is printed"
+            is_stored = json_file is not None and not takes_output(json_file)
+            place = f"is in {json_file}" if is_stored else "is printed"
             outcome = f"what was measured of {plural(len(runs), 'artefact')} {place}"
         raise Stopped(runs.stopped.number, outcome)
     if runs.lost is not None:

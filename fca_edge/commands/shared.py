@@ -79,17 +79,17 @@ class Listed(ParamType):
 
     name = "list"
 
-    def __init__(self, *known: str) -> None:
-        self.known = known
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
         words = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
-        wrong = [word for word in words if word not in self.known]
+        wrong = [word for word in words if word not in self.choices]
         if wrong or not words:
             self.fail(
-                f"{value!r}: expected {', '.join(self.known)}, separated by commas.", param, ctx
+                f"{value!r}: expected {', '.join(self.choices)}, separated by commas.", param, ctx
             )
         return words
 
@@ -97,7 +97,7 @@ class Listed(ParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         head, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
+        return [CompletionItem(head + comma + k) for k in self.choices if k.startswith(last)]
 
 
 class Names(ParamType):

@@ -171,7 +171,7 @@ def gelu(context: Context, node: fx.Node) -> Value:
 
 
 def relu(context: Context, node: fx.Node) -> Value:
-    """Rectifier: inside the operator before it where nothing else reads that one's output."""
+    """Rectifier: inside the operator before it if nothing else reads that one's output."""
     source = argument(node, 0, "self")
     value = context.value(source)
     last = context.builder.operators[-1]

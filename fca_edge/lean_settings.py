@@ -57,7 +57,7 @@ def to_document(settings: Settings, runtime: str) -> dict[str, Any]:
 
 
 def read_settings(artefact: Path) -> dict[str, Any]:
-    """Read the settings beside an artefact; those that fit any where there are none.
+    """Read the settings beside an artefact; those that fit any if there are none.
 
     Raises:
         FcaEdgeError: of another schema version, or what `lean.py` refuses, too.

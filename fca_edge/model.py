@@ -31,9 +31,9 @@ class Model(Closing):
         path: of the file.
         manifest: what the file is, how it was made and how it was proven.
         runtime: name of the runtime that runs it; `version` is the runtime's.
-        labels: names of the classes, in the order of the logits; None where they have none.
+        labels: names of the classes, in the order of the logits; None if they have none.
         shape: (3, H, W) of one image.
-        warnings: why it could not be loaded in little memory, where that was asked for.
+        warnings: why it could not be loaded in little memory, if that was asked for.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         file: its name.
-        shortfall: what is not good enough about it, in words; None where it is equal.
+        shortfall: what is not good enough about it, in words; None if it is equal.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Checks(Printable, Sequence[Check]):
     """Parity of one or more files with the float64 network; a sequence of `Check`.
 
     Attributes:
-        checks: one per file and runtime, and per batch size where the batch is dynamic.
+        checks: one per file and runtime, and per batch size if the batch is dynamic.
     """
 
     checks: tuple[Check, ...]

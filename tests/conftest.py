@@ -132,6 +132,6 @@ def board(tmp_path: Path) -> Iterator["Loopback"]:
     """This machine as a board behind an SSH server of its own."""
     from targets.loopback import Loopback
 
-    made = Loopback(tmp_path / "board")
-    yield made
-    made.close()
+    loopback = Loopback(tmp_path / "board")
+    yield loopback
+    loopback.close()

@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suites": {
         *("errors", "records", "stopping", "store", "strict", "zoo", "exporting", "manifest"),
         *MEASURING,
-        *("report", "tables"),
+        *("artefacts", "report", "tables"),
     },
     "parity": {
         *("errors", "manifest", "runtimes", "stats", "device", "targets"),

@@ -201,7 +201,7 @@ def assess(
     Args:
         progress: called with the number of images that are done, and of all.
         reference: what agreement and drop are counted against, or None.
-        against: the same, where it is an artefact.
+        against: the same, if it is an artefact.
 
     Raises:
         FcaEdgeError: images that cannot be used.
@@ -321,7 +321,7 @@ def list_assumptions(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     return [
         f"{artefact.path.name}: preprocessing was assumed at export, not stated:"
-        f" {', '.join(source.assumed_preprocessing)}; accuracy is lower where that is wrong."
+        f" {', '.join(source.assumed_preprocessing)}; accuracy is lower if that is wrong."
         for artefact in artefacts
         if (source := artefact.manifest.source).assumed_preprocessing and source.trained
     ]

@@ -83,7 +83,7 @@ def load_checkpoint(
     leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
-        if variant_name is not None and (text := fits_another(path, leaves, variant_name)):
+        if variant_name and (text := fits_another(path, leaves, variant_name, not variant)):
             raise UsageError(text)
         raise FcaEdgeError(explain(path, content.value, leaves, variant_name, content.note))
     partial = find_partial(candidates, leaves)

@@ -63,7 +63,7 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
 
 
 def shorten(place: str) -> str:
-    """Write a path from the current folder, or from the user's own, where it lies in it."""
+    """Write a path from the current folder, or from the user's own, if it lies in it."""
     for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
         if folder != Path("/") and Path(place).is_relative_to(folder):
             return f"{sign}{Path(place).relative_to(folder)}"

@@ -43,7 +43,7 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
-        bias: attention biases as constants of logits or as tables, tied to the image where the
+        bias: attention biases as constants of logits or as tables, tied to the image if the
             runtime would expand them too early (see `passes.compact_bias`).
         most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
         levels: UperNet's last convolution whole, or by rows or columns of its kernel on levels
@@ -69,7 +69,7 @@ class Operators:
         linear: operator of a Linear layer.
         rate: how 1 / sqrt(x) is written.
         affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
-        difference: how a - b is written where b broadcasts.
+        difference: how a - b is written if b broadcasts.
     """
 
     linear: Linear = "fully_connected"
@@ -91,7 +91,7 @@ class Profile:
     Attributes:
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
-        half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
+        half_arithmetic: XNNPACK may compute in fp16, if the core can; fp16 and int8 files.
     """
 
     name: str
@@ -238,6 +238,6 @@ def find_profile(name: str) -> Profile:
         UsageError: no such profile.
     """
     if name not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+        names = ", ".join(PROFILES)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {names}.")
     return PROFILES[name]

@@ -154,7 +154,7 @@ def load_calibration(
 ) -> tuple[Tensor, Tensor]:
     """Images in float32, other than those of the proof, and their float64 logits.
 
-    Empty where no output approximates anything.
+    Empty if no output approximates anything.
     """
     if all(output.forms.gelu == "erf" for output in outputs):
         return torch.empty(0), torch.empty(0)

@@ -18,10 +18,10 @@ from fca_edge.tables.layout import Part, lay_out, list_legend
 from fca_edge.tables.sheet import Column, Sheet, choose_filled, style_text
 from fca_edge.terminal import visible
 
-# What Markdown would read as something else than a character.
-MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
+# What Markdown would read as something else than a character; an underscore inside a word is one.
+MARKDOWN_MARKS = re.compile(r"[\\`*|<>\[\]#~$]|(?<!\w)_+|_+(?!\w)")
 WIDTH = 100
-# Where nothing limits it, as in a pipe.
+# If nothing limits it, as in a pipe.
 WIDE = 180
 BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.
@@ -184,6 +184,11 @@ def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:
     """Return the rows of a sheet under some of its columns, as plain text."""
     places = [list(sheet.columns).index(column) for column in columns]
     return [[str(row[place]) for place in places] for row in sheet.rows]
+
+
+def escape_markdown(text: str) -> str:
+    """Write text so that Markdown shows it as it is."""
+    return MARKDOWN_MARKS.sub(lambda marks: "".join(f"\\{mark}" for mark in marks[0]), text)
 
 
 def markdown_table(sheet: Sheet, columns: Sequence[Column]) -> str:

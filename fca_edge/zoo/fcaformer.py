@@ -222,7 +222,7 @@ class FcaFormer(nn.Module):
 
 
 def concatenate(parts: list[Tensor]) -> Tensor:
-    """Concatenate along the tokens, without an operator where there is one part."""
+    """Concatenate along the tokens, without an operator if there is one part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 

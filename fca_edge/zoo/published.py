@@ -19,7 +19,7 @@ CAVEATS = (
 class Published:
     """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px.
 
-    None where a network was published without that figure.
+    None if a network was published without that figure.
     """
 
     params_millions: float | None

@@ -1,4 +1,4 @@
-"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME where the program says so."""
+"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME if the program says so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HALF_PIXEL_VERSION = 3
 
 
 def convolution(context: Context, node: fx.Node) -> Value:
-    """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD where SAME would pad otherwise."""
+    """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD if SAME would pad otherwise."""
     weight = context.array(argument(node, 1, "weight"))  # (out, in / groups, kh, kw)
     bias = argument(node, 2, "bias")
     stride, padding = (
@@ -70,7 +70,7 @@ def conv_options(multiplier: int | None) -> Any:
 
 
 def find_bias(context: Context, bias: Any, channels: int) -> Array:
-    """Return the bias, zeros where there is none: older runtimes want the tensor."""
+    """Return the bias, zeros if there is none: older runtimes want the tensor."""
     return np.zeros(channels, np.float32) if bias is None else context.array(bias)
 
 

@@ -26,23 +26,25 @@ def linear(context: Context, node: fx.Node) -> Value:
 
 def fully_connected(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """FULLY_CONNECTED; keeps the stored leading dimensions if the last one is the input's width."""
-    stored, (units, width) = context.layout.stored_shape(value), weight.shape
-    keep = stored[-1] == width and len(stored) > 2
-    rows = prod(stored) // width
+    stored_shape, (units, width) = context.layout.stored_shape(value), weight.shape
+    keep = stored_shape[-1] == width and len(stored_shape) > 2
+    rows = prod(stored_shape) // width
     options = schema.FullyConnectedOptionsT()
     options.keepNumDims = keep
     # Without keepNumDims the operator itself flattens whatever rank it is given.
     inputs = (value.tensor, context.builder.constant(weight), context.builder.constant(bias))
-    shape = (*stored[:-1], units) if keep else (rows, units)
+    shape = (*stored_shape[:-1], units) if keep else (rows, units)
     version = KEEP_DIMS_VERSION if keep else 1
     return context.emit("FULLY_CONNECTED", inputs, shape, options, version)
 
 
 def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """1x1 CONV_2D over a 4-D tensor, (1, 1, rows, in) unless it already is an image."""
-    stored, (units, width) = context.layout.stored_shape(value), weight.shape
+    stored_shape, (units, width) = context.layout.stored_shape(value), weight.shape
     shape = (
-        stored if len(stored) == 4 and stored[-1] == width else (1, 1, prod(stored) // width, width)
+        stored_shape
+        if len(stored_shape) == 4 and stored_shape[-1] == width
+        else (1, 1, prod(stored_shape) // width, width)
     )
     options = schema.Conv2DOptionsT()
     options.strideH = options.strideW = 1

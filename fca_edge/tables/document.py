@@ -172,7 +172,9 @@ class Printable:
 
 def mark_down(text: str) -> str:
     """Write text of anybody's as Markdown that shows it as it is."""
-    return visible(text).translate(MARKDOWN_MARKS)
+    return MARKDOWN_MARKS.sub(
+        lambda marks: "".join(f"\\{mark}" for mark in marks[0]), visible(text)
+    )
 
 
 def mark_up(text: str) -> str:
@@ -184,11 +186,6 @@ def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:
     """Return the rows of a sheet under some of its columns, as plain text."""
     places = [list(sheet.columns).index(column) for column in columns]
     return [[str(row[place]) for place in places] for row in sheet.rows]
-
-
-def escape_markdown(text: str) -> str:
-    """Write text so that Markdown shows it as it is."""
-    return MARKDOWN_MARKS.sub(lambda marks: "".join(f"\\{mark}" for mark in marks[0]), text)
 
 
 def markdown_table(sheet: Sheet, columns: Sequence[Column]) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from fca_edge.terminal import visible
+
 # There is no distribution on an index: it is installed from a clone.
 INSTALL_ALL = "run `pip install -c constraints.txt -e '.[export]'` in the clone of fca_edge"
 INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_edge"
@@ -20,11 +22,18 @@ INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_ed
 EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
 
 
-class FcaEdgeWarning(UserWarning):
+class Readable(Exception):
+    """What is said in one line, whatever names and words of others it holds."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
+
+class FcaEdgeWarning(Readable, UserWarning):
     """What was assumed, left out, or makes a result mean less than it seems to."""
 
 
-class FcaEdgeError(Exception):
+class FcaEdgeError(Readable):
     """What went wrong, where, and what to do about it, in one line.
 
     As it is, its exit code says that something else than the command line must change.

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.places import LOCK_NAME, locked, remove_unclaimed
+from fca_edge.places import LOCK_NAME, locked, remove_unclaimed, sweep
 from fca_edge.stopping import uncut
-from fca_edge.store import STAGED, compute_sha256, read_json, sweep
+from fca_edge.store import STAGED, compute_sha256, read_json
 
 Report = Callable[[str], None]
 # Fills an empty folder; returns what its stamp shall say besides.
@@ -153,7 +153,7 @@ def workshop(place: Path, report: Report) -> Iterator[Path]:
     """
     folder = find_workshop(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    sweep(place.parent)
+    sweep(place.parent, STAGED)
 
     def tell() -> None:
         report(Note(f"{place}: another process is making it; waiting"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from fca_edge import children
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
 from fca_edge.keeping import Kept
 
@@ -256,7 +256,7 @@ def available(runtime: Runtime) -> bool:
 def imports(python: Path, module: str) -> bool:
     """Tell whether an interpreter is there and can import a module."""
     try:
-        process = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+        process = children.run([python, "-c", f"import {module}"])
     except OSError:
         return False
     return process.returncode == 0
@@ -266,7 +266,7 @@ def imports(python: Path, module: str) -> bool:
 def provides(python: Path, provider: str) -> bool:
     """Tell whether an interpreter's ONNX Runtime was built with a provider."""
     code = provider_code(provider)
-    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
+    return children.run([python, "-c", code]).returncode == 0
 
 
 def provider_code(provider: str) -> str:

@@ -22,9 +22,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("accuracy", "api", "artefacts", "bundling", "errors", "manifest", "model", "report"),
         "parity",
     },
-    "errors": set(),
+    "errors": {"terminal"},
     "stopping": set(),
     "terminal": set(),
+    "first": set(),
+    "launch": set(),
+    "children": {"stopping"},
     "options": {"errors"},
     "artefacts": {"errors", "manifest", "report", "tables"},
     "records": set(),
@@ -48,12 +51,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"errors"},
     "checkpoint": {"errors", "store", "zoo"},
     "passes": {"errors", "manifest", "zoo"},
-    "runtimes": {"errors", "keeping"},
+    "runtimes": {"children", "errors", "keeping"},
     "stats": {"records"},
     "lean_settings": {"errors", "store", "device"},
     "device": set(),
-    "targets": {"errors", "keeping", "records", "store", "runtimes", "device"},
+    "targets": {
+        *("children", "documents", "errors", "keeping", "records", "store", "runtimes"),
+        "device",
+    },
     "measure": {
+        "children",
         *("errors", "records", "stopping", "store", "runtimes", "stats", "lean_settings"),
         *("manifest", "device", "targets"),
     },
@@ -74,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "children",
         "errors",
         "embedded",
         "manifest",
@@ -96,6 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accuracy": {
         "zoo",
         "report",
+        "store",
         "tables",
         "errors",
         "manifest",
@@ -178,7 +187,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "terminal",
     },
     "cli": {"errors", "options", "stopping", "terminal"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "first", "stopping"},
 }
 # Rooms that a bare install runs.
 TORCH_FREE = (
@@ -186,6 +195,9 @@ TORCH_FREE = (
     "artefacts",
     "model",
     "api",
+    "children",
+    "first",
+    "launch",
     "stopping",
     "terminal",
     "places",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from fca_edge.manifest import Artefact
 from fca_edge.parity import in_layout
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
+from fca_edge.store import temporary
 from fca_edge.targets.outputs import run_artefact
 
 Array = NDArray[Any]
@@ -94,8 +94,8 @@ def measure_sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
         ]
     )
     inputs = in_layout(images, base.artefact.manifest.input_layout)
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        path = Path(folder) / base.artefact.path.name
+    with temporary() as folder:
+        path = folder / base.artefact.path.name
         layers = base.make(path, ())
         if not layers:
             raise FcaEdgeError(f"{base.artefact.path.name}: no layer to quantise in it.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 import fca_edge
 from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
@@ -24,6 +25,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say, wide_option
 from fca_edge.errors import plural
+from fca_edge.terminal import visible
 
 SHOWN = 15
 
@@ -145,7 +147,8 @@ def show(report: dict[str, Any], wide: bool) -> None:
         + (", on the worse runtime." if len(report["runtimes"]) > 1 else ".")
     )
     if count:
-        OUT.print(f"--keep-float {','.join(report['keep'])}", soft_wrap=True)
+        names = visible(",".join(report["keep"]), None)
+        OUT.print(Text(f"--keep-float {names}"), soft_wrap=True)
 
 
 def trials_sheet(report: dict[str, Any]) -> Sheet:

@@ -9,6 +9,7 @@ import click
 
 from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.shared import (
+    ERR,
     OUT,
     claim_json,
     force_option,
@@ -110,7 +111,7 @@ def setup_target(target: str, optional: bool) -> None:
     except TargetUnavailableError as error:
         if not optional:
             raise
-        click.echo(f"fca-edge: warning: going on without: {error}", err=True)
+        ERR.print(f"fca-edge: warning: going on without: {error}", soft_wrap=True)
         return
     for line in lines:
         OUT.print(f"{target}: {line}")

@@ -147,6 +147,7 @@ def main() -> None:
     disk = os.statvfs(folder)
     governor = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
     facts = {
+        "event": "board",
         "folder": str(folder),
         "machine": platform.machine(),
         "bits": struct.calcsize("P") * 8,

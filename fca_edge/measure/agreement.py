@@ -35,6 +35,11 @@ def check_agreement(
         job.path, job.runtime, inputs, target, threads=threads, timeout_seconds=timeout_seconds
     )
     local_logits, target_logits = reference["logits"], outputs["logits"]  # (1, classes) each
+    if local_logits.shape != target_logits.shape:
+        raise AgentError(
+            f"{job.artefact.file} on {job.runtime.name}: {local_logits.shape[1:]} logits here,"
+            f" {target_logits.shape[1:]} there; push it again."
+        )
     if not (np.isfinite(local_logits).all() and np.isfinite(target_logits).all()):
         where = "here" if not np.isfinite(local_logits).all() else "there"
         halves = "fp16" in job.artefact.profile

@@ -196,5 +196,5 @@ def lay_out_list(sheet: Sheet, columns: Sequence[Column]) -> Iterator[Text]:
     for row in sheet.rows:
         for column, place in zip(columns, places):
             if str(row[place]):
-                yield Text(f"{column.heading}: {row[place]}")
+                yield style_text(f"{column.heading}: {row[place]}", None)
         yield Text()

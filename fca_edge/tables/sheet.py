@@ -35,6 +35,10 @@ class Column:
     key: bool = False
     always: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("heading", "legend"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
+
 
 @dataclass
 class Sheet:

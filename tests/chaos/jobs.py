@@ -184,10 +184,11 @@ class BenchOverSsh(Job):
         # What the board would have to install is there: a wheel that adds nothing stands for it.
         code = (
             "import sys, zipfile, pathlib\n"
+            "folder = pathlib.Path(sys.argv[1])\n"
             "from fca_edge.targets.provision import wheels\n"
             "def download(text, *rest, **more):\n"
             "    name = text.partition('<')[0].partition('=')[0].partition('>')[0]\n"
-            "    file = pathlib.Path(sys.argv[1]) / f'{name}-1.0-py3-none-any.whl'\n"
+            "    file = folder / f'{name}-1.0-py3-none-any.whl'\n"
             "    if not file.exists():\n"
             "        with zipfile.ZipFile(file, 'w') as z: z.writestr(f'{name}_of_a_test.py', '')\n"
             "    return file\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from math import prod
@@ -23,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fca_edge.children import SILENCE
 from fca_edge.exporting.quantize import (
     SMALL_BYTES,
     Array,
@@ -51,6 +53,7 @@ def quantize_dynamic(
     path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None
 ) -> Outcome:
     """Quantise the weights of matrix products; calibration plays no part."""
+    os.environ.update({**SILENCE, **os.environ})
     from onnxruntime import quantization
 
     original = load(path_in)

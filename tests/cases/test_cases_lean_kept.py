@@ -119,6 +119,9 @@ STATES: dict[str, Callable[[Kept], Any]] = {
     "a link to nothing": lambda kept: replace_entry(
         kept, lambda path: path.symlink_to("/nowhere/at/all")
     ),
+    "a link to a good one": lambda kept: kept.entry.symlink_to(
+        kept.entry.rename(kept.artefact.with_name(kept.entry.name))
+    ),
     "another build": another_build,
     "one file too many": lambda kept: (kept.entry / "more").write_text(""),
     "digests of a list": lambda kept: (kept.entry / "digests.json").write_text("[1, 2]"),

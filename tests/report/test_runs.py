@@ -16,7 +16,7 @@ from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.records import Planned, RuntimeInfo, from_document
 from fca_edge.report.runs import Runs
-from fca_edge.tables.document import escape_markdown
+from fca_edge.tables.document import mark_down
 
 ORT = RuntimeInfo("onnxruntime", "1.32.0", "3.11", "CPU", None, None)
 PLAIN = row(artefact=artefact(file="a.onnx"), runtime=ORT, run="one", memory=memory(80))
@@ -235,6 +235,6 @@ def test_markdown_is_one_table_whatever_the_names() -> None:
 )
 def test_markdown_shows_a_text_as_it_is(text: str, written_as: str | None) -> None:
     """By a renderer of Markdown, and without backslashes that it does not need."""
-    escaped = escape_markdown(text)
+    escaped = mark_down(text)
     assert written_as is None or escaped == written_as
     assert MarkdownIt("gfm-like", {"linkify": False}).renderInline(escaped) == escape(text)

@@ -21,7 +21,7 @@ DRIFT = 0.10
 class Latency:
     """Median of process medians with a distribution-free interval, and p90 of all samples; in ns.
 
-    The interval is None where there are too few processes for one.
+    The interval is None if there are too few processes for one.
     """
 
     median_ns: float
@@ -39,7 +39,7 @@ def latency(record: Record) -> Latency:
 
 
 def median_interval(values: list[float]) -> tuple[float | None, float | None]:
-    """Confidence interval of a median from order statistics; (None, None) where none exists."""
+    """Confidence interval of a median from order statistics; (None, None) if none exists."""
     from scipy import stats  # a second to import, which errors of the command line do not wait for
 
     # As `stats.quantile_test` counts, which Debian 12's SciPy, of 32-bit ARM, does not have yet.
@@ -48,15 +48,6 @@ def median_interval(values: list[float]) -> tuple[float | None, float | None]:
         return None, None
     ordered = sorted(values)
     return float(ordered[rank - 1]), float(ordered[-rank])
-
-
-def ratio(a: Record, b: Record) -> tuple[float, float | None, float | None]:
-    """Ratio of two interleaved records' latencies, a over b, process by process.
-
-    Returns the median of the paired ratios and its interval.
-    """
-    pairs = [float(np.median(x)) / float(np.median(y)) for x, y in zip(a.latency_ns, b.latency_ns)]
-    return (float(np.median(pairs)), *median_interval(pairs))
 
 
 @dataclass(frozen=True)

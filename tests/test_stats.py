@@ -13,7 +13,6 @@ from fca_edge.stats import (
     drifts,
     latency,
     median_interval,
-    ratio,
     snr_db,
 )
 
@@ -31,15 +30,15 @@ RECORD = Record(
 
 
 def test_median_of_process_medians_and_interval() -> None:
-    found = latency(RECORD)
-    assert found.median_ns == 30
-    assert (found.low_ns, found.high_ns) == (10, 50)
-    assert found.p90_ns > 50
+    summary = latency(RECORD)
+    assert summary.median_ns == 30
+    assert (summary.low_ns, summary.high_ns) == (10, 50)
+    assert summary.p90_ns > 50
 
 
 def test_too_few_processes_have_no_interval() -> None:
-    found = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
-    assert (found.low_ns, found.high_ns) == (None, None)
+    summary = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
+    assert (summary.low_ns, summary.high_ns) == (None, None)
 
 
 def test_intervals_are_those_of_scipy() -> None:
@@ -58,12 +57,6 @@ def test_intervals_are_those_of_scipy() -> None:
 def test_intervals_need_nothing_new_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(scipy.stats, "quantile_test", raising=False)
     assert latency(RECORD).low_ns == 10
-
-
-def test_ratio_is_paired_by_process() -> None:
-    doubled = tuple(tuple(2 * n for n in samples) for samples in RECORD.latency_ns)
-    twice = dataclasses.replace(RECORD, latency_ns=doubled)
-    assert ratio(twice, RECORD) == (2.0, 2.0, 2.0)
 
 
 def test_drift_is_a_steady_rise() -> None:

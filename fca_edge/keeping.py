@@ -154,9 +154,11 @@ def workshop(place: Path, report: Report) -> Iterator[Path]:
     folder = find_workshop(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     sweep(place.parent)
+    notes = [Note(f"{place}: another process is making it; waiting")]
 
     def tell() -> None:
-        report(Note(f"{place}: another process is making it; waiting"))
+        while notes:
+            report(notes.pop())
 
     while True:
         if folder.is_symlink():

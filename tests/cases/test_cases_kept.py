@@ -281,18 +281,14 @@ def test_f15_an_archive_that_is_not_what_was_signed(
 @needs_tools
 @pytest.mark.parametrize("damage", ["emptied", "half", "a byte flipped", "an HTML page"])
 def test_f15_kept_lists_that_are_wrong_heal(damage: str, archive: Archive, cache: Path) -> None:
+    """apt itself compares them with what was signed."""
     state = cache / "apt" / f"{TREE.release}-{TREE.architecture}-{TREE.name}"
     debian.fetch(TREE, state, lambda text: None)
     lists = [p for p in (state / "lists").iterdir() if p.is_file() and p.name != "lock"]
     assert len(lists) == 2
     for file in lists:
         SPOILED[damage](file)
-    for _ in range(2):  # where apt itself does not, the second set-up begins with new ones
-        try:
-            debian.unpack(TREE, lambda text: None)
-            break
-        except TargetUnavailableError as error:
-            assert "\n" not in str(error)
+    debian.unpack(TREE, lambda text: None)
     content = (TREE.folder / "usr" / "bin" / "hello").read_bytes()
     assert content == b"hello\n" * 2000
 

@@ -140,16 +140,6 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
             " use a Debian machine or container, or a board over ssh://."
         )
-    try:
-        return fetch_verified(tree, state, report)
-    except TargetUnavailableError:
-        # Package lists that were cut or altered would fail again and again.
-        shutil.rmtree(state / "lists", ignore_errors=True)
-        raise
-
-
-def fetch_verified(tree: Tree, state: Path, report: Report) -> list[Path]:
-    """Download packages, and again those of an earlier set-up that are not what the lists say."""
     archives = archive_folder(state)
     for folder in (archives / "partial", state / "none" / "partial", state / "lists" / "partial"):
         folder.mkdir(parents=True, exist_ok=True)

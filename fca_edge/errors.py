@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from fca_edge.terminal import visible
+
 # There is no distribution on an index: it is installed from a clone.
 INSTALL_ALL = "run `pip install -c constraints.txt -e '.[export]'` in the clone of fca_edge"
 INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_edge"
@@ -20,17 +22,28 @@ INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_ed
 EXPORT_EXTRA = ("torch", "onnx", "onnxsim", "onnxscript", "safetensors", "flatbuffers", "onnx_ir")
 
 
-class FcaEdgeWarning(UserWarning):
+class Readable(Exception):
+    """What is said in one line, whatever names and words of others it holds."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
+
+class FcaEdgeWarning(Readable, UserWarning):
     """What was assumed, left out, or makes a result mean less than it seems to."""
 
 
-class FcaEdgeError(Exception):
+class FcaEdgeError(Readable):
     """What went wrong, where, and what to do about it, in one line.
 
     As it is, its exit code says that something else than the command line must change.
+
+    Attributes:
+        others: what went wrong besides.
     """
 
     exit_code: ClassVar[int] = 1
+    others: tuple[FcaEdgeError, ...] = ()
 
 
 class UsageError(FcaEdgeError):
@@ -65,7 +78,7 @@ class TargetUnavailableError(FcaEdgeError):
 
 @contextmanager
 def export_extra() -> Iterator[None]:
-    """Say what to install where a library of the export extra is missing.
+    """Say what to install if a library of the export extra is missing.
 
     Raises:
         FcaEdgeError: names the library.
@@ -80,9 +93,9 @@ def export_extra() -> Iterator[None]:
         ) from None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

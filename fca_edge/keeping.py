@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.places import LOCK_NAME, locked, remove_unclaimed
+from fca_edge.places import LOCK_NAME, locked, remove_unclaimed, sweep
 from fca_edge.stopping import uncut
-from fca_edge.store import STAGED, compute_sha256, read_json, sweep
+from fca_edge.store import STAGED, compute_sha256, read_json
 
 Report = Callable[[str], None]
 # Fills an empty folder; returns what its stamp shall say besides.
@@ -33,7 +33,7 @@ MOST_STAMP_BYTES = 64 << 20
 
 
 class Note(str):
-    """A report that stays on the screen, where others give way to the next one."""
+    """A report that stays on the screen, while others give way to the next one."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Kept:
     stamp: str = STAMP
 
     def read_stamp(self) -> dict[str, Any] | None:
-        """Return what the stamp says, None where it is missing or was altered."""
+        """Return what the stamp says, None if it is missing or was altered."""
         file = self.place / self.stamp
         try:
             if not file.is_file() or file.stat().st_size > MOST_STAMP_BYTES:
@@ -65,7 +65,7 @@ class Kept:
         return content if digest == compute_digest(content) else None
 
     def find_fault(self, full: bool = False) -> str | None:
-        """Say what is wrong with the folder, None where it can be used.
+        """Say what is wrong with the folder, None if it can be used.
 
         Args:
             full: read every file; otherwise only those whose size or time of change differs.
@@ -153,7 +153,7 @@ def workshop(place: Path, report: Report) -> Iterator[Path]:
     """
     folder = find_workshop(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    sweep(place.parent)
+    sweep(place.parent, STAGED)
     notes = [Note(f"{place}: another process is making it; waiting")]
 
     def tell() -> None:
@@ -242,7 +242,7 @@ def describe_entry(path: Path) -> list[Any]:
 
 
 def find_entry_fault(path: Path, entry: list[Any], full: bool) -> str | None:
-    """Say what is wrong with an entry of a folder, None where it is as it was."""
+    """Say what is wrong with an entry of a folder, None if it is as it was."""
     kind, first, *rest = entry
     try:
         state = path.lstat()

@@ -169,26 +169,56 @@ def lock_folder(handle: int, tell: Callable[[], None]) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Show others, where the file system has locks, that a folder is still in use."""
-    handle = os.open(folder, os.O_RDONLY)
+def claimed_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give a new folder whose lock shows others that it is in use; it is gone afterwards.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder, handle = claim_new(parent, prefix)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield folder
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def claim_new(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Make a folder and lock it; returns it with the open handle that holds the lock.
+
+    A sweep may come between the two steps; then another folder is made. Where the file system
+    has no locks nothing is ever swept.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(folder)):
+                return folder, handle
         os.close(handle)
 
 
 def remove_unclaimed(folder: Path) -> None:
     """Remove a folder whose lock nobody holds; nothing where there are no locks."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        # The folder itself, and not what a link leads to.
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)
+
+
+def sweep(parent: Path, prefix: str) -> None:
+    """Remove folders of processes that were killed: nobody holds their locks."""
+    for left in parent.glob(f"{prefix}*"):
+        remove_unclaimed(left)
 
 
 @contextmanager

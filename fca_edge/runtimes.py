@@ -1,14 +1,13 @@
 """The table of runtimes, and which interpreter of this machine runs each.
 
-A new runtime is a row here, a class in `device/agent.py` (and in `device/lean.py` where it can load
-in little memory), and the code that sets it up where no package does.
+A new runtime is a row here, a class in `device/agent.py` (and in `device/lean.py` if it can load
+in little memory), and the code that sets it up if no package does.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from fca_edge import children
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
 from fca_edge.keeping import Kept
 
@@ -36,7 +36,8 @@ class Runtime:
         suffix: of the files that it loads.
         module: what is imported to use it.
         profiles: profiles of the files that it runs by default.
-        also_proves: profiles of others whose files must be right on it, too, where it is installed.
+        half_profiles: those of them whose files it computes in fp16 if the core can.
+        also_proves: profiles of others whose files must be right on it, too, if it is installed.
         package: its name on PyPI.
         version, numpy: what emulated machines get, pinned so that their counts repeat.
         last_python: the last release of Python with wheels of a runtime that is no longer made:
@@ -44,7 +45,7 @@ class Runtime:
         interpreter: which Python of this machine runs it.
         wheels: machines for which PyPI has wheels: boards over SSH and emulated machines.
         debian: emulated machines that take it from Debian instead.
-        provider: of ONNX Runtime, where it is one that not every build has.
+        provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
     """
@@ -53,6 +54,7 @@ class Runtime:
     suffix: str
     module: str
     profiles: tuple[str, ...] = ()
+    half_profiles: tuple[str, ...] = ()
     also_proves: tuple[str, ...] = ()
     package: str = ""
     version: str = ""
@@ -67,7 +69,7 @@ class Runtime:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What pip is asked for by a user who wants it; NumPy where any would not do."""
+        """What pip is asked for by a user who wants it; NumPy if not any would do."""
         if self.last_python is None:
             return (self.package,)
         next_numpy = int(self.numpy.partition(".")[0]) + 1
@@ -78,7 +80,7 @@ class Runtime:
         return machine in self.wheels and (self.last_python is None or python <= self.last_python)
 
 
-# In this order where several could run a file and no profile decides: the plain ones first.
+# In this order if several could run a file and no profile decides: the plain ones first.
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
@@ -100,6 +102,7 @@ RUNTIMES: dict[str, Runtime] = {
             suffix=".tflite",
             module="ai_edge_litert.interpreter",
             profiles=("modern", "litert-fp16"),
+            half_profiles=("litert-fp16",),
             package="ai-edge-litert",
             version="2.3.0",
             numpy="2.4.6",
@@ -138,22 +141,22 @@ OLD_TFLITE = RUNTIMES["tflite-2.14"]
 def runtime_for(
     suffix: str, profile: str, among: Collection[str] = tuple(RUNTIMES)
 ) -> Runtime | None:
-    """Return the runtime that a file gets by default, None where none of `among` loads it.
+    """Return the runtime that a file gets by default, None if none of `among` loads it.
 
     Args:
         suffix: of the file, such as ".onnx".
-        profile: that it was written for; where it is unknown, the first runtime is taken.
+        profile: that it was written for; if it is unknown, the first runtime is taken.
         among: names of the runtimes to choose from.
     """
     loading = [r for r in RUNTIMES.values() if r.suffix == suffix and r.name in among]
-    own = (runtime for runtime in loading if profile in runtime.profiles)
-    return next(own, loading[0] if loading else None)
+    matching = (runtime for runtime in loading if profile in runtime.profiles)
+    return next(matching, loading[0] if loading else None)
 
 
 def proving_runtimes(profile: str) -> tuple[str, ...]:
     """Name the runtimes on which files of a profile must be right.
 
-    The first one must be there for an export; the others prove a file where they are installed.
+    The first one must be there for an export; the others prove a file if they are installed.
     """
     return tuple(
         name for name, r in RUNTIMES.items() if profile in r.profiles or profile in r.also_proves
@@ -179,7 +182,7 @@ def second_environment() -> Kept:
 
 
 def find_second_fault(full: bool = False) -> str | None:
-    """Say what keeps the second environment from being used; it is tried where that is unknown.
+    """Say what keeps the second environment from being used; it is tried if that is unknown.
 
     Args:
         full: read every file of one that fca-edge has made.
@@ -256,7 +259,7 @@ def available(runtime: Runtime) -> bool:
 def imports(python: Path, module: str) -> bool:
     """Tell whether an interpreter is there and can import a module."""
     try:
-        process = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True)
+        process = children.run([python, "-c", f"import {module}"])
     except OSError:
         return False
     return process.returncode == 0
@@ -266,15 +269,15 @@ def imports(python: Path, module: str) -> bool:
 def provides(python: Path, provider: str) -> bool:
     """Tell whether an interpreter's ONNX Runtime was built with a provider."""
     code = provider_code(provider)
-    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
+    return children.run([python, "-c", code]).returncode == 0
 
 
 def provider_code(provider: str) -> str:
-    """Return Python that fails where ONNX Runtime was built without a provider."""
+    """Return Python that fails if ONNX Runtime was built without a provider."""
     return f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
 
 
 def proof_code(runtime: Runtime) -> str:
-    """Return Python that fails where a runtime cannot be used."""
-    own = f"import {runtime.module}"
-    return own if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)
+    """Return Python that fails if a runtime cannot be used."""
+    code = f"import {runtime.module}"
+    return code if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)

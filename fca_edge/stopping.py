@@ -76,12 +76,14 @@ def _handle(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def uncut() -> Iterator[None]:
     """Let a short step run to its end; a signal that came meanwhile is raised afterwards."""
+    since = _state.since
     _state.holds += 1
     try:
         yield
     finally:
         _state.holds -= 1
-    raise_if_stopped()
+    if _state.since != since:
+        raise_if_stopped()
 
 
 def raise_if_stopped() -> None:

@@ -6,17 +6,15 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.places import claimed, is_replaceable, put, remove_unclaimed, write_through
+from fca_edge.places import claimed_folder, is_replaceable, put, sweep, write_through
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,44 +23,46 @@ else:
 
 CHUNK_BYTES = 1 << 20
 STAGED = ".fca-edge-"
-# A temporary folder is locked just after it is made; until then its age protects it.
-OLD_SECONDS = 60.0
 
 
 @contextmanager
-def staging(out: Path) -> Iterator[Path]:
+def staging(out: Path, remedy: str = "choose another --out") -> Iterator[Path]:
     """Give a temporary folder beside the final place of files; it is gone afterwards.
 
     So are folders that were made for it and into which nothing was moved. Being on the same
-    file system, files move out of it by a rename.
+    file system, files move out of it by a rename. What killed processes left is swept.
 
     Raises:
         FcaEdgeError: the folder cannot be made or written.
     """
     new = [place for place in (out, *out.parents) if not place.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        sweep(out)
-        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
-    except OSError as error:
-        remove_empty(new)
-        raise FcaEdgeError(
-            f"{out}: cannot write there ({error.strerror}); choose another --out."
-        ) from None
-    try:
-        with claimed(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        remove_empty(new)
+    with ExitStack() as stack:
+        stack.callback(remove_empty, new)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            sweep(out, STAGED)
+            folder = stack.enter_context(claimed_folder(out, STAGED))
+        except OSError as error:
+            raise FcaEdgeError(f"{out}: cannot write there ({error.strerror}); {remedy}.") from None
+        yield folder
 
 
-def sweep(out: Path) -> None:
-    """Remove temporary folders of processes that were killed: nobody holds their locks."""
-    for left in out.glob(f"{STAGED}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > OLD_SECONDS:
-                remove_unclaimed(left)
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """Give a folder for files that nobody keeps; it is gone afterwards.
+
+    Raises:
+        FcaEdgeError: it cannot be made.
+    """
+    remedy = "name another folder in TMPDIR"
+    with staging(Path(tempfile.gettempdir()), remedy) as folder:
+        yield folder
+
+
+def sweep_temporary() -> None:
+    """Remove temporary folders that killed processes left."""
+    with contextlib.suppress(OSError):
+        sweep(Path(tempfile.gettempdir()), STAGED)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What moves the cursor, breaks the line or turns the direction of writing, and what is no
-# character at all: bytes of a file name that are not UTF-8.
+# What moves the cursor, breaks the line, turns the direction of writing or cannot be seen, and
+# what is no character at all: bytes of a file name that are not UTF-8.
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+# Nothing that is worth reading is longer, but a board may send anything as its name.
+LONGEST = 2000
 SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # What our own texts hold besides ASCII, for terminals that know no more.
 PLAIN = {"–": "-", "×": "x", "°": "deg ", "…": "...", "━": "-", "╸": "-", "╺": "-"}
@@ -22,9 +25,18 @@ BRAILLE = range(0x2800, 0x2900)
 ERRORS = "fca-edge-readable"
 
 
-def visible(text: str) -> str:
-    """Write control characters and bytes that are no text as escapes: one harmless line."""
-    return UNSAFE.sub(lambda match: escape(match[0]), text)
+def visible(text: str, longest: int | None = LONGEST) -> str:
+    """Write control characters and bytes that are no text as escapes: one harmless line.
+
+    Args:
+        longest: what is longer is cut, and says so; None cuts nothing.
+    """
+    end = None if longest is None else longest + 1
+    line = UNSAFE.sub(lambda match: escape(match[0]), text[:end])
+    if longest is None or len(line) <= longest:
+        return line
+    note = f"… ({len(text)} characters)"
+    return line[: longest - len(note)] + note
 
 
 def escape(character: str) -> str:
@@ -32,8 +44,8 @@ def escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:
         number -= 0xDC00  # a byte that the file system's encoding could not decode
-    width = 2 if number < 0x100 else 4
-    return SHORT.get(character) or f"\\{'x' if width == 2 else 'u'}{number:0{width}x}"
+    kind, width = ("x", 2) if number < 0x100 else ("u", 4) if number < 0x10000 else ("U", 8)
+    return SHORT.get(character) or f"\\{kind}{number:0{width}x}"
 
 
 def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
@@ -46,9 +58,7 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
 
 def simplify(character: str) -> str:
     """Write a character in ASCII: a spinner's dots as a star, others as an escape."""
-    if ord(character) in BRAILLE:
-        return "*"
-    return escape(character) if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+    return "*" if ord(character) in BRAILLE else escape(character)
 
 
 def make_encodable() -> None:

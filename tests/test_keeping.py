@@ -378,16 +378,16 @@ def test_f17_what_is_left_while_another_waits(whole: Kept) -> None:
 
 
 def test_f17_what_another_dead_process_left_is_swept(kept: Kept) -> None:
-    """Of a thing that nobody asks for any more: only after a while, and not if it is in use."""
+    """Of a thing that nobody asks for any more: not if it is in use."""
     parent = kept.place.parent
-    left, fresh, used = (parent / f"{STAGED}{name}" for name in ("left", "fresh", "used"))
-    for folder in (left, fresh, used):
+    left, used = (parent / f"{STAGED}{name}" for name in ("left", "used"))
+    for folder in (left, used):
         (folder / "123").mkdir(parents=True)
     for folder in (left, used):
         os.utime(folder, (1, 1))
     with keeping.locked(used):
         keep(kept, fill)
-    assert everything(parent) == [fresh.name, used.name, "tree"]
+    assert everything(parent) == [used.name, "tree"]
 
 
 def test_f17_a_link_planted_where_it_is_made(kept: Kept, tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fca_edge.accuracy.data import Data
@@ -15,6 +13,7 @@ from fca_edge.accuracy.figures import ROUNDING, compute_figures
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.accuracy.sensitivity import Base, Loss, Report
 from fca_edge.errors import NotEquivalentError
+from fca_edge.store import temporary
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ def measure_drops(
     base: Base, keep: Sequence[str], data: Data, reference: Predictions
 ) -> dict[str, float]:
     """Make the file that keeps some layers; returns what top-1 drops by on each runtime."""
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder, ExitStack() as stack:
-        path = Path(folder) / base.artefact.path.name
+    with temporary() as folder, ExitStack() as stack:
+        path = folder / base.artefact.path.name
         base.make(path, keep)
         artefact = replace(base.artefact, path=path)
         runners = [stack.enter_context(ArtefactRunner(artefact, name)) for name in base.runtimes]

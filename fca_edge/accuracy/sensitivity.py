@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from fca_edge.manifest import Artefact
 from fca_edge.parity import in_layout
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
+from fca_edge.store import temporary
 from fca_edge.targets.outputs import run_artefact
 
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ class Base:
 
     Attributes:
         artefact: the file; its manifest need not be complete yet.
-        runtimes: where the quantised file must be right, its own first.
+        runtimes: on which the quantised file must be right, its own first.
         recipe: without layers that are kept; those are what is looked for.
         inputs: of calibration, for static recipes.
     """
@@ -56,13 +56,13 @@ class Base:
 
 @dataclass(frozen=True)
 class Loss:
-    """What quantising one layer does to the logits, on the runtime where it does most.
+    """What quantising one layer does to the logits, on the runtime that it does most on.
 
     Attributes:
-        snr_db: of the logits against those with no layer quantised; None where they are equal.
+        snr_db: of the logits against those with no layer quantised; None if they are equal.
         agreement_percent: images with the same first class.
         drop_points: of top-1.
-        runtime: where that was.
+        runtime: that it was measured on.
     """
 
     layer: str
@@ -94,8 +94,8 @@ def measure_sensitivities(base: Base, data: Data, report: Report) -> list[Loss]:
         ]
     )
     inputs = in_layout(images, base.artefact.manifest.input_layout)
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        path = Path(folder) / base.artefact.path.name
+    with temporary() as folder:
+        path = folder / base.artefact.path.name
         layers = base.make(path, ())
         if not layers:
             raise FcaEdgeError(f"{base.artefact.path.name}: no layer to quantise in it.")

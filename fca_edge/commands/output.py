@@ -10,7 +10,7 @@ import click
 
 from fca_edge.commands.shared import OUT, claim_json, put_json
 from fca_edge.errors import UsageError
-from fca_edge.tables.document import Document
+from fca_edge.tables.document import Document, is_unbroken
 from fca_edge.terminal import to_output
 
 Format = Literal["table", "md", "json"]
@@ -67,5 +67,5 @@ def put_document(
             click.echo(document.markdown(), nl=False)
     else:
         for part in document.lay_out(None if wide else OUT.width):
-            OUT.print(part, crop=False)
+            OUT.print(part, crop=False, soft_wrap=is_unbroken(part))
     return True

@@ -9,6 +9,7 @@ import click
 
 from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
 from fca_edge.commands.shared import (
+    ERR,
     OUT,
     claim_json,
     force_option,
@@ -62,7 +63,7 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
 
 
 def shorten(place: str) -> str:
-    """Write a path from the current folder, or from the user's own, where it lies in it."""
+    """Write a path from the current folder, or from the user's own, if it lies in it."""
     for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
         if folder != Path("/") and Path(place).is_relative_to(folder):
             return f"{sign}{Path(place).relative_to(folder)}"
@@ -110,7 +111,7 @@ def setup_target(target: str, optional: bool) -> None:
     except TargetUnavailableError as error:
         if not optional:
             raise
-        click.echo(f"fca-edge: warning: going on without: {error}", err=True)
+        ERR.print(f"fca-edge: warning: going on without: {error}", soft_wrap=True)
         return
     for line in lines:
         OUT.print(f"{target}: {line}")

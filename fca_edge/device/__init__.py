@@ -3,6 +3,7 @@
 from pathlib import Path
 
 # Sent to the target, and run there.
-AGENT, GUARD, LEAN, PROBE = (
-    Path(__file__).with_name(f"{name}.py") for name in ("agent", "guard", "lean", "probe")
+AGENT, DIGESTS, GUARD, LEAN, PROBE = (
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("agent", "digests", "guard", "lean", "probe")
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.tflite.context import name_module
 from fca_edge.parity import Array, first_diverging, first_not_finite, in_layout
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.store import temporary
 from fca_edge.targets.outputs import run_artefact
 
 CALL = "call_function"
@@ -110,8 +110,8 @@ def run_for_tensors(output: Output, path: Path, inputs: Array, runtime: str) -> 
     """Run an artefact and return every tensor that the runtime returns."""
     if output.profile.format == "tflite":
         return run_artefact(path, RUNTIMES[runtime], inputs, all_tensors=True)[0]
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        verbose = Path(folder) / "all.onnx"
+    with temporary() as folder:
+        verbose = folder / "all.onnx"
         onnx_writer.write_with_all_outputs(path, verbose)
         return run_artefact(verbose, RUNTIMES[runtime], inputs, all_tensors=True)[0]
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fca_edge import __version__
+from fca_edge import __version__, children
 from fca_edge.errors import plural
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job
@@ -35,6 +35,8 @@ NO_MANIFEST = "no manifest beside it: what is told of it is the file's own word,
 # Frequencies also move a little by themselves.
 SLOWER = 0.9
 
+MEMORY = ("rss_bytes", "peak_rss_bytes", "method")
+
 Events = dict[str, Event]
 
 
@@ -56,7 +58,7 @@ class JobEvents:
 def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
-    Where a run was broken off, the plan is of the processes that there were.
+    If a run was broken off, the plan is of the processes that there were.
     """
     done, warnings = max(len(events.latency), len(events.cost)), []
     if 0 < done < plan.processes:
@@ -98,10 +100,10 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
 
 
 def read_memory(events: Events) -> Memory | None:
-    """Read the memory figures of a memory run; None where the target has no /proc."""
-    if "peak_rss_bytes" not in events.get("done", {}):
+    """Read the memory figures of a memory run; None if the target has no /proc."""
+    ready, loaded, done = (events.get(name, {}) for name in ("ready", "loaded", "done"))
+    if any(one.get(name) is None for one in (ready, loaded, done) for name in MEMORY):
         return None
-    ready, loaded, done = events["ready"], events["loaded"], events["done"]
     return Memory(
         baseline=read_usage(ready),
         loaded=read_usage(loaded),
@@ -118,7 +120,7 @@ def read_usage(event: Event) -> Usage:
 
 
 def read_cost(job: Job, runs: list[Events]) -> Cost | None:
-    """Read what the counter saw; None where nothing counts."""
+    """Read what the counter saw; None if nothing counts."""
     if not runs:
         return None
     last, macs = runs[-1]["cost"], job.artefact.macs
@@ -134,7 +136,7 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
 
 
 def read_conditions(runs: list[Events]) -> Conditions | None:
-    """Read what a board was like; None where nothing was timed."""
+    """Read what a board was like; None if nothing was timed."""
     samples = [run["samples"] for run in runs if "before" in run["samples"]]
     if not samples:
         return None
@@ -191,24 +193,19 @@ def list_warnings(
 
 
 def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
-    """Say where a delegate took less of a file than it promises of its own profiles."""
+    """Say if a delegate took less of a file than it promises of its own profiles."""
     if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
         return []
-    partitions, outside = loaded["partitions"], loaded["undelegated"]
+    partitions, outside = loaded["partitions"], loaded.get("undelegated")
     if partitions in (1, None):
         return ["not all operators are delegated to XNNPACK"] if outside else []
     return [f"{partitions} XNNPACK partitions instead of 1"]
 
 
 def read_git_commit() -> str | None:
-    """Return the commit of this package's checkout, None where it is installed without one."""
+    """Return the commit of this package's checkout, None if it is installed without one."""
     try:
-        process = subprocess.run(
-            ["git", "-C", str(HERE), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
+        process = children.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_seconds=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() or None if process.returncode == 0 else None

@@ -85,7 +85,7 @@ class DepthwiseSum(nn.Module):
 class SplitDepthwise(FoldPass):
     """Replace depthwise convolutions over 25 taps by a `DepthwiseSum` of the given form.
 
-    `strided_form` is the form where the stride is not 1 (None leaves those whole);
+    `strided_form` is the form if the stride is not 1 (None leaves those whole);
     dilation and stride do not go together.
     """
 

@@ -1,4 +1,4 @@
-"""The tables of a bench run: time where it was measured, instructions where it was emulated."""
+"""The tables of a bench run: time if it was measured, instructions if it was emulated."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Shown(NamedTuple):
 
 
 def memory_cell(write: Callable[[Memory], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's memory, or nothing where none was measured."""
+    """Return a cell of a record's memory, or nothing if none was measured."""
     return lambda record: write(record.memory) if record.memory else ""
 
 
 def cost_cell(write: Callable[[Cost], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's cost, or nothing where none was counted."""
+    """Return a cell of a record's cost, or nothing if none was counted."""
     return lambda record: write(record.cost) if record.cost else ""
 
 
 def time_cell(write: Callable[[Record], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's times, or nothing where none were taken."""
+    """Return a cell of a record's times, or nothing if none were taken."""
     return lambda record: write(record) if record.latency_ns else ""
 
 
@@ -52,7 +52,7 @@ TIME: tuple[Shown, ...] = (
         Column(
             "90 % interval",
             1,
-            legend="in 9 of 10 runs like this one the true median is within it; empty where"
+            legend="in 9 of 10 runs like this one the true median is within it; empty if"
             f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
             always=True,
         ),
@@ -141,9 +141,9 @@ RATIOS = {
     "model_bytes": ("memory ratio", "model adds MiB", "memory", "what the model adds"),
 }
 HOW = {
-    "latency_ns": ", turn by turn, with its interval; undecided where that contains 1",
-    "processor_ns": ", turn by turn, with its interval; undecided where that contains 1",
-    "model_bytes": "; undecided where one process's noise is larger than the difference",
+    "latency_ns": ", turn by turn, with its interval; undecided if that contains 1",
+    "processor_ns": ", turn by turn, with its interval; undecided if that contains 1",
+    "model_bytes": "; undecided if one process's noise is larger than the difference",
 }
 
 
@@ -217,8 +217,7 @@ def ratio_text(ratio: RowRatio | None) -> Text:
         return Text()
     if ratio.value == 1 and ratio.low == ratio.high and not ratio.undecided:
         return Text("1")
-    interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
-    text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
+    text = f"{ratio.describe()}{' undecided' if ratio.undecided else ''}"
     return style_text(text, "yellow" if ratio.undecided else None)
 
 
@@ -313,7 +312,7 @@ def write_kinds(record: Record) -> str:
 
 
 def write_interval(record: Record) -> str:
-    """Write the interval of the median latency, where there is one."""
+    """Write the interval of the median latency, if there is one."""
     times = latency(record)
     if times.low_ns is None or times.high_ns is None:
         return ""
@@ -342,7 +341,7 @@ def ms(ns: float) -> str:
 
 
 def mib(size: int | None, whole: int | None = None) -> str:
-    """Bytes as MiB; empty where they are not known.
+    """Bytes as MiB; empty if they are not known.
 
     Args:
         whole: of what they are a part: below 10 MiB it has one decimal, and so have its parts.

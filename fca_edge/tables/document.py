@@ -18,10 +18,10 @@ from fca_edge.tables.layout import Part, lay_out, list_legend
 from fca_edge.tables.sheet import Column, Sheet, choose_filled, style_text
 from fca_edge.terminal import visible
 
-# What Markdown would read as something else than a character.
-MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
+# What Markdown would read as something else than a character; an underscore inside a word is one.
+MARKDOWN_MARKS = re.compile(r"[\\`*|<>\[\]#~$]|(?<!\w)_+|_+(?!\w)")
 WIDTH = 100
-# Where nothing limits it, as in a pipe.
+# If nothing limits it, as in a pipe.
 WIDE = 180
 BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.
@@ -79,7 +79,7 @@ class Document:
                 continue
             if isinstance(block, Shell):
                 for line in block.lines(room):
-                    yield Text(visible(line), no_wrap=True, overflow="ignore")
+                    yield Text(visible(line, None), no_wrap=True, overflow="ignore")
                 continue
             if number:
                 yield Text()
@@ -95,7 +95,7 @@ class Document:
         stream = io.StringIO()
         console = Console(file=stream, width=width, markup=False, emoji=False, color_system=None)
         for part in self.lay_out(None if wide else width):
-            console.print(part, crop=False, soft_wrap=wide)
+            console.print(part, crop=False, soft_wrap=wide or is_unbroken(part))
         return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
     def markdown(self) -> str:
@@ -103,14 +103,14 @@ class Document:
         pieces = []
         for block in self.blocks:
             if isinstance(block, Line):
-                pieces.append(block.text.translate(MARKDOWN_MARKS))
+                pieces.append(mark_down(block.text))
                 continue
             if isinstance(block, Shell):
-                pieces.append(f"    {block.text}")
+                pieces.append(f"    {visible(block.text, None)}")
                 continue
             for sheet in block:
                 columns = choose_filled(sheet.columns, block)
-                pieces += [f"**{sheet.title.translate(MARKDOWN_MARKS)}**"] if sheet.title else []
+                pieces += [f"**{mark_down(sheet.title)}**"] if sheet.title else []
                 pieces.append(markdown_table(sheet, columns))
         return "\n\n".join(pieces) + "\n"
 
@@ -119,18 +119,23 @@ class Document:
         pieces = []
         for block in self.blocks:
             if isinstance(block, Line):
-                pieces.append(f'<div style="opacity:.75">{escape(block.text)}</div>')
+                pieces.append(f'<div style="opacity:.75">{mark_up(block.text)}</div>')
                 continue
             if isinstance(block, Shell):
-                pieces.append(f"<pre>{escape(block.text)}</pre>")
+                pieces.append(f"<pre>{escape(visible(block.text, None))}</pre>")
                 continue
             for sheet in block:
                 pieces.append(html_table(sheet, choose_filled(sheet.columns, block)))
             pieces += [
-                f'<div style="opacity:.75">{escape(line)}</div>'
+                f'<div style="opacity:.75">{mark_up(line)}</div>'
                 for line in list_legend(choose_filled(block[0].columns, block))
             ]
         return "\n".join(pieces)
+
+
+def is_unbroken(part: Part) -> bool:
+    """Tell whether a part is a line of a command; Rich forgets that a text is not to be broken."""
+    return isinstance(part, Text) and bool(part.no_wrap)
 
 
 class Printable:
@@ -165,6 +170,18 @@ class Printable:
         return self.document().html()
 
 
+def mark_down(text: str) -> str:
+    """Write text of anybody's as Markdown that shows it as it is."""
+    return MARKDOWN_MARKS.sub(
+        lambda marks: "".join(f"\\{mark}" for mark in marks[0]), visible(text)
+    )
+
+
+def mark_up(text: str) -> str:
+    """Write text of anybody's as HTML that shows it as it is."""
+    return escape(visible(text))
+
+
 def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:
     """Return the rows of a sheet under some of its columns, as plain text."""
     places = [list(sheet.columns).index(column) for column in columns]
@@ -174,8 +191,8 @@ def cells(sheet: Sheet, columns: Sequence[Column]) -> list[list[str]]:
 def markdown_table(sheet: Sheet, columns: Sequence[Column]) -> str:
     """Write a table, numbers to the right."""
     rules = ["---:" if column.kind == "number" else "---" for column in columns]
-    headings = [column.heading.translate(MARKDOWN_MARKS) for column in columns]
-    rows = [[cell.translate(MARKDOWN_MARKS) for cell in row] for row in cells(sheet, columns)]
+    headings = [mark_down(column.heading) for column in columns]
+    rows = [[mark_down(cell) for cell in row] for row in cells(sheet, columns)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [headings, rules, *rows])
 
 
@@ -186,12 +203,12 @@ def html_table(sheet: Sheet, columns: Sequence[Column]) -> str:
     def row(tag: str, texts: Sequence[str]) -> str:
         style = CELL if tag == "th" else FIGURE
         inner = "".join(
-            f'<{tag} style="text-align:{side};{style}">{escape(text)}</{tag}>'
+            f'<{tag} style="text-align:{side};{style}">{mark_up(text)}</{tag}>'
             for side, text in zip(sides, texts)
         )
         return f"<tr>{inner}</tr>"
 
-    caption = f"<caption>{escape(sheet.title)}</caption>" if sheet.title else ""
+    caption = f"<caption>{mark_up(sheet.title)}</caption>" if sheet.title else ""
     head = row("th", [column.heading for column in columns])
     body = "".join(row("td", texts) for texts in cells(sheet, columns))
     return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"

@@ -183,7 +183,7 @@ def fill_table(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -
 
 
 def break_cell(cell: str | Text, column: Column, width: int) -> Text:
-    """Break a cell into lines where its column may."""
+    """Break a cell into lines if its column may be."""
     style = cell.style if isinstance(cell, Text) else ""
     breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}
     lines = breaks[column.kind](str(cell), width) if column.kind in breaks else [str(cell)]
@@ -191,10 +191,10 @@ def break_cell(cell: str | Text, column: Column, width: int) -> Text:
 
 
 def lay_out_list(sheet: Sheet, columns: Sequence[Column]) -> Iterator[Text]:
-    """Write a row as lines, where even the columns that must stay are too wide together."""
+    """Write a row as lines, if even the columns that must stay are too wide together."""
     places = [list(sheet.columns).index(column) for column in columns]
     for row in sheet.rows:
         for column, place in zip(columns, places):
             if str(row[place]):
-                yield Text(f"{column.heading}: {row[place]}")
+                yield style_text(f"{column.heading}: {row[place]}", None)
         yield Text()

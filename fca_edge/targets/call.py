@@ -6,14 +6,16 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from fca_edge import children
 from fca_edge.device import AGENT
+from fca_edge.documents import DocumentError
 from fca_edge.errors import FcaEdgeError
+from fca_edge.targets.events import Event as Event
+from fca_edge.targets.events import read_events
 from fca_edge.targets.plan import AgentPlan
-
-Event = dict[str, Any]
 
 
 class AgentError(FcaEdgeError):
@@ -52,45 +54,50 @@ def call_command(
         AgentError: it crashed, was killed or took too long; says with what.
     """
     try:
-        process = subprocess.run(
-            command,
-            input=json.dumps(plan.to_document()),
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            env=environment,
+        process = children.run(
+            command, json.dumps(plan.to_document()), timeout_seconds, environment
         )
     except subprocess.TimeoutExpired:
         raise AgentError(f"{plan.label}: no answer in {timeout_seconds:.0f} s.") from None
-    return check_events(plan.label, process.returncode, process.stdout, process.stderr)
+    return check_events(plan, process.returncode, process.stdout, process.stderr)
 
 
-def check_events(label: str, code: int, stdout: str, stderr: str) -> dict[str, Event]:
+def check_events(
+    plan: AgentPlan,
+    code: int,
+    stdout: str,
+    stderr: str,
+    explain: Callable[[int, str], str] | None = None,
+) -> dict[str, Event]:
     """Read what an agent's process wrote.
 
+    Args:
+        explain: says how a process failed, where the target knows more of it.
+
     Raises:
-        AgentError: it did not finish its plan.
+        AgentError: it did not finish its plan, or did not say what it was run for.
     """
-    events = read_events(stdout)
-    if code or "done" not in events:
-        raise AgentError(f"{label}: {failure_reason(code, stderr)}", refused=code == 1)
-    return events
-
-
-def read_events(text: str) -> dict[str, Event]:
-    """Find the agent's events, by name, in what it wrote; a line that was cut is none."""
-    events = {}
-    for line in text.splitlines():
-        if line.startswith('{"event"') and line.endswith("}"):
-            event = json.loads(line)
-            events[event["event"]] = event
+    if code:
+        reason = (explain or failure_reason)(code, stderr)
+        raise AgentError(f"{plan.label}: {reason}", refused=code == 1)
+    try:
+        events = read_events(stdout)
+    except DocumentError as error:
+        raise AgentError(f"{plan.label}: its answer cannot be read: {error}.") from None
+    missing = [name for name in plan.events if name not in events]
+    if missing:
+        raise AgentError(f"{plan.label}: its answer was cut: it lacks '{missing[0]}'.")
+    samples = events.get("samples", {}).get("latency_ns", ())
+    if plan.mode == "latency" and len(samples) != plan.iterations:
+        raise AgentError(f"{plan.label}: {len(samples)} samples came, not {plan.iterations}.")
     return events
 
 
 def failure_reason(code: int, stderr: str) -> str:
     """Say in one line how a process failed."""
     if code < 0:
-        name = signal.Signals(-code).name
+        names = {number.value: number.name for number in signal.Signals}
+        name = names.get(-code, f"signal {-code}")
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"the process was ended by {name}{hint}."
     lines = [line for line in stderr.strip().splitlines() if not line.startswith("INFO")]

@@ -47,13 +47,18 @@ def read_counts(file: Path, machine: str, maps: list[list[Any]]) -> Event:
     """Read the counter's file; `maps` are (start, end, offset, path) of the guest's files.
 
     Raises:
-        AgentError: it holds no inference.
+        AgentError: it holds no inference, or was cut.
     """
-    lines = file.read_text().splitlines() if file.is_file() else []
-    totals = [int(line.split()[1]) for line in lines if line.startswith("inference ")]
-    if not totals:
-        raise AgentError(f"the instruction counter saw no inference ({machine}).")
-    blocks = list(disassemble(lines, machine))
+    try:
+        lines = file.read_text().splitlines() if file.is_file() else []
+        totals = [int(line.split()[1]) for line in lines if line.startswith("inference ")]
+        if not totals:
+            raise AgentError(f"the instruction counter saw no inference ({machine}).")
+        blocks = list(disassemble(lines, machine))
+    except (OSError, ValueError, IndexError):
+        blocks = []
+    if sum(block.instructions for block in blocks) != totals[-1]:
+        raise AgentError(f"the instruction counter's file was cut ({machine}); measure again.")
     classes = Counter[str]()
     for block in blocks:
         classes += count_classes(block)

@@ -8,14 +8,15 @@ import platform
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from fca_edge.device.guard import restore_governor, set_governor
+from fca_edge.device.guard import expect_file, restore_governor, set_governor
 from fca_edge.device.probe import cpu_model
 from fca_edge.records import TargetInfo
 from fca_edge.runtimes import cache_folder, interpreter, possible_here
@@ -71,32 +72,39 @@ def governed(governor: str | None, sysfs: str | None = None) -> Iterator[list[st
     Yields what could not be done. What a process that was killed left set, the next one
     puts right.
     """
-    saved = cache_folder() / "governor.json"
-    if not governor and not saved.is_file():
+    saved, root = cache_folder() / "governor.json", Path(sysfs or "/sys")
+    if not governor and not os.path.lexists(saved):
         yield []
         return
     saved.parent.mkdir(parents=True, exist_ok=True)
-    with saved.with_suffix(".lock").open("a") as lock:
+    with expect_file(saved.with_suffix(".lock")).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             # Another measurement has set it, and puts it back.
             yield [f"governor {governor} not set: another measurement holds it"] if governor else []
             return
-        restore_governor(saved)
-        if not governor:
-            yield []
-            return
-        # The command line has a handler of its own.
-        old = signal.getsignal(signal.SIGTERM)
-        if old == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        try:
-            problem = set_governor(governor, Path(sysfs or "/sys"), saved)
-            yield [problem] if problem else []
-        finally:
-            restore_governor(saved)
-            signal.signal(signal.SIGTERM, old)
+        problems = [restore_governor(saved, root)]
+        with ended_by_signal() if governor else nullcontext():
+            try:
+                problems += [set_governor(governor, root, saved)] if governor else []
+                yield [problem for problem in problems if problem]
+            finally:
+                restore_governor(saved, root)
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """Let SIGTERM clean up, unless the command line's own handler does that already."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def emulator_here() -> str | None:

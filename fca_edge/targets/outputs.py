@@ -5,29 +5,35 @@ Everything that needs logits of a file gets them here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fca_edge import children
 from fca_edge.device import AGENT, LEAN
+from fca_edge.documents import DocumentError
 from fca_edge.runtimes import Runtime, interpreter
+from fca_edge.store import temporary
 from fca_edge.targets.base import Target
-from fca_edge.targets.call import AgentError, Event, agent_environment, failure_reason
+from fca_edge.targets.call import AgentError, agent_environment, failure_reason
+from fca_edge.targets.events import Event, read_event
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.plan import AgentPlan
 
 Array = NDArray[Any]
 
 TIMEOUT_SECONDS = 900.0
+# What NumPy raises of a file that is none of its own, or was cut.
+NO_ARRAYS = (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile)
 
 
 def run_artefact(
@@ -56,8 +62,8 @@ def run_artefact(
         TargetUnavailableError: the runtime is not set up there.
     """
     place = target or LocalTarget()
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        inputs_file, outputs_file = Path(folder) / "inputs.npy", Path(folder) / "outputs.npz"
+    with temporary() as folder:
+        inputs_file, outputs_file = folder / "inputs.npy", folder / "outputs.npz"
         np.save(inputs_file, np.ascontiguousarray(inputs, np.float32))
         remote = place.push(inputs_file)
         plan = AgentPlan(
@@ -74,9 +80,47 @@ def run_artefact(
         )
         events = place.run(plan, timeout_seconds)
         place.pull(f"{remote}.npz", outputs_file)
-        with np.load(outputs_file) as arrays:
-            # The agent writes "|" for what would be a folder in the file.
-            return {name.replace("|", "/"): arrays[name] for name in arrays.files}, events
+        arrays = read_arrays(outputs_file, plan.label)
+        if not all_tensors:
+            check_logits(arrays, len(inputs), plan.label)
+        # The agent writes "|" for what would be a folder in the file.
+        return {name.replace("|", "/"): array for name, array in arrays.items()}, events
+
+
+def read_arrays(file: Path, label: str) -> dict[str, Array]:
+    """Read what an agent stored; it may have been cut, or come from any machine.
+
+    Raises:
+        AgentError: it is no file of arrays.
+    """
+    try:
+        # NumPy leaves a file open that is no archive, unless another opened it.
+        with file.open("rb") as stream, np.load(stream) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        BadZipFile,
+    ):
+        raise AgentError(f"{label}: its outputs are damaged; run it again.") from None
+
+
+def check_logits(arrays: dict[str, Array], inputs: int, label: str) -> None:
+    """Refuse what is not one row of numbers for each input.
+
+    Raises:
+        AgentError: says what came instead.
+    """
+    logits = arrays.get("logits", np.empty(0))
+    if logits.ndim < 2 or len(logits) != inputs or not np.issubdtype(logits.dtype, np.number):
+        raise AgentError(
+            f"{label}: its outputs are {logits.dtype} {logits.shape}, not {inputs} rows of logits."
+        )
 
 
 ClosingType = TypeVar("ClosingType", bound="Closing")
@@ -124,10 +168,6 @@ class Stream(Closing):
             AgentError: it cannot be loaded.
             TargetUnavailableError: the runtime is not set up.
         """
-        self.folder = tempfile.TemporaryDirectory(prefix="fca-edge-")
-        place = Path(self.folder.name)
-        self.inputs, self.outputs = place / "inputs.npy", place / "outputs.npz"
-        self.errors = place / "stderr"
         plan = AgentPlan(
             runtime,
             str(artefact.resolve()),
@@ -137,21 +177,22 @@ class Stream(Closing):
             settings=settings,
         )
         self.label = plan.label
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [str(interpreter(runtime)), "-E", str(AGENT)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=agent_environment(),
-            )
-        try:
+        with ExitStack() as stack:
+            self.folder = stack.enter_context(temporary())
+            self.inputs, self.outputs = self.folder / "inputs.npy", self.folder / "outputs.npz"
+            self.errors = self.folder / "stderr"
+            with self.errors.open("wb") as errors:
+                self.process = children.start(
+                    [str(interpreter(runtime)), "-E", str(AGENT)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=agent_environment(),
+                )
+            stack.callback(children.end, self.process)
             self.send(plan.to_document())
             self.ready, self.loaded = self.wait_for("ready"), self.wait_for("loaded")
-        except BaseException:
-            self.close()
-            raise
+            self.stack = stack.pop_all()
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[Any]:
         """Run inputs (n, ...) in the artefact's layout, one by one; returns (n, classes).
@@ -162,8 +203,9 @@ class Stream(Closing):
         np.save(self.inputs, np.ascontiguousarray(inputs, np.float32))
         self.send({"inputs": str(self.inputs), "outputs": str(self.outputs)})
         self.wait_for("answer")
-        with np.load(self.outputs) as arrays:
-            return np.asarray(arrays["logits"])
+        arrays = read_arrays(self.outputs, self.label)
+        check_logits(arrays, len(inputs), self.label)
+        return arrays["logits"]
 
     def send(self, fields: dict[str, Any]) -> None:
         """Write one line to the agent."""
@@ -182,10 +224,11 @@ class Stream(Closing):
         timer.start()
         try:
             for line in self.process.stdout:
-                if line.startswith('{"event"') and line.endswith("}\n"):
-                    event: Event = json.loads(line)
-                    if event["event"] == name:
-                        return event
+                event = read_event(line)
+                if event is not None and event["event"] == name:
+                    return event
+        except DocumentError as error:
+            raise AgentError(f"{self.label}: its answer cannot be read: {error}.") from None
         finally:
             timer.cancel()
         raise self.failure()
@@ -198,10 +241,4 @@ class Stream(Closing):
 
     def close(self) -> None:
         """End the process and forget its files."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        self.folder.cleanup()
+        self.stack.close()

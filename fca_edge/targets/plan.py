@@ -66,6 +66,12 @@ class AgentPlan:
         """Name what is run, for messages."""
         return f"{self.runtime.name} on {PurePosixPath(self.artefact).name}"
 
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Name what the agent says in the end, if all went well."""
+        results = {"latency": ("samples",), "cost": ("maps",)}
+        return ("ready", "loaded", *results.get(self.mode, ()), "done")
+
     def to_document(self) -> dict[str, Any]:
         """Return JSON-ready data without the fields that are None."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

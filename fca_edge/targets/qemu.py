@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fca_edge.device import AGENT
 from fca_edge.errors import TargetUnavailableError, UsageError, nearest
 from fca_edge.records import TargetInfo
 from fca_edge.runtimes import Runtime
+from fca_edge.store import temporary
 from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_command
 from fca_edge.targets.counts import read_counts
@@ -44,7 +44,8 @@ class QemuTarget(FilesHere):
         self.machine, self.cpu, self.agent = machine, cpu, agent
         self.name = f"{KIND}:{machine.name}"
         self.runtimes = tuple(machine.environments)
-        self.folder = Path(tempfile.mkdtemp(prefix="fca-edge-qemu-"))
+        self.stack = ExitStack()
+        self.folder = self.stack.enter_context(temporary())
         self.checked: set[str] = set()
 
     def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
@@ -116,7 +117,7 @@ class QemuTarget(FilesHere):
 
     def close(self) -> None:
         """Remove the folder for counts."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.stack.close()
 
 
 def qemu_target(name: str) -> QemuTarget:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError, nearest
+from fca_edge.store import sweep_temporary
 from fca_edge.targets import settings
 from fca_edge.targets.base import Target
 from fca_edge.targets.local import LocalTarget
@@ -23,11 +24,14 @@ KNOWN = ("local", "arm", "qemu:aarch64", "qemu:armv7", "ssh://host")
 def resolve(name: str, report: Report = lambda text: None) -> Target:
     """Return the target of a name; a board reports what takes long, and lost connections.
 
+    What an earlier run left here that was killed is removed.
+
     Raises:
         UsageError: no such target.
         TargetUnavailableError: there is one, but not from here.
     """
     real = real_name(name)
+    sweep_temporary()
     if real.startswith(SSH):
         # asyncssh takes a third of a second to import, which other targets need not wait for.
         try:

@@ -19,7 +19,7 @@ CAVEATS = (
 class Published:
     """A row of the paper's edge table: quad Cortex-A17, 4 threads, batch 1, 224 px.
 
-    None where a network was published without that figure.
+    None if a network was published without that figure.
     """
 
     params_millions: float | None
@@ -36,6 +36,36 @@ def published() -> dict[str, Published]:
     return {
         row.pop("name"): Published(
             **{name: float(figure) if figure else None for name, figure in row.items()}
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+@dataclass(frozen=True)
+class PublishedDense:
+    """What was published of a dense network: parameters and MACs, and how they were counted.
+
+    Attributes:
+        size: height and width of the picture in pixels.
+        counts: under which convention our count gives the published one.
+    """
+
+    params_millions: float
+    gmacs: float
+    size: tuple[int, int]
+    counts: str
+
+
+@cache
+def published_dense() -> dict[str, PublishedDense]:
+    """Read what was published of dense networks, by their names."""
+    text = files("fca_edge.zoo").joinpath("published_dense.csv").read_text(encoding="utf-8")
+    return {
+        row["name"]: PublishedDense(
+            float(row["params_millions"]),
+            float(row["gmacs"]),
+            (int(row["height"]), int(row["width"])),
+            row["counts"],
         )
         for row in csv.DictReader(text.splitlines())
     }

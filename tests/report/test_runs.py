@@ -3,17 +3,20 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times
+from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.records import Planned, RuntimeInfo, from_document
 from fca_edge.report.runs import Runs
+from fca_edge.tables.document import mark_down
 
 ORT = RuntimeInfo("onnxruntime", "1.32.0", "3.11", "CPU", None, None)
 PLAIN = row(artefact=artefact(file="a.onnx"), runtime=ORT, run="one", memory=memory(80))
@@ -215,3 +218,23 @@ def test_markdown_is_one_table_whatever_the_names() -> None:
     assert len(lines) == 4
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert "<script" not in lines[2].replace("\\<", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "written_as"),
+    [
+        ("fcaformer_l1-fp32.tflite", "fcaformer_l1-fp32.tflite"),
+        ("a__b_c.onnx", "a__b_c.onnx"),
+        ("最好_的.onnx", "最好_的.onnx"),
+        ("_x_ and x_", r"\_x\_ and x\_"),
+        ("__init__", r"\_\_init\_\_"),
+        ("*a* [b](c) `d` <e> ~f~ | $g$ #1", None),
+        (r"back\slash \_", None),
+        ("-_-_a", None),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, written_as: str | None) -> None:
+    """By a renderer of Markdown, and without backslashes that it does not need."""
+    escaped = mark_down(text)
+    assert written_as is None or escaped == written_as
+    assert MarkdownIt("gfm-like", {"linkify": False}).renderInline(escaped) == escape(text)

@@ -23,6 +23,8 @@ class Loopback:
         self.home.mkdir(parents=True)
         self.commands: list[str] = []
         self.refuse_logins = self.cut_after = 0
+        # What a user's shell does before every command.
+        self.greeting = ""
         # The board's python3 is the one that runs the tests, which has the runtimes.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {"HOME": str(self.home), "PATH": path}
@@ -76,7 +78,7 @@ class Loopback:
         self.commands.append(process.command or "")
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_shell(
-            process.command or "",
+            f"{self.greeting}\n{process.command or ''}",
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,

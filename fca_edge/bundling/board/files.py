@@ -56,3 +56,13 @@ def compute_sha256(name):
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def first_line(error):
+    """Say in one line what went wrong."""
+    return plain("".join(str(error).strip().splitlines()[:1])) or type(error).__name__
+
+
+def plain(text):
+    """Write as escapes what would move the cursor, turn the line or not be seen."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

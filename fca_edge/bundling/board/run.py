@@ -15,7 +15,7 @@ try:
     import decode
     import fields
     import numpy as np
-    from files import HERE, check_model, read_checked
+    from files import HERE, check_model, first_line, plain, read_checked
 except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
@@ -62,18 +62,18 @@ def open_model(settings):
             import lean
 
             return lean.open_model(path)
-        except (ImportError, OSError):
-            pass  # lean.py does not know the runtime that is here, or can keep nothing here
+        except ImportError:
+            pass  # lean.py does not know the runtime that is here
         except Exception as error:
-            print("note: not loaded in little memory: %s" % first_line(error), file=sys.stderr)
+            note("note: not loaded in little memory: %s" % first_line(error))
     import model
 
     return model.load(HERE, settings)
 
 
-def first_line(error):
-    """Say in one line what went wrong."""
-    return "".join(str(error).strip().splitlines()[:1]) or type(error).__name__
+def note(text):
+    """Print one line that is no answer."""
+    print(plain(text), file=sys.stderr)
 
 
 def classify(path, settings, layout, run_model, labels):
@@ -81,7 +81,7 @@ def classify(path, settings, layout, run_model, labels):
     inputs, marks = prepare(path, settings, layout)
     for mark in sorted(set(marks) & set(SAID)):
         text = SAID[mark] % (settings["background"],) if mark == "transparent" else SAID[mark]
-        print("%s: note: %s" % (path, text), file=sys.stderr)
+        note("%s: note: %s" % (path, text))
     logits = np.asarray(run_model(inputs))[0]
     if len(labels) != len(logits):
         sys.exit("labels.json has %d labels, the model %d classes" % (len(labels), len(logits)))
@@ -129,9 +129,9 @@ def main(words):
             lines = classify(path, picture_settings, layout, run_model, labels)
         except Exception as error:
             failed += 1
-            print("%s: not classified: %s" % (path, first_line(error)), file=sys.stderr)
+            note("%s: not classified: %s" % (path, first_line(error)))
             continue
-        print("\n".join(lines), flush=True)
+        print("\n".join(map(plain, lines)), flush=True)
     return int(failed > 0)
 
 

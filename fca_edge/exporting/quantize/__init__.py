@@ -53,7 +53,7 @@ class Recipe:
 
     Attributes:
         keep_float: layers (as `layers` names them) that stay in floating point.
-        half_arithmetic: let XNNPACK compute in half where the core can (TFLite).
+        half_arithmetic: let XNNPACK compute in half if the core can (TFLite).
     """
 
     precision: Precision
@@ -151,10 +151,10 @@ def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = N
         raise UsageError(f"{path_in.name}: no way to make it {recipe.precision}.")
     if recipe.precision == STATIC and inputs is None:
         raise UsageError(f"{STATIC} needs images to calibrate on; add --calibration DIR.")
-    known = list_layers(path_in)
+    layers = list_layers(path_in)
     for name in recipe.keep_float:
-        if name not in known:
-            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, known)}")
+        if name not in layers:
+            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, layers)}")
     outcome: Outcome = getattr(import_format(path_in), method.function)(
         path_in, path_out, recipe, inputs
     )
@@ -210,7 +210,7 @@ def import_format(path: Path) -> ModuleType:
 
 
 def find_reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
-    """Say why a layer stays in floating point, None where it does not."""
+    """Say why a layer stays in floating point, None if it does not."""
     if name in recipe.keep_float:
         return "asked for"
     if weights < FEWEST_WEIGHTS:
@@ -219,7 +219,7 @@ def find_reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
 
 
 def choose_bias_step(array: Array) -> float | None:
-    """Return the step of an attention bias in int8, None where that is too coarse for it."""
+    """Return the step of an attention bias in int8, None if that is too coarse for it."""
     step = float(np.abs(array).max()) / LARGEST_INT8
     return step if 0 < step <= BIAS_STEP else None
 

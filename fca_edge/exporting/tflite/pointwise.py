@@ -8,7 +8,6 @@ that is to run as it is has it, and may be quantised all the same.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from fca_edge.exporting.tflite.builder import Array
 from fca_edge.exporting.tflite.file import Operator, TfliteFile
+from fca_edge.store import temporary
 
 
 @contextlib.contextmanager
@@ -28,8 +28,8 @@ def replace_fully_connected(path: Path) -> Iterator[Path]:
     if not use_convolutions(file):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="fca-edge-") as folder:
-        copy = Path(folder) / path.name
+    with temporary() as folder:
+        copy = folder / path.name
         file.write(copy)
         yield copy
 

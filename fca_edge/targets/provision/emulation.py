@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.keeping import Kept, Report, keep
 from fca_edge.runtimes import RUNTIMES, cache_folder, proof_code
@@ -91,9 +91,7 @@ def try_runtime(machine: Machine, name: str) -> str | None:
     environment = machine.environments[name]
     command = build_command(machine, environment, machine.cpus[0], Path(os.devnull))
     words = [*command, "-s", "-c", proof_code(RUNTIMES[name])]
-    process = subprocess.run(
-        words, env=guest_variables(environment), capture_output=True, text=True, errors="replace"
-    )
+    process = children.run(words, env=guest_variables(environment))
     reason = (process.stderr.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
     return reason if process.returncode else None
 

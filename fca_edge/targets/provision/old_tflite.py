@@ -217,4 +217,5 @@ def expect_runtime(python: Path) -> None:
     Raises:
         TargetUnavailableError: gives Python's reason.
     """
+    imports.cache_clear()
     run_program([python, "-E", "-c", f"import {OLD_TFLITE.module}"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.keeping import Kept, Report, keep
 from fca_edge.runtimes import cache_folder
@@ -54,9 +54,7 @@ def compile_into(folder: Path) -> dict[str, Any]:
             "counting instructions needs a C compiler: install gcc (Debian: build-essential), or"
             " name one in CC, and run the set-up again."
         )
-    process = subprocess.run(
-        [compiler, *FLAGS, "-o", str(folder / FILE), str(SOURCE)], capture_output=True, text=True
-    )
+    process = children.run([compiler, *FLAGS, "-o", folder / FILE, SOURCE])
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[0]
         raise TargetUnavailableError(f"{compiler}: compiling {SOURCE.name} failed: {reason}")

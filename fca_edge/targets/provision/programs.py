@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.keeping import Report
 
@@ -19,11 +20,10 @@ def run_program(command: Sequence[str | Path]) -> str:
     Raises:
         TargetUnavailableError: it failed; gives its last complaint.
     """
-    words = [str(word) for word in command]
     try:
-        process = subprocess.run(words, capture_output=True, text=True, errors="replace")
+        process = children.run(command)
     except OSError as error:
-        raise TargetUnavailableError(f"{words[0]}: {error.strerror}.") from None
+        raise TargetUnavailableError(f"{command[0]}: {error.strerror}.") from None
     if process.returncode:
         lines = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
         reason = (lines or process.stderr.strip().splitlines() or ["no message"])[-1]
@@ -40,28 +40,26 @@ def run_apt(words: Sequence[str], report: Report = lambda text: None) -> list[st
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     complaints: list[str] = []
     lines = []
-    with subprocess.Popen(
+    process = children.start(
         ["apt-get", "--quiet", *words],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         env=environment,
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
-        reader.start()
-        try:
-            for line in process.stdout:
-                status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
-                if status:
-                    report(f"downloading, {float(status[1]):.0f} %")
-                else:
-                    lines.append(line.strip())
-        except BaseException:
-            process.terminate()  # broken off; what it has downloaded is kept
-            raise
-        finally:
-            reader.join()
+    )
+    reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
+    reader.start()
+    try:
+        for line in process.stdout or ():
+            status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
+            if status:
+                report(f"downloading, {float(status[1]):.0f} %")
+            else:
+                lines.append(line.strip())
+        reader.join()
+        process.wait()
+    finally:
+        children.end(process)  # broken off, what it has downloaded is kept
     if process.returncode:
         errors = [line.strip() for line in complaints if line.startswith("E:")] or complaints
         reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from fca_edge.device import PROBE
+from fca_edge.documents import Check, DocumentError, read_document, text
 from fca_edge.errors import TargetUnavailableError, plural
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.targets.events import read_events
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import last_line
 
@@ -19,25 +21,39 @@ NO_PYTHON = 44
 MIB = 1 << 20
 
 
+Place = Annotated[str, Check(text(r"/[^\0\n]*", "absolute path"))]
+Release = Annotated[str, Check(text(r"\d{1,4}\.\d{1,6}\S*", "version"))]
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core; None where the kernel does not tell."""
+
+    cpu: int
+    capacity: int | None
+    max_khz: int | None
+
+
 @dataclass(frozen=True)
 class Board:
     """What the probe found; sizes in bytes, temperatures in degrees Celsius.
 
     Attributes:
-        machine: of the programs, which on a 64-bit kernel may be 32-bit ones.
-        cores: each with cpu, capacity and max_khz, the latter two None where unknown.
+        bits: of the programs, which on a 64-bit kernel may be 32-bit ones; `machine` is theirs.
+        glibc: None where the C library is another.
         emulator: None on a real board.
     """
 
-    folder: str
+    folder: Place
     machine: str
+    bits: Literal[32, 64]
     kernel: str
-    glibc: str
-    python: str
-    executable: str
-    numpy: str | None
+    glibc: Release | None
+    python: Release
+    executable: Place
+    numpy: Release | None
     cpu_model: str
-    cores: tuple[dict[str, Any], ...]
+    cores: tuple[Core, ...]
     memory_bytes: int
     available_bytes: int
     disk_free_bytes: int
@@ -48,8 +64,7 @@ class Board:
     @property
     def python_release(self) -> tuple[int, int]:
         """Major and minor version of its Python."""
-        major, minor = self.python.split(".")[:2]
-        return int(major), int(minor)
+        return read_release(self.python)
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -73,32 +88,46 @@ def probe_board(connection: Connection) -> Board:
         raise TargetUnavailableError(
             f"{connection.address}: no python3 there; run `sudo apt install python3` on the board."
         )
-    if result.code != 0 or not result.out.startswith("{"):
+    fields = read_events(result.out).get("board")
+    if result.code != 0 or fields is None:
         raise TargetUnavailableError(
             f"{connection.address}: the probe failed: {last_line(result)}."
         )
-    return build_board(json.loads(result.out), connection)
+    return build_board(fields, connection)
 
 
 def build_board(fields: dict[str, Any], connection: Connection) -> Board:
     """Make a board of what the probe said, unless no runtime can work there.
 
     Raises:
-        TargetUnavailableError: its Python, C library or architecture has no wheels.
+        TargetUnavailableError: it said nothing sensible, or its Python, C library or architecture
+            has no wheels.
     """
-    bits = fields.pop("bits")
-    if bits == 32 and fields["machine"] in ("aarch64", "armv8l"):
-        fields["machine"] = "armv7l"
+    try:
+        board = read_document(fields, Board)
+    except DocumentError as error:
+        raise TargetUnavailableError(
+            f"{connection.address}: what it says of itself cannot be read ({error}); see whether"
+            " its python3 works."
+        ) from None
+    if board.bits == 32 and board.machine in ("aarch64", "armv8l"):
+        board = replace(board, machine="armv7l")
     reason = None
-    if tuple(int(part) for part in fields["python"].split(".")[:2]) < OLDEST_PYTHON:
-        reason = f"Python {fields['python']} is too old; install Python 3.8 or newer"
-    elif fields["glibc"] is None:
+    if board.python_release < OLDEST_PYTHON:
+        reason = f"Python {board.python} is too old; install Python 3.8 or newer"
+    elif board.glibc is None:
         reason = "its C library is not glibc, and the runtimes' wheels need glibc 2.17 or newer"
-    elif fields["machine"] not in ("aarch64", "armv7l", "x86_64"):
-        reason = f"no runtime has wheels for {fields['machine']}"
+    elif board.machine not in ("aarch64", "armv7l", "x86_64"):
+        reason = f"no runtime has wheels for {board.machine}"
     if reason:
         raise TargetUnavailableError(f"{connection.address}: {reason}.")
-    return Board(**{**fields, "cores": tuple(fields["cores"])})
+    return board
+
+
+def read_release(version: str) -> tuple[int, int]:
+    """Return the first two numbers of a version."""
+    major, minor = re.findall(r"\d+", version)[:2]
+    return int(major), int(minor)
 
 
 def describe_board(board: Board) -> list[tuple[str, str]]:
@@ -121,10 +150,10 @@ def describe_cores(board: Board) -> str:
     kinds: dict[str, int] = {}
     for core in board.cores:
         kind = (
-            f"capacity {core['capacity']}"
-            if core["capacity"]
-            else f"{core['max_khz'] // 1000} MHz"
-            if core["max_khz"]
+            f"capacity {core.capacity}"
+            if core.capacity
+            else f"{core.max_khz // 1000} MHz"
+            if core.max_khz
             else ""
         )
         kinds[kind] = kinds.get(kind, 0) + 1

@@ -31,6 +31,10 @@ KEEPALIVE_SECONDS, KEEPALIVE_MISSES = 15.0, 3
 # How often one operation is begun again after a cut.
 CUTS = 3
 LOST = (OSError, asyncssh.Error)
+# Where a script's own output begins: the user's shell may have greeted before.
+MARK = b"fca-edge-begins:"
+# What a run says takes kilobytes; a board that says more without end is not listened to.
+MOST_GREETING_BYTES, MOST_OUT_BYTES, MOST_ERR_BYTES = 1 << 20, 64 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,19 @@ class Connection:
         self.later_patience_seconds = LATER_PATIENCE_SECONDS
         self._loop = asyncio.new_event_loop()
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._answered = False
+        self._number = 0
         self.cuts = 0
+
+    def number(self) -> int:
+        """Return which connection this is, made anew where the last one was lost: 1, 2, ...
+
+        A board may have lost its power between two of them.
+
+        Raises:
+            TargetUnavailableError: no connection.
+        """
+        self._do(self._connected())
+        return self._number
 
     def run(self, script: str, timeout_seconds: float = 60.0, data: bytes = b"") -> Done:
         """Run a shell script with `data` as its standard input; begun again after a cut.
@@ -145,7 +160,7 @@ class Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         await self._drop()
-        patience = self.later_patience_seconds if self._answered else self.first_patience_seconds
+        patience = self.later_patience_seconds if self._number else self.first_patience_seconds
         until = time.monotonic() + patience
         pause, tries = FIRST_PAUSE_SECONDS, 0
         while True:
@@ -158,7 +173,7 @@ class Connection:
                 if tries == 1:
                     self.report(f"{self.address}: no connection yet, trying for {patience:.0f} s")
             else:
-                self._answered = True
+                self._number += 1
                 return self._connection
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -185,7 +200,7 @@ class Connection:
 
     async def _process(self, script: str) -> asyncssh.SSHClientProcess[bytes]:
         connection = await self._connected()
-        command = f"exec /bin/sh -c {shlex.quote(script)}"
+        command = f"exec /bin/sh -c {shlex.quote(f'printf {MARK.decode()}; {script}')}"
         try:
             return await connection.create_process(command, encoding=None)
         except LOST as error:
@@ -225,32 +240,39 @@ class Connection:
     ) -> Done:
         """Run a script, feed it, read what it says; CutError when the connection goes."""
         process = await self._process(script)
-        out = bytearray()
+        out, err = Output(sink), bytearray()
+
+        async def collect_errors() -> None:
+            while block := await process.stderr.read(1 << 16):
+                err.extend(block)
+                del err[:-MOST_ERR_BYTES]
 
         async def collect() -> None:
             while block := await process.stdout.read(1 << 16):
-                (sink or out.extend)(block)
+                if not out.take(block):
+                    raise TargetUnavailableError(
+                        f"{self.address}: the answer to `{script[:40]}` has no end;"
+                        " see what the board's shell prints when it starts."
+                    )
 
         async def fed() -> None:
             # A script that ends early, on a full disk, closes its input: its words tell why.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 await feed(process)
 
-        async def session() -> bytes:
-            tasks = [asyncio.ensure_future(fed()), asyncio.ensure_future(collect())]
+        async def session() -> None:
+            work = (collect_errors(), collect(), fed())
+            tasks = [asyncio.ensure_future(one) for one in work]
             try:
-                err = await process.stderr.read()
-                for task in tasks:
-                    await task
+                await asyncio.gather(*tasks)
                 await process.wait_closed()
-                return err
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
         try:
-            err = await asyncio.wait_for(session(), timeout)
+            await asyncio.wait_for(session(), timeout)
         except (asyncio.TimeoutError, TimeoutError):
             raise TargetUnavailableError(
                 f"{self.address}: no answer in {timeout:.0f} s to `{script[:40]}`."
@@ -264,7 +286,31 @@ class Connection:
             await self._drop()
             raise CutError("the connection was closed")
         code = process.exit_status if process.exit_signal is None else None
-        return Done(code, out.decode(errors="replace"), err.decode(errors="replace"))
+        return Done(code, out.text(), err.decode(errors="replace"))
+
+
+class Output:
+    """What a script writes: all that follows the mark, kept or handed on."""
+
+    def __init__(self, sink: Callable[[bytes], object] | None) -> None:
+        self.sink, self.kept, self.begun = sink, bytearray(), False
+
+    def take(self, block: bytes) -> bool:
+        """Take some of it; tells whether it is still of a size that can be kept."""
+        if self.begun and self.sink:
+            self.sink(block)
+            return True
+        self.kept += block
+        place = -1 if self.begun else self.kept.find(MARK)
+        if place >= 0:
+            own = bytes(self.kept[place + len(MARK) :])
+            self.begun, self.kept = True, bytearray()
+            return self.take(own)
+        return len(self.kept) <= (MOST_OUT_BYTES if self.begun else MOST_GREETING_BYTES)
+
+    def text(self) -> str:
+        """Return what was kept."""
+        return self.kept.decode(errors="replace") if self.begun else ""
 
 
 async def blocks(path: Path, offset: int) -> AsyncIterator[bytes]:

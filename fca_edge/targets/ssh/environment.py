@@ -9,29 +9,58 @@ from __future__ import annotations
 import json
 import shlex
 import zipfile
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+from fca_edge.device import DIGESTS
+from fca_edge.device.digests import digest_stream, join_digests
+from fca_edge.documents import Digest, Name, read_document
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.runtimes import Runtime
 from fca_edge.store import compute_sha256
+from fca_edge.targets.events import read_events
 from fca_edge.targets.provision import wheels
-from fca_edge.targets.ssh.board import Board
+from fca_edge.targets.ssh.board import Board, read_release
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
+# A gigabyte from the slowest card.
+DIGEST_SECONDS = 300
 # Each attempt has a part of its own, since one that was cut may still be at work; what has
 # its final name is whole, also after a power cut.
 UNPACK = """
+[ -d {wheels} ] || rm -f {wheels}
 find {wheels} -maxdepth 1 -name '*.part' -mmin +60 -exec rm -rf {{}} + 2>/dev/null
 part={place}.$$.part
 mkdir -p "$part" && {python} -m zipfile -e {wheel} "$part" && sync &&
 {{ [ -d {place} ] || mv "$part" {place}; }}
 code=$?; rm -rf "$part"; [ $code = 0 ] && rm -f {wheel}; exit $code
 """
+# The rename is there after a power cut only if what it names is.
+STAMP = """
+[ -d {folder} ] || rm -f {folder}; [ -f {file} ] || rm -rf {file}
+mkdir -p {folder} && cat > {file}.new && sync && mv {file}.new {file}
+"""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What was set up for a runtime.
+
+    Attributes:
+        wanted: what decides whether it has to be set up again.
+        wheels: folders of its wheels.
+        version: of the runtime.
+        digests: of the folders, with what Python compiled when the runtime was imported.
+    """
+
+    wanted: tuple[str, ...]
+    wheels: tuple[Name, ...]
+    version: str
+    digests: dict[str, Digest]
 
 
 class Environments:
@@ -39,31 +68,57 @@ class Environments:
 
     def __init__(self, connection: Connection, board: Board, files: Files) -> None:
         self.connection, self.board, self.files = connection, board, files
-        self._paths: dict[str, str] = {}
+        self._verified: dict[str, tuple[Stamp, int]] = {}
 
-    def python_path(self, runtime: Runtime, report: Report = lambda text: None) -> str:
-        """Return the PYTHONPATH of a runtime, set up if it is not.
+    def variables(self, runtime: Runtime, report: Report = lambda text: None) -> dict[str, str]:
+        """Return the environment of a process that uses a runtime, set up if it is not.
+
+        Nothing is compiled into the folders any more, so that they stay as they were verified.
 
         Raises:
             TargetUnavailableError: the board cannot have it; says what is missing.
         """
-        if runtime.name not in self._paths:
-            stamp = self.read_stamp(runtime) or self.setup(runtime, report)
-            self._paths[runtime.name] = self._join_wheels(stamp["wheels"])
-        return self._paths[runtime.name]
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": self._join_wheels(self.provide(runtime, report).wheels),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
-    def read_stamp(self, runtime: Runtime) -> dict[str, Any] | None:
-        """Return what was set up for a runtime, None where it is not or not as wanted now."""
-        script = f"cat {self._stamp_file(runtime)} && ls {self._folder('wheels')}"
-        result = self.connection.run(script)
-        first, _, names = result.out.partition("\n")
-        if result.code or not first.startswith("{"):
+    def provide(self, runtime: Runtime, report: Report) -> Stamp:
+        """Set a runtime up, unless it is there and whole; that is verified once per connection.
+
+        Raises:
+            TargetUnavailableError: the board cannot have it; says what is missing.
+        """
+        number = self.connection.number()
+        stamp, verified = self._verified.get(runtime.name, (None, 0))
+        if stamp is None or verified != number:
+            stamp = self.read_stamp(runtime, report) or self.setup(runtime, report)
+            self._verified[runtime.name] = stamp, number
+        return stamp
+
+    def read_stamp(self, runtime: Runtime, report: Report = lambda text: None) -> Stamp | None:
+        """Return what was set up for a runtime; None where it is not, or is damaged."""
+        result = self.connection.run(f"cat {self._stamp_file(runtime)} 2>/dev/null || echo none")
+        if result.out.strip() == "none":
             return None
-        stamp: dict[str, Any] = json.loads(first)
-        whole = set(stamp["wheels"]) <= set(names.split())
-        return stamp if whole and stamp["wanted"] == self._describe_content(runtime) else None
+        try:
+            stamp = read_document(json.loads(result.out), Stamp)
+        except (ValueError, RecursionError):
+            report(f"{runtime.name}: what was noted on the board is damaged; it is set up again")
+            return None
+        if stamp.wanted != self._describe_content(runtime):
+            return None
+        damaged = [
+            name
+            for name, digest in self._digest(stamp.wheels).items()
+            if digest != stamp.digests.get(name)
+        ]
+        if damaged:
+            report(f"{runtime.name}: {damaged[0]} on the board is damaged; it is set up again")
+        return None if damaged else stamp
 
-    def setup(self, runtime: Runtime, report: Report) -> dict[str, Any]:
+    def setup(self, runtime: Runtime, report: Report) -> Stamp:
         """Push a runtime's wheels, unpack them there and import it; returns its stamp.
 
         Raises:
@@ -71,16 +126,24 @@ class Environments:
         """
         self.refuse(runtime)
         wheel_files = [self._fetch(text, report) for text in requirements(runtime, self.board)]
-        names = [self._unpack(file, report) for file in wheel_files]
+        names = tuple(self._unpack(file, report) for file in wheel_files)
         report(f"importing {runtime.name}")
-        stamp = {
-            "wanted": self._describe_content(runtime),
-            "wheels": names,
-            "version": self._import(runtime, names, wheel_files),
-        }
-        file = self._stamp_file(runtime)
-        script = f"mkdir -p {self._folder('runtimes')} && cat > {file}.new && mv {file}.new {file}"
-        result = self.connection.run(script, data=(json.dumps(stamp) + "\n").encode())
+        if reason := self.try_import(runtime, names, keep_compiled=True):
+            own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
+            self.connection.run(f"rm -rf {own}")
+            raise self._error(
+                f"{wheel_files[0].name} does not run there ({self.board.machine},"
+                f" Python {self.board.python}, glibc {self.board.glibc}): {reason}"
+            )
+        stamp = Stamp(
+            wanted=self._describe_content(runtime),
+            wheels=names,
+            version=wheel_files[0].name.split("-")[1],
+            digests=self._digest(names),
+        )
+        words = {"file": self._stamp_file(runtime), "folder": self._folder("runtimes")}
+        content = (json.dumps(asdict(stamp)) + "\n").encode()
+        result = self.connection.run(STAMP.format(**words), data=content)
         if result.code:
             raise self._error(f"setting {runtime.name} up failed: {last_line(result)}")
         return stamp
@@ -103,7 +166,7 @@ class Environments:
                     "no NumPy, which has no wheel for armv7l;"
                     " run `sudo apt install python3-numpy` on the board"
                 )
-            if int(board.numpy.split(".")[0]) > 1:
+            if read_release(board.numpy)[0] > 1:
                 raise self._error(
                     f"its NumPy is {board.numpy}, and {runtime.package} {runtime.version} needs 1.x"
                 )
@@ -122,13 +185,18 @@ class Environments:
         return file
 
     def _unpack(self, file: Path, report: Report) -> str:
-        """Push a wheel and unpack it, unless it is there; returns the folder's name."""
+        """Push a wheel and unpack it, unless it is there and whole; returns the folder's name."""
         name = f"{file.name.split('-')[0]}-{compute_sha256(file)[:16]}"
         place = f"{self.board.folder}/wheels/{name}"
-        if self.connection.run(f"[ -d {shlex.quote(place)} ]").code == 0:
-            return name
+        quoted = shlex.quote(place)
+        # What Python has compiled there is in no wheel.
+        clear = f"find {quoted} -name __pycache__ -prune -exec rm -rf {{}} + 2>/dev/null; true"
+        self.connection.run(clear)
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            if self._digest((name,))[name] == digest_wheel(archive):
+                return name
+        self.connection.run(f"rm -rf {quoted}")
         free = self._free()
         if unpacked + file.stat().st_size > free:
             size = unpacked + file.stat().st_size
@@ -143,34 +211,43 @@ class Environments:
             raise explain_no_room(self.connection, self.board.folder, unpacked, self._free())
         if result.code:
             raise self._error(f"unpacking {file.name} failed: {last_line(result)}")
+        self.files.forget(pushed)
         return name
 
-    def _import(self, runtime: Runtime, names: list[str], fetched: list[Path]) -> str:
-        """Import a runtime on the board; returns the version of its wheel.
-
-        One that cannot be imported, as of another architecture, is removed.
-        """
+    def try_import(
+        self, runtime: Runtime, names: tuple[str, ...], keep_compiled: bool = False
+    ) -> str | None:
+        """Import a runtime on the board; returns why that fails, None where it does not."""
         python = shlex.quote(self.board.executable)
         path = shlex.quote(self._join_wheels(names))
-        script = f"PYTHONPATH={path} exec {python} -s -c 'import {runtime.module}'"
+        # What the agent imports besides is compiled now, and not at each run.
+        code = f"import {runtime.module}, numpy.random"
+        flags = "-s" if keep_compiled else "-sB"
+        script = f"PYTHONPATH={path} exec {python} {flags} -c '{code}'"
         result = self.connection.run(script, IMPORT_SECONDS)
-        if result.code != 0:
-            reason = last_line(result) if result.code else "ended by a signal"
-            if "cannot open shared object file" in reason:
-                reason += "; install the package that has it on the board"
-            own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
-            self.connection.run(f"rm -rf {own}")
-            raise self._error(
-                f"{fetched[0].name} does not run there ({self.board.machine},"
-                f" Python {self.board.python}, glibc {self.board.glibc}): {reason}"
-            )
-        return fetched[0].name.split("-")[1]
+        if result.code == 0:
+            return None
+        reason = last_line(result) if result.code else "ended by a signal"
+        if "cannot open shared object file" in reason:
+            reason += "; install the package that has it on the board"
+        return reason
+
+    def _digest(self, names: tuple[str, ...]) -> dict[str, str]:
+        """Have the board read folders of wheels; returns their digests."""
+        places = " ".join(shlex.quote(f"{self.board.folder}/wheels/{name}") for name in names)
+        python = shlex.quote(self.board.executable)
+        script = f"exec {python} -I - {places}"
+        result = self.connection.run(script, DIGEST_SECONDS, DIGESTS.read_bytes())
+        folders = read_events(result.out).get("digests", {}).get("folders")
+        if result.code or not isinstance(folders, dict) or set(folders) != set(names):
+            raise self._error(f"cannot read its runtimes: {last_line(result)}")
+        return {name: str(digest) for name, digest in folders.items()}
 
     def _free(self) -> int:
         result = self.connection.run(f"df -Pk {shlex.quote(self.board.folder)} | tail -n 1")
         return int(result.out.split()[3]) * 1024
 
-    def _join_wheels(self, names: list[str]) -> str:
+    def _join_wheels(self, names: tuple[str, ...]) -> str:
         return ":".join(f"{self.board.folder}/wheels/{name}" for name in names)
 
     def _folder(self, name: str) -> str:
@@ -179,13 +256,10 @@ class Environments:
     def _stamp_file(self, runtime: Runtime) -> str:
         return self._folder(f"runtimes/{runtime.name}.json")
 
-    def _describe_content(self, runtime: Runtime) -> list[str]:
+    def _describe_content(self, runtime: Runtime) -> tuple[str, ...]:
         board = self.board
-        return [
-            board.machine,
-            ".".join(map(str, board.python_release)),
-            *requirements(runtime, board),
-        ]
+        release = ".".join(map(str, board.python_release))
+        return (board.machine, release, *requirements(runtime, board))
 
     def _error(self, text: str) -> TargetUnavailableError:
         return TargetUnavailableError(f"{self.connection.address}: {text}.")
@@ -199,6 +273,16 @@ def requirements(runtime: Runtime, board: Board) -> tuple[str, ...]:
     return runtime.requirements[:1] if board.machine == "armv7l" else runtime.requirements
 
 
+def digest_wheel(archive: zipfile.ZipFile) -> str:
+    """Return the digest that a wheel's folder has when it is unpacked."""
+    digests = []
+    for entry in archive.infolist():
+        if not entry.is_dir():
+            with archive.open(entry) as stream:
+                digests.append((entry.filename, digest_stream(stream)))
+    return join_digests(digests)
+
+
 def upper_bound(package: str) -> str:
     """Return `<=` and the version installed here, or nothing where it is not."""
     try:
@@ -210,5 +294,5 @@ def upper_bound(package: str) -> str:
 def wheels_for(board: Board, requirement: str) -> wheels.Wheels:
     """Describe a board to what fetches wheels."""
     python = ".".join(map(str, board.python_release))
-    minor = int(board.glibc.split(".")[1])
+    _, minor = read_release(board.glibc or "2.17")
     return wheels.Wheels(f"ssh-{board.machine}", board.machine, python, minor, (requirement,))

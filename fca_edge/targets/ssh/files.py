@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
 from fca_edge.store import compute_sha256
@@ -13,9 +14,51 @@ from fca_edge.targets.ssh.connection import Connection, Done
 
 Report = Callable[[str], None]
 
-# The slowest network that a push waits for.
+# The slowest network that a push waits for, and the slowest storage that is read.
 BYTES_PER_SECOND = 50_000
 MIB = 1 << 20
+# A push that is cut twice, or that another one overtakes, is begun again.
+TRIES = 3
+# What is there is believed by its digest alone: the power may have been cut, or a card be worn.
+# What stands where a folder or a file belongs is removed.
+LOOK = """
+[ -d {folder} ] || rm -f {folder}; mkdir -p {folder} || exit
+find {folder} -maxdepth 1 -name '*.part' -mtime +1 -exec rm -rf {{}} + 2>/dev/null
+[ ! -h {part} ] || rm -f {part}
+if [ -e {whole} ] || [ -h {whole} ]; then
+  [ -h {whole} ] || case $(sha256sum < {whole}) in {digest}*) echo whole; exit;; esac
+  rm -rf {whole} && echo damaged
+else echo absent; fi
+[ -f {part} ] && [ "$(wc -c < {part})" -le {size} ] || rm -rf {part}
+wc -c < {part} 2>/dev/null || echo 0
+df -Pk {folder} | tail -n 1
+"""
+# Two pushes of one file write the same bytes to the same places.
+RECEIVE = """
+import os, shutil, sys
+handle = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+with open(handle, "wb", closefd=True) as file:
+    file.seek(int(sys.argv[2]))
+    shutil.copyfileobj(sys.stdin.buffer, file, 1 << 18)
+    file.flush()
+    os.fsync(handle)
+"""
+FINISH = """
+case $(sha256sum < {part}) in {digest}*) mv -f {part} {whole};; *) rm -f {part}; exit 9;; esac
+"""
+
+
+class Look(NamedTuple):
+    """What is on a board of a file.
+
+    Attributes:
+        state: whole, damaged (and removed) or absent.
+        offset: bytes that an earlier push has brought.
+    """
+
+    state: str
+    offset: int
+    free: int
 
 
 class Files:
@@ -24,9 +67,12 @@ class Files:
     def __init__(self, connection: Connection, folder: str) -> None:
         self.connection = connection
         self.folder = folder
+        self._verified: dict[str, tuple[Path, int]] = {}
 
     def push(self, path: Path, report: Report = lambda text: None) -> str:
-        """Bring a file there unless its content is there already; returns its path there.
+        """Bring a file there unless it is there already; returns its path there.
+
+        What is there is verified once per connection.
 
         Raises:
             FcaEdgeError: no such file here.
@@ -36,13 +82,31 @@ class Files:
             raise FcaEdgeError(f"{path}: no such file to push.")
         digest = compute_sha256(path)
         place = f"{self.folder}/{digest}{path.suffix}"
-        for _ in range(2):
-            self.connection.persist(lambda: self._continue(path, place, report))
-            if self._finish(place, digest):
+        number = self.connection.number()
+        if self._verified.get(place, (path, 0))[1] == number:
+            return place
+        for _ in range(TRIES):
+            if self.connection.persist(lambda: self._bring(path, place, digest, report)):
+                self._verified[place] = path, number
                 return place
         raise TargetUnavailableError(
             f"{self.connection.address}: {path.name} arrives damaged; check the board's storage."
         )
+
+    def verify_again(self, report: Report = lambda text: None) -> None:
+        """Verify what was pushed over an earlier connection, and push it again where it is wrong.
+
+        Raises:
+            TargetUnavailableError: no connection, or no room.
+        """
+        now = self.connection.number()
+        for path, number in list(self._verified.values()):
+            if number != now and path.is_file():
+                self.push(path, report)
+
+    def forget(self, place: str) -> None:
+        """Verify a file no more; it is not needed there any longer."""
+        self._verified.pop(place, None)
 
     def pull(self, remote: str, path: Path) -> None:
         """Fetch a file; `path` is written whole or not at all.
@@ -62,54 +126,52 @@ class Files:
         finally:
             staged.unlink(missing_ok=True)
 
-    def _continue(self, path: Path, place: str, report: Report) -> None:
-        """Append what is missing of a file to its part."""
-        offset, free = self._state(place)
+    def _bring(self, path: Path, place: str, digest: str, report: Report) -> bool:
+        """Bring what is missing of a file; tells whether it is there and whole."""
         size = path.stat().st_size
-        remaining = size - offset
-        if remaining <= 0:
-            return
-        if remaining > free:
-            raise explain_no_room(self.connection, self.folder, remaining, free)
-        report(f"pushing {path.name}, {remaining / MIB:.1f} MiB" + (" left" if offset else ""))
-        script = f"cat >> {shlex.quote(place + '.part')}"
-        limit = 60 + remaining / BYTES_PER_SECOND
-        result = self.connection.upload(script, path, offset, limit)
+        look = self._look(place, digest, size)
+        if look.state == "whole":
+            return True
+        remaining = size - look.offset
+        if remaining > look.free:
+            raise explain_no_room(self.connection, self.folder, remaining, look.free)
+        again = ": what is there is damaged" if look.state == "damaged" else ""
+        left = " left" if look.offset else ""
+        report(f"pushing {path.name}, {remaining / MIB:.1f} MiB{left}{again}")
+        part = shlex.quote(place + ".part")
+        script = f"exec python3 -I -c {shlex.quote(RECEIVE)} {part} {look.offset}"
+        result = self.connection.upload(script, path, look.offset, limit_seconds(remaining))
         if result.code:
-            if "space" in result.err or "quota" in result.err.lower():
-                raise explain_no_room(
-                    self.connection, self.folder, remaining, self._state(place)[1]
-                )
-            raise TargetUnavailableError(
-                f"{self.connection.address}: cannot write {place}: {last_line(result)}"
-            )
+            self._refuse(result, remaining, place)
+        words = {"part": part, "whole": shlex.quote(place), "digest": digest}
+        return self.connection.once(FINISH.format(**words), limit_seconds(size)).code == 0
 
-    def _state(self, place: str) -> tuple[int, int]:
-        """Return how many bytes of a file are there, and how many are free."""
-        whole, part = shlex.quote(place), shlex.quote(place + ".part")
-        folder = shlex.quote(self.folder)
-        script = (
-            f"mkdir -p {folder} && {{ wc -c < {whole} || wc -c < {part} || echo 0; }} 2>/dev/null"
-            f" && df -Pk {folder} | tail -n 1"
-        )
-        result = self.connection.once(script, 60)
+    def _look(self, place: str, digest: str, size: int) -> Look:
+        """Look what is there of a file; what is wrong is removed."""
+        places = {"whole": place, "part": place + ".part", "folder": self.folder}
+        quoted = {name: shlex.quote(path) for name, path in places.items()}
+        script = LOOK.format(**quoted, digest=digest, size=size)
+        result = self.connection.once(script, limit_seconds(size))
         words = result.out.split()
-        if result.code or len(words) < 5:
-            if "space" in result.err:
-                raise explain_no_room(self.connection, self.folder, 1, 0)
-            raise TargetUnavailableError(
-                f"{self.connection.address}: cannot use {self.folder}: {last_line(result)}"
-            )
-        return int(words[0]), int(words[4]) * 1024
+        if words[:1] == ["whole"]:
+            return Look("whole", size, 0)
+        if result.code or len(words) < 6 or not (words[1] + words[5]).isdigit():
+            self._refuse(result, size, self.folder)
+        return Look(words[0], int(words[1]), int(words[5]) * 1024)
 
-    def _finish(self, place: str, digest: str) -> bool:
-        """Give a whole part its name, or remove a damaged one."""
-        whole, part = shlex.quote(place), shlex.quote(place + ".part")
-        script = (
-            f"[ -f {whole} ] && exit 0; case $(sha256sum < {part}) in"
-            f" {digest}*) sync; mv -f {part} {whole};; *) rm -f {part}; exit 9;; esac"
+    def _refuse(self, result: Done, size: int, place: str) -> NoReturn:
+        """Say why a place on the board cannot be used."""
+        if "space" in result.err or "quota" in result.err.lower():
+            raise explain_no_room(self.connection, self.folder, size, 0)
+        raise TargetUnavailableError(
+            f"{self.connection.address}: cannot use {place}: {last_line(result)};"
+            " remove the folder on the board, or let this user write there."
         )
-        return self.connection.run(script, 300).code == 0
+
+
+def limit_seconds(size: int) -> float:
+    """Return how long reading or sending so many bytes may take."""
+    return 60 + size / BYTES_PER_SECOND
 
 
 def explain_no_room(

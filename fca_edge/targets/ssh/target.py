@@ -6,14 +6,16 @@ import json
 import shlex
 import uuid
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from fca_edge.device import AGENT, GUARD
+from fca_edge.documents import DocumentError
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.records import TargetInfo
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.targets.call import AgentError, Event, failure_reason, read_events
+from fca_edge.targets.call import AgentError, check_events, failure_reason
+from fca_edge.targets.events import Event, read_ended
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.ssh.address import Address
 from fca_edge.targets.ssh.board import Board, describe_board, probe_board
@@ -67,9 +69,14 @@ class SshTarget:
         return describe_board(self.board)
 
     def ready(self) -> dict[str, str | None]:
-        """Version of each runtime that it can run, None where it is not set up."""
-        stamps = {name: self.environments.read_stamp(RUNTIMES[name]) for name in self.runtimes}
-        return {name: stamp["version"] if stamp else None for name, stamp in stamps.items()}
+        """Version of each runtime that runs there, None of one that is not set up or damaged."""
+        versions: dict[str, str | None] = {}
+        for name in self.runtimes:
+            runtime = RUNTIMES[name]
+            stamp = self.environments.read_stamp(runtime)
+            fails = stamp and self.environments.try_import(runtime, stamp.wheels)
+            versions[name] = stamp.version if stamp and not fails else None
+        return versions
 
     def setup(self, report: Report) -> None:
         """Set every runtime up that it can run.
@@ -84,7 +91,7 @@ class SshTarget:
                 f" with Python {board.python}."
             )
         for name in self.runtimes:
-            self.environments.python_path(RUNTIMES[name], report)
+            self.environments.provide(RUNTIMES[name], report)
 
     def push(self, path: Path) -> str:
         """Bring a file to the board by its sha256, going on where an earlier push broke off."""
@@ -118,11 +125,9 @@ class SshTarget:
             AgentError: its process failed, was ended or took too long; says which.
             TargetUnavailableError: no connection, no room, or another measurement there.
         """
-        python_path = self.environments.python_path(plan.runtime, self.report)
         order = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
-            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": python_path},
             "plan": self._place_outputs(plan).to_document(),
             "timeout_seconds": timeout_seconds,
             "governor": plan.governor,
@@ -134,13 +139,16 @@ class SshTarget:
         script = f"exec {python} -I {guard} {shlex.quote(self.board.folder)}"
 
         def once() -> Done:
-            line = json.dumps({**order, "run": uuid.uuid4().hex}) + "\n"
+            # After a cut what is there may be another than it was.
+            self.files.verify_again(self.report)
+            environment = self.environments.variables(plan.runtime, self.report)
+            line = json.dumps({**order, "environment": environment, "run": uuid.uuid4().hex})
             limit = timeout_seconds + SLACK_SECONDS
-            return self.connection.once(script, limit, line.encode(), hold=True)
+            return self.connection.once(script, limit, f"{line}\n".encode(), hold=True)
 
         # On the board a file is called by its sha256.
         board_plan = replace(plan, artefact=self._names.get(plan.artefact, plan.artefact))
-        return self._check_events(self.connection.persist(once), board_plan.label, timeout_seconds)
+        return self._check_events(self.connection.persist(once), board_plan, timeout_seconds)
 
     def close(self) -> None:
         """Remove outputs that were fetched, and close the connection."""
@@ -168,33 +176,41 @@ class SshTarget:
     def _outputs_folder(self) -> str:
         return f"{self.board.folder}/outputs/{self.owner}"
 
-    def _check_events(self, result: Done, label: str, timeout_seconds: float) -> dict[str, Event]:
+    def _check_events(
+        self, result: Done, plan: AgentPlan, timeout_seconds: float
+    ) -> dict[str, Event]:
         """Return the agent's events, or say why there are none."""
-        events = read_events(result.out)
-        ended = events.get("ended")
+        try:
+            ended = read_ended(result.out)
+        except DocumentError as error:
+            raise TargetUnavailableError(
+                f"{self.address}: what its guard says cannot be read ({error})."
+            ) from None
         if ended is None:
             text = f"{self.address}: the guard of the run failed: {last_line(result)}."
             raise TargetUnavailableError(text)
-        if ended["why"] == "busy":
+        if ended.why == "busy":
             raise TargetUnavailableError(
                 f"{self.address}: another measurement is running there"
-                f" (process {ended['holder'].get('pid', '?')}); wait for it, or end it."
+                f" (process {(ended.holder or {}).get('pid', '?')}); wait for it, or end it."
             )
-        if ended["why"] == "trouble":
-            if "No space" in ended["text"]:
+        if ended.why == "trouble":
+            text = (ended.text or "no reason given").rstrip(".")
+            if "No space" in text:
                 raise explain_no_room(self.connection, self.board.folder, 1, 0)
-            raise TargetUnavailableError(f"{self.address}: {ended['text']}.")
-        code = ended["returncode"] if ended["why"] != "stopped" else None
-        if ended["why"] == "late":
-            raise AgentError(f"{label}: no answer in {timeout_seconds:.0f} s.")
-        if code is None:
-            raise AgentError(f"{label}: the run was ended on the board by a signal to its guard.")
-        if code or "done" not in events:
-            text = self._explain_failure(code, result.err, ended["out_of_memory"])
-            raise AgentError(f"{label}: {text}", refused=code == 1)
-        return events
+            raise TargetUnavailableError(
+                f"{self.address}: {text}; remove that on the board, or let this user write there."
+            )
+        if ended.why == "late":
+            raise AgentError(f"{plan.label}: no answer in {timeout_seconds:.0f} s.")
+        if ended.why == "stopped" or ended.returncode is None:
+            raise AgentError(
+                f"{plan.label}: the run was ended on the board by a signal to its guard."
+            )
+        reason = partial(self._explain_failure, out_of_memory=ended.out_of_memory)
+        return check_events(plan, ended.returncode, result.out, result.err, reason)
 
-    def _explain_failure(self, code: int, stderr: str, out_of_memory: bool | None) -> str:
+    def _explain_failure(self, code: int, stderr: str, *, out_of_memory: bool | None) -> str:
         """Say how the agent's process failed; the kernel's own count shows a lack of memory."""
         if code == -9 and out_of_memory:
             return (

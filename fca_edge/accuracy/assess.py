@@ -23,6 +23,7 @@ from fca_edge.options import spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
 
 SCHEMA = "fca_edge.accuracy/1"
@@ -58,13 +59,14 @@ def describe_data(
 ) -> dict[str, Any]:
     """Return what a report says of the images, when they were read."""
     return {
-        "folder": str(request.data.resolve()),
+        "folder": request.data.resolve().name,
+        "sha256": compute_list_sha256(data.without(skipped).paths),
         "images": len(data.paths) - len(skipped),
         "found": data.total,
         "classes": len(np.unique(data.classes)),
         "limit": request.limit,
         "seed": request.seed,
-        "corrupt": [str(path) for path in skipped],
+        "corrupt": [str(path.relative_to(data.folder)) for path in skipped],
         "pictures": data.seen.describe(preprocessing, data.listing),
     }
 

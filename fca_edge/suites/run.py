@@ -60,7 +60,7 @@ class Order:
 
     def fill_from_suite(self) -> Order:
         """Return it with the suite's settings, and the usual target."""
-        suite = self.suite or Suite("", ())
+        suite = self.suite or Suite()
         return replace(
             self,
             targets=tuple(dict.fromkeys(self.targets or suite.targets or ("local",))),

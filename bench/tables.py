@@ -23,8 +23,9 @@ from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
 from fca_edge.comparing.ratios import compute_row_ratio, place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
+from fca_edge.parsing import read_json  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
-from fca_edge.store import read_json, write_text  # noqa: E402
+from fca_edge.store import write_text  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 RESULTS = HERE / "results"

@@ -149,8 +149,6 @@ def apply(reader: Reader, value: Any, place: str) -> Any:
     """
     try:
         return reader(value)
-    except DocumentError:
-        raise
     except ValueError as error:
         raise DocumentError(f"{place}: {error}".removeprefix(": ")) from None
 

@@ -22,10 +22,11 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.measure.session import TIMEOUT_SECONDS, build_plan
 from fca_edge.parity import in_layout
+from fca_edge.parsing import read_json
 from fca_edge.records import Artefact, Plan
 from fca_edge.runtimes import Runtime
 from fca_edge.stats import snr_db
-from fca_edge.store import compute_sha256, read_json, write_json
+from fca_edge.store import compute_sha256, write_json
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, failure_reason
 from fca_edge.targets.outputs import run_artefact

@@ -27,6 +27,20 @@ def read_side(text: str) -> int:
     return side
 
 
+def read_entry(text: str) -> Any:
+    """Read JSON of an entry; raises ValueError."""
+    try:
+        return parse_json(text)
+    except DocumentError as error:
+        raise ValueError(f"is not JSON ({error})") from None
+
+
+# The entries of a header are texts, whatever they hold.
+Side = Annotated[int, Check(read_side)]
+Fields = Annotated[dict[str, Any], Check(lambda text: check_fields(read_entry(text)))]
+Labels = Annotated[tuple[str, ...], Check(lambda text: read_label_list(read_entry(text)))]
+
+
 @dataclass(frozen=True)
 class Header:
     """What a header says of its network; None where it does not.
@@ -39,13 +53,9 @@ class Header:
     """
 
     variant: Name | None = None
-    img_size: Annotated[int, Check(read_side)] | None = None
-    preprocessing: (
-        Annotated[dict[str, Any], Check(lambda text: check_fields(parse_json(text)))] | None
-    ) = None
-    labels: (
-        Annotated[tuple[str, ...], Check(lambda text: read_label_list(parse_json(text)))] | None
-    ) = None
+    img_size: Side | None = None
+    preprocessing: Fields | None = None
+    labels: Labels | None = None
 
 
 def read_facts(path: Path, metadata: Mapping[str, str]) -> Header:

@@ -31,7 +31,7 @@ from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
 from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
-from fca_edge.checkpoint.values import Damaged, clean
+from fca_edge.checkpoint.values import Damaged, clean, describe_fault
 from fca_edge.checkpoint.wrappers import unwrap_names
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
@@ -244,10 +244,7 @@ def read_weights(path: Path, candidate: Candidate) -> tuple[dict[str, Tensor], l
         fault = stored.fault()
         optional = last_word(key) in OPTIONAL
         if fault is not None and not optional:
-            raise FcaEdgeError(
-                f"{path}: '{key}' {fault}; weights must be dense and floating point,"
-                " save those of the network before it was converted."
-            )
+            raise FcaEdgeError(f"{path}: {describe_fault(key, stored)}")
         if optional and (stored.read is None or stored.kind != "dense"):
             continue
         try:

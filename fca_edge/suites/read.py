@@ -20,6 +20,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 Texts = Annotated[tuple[str, ...], Check(words())]
+File = Annotated[Path, Check(lambda value: Path(plain_text(value)))]
 Paths = Annotated[tuple[Path, ...], Check(lambda value: tuple(map(Path, words()(value))))]
 
 
@@ -38,7 +39,7 @@ class Entry:
 
     files: Paths = ()
     variant: Annotated[tuple[str, ...], Check(words(ZOO))] = ()
-    checkpoint: Annotated[Path, Check(lambda value: Path(plain_text(value)))] | None = None
+    checkpoint: File | None = None
     precision: Annotated[tuple[str, ...], Check(words(PRECISIONS))] = ("fp32",)
     format: Annotated[tuple[str, ...], Check(words(FORMATS))] = FORMATS
     profile: Annotated[tuple[str, ...], Check(words(PROFILES))] = ("modern",)

@@ -34,7 +34,7 @@ Reader = Callable[[Any], Any]
 LARGEST, LARGEST_FLOAT = (1 << 63) - 1, sys.float_info.max
 LONGEST_TEXT = 1 << 20
 # What no text of a document needs; a terminal or a table would obey it.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)

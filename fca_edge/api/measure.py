@@ -33,6 +33,7 @@ def bench(
     files: Files = (),
     *,
     target: str | Iterable[str] = (),
+    board_name: str | Iterable[str] = (),
     suite: str | None = None,
     against: str | None = None,
     threads: int | None = None,
@@ -53,6 +54,7 @@ def bench(
     Args:
         files: ONNX and TFLite files; without them and `suite` a suite of networks.
         target: "local", "ssh://user@host", "qemu:aarch64", "qemu:armv7" or "arm", or several.
+        board_name: what records, which hold no addresses, call the boards among the targets.
         suite: "l1", "quick", "standard", "full" or a .toml file, measured besides the files;
             its settings count where none is given here.
         against: file that ratios are over; or "first", the first of each "network", or "none".
@@ -91,6 +93,7 @@ def bench(
         files=tuple(list_paths(files)) if files else (),
         suite=None if suite is None else read_suite(suite),
         targets=list_words(target),
+        board_names=list_words(board_name),
         against=against,
         threads=threads,
         runs=runs,
@@ -102,9 +105,8 @@ def bench(
         handling=Handling(cpus, governor, start_below, cool_down),
     )
     say = progress or ignore_progress
-    runs_result = run_order(
-        order, Screen(say, lambda: nullcontext(say), lambda total: nullcontext(say))
-    )
+    screen = Screen(say, lambda: nullcontext(say), lambda total: nullcontext(say))
+    runs_result = run_order(order, screen)
     if runs_result.failures and not runs_result.records:
         raise runs_result.failures[0]
     return runs_result

@@ -38,7 +38,7 @@ from fca_edge.suites.run import Order, run_order
 
 SECTIONS = {
     "What is measured, and where": (
-        *("targets", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
+        *("targets", "board_names", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
     ),
     "How often": ("runs", "processes", "warmup"),
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
@@ -79,6 +79,14 @@ class SuiteName(ParamType):
     help="Where to measure: local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU], or"
     " arm (this machine if it is ARM, else the configured board, else qemu:aarch64); may be given"
     " several times.  [local]",
+)
+@click.option(
+    "--board-name",
+    "board_names",
+    multiple=True,
+    metavar="NAME",
+    help="With --target ssh://…: what records call the board, which hold no address; once per"
+    " board, in the order of the targets.  [board]",
 )
 @click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
 @click.option(
@@ -150,6 +158,7 @@ class SuiteName(ParamType):
 def command(
     artefacts: tuple[Path, ...],
     targets: tuple[str, ...],
+    board_names: tuple[str, ...],
     suite: str | None,
     hot: int | None,
     cpus: str | None,
@@ -185,6 +194,7 @@ def command(
         files=artefacts,
         suite=None if suite is None else read_suite(suite),
         targets=targets,
+        board_names=board_names,
         hot=bool(hot),
         handling=Handling(cpus, governor, start_below, cool_down),
         **settings,

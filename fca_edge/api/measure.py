@@ -58,8 +58,7 @@ def bench(
         suite: "l1", "quick", "standard", "full" or a .toml file, measured besides the files;
             its settings count where none is given here.
         against: file that ratios are over; or "first", the first of each "network", or "none".
-        threads: of the runtime; None takes 1.
-        runs: inferences timed per process; None takes 20, emulated 1.
+        threads, runs: of the runtime; inferences timed per process. None takes 1; 20, emulated 1.
         processes: fresh processes per file; None takes 5, which an interval needs; emulated 3.
         warmup: inferences before those that are timed; None takes 5, emulated 1.
         runtime: for all files, instead of each file's own.

@@ -34,7 +34,7 @@ def read_embedded(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             entries = tflite(data) if path.suffix == ".tflite" else onnx(data)
-    except (OSError, ValueError, IndexError, RecursionError, struct.error):
+    except (OSError, ValueError, LookupError, struct.error):
         return {}
     return (
         entries if "tool" in entries and all(isinstance(v, str) for v in entries.values()) else {}

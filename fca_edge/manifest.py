@@ -155,8 +155,8 @@ class Parity:
     top1_agreement: Share
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON; None for what is no finite number."""
-        pairs = asdict(self).items()
+        """Return the fields for JSON; None for what is no finite number, nothing for no figure."""
+        pairs = [(k, v) for k, v in asdict(self).items() if v is not NOT_TOLD]
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
 
     @property

@@ -9,13 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from fca_edge.documents import Details, Name, Positive, read_document
+from fca_edge.documents import Check, Details, Name, Positive, read_document, whole
 from fca_edge.parsing import DocumentError, shorten
 
 SCHEMA = 2
 SCHEMA_NAME = "fca_edge.records"
+
+
+def read_samples(value: Any) -> tuple[int, ...]:
+    """Read the samples of one process; raises ValueError."""
+    positive = whole(1)
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{shorten(value)} is no list of samples")
+    return tuple(positive(one) for one in value)
+
+
+Samples = Annotated[tuple[int, ...], Check(read_samples)]
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,7 @@ class Hot:
     """
 
     place: str
-    instructions: int
+    instructions: Positive
     classes: dict[str, int]
     code: tuple[str, ...] = ()
 
@@ -178,10 +189,14 @@ class Cost:
         hot: where most of the last inference's instructions were, in falling order.
     """
 
-    instructions: tuple[tuple[int, ...], ...]
+    instructions: tuple[Samples, ...]
     classes: dict[str, int]
     bound: int | None
     hot: tuple[Hot, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.instructions:
+            raise ValueError("counts no instructions")
 
 
 @dataclass(frozen=True)
@@ -224,7 +239,7 @@ class Record:
     plan: Plan
     target: TargetInfo
     runtime: RuntimeInfo
-    latency_ns: tuple[tuple[int, ...], ...]
+    latency_ns: tuple[Samples, ...]
     load_ns: tuple[int, ...]
     memory: Memory | None
     created: str
@@ -235,7 +250,7 @@ class Record:
     conditions: Conditions | None = None
     agreement: Agreement | None = None
     run: str | None = None
-    processor_ns: tuple[tuple[int, ...], ...] = ()
+    processor_ns: tuple[Samples, ...] = ()
 
 
 @dataclass(frozen=True)

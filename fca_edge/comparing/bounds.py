@@ -14,6 +14,7 @@ from fca_edge.comparing.pairs import name_record
 from fca_edge.comparing.ratios import compute_row_ratio, place
 from fca_edge.documents import Check, Name, read_table, word
 from fca_edge.errors import FcaEdgeError
+from fca_edge.parsing import shorten
 from fca_edge.records import Record
 from fca_edge.stats import median_interval
 from fca_edge.tables.document import Document, Printable
@@ -84,7 +85,7 @@ class Bound:
             raise ValueError(f"'over' is for ratios, and {self.metric} has none; leave it out")
         for lean in (self.row.get("lean", "no"), self.over.get("lean", "no")):
             if lean not in LEAN:
-                raise ValueError(f"lean {lean!r} is unknown. Known: {', '.join(LEAN)}")
+                raise ValueError(f"lean {shorten(lean)} is unknown. Known: {', '.join(LEAN)}")
 
 
 @dataclass(frozen=True)

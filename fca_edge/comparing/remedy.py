@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -132,7 +133,7 @@ def choose_names(candidate: Path, count: int) -> list[Path]:
 def find_artefact(record: Record, folders: Sequence[Path]) -> Path | None:
     """Find a record's artefact by its name; None where it is not here."""
     places = (folder / record.artefact.file for folder in folders)
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if os.path.isfile(path)), None)  # of any length
 
 
 def export_path(record: Record) -> Path:

@@ -21,7 +21,7 @@ SCHEMA_NAME = "fca_edge.records"
 def read_samples(value: Any) -> tuple[int, ...]:
     """Read the samples of one process; raises ValueError."""
     positive = whole(1)
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"{shorten(value)} is no list of samples")
     return tuple(positive(one) for one in value)
 

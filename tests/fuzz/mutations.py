@@ -10,16 +10,17 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-# `make fuzz` asks for more; in the suite every run is the same.
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
+# `make fuzz` takes so many minutes, and others each time; in the suite every run is the same.
+MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
+EXAMPLES = 400
 CASES = {"examples": 0}
 
 
 def fuzz(examples: int) -> settings:
     """Settings of one test: few and steady examples in the suite, many random ones otherwise."""
     return settings(
-        max_examples=EXAMPLES or examples,
-        derandomize=not EXAMPLES,
+        max_examples=EXAMPLES if MINUTES else examples,
+        derandomize=not MINUTES,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 # Deeper documents than ours can end Python's stack wherever they are walked again.
-DEEPEST, MOST_DIGITS, MOST_BYTES = 50, 40, 256 << 20
+DEEPEST, MOST_DIGITS, MOST_BYTES = 50, 40, 64 << 20
 
 
 class DocumentError(ValueError):

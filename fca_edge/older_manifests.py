@@ -63,6 +63,7 @@ def fill_in(document: dict[str, Any]) -> dict[str, Any]:
             fill_inputs(check, text)
     keep_name(check, "images")
     keep_name(filled["accuracy"], "folder")
+    keep_name(filled["accuracy"], "corrupt")
     quantization: Any = filled["quantization"] or {}
     if isinstance(quantization, dict) and isinstance(quantization.get("calibration"), dict):
         quantization["calibration"] = {**quantization["calibration"]}
@@ -71,9 +72,12 @@ def fill_in(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_name(entries: Any, key: str) -> None:
-    """Reduce the path of a folder to its name."""
-    if isinstance(entries, dict) and isinstance(path := entries.get(key), str):
-        entries[key] = PureWindowsPath(path).name  # which knows both kinds of slashes
+    """Reduce a path, or each of a list, to its name."""
+    value = entries.get(key) if isinstance(entries, dict) else None
+    if isinstance(value, str):
+        entries[key] = PureWindowsPath(value).name  # which knows both kinds of slashes
+    elif isinstance(value, list):
+        entries[key] = [PureWindowsPath(str(path)).name for path in value]
 
 
 def fill_inputs(check: dict[str, Any], text: str) -> None:

@@ -304,7 +304,9 @@ def evaluate_files(
         reference.preprocessing = replace(reference.preprocessing, **reading)
         notes.append(f"weights: {checkpoint.name}: {reference.source.chosen}")
         if reference.source.checkpoint_sha256 != source.checkpoint_sha256:
-            warnings.append(f"{checkpoint} is not what {artefacts[0].path.name} was made from.")
+            warnings.append(
+                f"{checkpoint.name} is not what {artefacts[0].path.name} was made from."
+            )
     result = assess(artefacts, runtimes, request, progress, threads, reference, other)
     notes += describe_pictures(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:

@@ -331,6 +331,12 @@ def test_p3_a_bundle_is_checked_again(exported: list[Artefact], tmp_path: Path) 
     assert not (tmp_path / "b").exists()
 
 
+def runtime(**fields: Any) -> str:
+    """A bundle's runtime.json with other fields."""
+    usual = {"model": "digits-fp32.onnx", "packages": ["onnxruntime"], "modules": ["onnxruntime"]}
+    return json.dumps({**usual, "providers": ["CPUExecutionProvider"], "threads": 1, **fields})
+
+
 def test_p3_a_broken_bundle_says_so(bundle: Path, digits: Path, tmp_path: Path) -> None:
     """On the board there is one line, whatever was lost or edited."""
     picture = next(digits.rglob("*.png"))
@@ -347,6 +353,11 @@ def test_p3_a_broken_bundle_says_so(bundle: Path, digits: Path, tmp_path: Path) 
         ),
         ("runtime.json", "nothing", "runtime.json: cannot be used"),
         ("runtime.json", "{}", "runtime.json"),
+        ("runtime.json", runtime(model=5), "runtime.json: 'model' is not there or wrong"),
+        ("runtime.json", runtime(model="../x.onnx"), "is no file of the bundle"),
+        ("runtime.json", runtime(threads="2"), "runtime.json: 'threads' is not there or wrong"),
+        ("labels.json", json.dumps([*range(10)]), "labels.json: holds something that is no text"),
+        ("labels.json", json.dumps(["\x1b[31m"] * 10), "something that is no text"),
         ("digits-fp32.onnx", "no model", "the model cannot be loaded"),
     ):
         shutil.copytree(bundle, tmp_path / "b")

@@ -15,9 +15,12 @@ from conftest import DIGITS, ROOT
 from targets.loopback import USER, Loopback
 
 import fca_edge as api
+from fca_edge.comparing.comparison import compare
+from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact, Manifest, manifest_path
 from fca_edge.measure.record import read_git_commit
+from fca_edge.report.runs import Runs
 from fca_edge.suites.run import name_boards
 from fca_edge.targets.provision import wheels
 
@@ -203,6 +206,10 @@ def test_f26_checks_and_measurements_hold_no_paths(
     compared = ("compare", tmp_path / "bench.json", tmp_path / "bench.json")
     assert fca_edge(*compared, "--json", tmp_path / "compare.json").returncode == 0
     assert_impersonal(tmp_path / "compare.json", personal(folder, tmp_path))
+    records = read_records(tmp_path / "bench.json")
+    for number, document in enumerate((Runs(tuple(records)), compare(records, records))):
+        (tmp_path / f"{number}.html").write_text(document.document().html())
+        assert_impersonal(tmp_path / f"{number}.html", personal(folder, tmp_path))
 
 
 def test_f26_bundles_hold_no_paths(written_out: tuple[Path, Path], tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
 .PHONY: help setup demo train-l1 test test-slow test-board test-docker fuzz check-python gate \
-    gate-update gate-count lint bench tables clean
+    gate-update gate-count lint bench bench-exports tables clean
 
 help:
+	@echo 'make setup       makes the environment .venv, with everything installed'
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
 	@echo 'make test        sets everything up and runs the suite'
 	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'
@@ -30,6 +31,7 @@ help:
 	@echo 'make gate        counts on emulated ARM and compares with bench/baselines'
 	@echo 'make lint        runs ruff and mypy'
 	@echo 'make bench       measures what the project promises; also: bench-latency, bench-memory, ...'
+	@echo 'make bench-exports   exports every precision, for the tables of sizes and errors'
 	@echo 'make tables      writes the measured tables of README.md and docs/ anew'
 	@echo 'make train-l1    trains weights of real width'
 	@echo 'make api-docs    writes the reference of the Python API to docs/out'
@@ -160,6 +162,18 @@ bench: $(SUITES:%=bench-%)
 bench-%: setup
 	$(BIN)/fca-edge bench --suite bench/suites/$*.toml --out bench/out/$* \
 	    --json bench/out/$*.json --force
+
+# Size, error and accuracy of every precision, as an export tells them; it times nothing.
+EXPORTS := bench/results/exports
+bench-exports: setup
+	$(BIN)/python models/digits/split.py $(OUT)/digits-images
+	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
+	    --precision fp32,fp16,int8,int8-static --calibration $(OUT)/digits-images/train \
+	    --data $(OUT)/digits-images/test --out bench/out/exports --force \
+	    --json $(EXPORTS)/digits.json
+	$(BIN)/fca-edge export --variant l1 --precision fp32,fp16,int8 --out bench/out/exports \
+	    --force --json $(EXPORTS)/l1.json
+	sed -i 's#$(CURDIR)/##' $(EXPORTS)/*.json  # no place of this machine in what is committed
 
 # The reference of the Python API, from its docstrings.
 api-docs: setup

@@ -23,9 +23,14 @@ from fca_edge.comparing.bounds import judge_bounds, read_bounds  # noqa: E402
 from fca_edge.comparing.metrics import METRICS  # noqa: E402
 from fca_edge.comparing.ratios import compute_row_ratio, place  # noqa: E402
 from fca_edge.comparing.read import read_records  # noqa: E402
+from fca_edge.errors import plural  # noqa: E402
+from fca_edge.manifest import Artefact, Manifest  # noqa: E402
 from fca_edge.parsing import read_json  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
+from fca_edge.report.export_table import build_sheet  # noqa: E402
 from fca_edge.store import write_text  # noqa: E402
+from fca_edge.tables.document import markdown_table  # noqa: E402
+from fca_edge.tables.sheet import choose_filled  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 RESULTS = HERE / "results"
@@ -182,6 +187,24 @@ def counts(path: Path) -> Table:
     return table
 
 
+def latency(path: Path) -> Table:
+    """Four networks: our files beside the plain torch.onnx export, in one run."""
+    records = {record.artefact.file: record for record in read_records(path)}
+    first = next(iter(records.values()))
+    head = f"fp32, {first.target.cpu_model}, {first.plan.threads} thread"
+    table = [[head, "plain ONNX, ms", "our ONNX, ms", "our TFLite, ms", "TFLite over plain ONNX"]]
+    for file, plain in records.items():
+        stem, mark, _ = file.partition("-plain.onnx")
+        if not mark:
+            continue
+        ours = [records[f"{stem}.onnx"], records[f"{stem}.tflite"]]
+        times = [METRICS["latency_ns"].value(record) or 0.0 for record in (plain, *ours)]
+        ratio = peers_tables.over(compute_row_ratio(METRICS["latency_ns"], ours[1], plain))
+        name = plain.artefact.variant.upper() if stem.startswith("fca") else plain.artefact.variant
+        table.append([name, *(f"{time / 1e6:.1f}" for time in times), ratio])
+    return table
+
+
 def bounds(path: Path) -> str:
     """What was promised, held against all committed records."""
     files = sorted(path.parent.glob("*.json"))
@@ -194,9 +217,133 @@ def whole(path: Path) -> str:
     return peers_tables.markdown(read_json(path))
 
 
+def memory_rows(path: Path) -> str:
+    """Every file of the memory suite: its peak, and what of it the system cannot drop."""
+    records = read_records(path)
+    head = (
+        "file",
+        "loaded",
+        "peak MiB over the empty runtime",
+        "anonymous MiB",
+        "arena MiB, planned",
+    )
+    rows = []
+    for record in records:
+        used, planned = record.memory, record.artefact.planned
+        if used is None or used.after is None or planned is None:
+            continue
+        settings = record.runtime.settings
+        way = "plain" if settings is None else f"lean, {'cold' if settings['cold'] else 'warm'}"
+        own = (used.after.anonymous_bytes or 0) - (used.baseline.anonymous_bytes or 0)
+        cells = (f"{size / MIB:.1f}" for size in (own, planned.arena_bytes))
+        rows.append([record.artefact.file, way, memory_text(record), *cells])
+    return "\n".join([describe_conditions(records), "", *peers_tables.table(head, rows)])
+
+
+def peers_all(pattern: Path) -> str:
+    """Our files and the peers' over our plain TFLite file of the precision, of every run."""
+    runs = [read_json(path) for path in sorted(pattern.parent.glob(pattern.name))]
+    lines = []
+    for run in runs:
+        conditions = describe_conditions(list(peers_tables.records_of(run).values()))
+        lines.append(f"- {name_run(run)}: {conditions}")
+    for precision in ("fp32", "int8"):
+        head = [precision]
+        for run in runs:
+            head += [f"{name_run(run)}, CPU time", "MiB"]
+        columns = [collect_cells(run, precision) for run in runs]
+        titles = dict.fromkeys(title for column in columns for title in column)
+        rows = [
+            [title, *(c for column in columns for c in column.get(title, ("", "")))]
+            for title in titles
+        ]
+        lines += ["", *peers_tables.table(tuple(head), rows)]
+    return "\n".join(lines)
+
+
+def name_run(run: dict) -> str:
+    """Name a run by its network and by what decides about int8."""
+    peers_run = run["peers"]
+    return f"{peers_run['variant'].upper()}, {'VNNI' if peers_run['vnni'] else 'no VNNI'}"
+
+
+def collect_cells(run: dict, precision: str) -> dict[str, tuple[str, str]]:
+    """Return time and memory of a run's files in a precision by their names, fastest first."""
+    records, cells = peers_tables.records_of(run), {}
+    best = records[f"fcaformer_{run['peers']['variant']}-{precision}.tflite"]
+    rows = [r for r in run["peers"]["rows"] if r["precision"].startswith(precision)]
+    timed = [row for row in rows if row["file"] in records]
+    for row in sorted(timed, key=lambda row: processor_ratio(records[row["file"]], best)):
+        record = records[row["file"]]
+        title = peer_title(row, record, best).removeprefix(f"{precision}: ")
+        title += f", {row['precision']}" if row["precision"] != precision else ""
+        ratio = compute_row_ratio(METRICS["processor_ns"], record, best)
+        times = "1" if record is best else peers_tables.over(ratio)
+        cells[title] = times, memory_text(record)
+    return cells
+
+
+def int8_times(pattern: Path) -> str:
+    """Smaller files over larger ones, of every run of the comparison with peers."""
+    pairs = {
+        "LiteRT, int8 over fp32": ("int8.tflite", "fp32.tflite"),
+        "LiteRT, int8-static over int8": ("int8-static.tflite", "int8.tflite"),
+        "LiteRT, fp16 over fp32": ("fp16.tflite", "fp32.tflite"),
+        "ONNX Runtime, int8 over fp32": ("int8.onnx", "fp32.onnx"),
+        "ONNX Runtime, fp16 over fp32": ("fp16.onnx", "fp32.onnx"),
+        "int8, ONNX Runtime over LiteRT": ("int8.onnx", "int8.tflite"),
+    }
+    head, rows = ["processor time"], [[title] for title in pairs]
+    for run in map(read_json, sorted(pattern.parent.glob(pattern.name))):
+        name, records = run["peers"]["variant"], peers_tables.records_of(run)
+        head.append(name_run(run))
+        for row, files in zip(rows, pairs.values()):
+            both = [records.get(f"fcaformer_{name}-{file}") for file in files]
+            ratio = all(both) and compute_row_ratio(METRICS["processor_ns"], *both)
+            row.append(peers_tables.over(ratio) if ratio else "")
+    return "\n".join(peers_tables.table(tuple(head), rows))
+
+
+def l1_counts(path: Path) -> Table:
+    """Instructions of L1 on each runtime of a machine, the fewest first."""
+    rows = []
+    for record in read_records(path):
+        if record.artefact.variant != "l1" or record.cost is None or not record.cost.bound:
+            continue
+        count = METRICS["instructions"].value(record) or 0.0
+        runtime = f"{record.runtime.label} {record.runtime.version}"
+        cells = [runtime, record.artefact.profile, str(record.artefact.operators)]
+        ratio = f"{count / record.cost.bound:.2f}"
+        rows.append([*cells, f"{count / 1e6:.1f}", ratio])
+    head = ["runtime", "profile", "operators", "M instructions", "over the least possible"]
+    return [head, *sorted(rows, key=lambda row: float(row[3]))]
+
+
+def exports(path: Path) -> str:
+    """What an export said of its files: size, error and accuracy."""
+    manifests = map(Manifest.from_document, read_json(path))
+    sheet = build_sheet([Artefact(Path(manifest.file), manifest) for manifest in manifests])
+    return markdown_table(sheet, choose_filled(sheet.columns, [sheet])).replace("\\_", "_")
+
+
+def describe_conditions(records: list[Record]) -> str:
+    """Say on what machine, with which runtimes of ours and when records were taken."""
+    target, plan = records[0].target, records[0].plan
+    ours = [r for r in records if r.artefact.profile != "peer"]
+    runtimes = sorted({f"{r.runtime.name} {r.runtime.version}" for r in ours})
+    days = sorted({r.created[:10] for r in records})
+    return (
+        f"{target.cpu_model}, {target.machine}, {plural(plan.threads, 'thread')};"
+        f" {', '.join(runtimes)}; {', '.join(days)}."
+    )
+
+
 VIEWS: dict[str, Callable[[Path], Table | str]] = {
     view.__name__.replace("_", "-"): view
-    for view in (peers, precision_arm, memory, precision, counts, bounds, whole)
+    for view in (
+        *(peers, precision_arm, memory, precision, counts, latency, bounds, whole),
+        *(memory_rows, peers_all, int8_times, l1_counts, exports),
+    )
 }
 
 

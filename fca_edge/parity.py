@@ -103,12 +103,12 @@ def in_layout(images: Array, layout: str) -> Array:
 
 
 def compare_logits(reference: Array, logits: Array) -> dict[str, float]:
-    """Compute the figures of `Parity` for logits (inputs, classes)."""
+    """Compute the figures of `Parity` for logits (inputs, classes, ...)."""
     reference = np.asarray(reference, np.float64)
     difference = np.asarray(logits, np.float64) - reference
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
-    by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
+    by_input = [(part**2).reshape(len(part), -1).sum(1) for part in (reference, difference)]
     with np.errstate(divide="ignore", invalid="ignore"):
         worst = float((10 * np.log10(by_input[0] / by_input[1])).min())
     return {

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
+from fca_edge.keeping import Kept
 
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
 DEFAULT_PROVIDER = "CPUExecutionProvider"
@@ -172,6 +173,25 @@ def old_tflite_python() -> Path:
     return Path(path) if path else folder / "bin" / "python"
 
 
+def second_environment() -> Kept:
+    """The environment of that interpreter; one that a user has made has no stamp."""
+    return Kept(old_tflite_python().parent.parent, {"wanted": list(OLD_TFLITE.requirements)})
+
+
+def find_second_fault(full: bool = False) -> str | None:
+    """Say what keeps the second environment from being used; it is tried where that is unknown.
+
+    Args:
+        full: read every file of one that fca-edge has made.
+    """
+    python, kept = old_tflite_python(), second_environment()
+    if os.path.lexists(kept.place / kept.stamp):
+        fault = kept.find_fault(full)
+        if fault is not None:
+            return f"{kept.place}: {fault}"
+    return None if imports(python, OLD_TFLITE.module) else f"{python} cannot import it"
+
+
 def interpreter(runtime: Runtime) -> Path:
     """Return the Python that runs a runtime here.
 
@@ -179,15 +199,14 @@ def interpreter(runtime: Runtime) -> Path:
         TargetUnavailableError: not installed; says how to set it up.
     """
     if runtime.interpreter == "second":
-        python = old_tflite_python()
-        if imports(python, runtime.module):
-            return python
+        fault = find_second_fault()
+        if fault is None:
+            return old_tflite_python()
         # 32-bit ARM has no other runtime, and no second environment. A name is not overruled.
         if installed(runtime) and OLD_TFLITE_VARIABLE not in os.environ:
             return Path(sys.executable)
         raise TargetUnavailableError(
-            f"{runtime.package} {runtime.version} is not set up ({python} cannot import it);"
-            f" {remedy(runtime)}."
+            f"{runtime.package} {runtime.version} is not set up ({fault}); {remedy(runtime)}."
         )
     if not installed(runtime):
         raise TargetUnavailableError(f"{runtime.name} is not installed here; {remedy(runtime)}.")
@@ -246,5 +265,16 @@ def imports(python: Path, module: str) -> bool:
 @cache
 def provides(python: Path, provider: str) -> bool:
     """Tell whether an interpreter's ONNX Runtime was built with a provider."""
-    code = f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
+    code = provider_code(provider)
     return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
+
+
+def provider_code(provider: str) -> str:
+    """Return Python that fails where ONNX Runtime was built without a provider."""
+    return f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
+
+
+def proof_code(runtime: Runtime) -> str:
+    """Return Python that fails where a runtime cannot be used."""
+    own = f"import {runtime.module}"
+    return own if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)

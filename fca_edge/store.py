@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.places import claimed, is_replaceable, is_unclaimed, put, write_through
+from fca_edge.places import claimed, is_replaceable, put, remove_unclaimed, write_through
 
 CHUNK_BYTES = 1 << 20
 STAGED = ".fca-edge-"
@@ -55,9 +55,8 @@ def sweep(out: Path) -> None:
     """Remove temporary folders of processes that were killed: nobody holds their locks."""
     for left in out.glob(f"{STAGED}*"):
         with contextlib.suppress(OSError):
-            old = time.time() - left.stat().st_mtime > OLD_SECONDS
-            if old and is_unclaimed(left):
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+                remove_unclaimed(left)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -38,7 +38,10 @@ HEAVIEST_FIRST = (
 )
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
 # A bare install runs the tests of what it has; see .ci/other_python.py.
-pytest_plugins = ["networks" if importlib.util.find_spec("torch") else "ready_made"]
+pytest_plugins = [
+    "networks" if importlib.util.find_spec("torch") else "ready_made",
+    "packed_weights",
+]
 
 
 @cache

@@ -25,6 +25,7 @@ from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
+from fca_edge.zoo.specs import require_classifier
 
 SCHEMA = "fca_edge.accuracy/1"
 
@@ -290,6 +291,8 @@ def evaluate_files(
         NotEquivalentError: a file that does not run, or without finite logits.
     """
     artefacts = [read_artefact(path).read_as(reading) for path in paths]
+    for artefact in artefacts:
+        require_classifier(artefact.manifest.source.variant, str(artefact.path), "eval")
     runtimes = [choose_runtime(artefact, runtime) for artefact in artefacts]
     other = None if against is None else read_artefact(against).read_as(reading)
     if request.labels is not None:

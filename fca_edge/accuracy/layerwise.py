@@ -20,6 +20,7 @@ from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.options import check_choice, check_number, spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.zoo.specs import require_classifier
 
 SCHEMA = "fca_edge.sensitivity/1"
 
@@ -88,6 +89,7 @@ def measure_layers(
     check_number("limit", limit, least=1)
     artefact = read_artefact(path).read_as(reading)
     manifest = artefact.manifest
+    require_classifier(manifest.source.variant, str(path), "sensitivity")
     labels, classes = manifest.source.labels, manifest.source.num_classes
     if manifest.precision != "fp32":
         raise UsageError(f"{path}: is {manifest.precision} already; give the fp32 file.")

@@ -121,8 +121,8 @@ class SuiteName(ParamType):
 @click.option(
     "--against",
     metavar="FILE",
-    help="Show ratios over this file; over 'first', the first file of each 'network', or 'none'."
-    "  [first]",
+    help="What ratios are over: a file, 'first', 'network' (the first file of each network) or"
+    " 'none'.  [first]",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
 @click.option(

@@ -96,10 +96,11 @@ def command(
 ) -> None:
     """Compare files of records that `fca-edge bench --json` wrote, metric by metric.
 
-    Several CANDIDATEs count as one file. Records pair by what the artefact is, not by its
-    checksum. Exit code 4 if --gate finds a worse metric or a missing row, or --bounds a missed
-    bound; 5 if a pair is of different machines, runtimes or plans (files and planned memory are
-    compared all the same), or if nothing can be compared or --gate reaches no verdict.
+    Several CANDIDATEs count as one file. Records of the same network, format and precision are
+    compared, whatever the checksum of the file. Exit code 4 if --gate finds a worse metric or a
+    missing row, or --bounds a missed bound; 5 if two records are of different machines, runtimes
+    or threads (figures that follow from the file are compared all the same), or if nothing can be
+    compared or --gate reaches no verdict.
 
     \b
     Examples:

@@ -110,7 +110,7 @@ SECTIONS = {
     default="modern",
     show_default=True,
     help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"
-    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in half),"
+    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in fp16),"
     " onnxruntime-xnnpack (Debian's on 32-bit boards). Every ONNX file runs on ONNX Runtime.",
 )
 @click.option(

@@ -29,6 +29,7 @@ from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.keeping import Note
 from fca_edge.places import is_standard_output
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import raise_if_stopped
@@ -291,13 +292,15 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Show one moving line that tells the current step."""
+    """Show one moving line that tells the current step; what is a note stays."""
     columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
     with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
 
         def step(text: str) -> None:
             raise_if_stopped()
+            if isinstance(text, Note):
+                ERR.print(str(text), highlight=False, soft_wrap=True)
             progress.update(task, description=visible(text))
 
         yield step

@@ -384,6 +384,8 @@ def main():
     )
     start = time.perf_counter_ns()
     facts = runtime.load(plan)
+    if facts.get("plain") and plan["mode"] not in ("outputs", "stream"):
+        sys.exit("not loaded in little memory: " + facts["plain"])
     say("loaded", load_ns=time.perf_counter_ns() - start, **facts, **meter.read())
     if plan["mode"] in ("outputs", "stream"):
         for line in sys.stdin if plan["mode"] == "stream" else ("{}",):

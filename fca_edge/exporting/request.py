@@ -25,7 +25,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
-from fca_edge.zoo.specs import find_spec, short_name
+from fca_edge.zoo.specs import DenseSpec, find_spec, require_classifier, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -225,6 +225,8 @@ def check_accuracy(request: Request) -> None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
     else:
         find_images(accuracy.data)
+        if request.network.variant is not None:
+            require_classifier(short_name(request.network.variant), "--data", "it")
     if accuracy.mixed and not any("int8" in name for name in request.precisions):
         raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
 
@@ -238,7 +240,12 @@ def check_network(network: NetworkRequest) -> None:
         FcaEdgeError: a file of labels that cannot be read as such.
     """
     if network.variant is not None:
-        short_name(network.variant)
+        spec = find_spec(network.variant)
+        if isinstance(spec, DenseSpec) and spec.head != "upernet":
+            raise UsageError(
+                f"--variant {network.variant} is counted and proven as a network, and cannot be"
+                " exported yet; `fca-edge models` lists the others."
+            )
     if isinstance(network.labels, Path):
         read_labels(network.labels)
     if network.checkpoint is not None:

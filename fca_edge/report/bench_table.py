@@ -59,7 +59,7 @@ TIME: tuple[Shown, ...] = (
         time_cell(lambda r: write_interval(r)),
     ),
     Shown(
-        Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
+        Column("p90 ms", 4, legend="nine of ten inferences took no longer"),
         time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
     Shown(
@@ -69,15 +69,15 @@ TIME: tuple[Shown, ...] = (
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
-        Column("million instructions", legend="of one inference; no time"),
+        Column("million instructions", legend="of one inference; this is not a time"),
         cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
     ),
     Shown(
         Column(
             "least possible",
             4,
-            legend="no fp32 file can do with fewer million instructions: its multiplications by"
-            " the widest instruction that the core has for them",
+            legend="no fp32 file needs fewer million instructions: four multiply-accumulates per"
+            " instruction",
         ),
         cost_cell(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
     ),
@@ -96,7 +96,7 @@ MEMORY: tuple[Shown, ...] = (
         memory_cell(lambda m: mib(m.peak_bytes)),
     ),
     Shown(
-        Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
+        Column("empty runtime MiB", 6, block="memory", legend="its peak before it has a model"),
         memory_cell(lambda m: mib(m.baseline_peak_bytes)),
     ),
     Shown(
@@ -116,7 +116,7 @@ MEMORY: tuple[Shown, ...] = (
     Shown(
         Column(
             "planned MiB (weights + packed + activations)",
-            4,
+            5,
             block="memory",
             legend="what the file itself asks for: weights as stored, weights as the runtime"
             " packs them anew, and intermediate results",
@@ -130,7 +130,7 @@ GRAPH: tuple[Shown, ...] = (
         Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
         lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions),
     ),
-    Shown(Column("file MB", 20), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
+    Shown(Column("file MB", 2), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
 )
 
 
@@ -253,7 +253,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         )
     if any(r.memory for r in records):
         methods = {r.memory.method for r in records if r.memory}
-        lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
+        lines.append(f"Peak memory is found by {', '.join(sorted(methods))}.")
     return lines
 
 
@@ -336,7 +336,7 @@ def write_planned(record: Record) -> str:
     if memory is None:
         return ""
     parts = (memory.weights_bytes, memory.packed_bytes, memory.arena_bytes)
-    return " + ".join(mib(part) for part in parts)
+    return " + ".join(mib(part, sum(parts)) for part in parts)
 
 
 def ms(ns: float) -> str:
@@ -344,6 +344,12 @@ def ms(ns: float) -> str:
     return f"{ns / NS_PER_MS:.2f}"
 
 
-def mib(size: int | None) -> str:
-    """Bytes as MiB; empty where they are not known."""
-    return "" if size is None else f"{size / MIB:.0f}"
+def mib(size: int | None, whole: int | None = None) -> str:
+    """Bytes as MiB; empty where they are not known.
+
+    Args:
+        whole: of what they are a part: below 10 MiB it has one decimal, and so have its parts.
+    """
+    if size is None:
+        return ""
+    return f"{size / MIB:.{int((whole or size) < 10 * MIB)}f}"

@@ -19,7 +19,7 @@ FOLDED_NAME, LEAST_NAME = 24, 8
 KEY_LINES = 2
 
 # Columns of this rank or more are details.
-DETAIL, LAST = 3, 100
+DETAIL = 3
 
 Measure = Callable[[Column, Sequence[Sheet]], int]
 Part = Text | Table
@@ -89,10 +89,8 @@ def choose_columns(
 def group_columns(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[Column]]]:
     """List what comes and goes together with its rank, the most important first."""
     if beneath:
-        # Blocks are what this table is for; they come column by column, all else behind them.
-        ranks = [c.rank + (0 if c.block or c.key else LAST) for c in columns]
-        alone = [(rank, [column]) for rank, column in zip(ranks, columns)]
-        return sorted(alone, key=lambda group: group[0])
+        # A block may be broken here: its columns come one by one, and so does what else is left.
+        return sorted(((c.rank, [c]) for c in columns), key=lambda group: group[0])
     blocks: dict[str, list[Column]] = {}
     for column in columns:
         blocks.setdefault(column.block or column.heading, []).append(column)

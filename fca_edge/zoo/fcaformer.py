@@ -181,6 +181,7 @@ class FcaStage(nn.Module):
 
     def __init__(self, dim: int, depth: int, heads: int, side: int, dim_out: int | None) -> None:
         super().__init__()
+        self.side = side
         self.blocks = nn.ModuleList(
             [FcaBlock(dim, heads, side, i, last=i == depth - 1) for i in range(depth)]
         )

@@ -14,7 +14,6 @@ from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
 
-from fca_edge.cli import WAITING
 from fca_edge.manifest import Artefact
 
 # One more than the machine has, so that the row is marked.
@@ -245,25 +244,6 @@ def test_help_has_examples(command: str) -> None:
     done = fca_edge(command, "--help")
     assert done.returncode == 0
     assert "Examples:" in done.stdout
-
-
-@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
-def test_threads_of_torch_sleep_while_they_wait(given: dict[str, str], tmp_path: Path) -> None:
-    """Unless the user has said how they wait, and before torch is imported, which reads it once."""
-    code = (
-        "import os, sys; from fca_edge.cli import run\n"
-        "sys.argv = ['fca-edge', 'models', '--json', sys.argv[1]]; run()\n"
-        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
-    )
-    known = {key: value for key, value in os.environ.items() if key not in WAITING}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "models.json")],
-        capture_output=True,
-        text=True,
-        env=known | given,
-    )
-    policy = given.get("OMP_WAIT_POLICY") if given else "passive"
-    assert done.stdout.splitlines()[-1] == f"{policy} False", done.stderr
 
 
 def test_what_a_stranger_types_is_answered_with_what_to_type(tmp_path: Path) -> None:

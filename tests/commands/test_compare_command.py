@@ -157,7 +157,7 @@ def test_published(tmp_path: Path) -> None:
     (line,) = [text for text in done.stdout.splitlines() if text.strip().startswith("l1 ")]
     assert line.split()[:3] == ["l1", "0.36", "0.33"]
     assert "Cortex-A17" in done.stdout
-    assert "suspect" in done.stdout
+    assert "doubtful" in done.stdout
     assert "not measured under equal conditions" in " ".join(done.stdout.split())
     refused(run(tmp_path, "--published", "a.json", "--reference", "l4"), 5, "no record of l4")
 

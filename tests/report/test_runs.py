@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
-from fca_edge.records import RuntimeInfo, from_document
+from fca_edge.records import Planned, RuntimeInfo, from_document
 from fca_edge.report.runs import Runs
 
 ORT = RuntimeInfo("onnxruntime", "1.32.0", "3.11", "CPU", None, None)
@@ -119,6 +119,49 @@ def test_the_table_at_80_columns_says_it_all() -> None:
     for word in ("time ratio", "memory ratio", "(0.50–0.52)", "undecided", "a.tflite", "0.51"):
         assert word in text, word
     assert "over that of a.onnx" in " ".join(text.split())
+
+
+def shown_and_left_out(width: int, *names: str) -> tuple[str, str]:
+    """Return the table at a width, without what was left out of it, and that."""
+    records = [
+        replace(r, artefact=replace(r.artefact, file=n)) for r, n in zip((PLAIN, OURS), names)
+    ]
+    table, _, rest = " ".join(Runs(tuple(records)).table(width).split()).partition("Left out")
+    return table, rest
+
+
+@pytest.mark.parametrize(
+    "names", [("a.onnx", "a.tflite"), ("digits-fp32.onnx", "digits-fp32.tflite")]
+)
+def test_what_a_user_needs_most_stays_at_80_columns(names: tuple[str, str]) -> None:
+    table, rest = shown_and_left_out(80, *names)
+    for legend in ("time ratio:", "peak MiB:", "model adds MiB:", "memory ratio:"):
+        assert legend in table
+    assert "file MB" not in rest and "load ms" not in rest and "partitions" in rest
+
+
+def test_size_and_load_stay_longer_than_p90() -> None:
+    rests = [shown_and_left_out(width, "a.onnx", "a.tflite")[1] for width in range(50, 120)]
+    assert any("p90 ms" in rest for rest in rests)
+    assert not any("file MB" in rest and "p90 ms" not in rest for rest in rests)
+    assert not any("load ms" in rest and "p90 ms" not in rest for rest in rests)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((0.75, 0.72, 0.35), "0.8 + 0.7 + 0.4"),
+        ((3, 3, 3.9), "3.0 + 3.0 + 3.9"),
+        ((32.2, 25.8, 8.2), "32 + 26 + 8"),
+        ((0.04, 0, 0), "0.0 + 0.0 + 0.0"),
+    ],
+)
+def test_planned_memory_of_a_small_network_is_not_nothing(
+    sizes: tuple[float, ...], text: str
+) -> None:
+    planned = Planned(*(round(size * 2**20) for size in sizes))
+    record = replace(OURS, artefact=replace(OURS.artefact, planned=planned))
+    assert f" {text} " in Runs((record,)).table(wide=True)
 
 
 def test_a_single_row_has_no_ratios() -> None:

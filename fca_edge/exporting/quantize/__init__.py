@@ -107,23 +107,28 @@ class Method:
 # What a file saves on a board, `fca-edge bench` of it and of the fp32 file says.
 METHODS: dict[tuple[Precision, str], Method] = {
     ("fp16", ".tflite"): Method(
-        "store_halves", "half the file; expanded at load, so no faster and little less memory"
+        "store_halves",
+        "half the size; LiteRT expands it when it loads the file, so it is no faster and saves"
+        " little memory",
     ),
-    ("fp16", ".onnx"): Method("store_halves", "half the file; expanded at load, so no faster"),
+    ("fp16", ".onnx"): Method(
+        "store_halves",
+        "half the size; the runtime expands it when it loads the file, so it is no faster",
+    ),
     ("int8", ".tflite"): Method(
         "quantize_dynamic",
         "smaller, and less work on processors that multiply bytes (dot products on ARM, VNNI on"
-        " x86), on in-order ones and on 32 bits; elsewhere it saves memory, hardly work",
+        " x86), on in-order ones and on 32-bit ones; on others it saves memory but little work",
     ),
     ("int8", ".onnx"): Method(
         "quantize_dynamic",
-        "smaller; less work on ARM processors with dot products, hardly less on x86, more than"
-        " fp32 on other ARM processors: take the TFLite file there",
+        "smaller; less work on ARM processors with dot products, a little less on x86; on other"
+        " ARM processors more work than fp32: take the TFLite file there",
     ),
     ("int8-static", ".tflite"): Method(
         "quantize_static",
         "smaller, and the least work on processors that multiply bytes (dot products on ARM, VNNI"
-        " on x86); elsewhere more than int8; right for pictures like those of the calibration",
+        " on x86), on others more than int8; right for pictures like those of the calibration",
     ),
 }
 HALF_ARITHMETIC_HINT = (

@@ -170,6 +170,18 @@ def gelu(context: Context, node: fx.Node) -> Value:
     return unary(context, value, "GELU", options)
 
 
+def relu(context: Context, node: fx.Node) -> Value:
+    """Rectifier: inside the operator before it where nothing else reads that one's output."""
+    source = argument(node, 0, "self")
+    value = context.value(source)
+    last = context.builder.operators[-1]
+    fusible = isinstance(last.options, schema.Conv2DOptionsT | schema.AddOptionsT)
+    if fusible and last.outputs == (value.tensor,) and len(source.users) == 1:
+        last.options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        return value
+    return unary(context, value, "RELU")
+
+
 def sigmoid(context: Context, node: fx.Node) -> Value:
     """Logistic function."""
     return unary(context, context.value(argument(node, 0, "self")), "LOGISTIC")

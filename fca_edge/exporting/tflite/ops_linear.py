@@ -60,16 +60,19 @@ def matmul(context: Context, node: fx.Node) -> Value:
     a = context.layout.reorder(context.value(argument(node, 0, "self")))
     b = context.value(argument(node, 1, "other"))
     rank = len(b.perm)
-    require(node, a.logical[:-2] == b.logical[:-2], " of different batch dimensions")
+    shared = prod(a.logical[:-2]) == 1  # one matrix for the whole batch
+    same = shared or a.logical[:-2] == b.logical[:-2]
+    require(node, same, " of different batch dimensions")
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     adjoint = find_memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)
     b = context.layout.reorder(b, swapped if adjoint else None)
-    batch = tuple(n for n in a.logical[:-2] if n > 1) or (1,)
+    batch = tuple(n for n in b.logical[:-2] if n > 1) or (1,)
+    first = (1,) * len(batch) if shared else batch
     last = b.logical[-2:][::-1] if adjoint else b.logical[-2:]
     options = schema.BatchMatMulOptionsT()
     options.adjY = adjoint
     inputs = (
-        context.layout.reshape(a.tensor, (*batch, *a.logical[-2:])),
+        context.layout.reshape(a.tensor, (*first, *a.logical[-2:])),
         context.layout.reshape(b.tensor, (*batch, *last)),
     )
     shape = read_shape(node)

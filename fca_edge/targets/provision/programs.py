@@ -1,0 +1,71 @@
+"""Programs that a set-up runs; what they complain of becomes one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.keeping import Report
+
+
+def run_program(command: Sequence[str | Path]) -> str:
+    """Run a program; returns what it printed.
+
+    Raises:
+        TargetUnavailableError: it failed; gives its last complaint.
+    """
+    words = [str(word) for word in command]
+    try:
+        process = subprocess.run(words, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise TargetUnavailableError(f"{words[0]}: {error.strerror}.") from None
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (lines or process.stderr.strip().splitlines() or ["no message"])[-1]
+        raise TargetUnavailableError(reason.removeprefix("ERROR: "))
+    return process.stdout
+
+
+def run_apt(words: Sequence[str], report: Report = lambda text: None) -> list[str]:
+    """Run apt-get, reporting its progress; returns the other lines that it printed.
+
+    Raises:
+        TargetUnavailableError: it failed; gives its first complaint.
+    """
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    complaints: list[str] = []
+    lines = []
+    with subprocess.Popen(
+        ["apt-get", "--quiet", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()))
+        reader.start()
+        try:
+            for line in process.stdout:
+                status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
+                if status:
+                    report(f"downloading, {float(status[1]):.0f} %")
+                else:
+                    lines.append(line.strip())
+        except BaseException:
+            process.terminate()  # broken off; what it has downloaded is kept
+            raise
+        finally:
+            reader.join()
+    if process.returncode:
+        errors = [line.strip() for line in complaints if line.startswith("E:")] or complaints
+        reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"
+        raise TargetUnavailableError(
+            f"apt-get {words[0]} failed: {reason.strip()}; run the set-up again to go on."
+        )
+    return lines

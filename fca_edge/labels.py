@@ -75,7 +75,7 @@ def check_labels(labels: Any, where: str) -> tuple[str, ...]:
 def read_label_list(labels: Any) -> tuple[str, ...]:
     """Return labels as they are printed; raises ValueError with the one that is wrong."""
     if not isinstance(labels, list | tuple) or not labels:
-        kind = f"{type(labels).__name__} " if labels else "an empty list "
+        kind = "an empty list " if labels == [] else f"{type(labels).__name__} "
         raise ValueError(f"not labels; {kind}was given, expected {EXPECTED}")
     checked = []
     for number, label in enumerate(labels):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fca_edge.documents import Check, Name, read_document, whole
+from fca_edge.documents import Check, Name, Reader, read_document, whole
 from fca_edge.errors import FcaEdgeError
 from fca_edge.fields import LARGEST_SIDE, check_fields
 from fca_edge.labels import read_label_list
@@ -27,18 +27,23 @@ def read_side(text: str) -> int:
     return side
 
 
-def read_entry(text: str) -> Any:
-    """Read JSON of an entry; raises ValueError."""
-    try:
-        return parse_json(text)
-    except DocumentError as error:
-        raise ValueError(f"is not JSON ({error})") from None
+def in_json(read: Reader) -> Reader:
+    """Return the reader of an entry that holds JSON; null says nothing."""
+
+    def read_entry(text: str) -> Any:
+        try:
+            value = parse_json(text)
+        except DocumentError as error:
+            raise ValueError(f"is not JSON ({error})") from None
+        return None if value is None else read(value)
+
+    return read_entry
 
 
 # The entries of a header are texts, whatever they hold.
 Side = Annotated[int, Check(read_side)]
-Fields = Annotated[dict[str, Any], Check(lambda text: check_fields(read_entry(text)))]
-Labels = Annotated[tuple[str, ...], Check(lambda text: read_label_list(read_entry(text)))]
+Fields = Annotated[dict[str, Any], Check(in_json(check_fields))]
+Labels = Annotated[tuple[str, ...], Check(in_json(read_label_list))]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ def read_records(path: Path) -> list[Record]:
         raise FcaEdgeError(
             f"{str(error).rstrip('.')}; `fca-edge bench --json` writes records."
         ) from None
+    if not isinstance(document, dict):
+        raise FcaEdgeError(f"{path}: not records; `fca-edge bench --json` writes them.")
     try:
         records = from_document(document)
     except DocumentError as error:

@@ -37,6 +37,7 @@ def bench(
     files: Files = (),
     *,
     target: str | Iterable[str] = (),
+    board_name: str | Iterable[str] = (),
     suite: str | None = None,
     against: str | None = None,
     threads: int | None = None,
@@ -58,11 +59,11 @@ def bench(
     Args:
         files: ONNX and TFLite files; without them and `suite` a suite of networks.
         target: "local", "ssh://user@host", "qemu:aarch64", "qemu:armv7" or "arm", or several.
+        board_name: what records, which hold no addresses, call the boards among the targets.
         suite: "l1", "quick", "standard", "full" or a .toml file, measured besides the files;
             its settings count if none is given here.
         against: file that ratios are over; or "first", the first of each "network", or "none".
-        threads: of the runtime; None takes 1.
-        runs: inferences timed per process; None takes 20, emulated 1.
+        threads, runs: of the runtime; inferences timed per process. None takes 1; 20, emulated 1.
         processes: fresh processes per file; None takes 5, which an interval needs; emulated 3.
         warmup: inferences before those that are timed; None takes 5, emulated 1.
         runtime: for all files, instead of each file's own.
@@ -97,6 +98,7 @@ def bench(
         files=tuple(list_paths(files)) if files else (),
         suite=None if suite is None else read_suite(suite),
         targets=list_words(target),
+        board_names=list_words(board_name),
         against=against,
         threads=threads,
         runs=runs,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fca_edge.device import PROBE
-from fca_edge.documents import Check, DocumentError, read_document, text
+from fca_edge.documents import Check, read_document, text
 from fca_edge.errors import TargetUnavailableError, plural
+from fca_edge.parsing import DocumentError
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.events import read_events
 from fca_edge.targets.ssh.connection import Connection

@@ -239,13 +239,14 @@ def plain_text(value: Any) -> str:
     return value
 
 
-def word(known: Collection[str]) -> Reader:
-    """Read one of the known words."""
+def word(known: Collection[Any]) -> Reader:
+    """Read one of the known words, or of other known values of their own kinds."""
 
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or value not in known:
-            meant = nearest(value, known) if isinstance(value, str) and len(value) < 99 else ""
-            raise ValueError(f"{shorten(value)} is unknown.{meant} Known: {', '.join(known)}")
+    def read(value: Any) -> Any:
+        if not any(type(value) is type(one) and value == one for one in known):
+            names = list(map(str, known))
+            meant = nearest(value, names) if isinstance(value, str) and len(value) < 99 else ""
+            raise ValueError(f"{shorten(value)} is unknown.{meant} Known: {', '.join(names)}")
         return value
 
     return read

@@ -199,7 +199,7 @@ def use_records(path: Path, baseline: Path) -> None:
         list_failures(comparison, {"instructions": 1.0, "latency_ns": 5.0})
         json.dumps(comparison.to_dict())
     runs = Runs(tuple(records))
-    show(runs.document(hot=2))
+    show(runs.document())
     json.dumps(runs.to_dict())
     show(judge_bounds(read_bounds(ROOT / "bench" / "bounds.toml"), records).document())
     path.write_text(write_baseline(records))

@@ -56,7 +56,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stats": {"records"},
     "lean_settings": {"device", *READING},
     "device": set(),
-    "targets": {"children", "keeping", "records", "store", "runtimes", "device", *READING},
+    "targets": {
+        *("children", "keeping", "records", "store", "runtimes", "device", "terminal"),
+        *READING,
+    },
     "measure": {
         "children",
         *("errors", "records", "stopping", "store", "runtimes", "stats", "lean_settings"),

@@ -114,20 +114,21 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     registry = read_table(path, Registry)
     environments: dict[str, Environment] = {}
     for name, one in registry.environments.items():
-        base = find(environments, one.base)
+        base = find(environments, one.base, f"environments.{name}.base")
         environments[name] = Environment(name, one.requirements, base, one.version)
     peers: dict[str, Peer] = {}
-    for peer in registry.peers:
-        runtime = find(registry.runtimes, peer.runtime)
-        find(peers, peer.source)
+    for number, peer in enumerate(registry.peers, 1):
+        place = f"peers {number}"
+        runtime = find(registry.runtimes, peer.runtime, f"{place}.runtime")
+        find(peers, peer.source, f"{place}.source")
         peers[peer.name] = Peer(
             name=peer.name,
             title=peer.title,
-            converter=find(environments, peer.converter),
+            converter=find(environments, peer.converter, f"{place}.converter"),
             tools=peer.tools,
             runtime=Runtime(peer.runtime, runtime.suffix, runtime.module),
             needs=runtime.needs,
-            runner=find(environments, runtime.runner),
+            runner=find(environments, runtime.runner, f"runtimes.{peer.runtime}.runner"),
             layout=peer.layout,
             source=peer.source,
             precision=peer.precision,
@@ -136,14 +137,14 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     return tuple(peers.values())
 
 
-def find(entries: dict[str, Any], name: str | None) -> Any:
+def find(entries: dict[str, Any], name: str | None, place: str) -> Any:
     """Return what a name stands for, None where there is no name.
 
     Raises:
         FcaEdgeError: nothing before it has that name.
     """
     if name is not None and name not in entries:
-        raise FcaEdgeError(f"{FILE}: nothing before has the name {name!r}.{nearest(name, entries)}")
+        raise FcaEdgeError(f"{FILE}: {place} = {name!r} is unknown.{nearest(name, entries)}")
     return None if name is None else entries[name]
 
 

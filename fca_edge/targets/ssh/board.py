@@ -70,7 +70,7 @@ class Board:
     available_bytes: int
     disk_free_bytes: int
     governor: Foreign | None
-    sensors: dict[str, float]
+    sensors: dict[Foreign, float]
     emulator: Foreign | None
 
     @property

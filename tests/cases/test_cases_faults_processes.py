@@ -114,7 +114,8 @@ def test_f18_a_child_ends_with_its_parent(tmp: Path, number: str) -> None:
     child = int(parent.stdout.readline())
     wait_for(lambda: became(child, "sleep"), 20)
     parent.send_signal(getattr(signal, f"SIG{number}"))
-    parent.communicate()
+    parent.wait()
+    parent.stdout.close()
     assert_gone(tmp)
 
 

@@ -1,6 +1,7 @@
 # Everything that a clone needs; see README.md. Environments are made inside the clone.
 VENV := .venv
 OLD := .venv-tflite-2.14
+FLOORS := .venv-floors
 BIN := $(VENV)/bin
 OUT := models/out
 # Another Python than that of the environment makes it anew; unless one is named, it stays.
@@ -10,25 +11,31 @@ NEEDS := Python 3.10 to 3.14 is needed
 IS := $(PYTHON) $(if $(RELEASE),is $(RELEASE),cannot be run)
 NAME_ONE := name another, as in: make demo PYTHON=python3.12
 # An index with a build of torch that has no CUDA, such as https://download.pytorch.org/whl/cpu.
-TORCH_INDEX ?=
+# torch alone comes from there: pip would take any name from an extra index.
+export TORCH_INDEX ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+    --constraint constraints.txt
 # Two workers of one thread each; what one has left the other takes over.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate \
-    gate-update gate-count lint bench tables clean
+.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python check-floors \
+    audit hashes gate gate-update gate-count lint bench bench-exports tables clean
 
 help:
+	@echo 'make setup       makes the environment .venv, with everything installed'
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
 	@echo 'make test        sets everything up and runs the suite'
 	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'
 	@echo 'make check-python   sets up with another Python of this machine, and benches with it'
+	@echo 'make check-floors   sets up with the lowest versions that pyproject.toml admits, and tests'
+	@echo 'make audit       asks a database of advisories about every pin and every floor'
+	@echo 'make hashes      writes docker/hashes anew, from constraints.txt'
 	@echo 'make gate        counts on emulated ARM and compares with bench/baselines'
 	@echo 'make lint        runs ruff and mypy'
 	@echo 'make bench       measures what the project promises; also: bench-latency, bench-memory, ...'
+	@echo 'make bench-exports   exports every precision, for the tables of sizes and errors'
 	@echo 'make tables      writes the measured tables of README.md and docs/ anew'
 	@echo 'make train-l1    trains weights of real width'
 	@echo 'make api-docs    writes the reference of the Python API to docs/out'
@@ -56,6 +63,7 @@ $(STAMP):
 $(VENV)/.done: pyproject.toml constraints.txt $(STAMP)
 	@test '$(TORCH_INDEX)' || echo 'Installing; without a CPU build of torch, pip takes that with' \
 	    'CUDA (3 GB): see TORCH_INDEX in README.md'
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
@@ -101,6 +109,16 @@ test-docker: setup
 # Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
 check-python: setup
 	$(BIN)/python .ci/other_python.py
+
+# The lowest versions of all direct dependencies, in environments of their own.
+check-floors: setup
+	$(BIN)/python .ci/floors.py $(FLOORS)
+
+audit: $(VENV)/.done
+	$(BIN)/python .ci/audit.py $(if $(OSV_URL),--osv-url $(OSV_URL))
+
+hashes: $(VENV)/.done
+	docker/hashes.sh $(BIN)/python
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .
@@ -154,6 +172,18 @@ bench-%: setup
 	$(BIN)/fca-edge bench --suite bench/suites/$*.toml --out bench/out/$* \
 	    --json bench/out/$*.json --force
 
+# Size, error and accuracy of every precision, as an export tells them; it times nothing.
+EXPORTS := bench/results/exports
+bench-exports: setup
+	$(BIN)/python models/digits/split.py $(OUT)/digits-images
+	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors \
+	    --precision fp32,fp16,int8,int8-static --calibration $(OUT)/digits-images/train \
+	    --data $(OUT)/digits-images/test --out bench/out/exports --force \
+	    --json $(EXPORTS)/digits.json
+	$(BIN)/fca-edge export --variant l1 --precision fp32,fp16,int8 --out bench/out/exports \
+	    --force --json $(EXPORTS)/l1.json
+	sed -i 's#$(CURDIR)/##' $(EXPORTS)/*.json  # no place of this machine in what is committed
+
 # The reference of the Python API, from its docstrings.
 api-docs: setup
 	$(INSTALL) --editable '.[dev,docs]'
@@ -164,4 +194,4 @@ tables: setup
 	$(BIN)/python bench/tables.py
 
 clean:
-	rm -rf $(VENV) $(OLD) $(OUT) bench/out docs/out
+	rm -rf $(VENV) $(OLD) $(FLOORS) $(OUT) bench/out docs/out

@@ -36,8 +36,11 @@ TESTS = (
     "tests/targets/test_outputs.py",
     *(f"tests/test_{name}.py" for name in ("records", "runtimes", "stats", "store")),
 )
-OLD = "from fca_edge.targets.provision.old_tflite import build_with_debian as build\n"
-BUILD_OLD = OLD + "import sys, pathlib; build(pathlib.Path(sys.argv[1]), lambda text: None)"
+BUILD_OLD = """
+from fca_edge.targets.provision import old_tflite
+old_tflite.list_ways = lambda: [("Debian's Python", old_tflite.build_with_debian)]
+old_tflite.setup_old_tflite(lambda text: None)
+"""
 RIGHT_PERCENT = 97
 
 
@@ -66,7 +69,7 @@ def check(base: Path, folder: Path) -> None:
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     pins = ("--constraint", ROOT / "constraints.txt")
     step("the bare install", python, *pip, *pins, "--editable", ROOT, *TEST_TOOLS)
-    step("tflite-runtime 2.14 on Debian's Python", python, "-c", BUILD_OLD, old)
+    step("tflite-runtime 2.14 on Debian's Python", python, "-c", BUILD_OLD)
     step("targets check", python, "-m", "fca_edge", "targets", "check", "local")
     words = ("--checkpoint", DIGITS / "digits.safetensors", "--out", folder / "out")
     profiles = ("--profile", "modern,tflite-2.14")

@@ -14,23 +14,31 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY constraints.txt ./
-# Installed from outside, the environment holds no pip.
+# Every wheel has its digest there, and what needs it is there, too; see docker/hashes.sh.
+COPY docker/hashes ./hashes
+# Installed from outside, the environments hold no pip.
 RUN python3 -m venv /pip \
-    && /pip/bin/pip install --constraint constraints.txt --upgrade pip \
-    && python3 -m venv --without-pip /opt/fca-edge
-# Alone, so that a change of ours does not fetch it again. The plain index has a CUDA build.
-# Headers and torch's own tests are a fifth of it.
+    && /pip/bin/pip install --require-hashes --only-binary :all: --requirement hashes/build.txt \
+    && python3 -m venv --without-pip /opt/fca-edge \
+    && python3 -m venv --without-pip /opt/tflite-2.14
+# torch alone comes from this index. Headers and torch's own tests are a fifth of it.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN /pip/bin/pip --python /opt/fca-edge/bin/python install --constraint constraints.txt \
-    ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} torch \
+RUN /pip/bin/pip --python /opt/fca-edge/bin/python install --no-deps --require-hashes \
+        --only-binary :all: ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
+        --requirement hashes/torch.txt \
     && rm -r /opt/fca-edge/lib/python3*/site-packages/torch/include \
         /opt/fca-edge/lib/python3*/site-packages/torch/test
+# The second environment is what proves the files of `--profile tflite-2.14`.
+RUN /pip/bin/pip --python /opt/fca-edge/bin/python install --no-deps --require-hashes \
+        --only-binary :all: --requirement hashes/exporter.txt \
+    && /pip/bin/pip --python /opt/tflite-2.14/bin/python install --no-deps --require-hashes \
+        --only-binary :all: --requirement hashes/tflite.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY fca_edge ./fca_edge
-# The second environment is what proves the files of `--profile tflite-2.14`.
-RUN /pip/bin/pip --python /opt/fca-edge/bin/python install --constraint constraints.txt '.[export]' \
-    && FCA_EDGE_TFLITE_214=/opt/tflite-2.14/bin/python /opt/fca-edge/bin/fca-edge targets setup local
+RUN /pip/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /pip/bin/pip --python /opt/fca-edge/bin/python install --no-index --no-deps /wheel/*.whl \
+    && /pip/bin/pip --python /opt/fca-edge/bin/python check \
+    && FCA_EDGE_TFLITE_214=/opt/tflite-2.14/bin/python /opt/fca-edge/bin/fca-edge targets check local
 
 FROM python
 COPY --from=build /opt/tflite-2.14 /opt/tflite-2.14

@@ -18,24 +18,29 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY constraints.txt ./
+COPY docker/hashes ./hashes
 RUN python3 -m venv /venv \
-    && /venv/bin/pip install --constraint constraints.txt --target /pure/pip pip
+    && /venv/bin/pip install --require-hashes --only-binary :all: --requirement hashes/build.txt \
+    && /venv/bin/pip install --require-hashes --only-binary :all: --requirement hashes/build.txt \
+        --target /pure/pip
 COPY LICENSE README.md pyproject.toml ./
 COPY fca_edge ./fca_edge
-RUN /venv/bin/pip wheel --no-deps --wheel-dir /pure . \
-    && cp constraints.txt /pure
+RUN /venv/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /pure . \
+    && cp hashes/runner.txt /pure
 
 FROM python AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_PROGRESS_BAR=off PIP_ROOT_USER_ACTION=ignore
 COPY --from=pure /pure /pure
 # On a 64-bit kernel a 32-bit Python takes itself for aarch64, and would want wheels that it
 # cannot load; linux32 corrects that. The environment itself holds no pip.
+# Every wheel has its digest in runner.txt, and what needs it is there, too.
 RUN if [ "$(dpkg --print-architecture)" = armhf ]; \
         then as=linux32 system=--system-site-packages; else as= system=; fi \
     && python3 -m venv --without-pip $system /opt/fca-edge \
-    && PYTHONPATH=/pure/pip $as /opt/fca-edge/bin/python -m pip install \
-        --constraint /pure/constraints.txt /pure/fca_edge-*.whl
+    && pip="$as /opt/fca-edge/bin/python -m pip" && export PYTHONPATH=/pure/pip \
+    && $pip install --no-deps --require-hashes --only-binary :all: --requirement /pure/runner.txt \
+    && $pip install --no-index --no-deps /pure/fca_edge-*.whl \
+    && $pip check
 
 FROM python
 COPY --from=build /opt/fca-edge /opt/fca-edge

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fca_edge.api.measure import bench as bench
     from fca_edge.api.measure import check_bounds as check_bounds
     from fca_edge.api.measure import compare as compare
+    from fca_edge.api.measure import compare_published as compare_published
+    from fca_edge.api.measure import update_baseline as update_baseline
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
     from fca_edge.bundling.write import Bundle as Bundle
@@ -69,10 +71,12 @@ _MODULES = {
     "bundle": "api.files",
     "check_bounds": "api.measure",
     "compare": "api.measure",
+    "compare_published": "api.measure",
     "evaluate": "api.checks",
     "export": "api.files",
     "load": "api.files",
     "sensitivity": "api.checks",
+    "update_baseline": "api.measure",
     "verify": "api.checks",
 }
 __all__ = ["__version__", *_MODULES]

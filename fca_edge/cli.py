@@ -81,28 +81,13 @@ def main() -> None:
     """
 
 
-# Each of these says how threads of OpenMP, which torch computes with, wait for their turn.
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-
-
 def run() -> None:
     """Run the command line; errors become one line and an exit code of the design."""
     prepare_streams()
-    let_threads_sleep()
     with handlers():
         code = exit_code()
     if code:
         sys.exit(code)
-
-
-def let_threads_sleep() -> None:
-    """Let torch's threads sleep while they wait, unless the user has said how they wait.
-
-    OpenMP reads this once, when torch is imported. As it comes they spin, and where another
-    process has one of the cores, what spins keeps what computes from it.
-    """
-    if not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 def exit_code() -> int:

@@ -123,7 +123,7 @@ def number(data: mmap.mmap, place: int) -> int:
 
 
 def field(data: mmap.mmap, table: int, index: int) -> int:
-    """Return the place of a flatbuffer table's field, 0 where it has none."""
+    """Return the place of a flatbuffer table's field, 0 if it has none."""
     names = table - struct.unpack_from("<i", data, table)[0]
     place = 4 + 2 * index
     if place >= struct.unpack_from("<H", data, names)[0]:
@@ -133,7 +133,7 @@ def field(data: mmap.mmap, table: int, index: int) -> int:
 
 
 def follow(data: mmap.mmap, table: int, index: int) -> int:
-    """Return the place that a table's field points to, 0 where it has none."""
+    """Return the place that a table's field points to, 0 if it has none."""
     place = field(data, table, index)
     return place + number(data, place) if place else 0
 

@@ -37,9 +37,13 @@ class FcaEdgeError(Readable):
     """What went wrong, where, and what to do about it, in one line.
 
     As it is, its exit code says that something else than the command line must change.
+
+    Attributes:
+        others: what went wrong besides.
     """
 
     exit_code: ClassVar[int] = 1
+    others: tuple[FcaEdgeError, ...] = ()
 
 
 class UsageError(FcaEdgeError):
@@ -74,7 +78,7 @@ class TargetUnavailableError(FcaEdgeError):
 
 @contextmanager
 def export_extra() -> Iterator[None]:
-    """Say what to install where a library of the export extra is missing.
+    """Say what to install if a library of the export extra is missing.
 
     Raises:
         FcaEdgeError: names the library.
@@ -89,9 +93,9 @@ def export_extra() -> Iterator[None]:
         ) from None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -125,12 +125,12 @@ def read_std(name: str, value: Any) -> tuple[float, float, float]:
     return numbers
 
 
-def read_word(name: str, value: Any, known: tuple[str, ...]) -> str:
+def read_word(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Read one of a few words, in whatever case."""
-    for word in known:
+    for word in choices:
         if isinstance(value, str) and value.lower() == word.lower():
             return word
-    raise FieldError(f"{name} {write_value(value)} is none of {', '.join(known)}")
+    raise FieldError(f"{name} {write_value(value)} is none of {', '.join(choices)}")
 
 
 def read_background(name: str, value: Any) -> str | tuple[int, int, int]:

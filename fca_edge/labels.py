@@ -38,7 +38,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return check_labels(listed, str(path))
 
 
-def refuse_table(lines: list[str], where: str) -> None:
+def refuse_table(lines: list[str], place: str) -> None:
     """Refuse lines that are the rows of a table, each with its number before the name.
 
     Raises:
@@ -50,7 +50,7 @@ def refuse_table(lines: list[str], where: str) -> None:
     numbers = [int(row[1]) for row in rows if row is not None]
     if len(rows) > 1 and numbers == list(range(len(rows))):
         raise FcaEdgeError(
-            f"{where}: a table with numbers before the names ('{lines[-1].strip()[:40]}');"
+            f"{place}: a table with numbers before the names ('{lines[-1].strip()[:40]}');"
             f" leave the numbers out: expected {EXPECTED}."
         )
 
@@ -60,7 +60,7 @@ def list_lines(text: str) -> list[str]:
     return text.rstrip().splitlines()
 
 
-def check_labels(labels: Any, where: str) -> tuple[str, ...]:
+def check_labels(labels: Any, place: str) -> tuple[str, ...]:
     """Return labels as they are printed.
 
     Raises:
@@ -68,23 +68,23 @@ def check_labels(labels: Any, where: str) -> tuple[str, ...]:
     """
     if not isinstance(labels, list | tuple) or not labels:
         kind = f"{type(labels).__name__} " if labels else "an empty list "
-        raise FcaEdgeError(f"{where}: not labels; {kind}was given, expected {EXPECTED}.")
+        raise FcaEdgeError(f"{place}: not labels; {kind}was given, expected {EXPECTED}.")
     checked = []
     for number, label in enumerate(labels):
         if not isinstance(label, str):
             raise FcaEdgeError(
-                f"{where}: not labels; number {number} is of type {type(label).__name__}, expected"
+                f"{place}: not labels; number {number} is of type {type(label).__name__}, expected"
                 f" {EXPECTED}."
             )
         label = label.strip()
         if not label or any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in label):
             fault = "is empty" if not label else "holds a control character"
-            raise FcaEdgeError(f"{where}: label number {number} (counted from 0) {fault}.")
+            raise FcaEdgeError(f"{place}: label number {number} (counted from 0) {fault}.")
         checked.append(label)
     return tuple(checked)
 
 
-def check_count(labels: Sequence[str], num_classes: int, where: str) -> None:
+def check_count(labels: Sequence[str], num_classes: int, place: str) -> None:
     """Refuse labels that are not as many as there are classes.
 
     Raises:
@@ -92,7 +92,7 @@ def check_count(labels: Sequence[str], num_classes: int, where: str) -> None:
     """
     if len(labels) != num_classes:
         raise FcaEdgeError(
-            f"{where}: {len(labels)} labels were given for {num_classes} classes; give as many"
+            f"{place}: {len(labels)} labels were given for {num_classes} classes; give as many"
             " with --labels FILE."
         )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fca_edge.device import lean
 from fca_edge.errors import FcaEdgeError
 from fca_edge.store import read_json
 
@@ -56,10 +57,10 @@ def to_document(settings: Settings, runtime: str) -> dict[str, Any]:
 
 
 def read_settings(artefact: Path) -> dict[str, Any]:
-    """Read the settings beside an artefact; those that fit any where there are none.
+    """Read the settings beside an artefact; those that fit any if there are none.
 
     Raises:
-        FcaEdgeError: of another schema version, or not settings.
+        FcaEdgeError: of another schema version, or what `lean.py` refuses, too.
     """
     path = settings_path(artefact)
     if not path.is_file():
@@ -71,6 +72,9 @@ def read_settings(artefact: Path) -> dict[str, Any]:
             f"{path}: schema {schema!r}, this version reads {SCHEMA!r}; export the artefact again."
         )
     try:
-        return Settings(**content["settings"]).to_dict()
+        stored = lean.stored(str(artefact))  # type: ignore[no-untyped-call]
+        return Settings(**stored).to_dict()
+    except ValueError as error:
+        raise FcaEdgeError(f"{error}.") from None
     except TypeError as error:
         raise FcaEdgeError(f"{path}: {error}; export the artefact again.") from None

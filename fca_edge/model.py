@@ -31,8 +31,9 @@ class Model(Closing):
         path: of the file.
         manifest: what the file is, how it was made and how it was proven.
         runtime: name of the runtime that runs it; `version` is the runtime's.
-        labels: names of the classes, in the order of the logits; None where they have none.
+        labels: names of the classes, in the order of the logits; None if they have none.
         shape: (3, H, W) of one image.
+        warnings: why it could not be loaded in little memory, if that was asked for.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Model(Closing):
         self.path, self.manifest = path, artefact.manifest
         self.labels = artefact.manifest.source.labels
         self.runtime, self.version = name, self._runner.version
+        plain = self._runner.stream.loaded.get("plain")
+        self.warnings = (f"{path.name} is not loaded in little memory: {plain}",) if plain else ()
         self.shape = (3, artefact.preprocessing.crop, artefact.preprocessing.crop)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -60,25 +60,25 @@ def spell_options(text: str) -> str:
     return text if on_command_line() else in_python(text)
 
 
-def check_choices(option: str, values: Any, known: Iterable[str]) -> None:
+def check_choices(option: str, values: Any, choices: Iterable[str]) -> None:
     """Refuse anything but a sequence of known words, and an empty one.
 
     Raises:
         UsageError: names the option, the word and what it may be.
     """
     if not values:
-        raise UsageError(f"--{option}: is empty; known: {', '.join(known)}.")
+        raise UsageError(f"--{option}: is empty; known: {', '.join(choices)}.")
     for value in values:
-        check_choice(option, value, known)
+        check_choice(option, value, choices)
 
 
-def check_choice(option: str, value: Any, known: Iterable[str]) -> None:
+def check_choice(option: str, value: Any, choices: Iterable[str]) -> None:
     """Refuse a word that is not known.
 
     Raises:
         UsageError: names the option, the word and what it may be.
     """
-    names = list(known)
+    names = list(choices)
     if value not in names:
         suggestion = nearest(value, names) if isinstance(value, str) else ""
         raise UsageError(f"unknown {option} {value!r}.{suggestion} Known: {', '.join(names)}.")

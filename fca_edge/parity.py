@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         file: its name.
-        shortfall: what is not good enough about it, in words; None where it is equal.
+        shortfall: what is not good enough about it, in words; None if it is equal.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Checks(Printable, Sequence[Check]):
     """Parity of one or more files with the float64 network; a sequence of `Check`.
 
     Attributes:
-        checks: one per file and runtime, and per batch size where the batch is dynamic.
+        checks: one per file and runtime, and per batch size if the batch is dynamic.
     """
 
     checks: tuple[Check, ...]
@@ -101,12 +101,12 @@ def in_layout(images: Array, layout: str) -> Array:
 
 
 def compare_logits(reference: Array, logits: Array) -> dict[str, float]:
-    """Compute the figures of `Parity` for logits (inputs, classes)."""
+    """Compute the figures of `Parity` for logits (inputs, classes, ...)."""
     reference = np.asarray(reference, np.float64)
     difference = np.asarray(logits, np.float64) - reference
     span = float(reference.max() - reference.min())
     max_abs = float(np.abs(difference).max())
-    by_input = (reference**2).sum(1), (difference**2).sum(1)  # (inputs,) each
+    by_input = [(part**2).reshape(len(part), -1).sum(1) for part in (reference, difference)]
     with np.errstate(divide="ignore", invalid="ignore"):
         worst = float((10 * np.log10(by_input[0] / by_input[1])).min())
     return {

@@ -12,7 +12,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,23 +136,36 @@ def write_through(path: Path, content: bytes, empty: bool = False) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, tell: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Have a folder alone for a moment; other processes of ours wait. It ends with the process.
+
+    Yields the number of the open folder.
+
+    Args:
+        tell: called once where it has to be waited for.
 
     Raises:
         FcaEdgeError: another process has it for too long, on a file system without locks.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            by_file = False
-        except OSError:
-            by_file = True  # some network file systems lock no folder
+        by_file = not lock_folder(handle, tell)
         with lock_file(folder / LOCK_NAME) if by_file else contextlib.nullcontext():
-            yield
+            yield handle
     finally:
         os.close(handle)
+
+
+def lock_folder(handle: int, tell: Callable[[], None]) -> bool:
+    """Lock an open folder; False on a file system that locks none, as some of a network do."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell()
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -190,17 +203,22 @@ def claim_new(parent: Path, prefix: str) -> tuple[Path, int]:
         os.close(handle)
 
 
+def remove_unclaimed(folder: Path) -> None:
+    """Remove a folder whose lock nobody holds; nothing where there are no locks."""
+    with contextlib.suppress(OSError):
+        # The folder itself, and not what a link leads to.
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
 def sweep(parent: Path, prefix: str) -> None:
     """Remove folders of processes that were killed: nobody holds their locks."""
     for left in parent.glob(f"{prefix}*"):
-        with contextlib.suppress(OSError):
-            # The folder itself, and not what a link leads to.
-            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(handle)
+        remove_unclaimed(left)
 
 
 @contextmanager
@@ -220,7 +238,7 @@ def lock_file(file: Path) -> Iterator[None]:
                 file.unlink(missing_ok=True)
             elif time.monotonic() > until:
                 raise FcaEdgeError(
-                    f"{file}: another export holds this folder; remove the file if none runs."
+                    f"{file}: another process holds this folder; remove the file if none runs."
                 ) from None
             else:
                 time.sleep(LOCK_PAUSE_SECONDS)

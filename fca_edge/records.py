@@ -51,7 +51,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Artefact:
-    """The measured file; its identity is its sha256. None where nothing says.
+    """The measured file; its identity is its sha256. None if nothing says.
 
     `weights` is the sha256 of the checkpoint; random weights have none.
     """
@@ -89,8 +89,8 @@ class TargetInfo:
     """The machine; `emulated` figures are never latency.
 
     Attributes:
-        emulator: its name and version where `emulated`.
-        cpus: the cores that the process was pinned to, as in "4-7"; None where it was not.
+        emulator: its name and version if `emulated`.
+        cpus: the cores that the process was pinned to, as in "4-7"; None if it was not.
     """
 
     name: str
@@ -107,9 +107,9 @@ class TargetInfo:
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """The runtime as it reported itself; `partitions` is None where it has none.
+    """The runtime as it reported itself; `partitions` is None if it has none.
 
-    `settings` are those of `lean.py`, None where the runtime was used as it comes.
+    `settings` are those of `lean.py`, None if the runtime was used as it comes.
     """
 
     name: str
@@ -130,7 +130,7 @@ class RuntimeInfo:
 
 @dataclass(frozen=True)
 class Usage:
-    """Resident memory at one moment; the parts are None where the system does not tell them.
+    """Resident memory at one moment; the parts are None if the system does not tell them.
 
     `file_bytes` counts pages that a file backs, which the system may drop and read again.
     """
@@ -202,7 +202,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a board was like before and after; None where it does not tell.
+    """What a board was like before and after; None if it does not tell.
 
     Frequencies are of the slowest core used, temperatures of the hottest sensor.
     """
@@ -218,7 +218,7 @@ class Conditions:
 class Agreement:
     """How close the target's logits are to those of a runtime on the machine that asked.
 
-    `snr_db` is None where they are the same, bit for bit.
+    `snr_db` is None if they are the same, bit for bit.
     """
 
     snr_db: float | None
@@ -233,7 +233,7 @@ class Record:
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
     `processor_ns` is processor time, which other work on the machine hardly changes; it is empty
-    where nobody took it.
+    if nobody took it.
     """
 
     artefact: Artefact

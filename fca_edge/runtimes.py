@@ -1,7 +1,7 @@
 """The table of runtimes, and which interpreter of this machine runs each.
 
-A new runtime is a row here, a class in `device/agent.py` (and in `device/lean.py` where it can load
-in little memory), and the code that sets it up where no package does.
+A new runtime is a row here, a class in `device/agent.py` (and in `device/lean.py` if it can load
+in little memory), and the code that sets it up if no package does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal
 
 from fca_edge import children
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
+from fca_edge.keeping import Kept
 
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
 DEFAULT_PROVIDER = "CPUExecutionProvider"
@@ -35,7 +36,8 @@ class Runtime:
         suffix: of the files that it loads.
         module: what is imported to use it.
         profiles: profiles of the files that it runs by default.
-        also_proves: profiles of others whose files must be right on it, too, where it is installed.
+        half_profiles: those of them whose files it computes in fp16 if the core can.
+        also_proves: profiles of others whose files must be right on it, too, if it is installed.
         package: its name on PyPI.
         version, numpy: what emulated machines get, pinned so that their counts repeat.
         last_python: the last release of Python with wheels of a runtime that is no longer made:
@@ -43,7 +45,7 @@ class Runtime:
         interpreter: which Python of this machine runs it.
         wheels: machines for which PyPI has wheels: boards over SSH and emulated machines.
         debian: emulated machines that take it from Debian instead.
-        provider: of ONNX Runtime, where it is one that not every build has.
+        provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
     """
@@ -52,6 +54,7 @@ class Runtime:
     suffix: str
     module: str
     profiles: tuple[str, ...] = ()
+    half_profiles: tuple[str, ...] = ()
     also_proves: tuple[str, ...] = ()
     package: str = ""
     version: str = ""
@@ -66,7 +69,7 @@ class Runtime:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What pip is asked for by a user who wants it; NumPy where any would not do."""
+        """What pip is asked for by a user who wants it; NumPy if not any would do."""
         if self.last_python is None:
             return (self.package,)
         next_numpy = int(self.numpy.partition(".")[0]) + 1
@@ -77,7 +80,7 @@ class Runtime:
         return machine in self.wheels and (self.last_python is None or python <= self.last_python)
 
 
-# In this order where several could run a file and no profile decides: the plain ones first.
+# In this order if several could run a file and no profile decides: the plain ones first.
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (
@@ -99,6 +102,7 @@ RUNTIMES: dict[str, Runtime] = {
             suffix=".tflite",
             module="ai_edge_litert.interpreter",
             profiles=("modern", "litert-fp16"),
+            half_profiles=("litert-fp16",),
             package="ai-edge-litert",
             version="2.3.0",
             numpy="2.4.6",
@@ -137,22 +141,22 @@ OLD_TFLITE = RUNTIMES["tflite-2.14"]
 def runtime_for(
     suffix: str, profile: str, among: Collection[str] = tuple(RUNTIMES)
 ) -> Runtime | None:
-    """Return the runtime that a file gets by default, None where none of `among` loads it.
+    """Return the runtime that a file gets by default, None if none of `among` loads it.
 
     Args:
         suffix: of the file, such as ".onnx".
-        profile: that it was written for; where it is unknown, the first runtime is taken.
+        profile: that it was written for; if it is unknown, the first runtime is taken.
         among: names of the runtimes to choose from.
     """
     loading = [r for r in RUNTIMES.values() if r.suffix == suffix and r.name in among]
-    own = (runtime for runtime in loading if profile in runtime.profiles)
-    return next(own, loading[0] if loading else None)
+    matching = (runtime for runtime in loading if profile in runtime.profiles)
+    return next(matching, loading[0] if loading else None)
 
 
 def proving_runtimes(profile: str) -> tuple[str, ...]:
     """Name the runtimes on which files of a profile must be right.
 
-    The first one must be there for an export; the others prove a file where they are installed.
+    The first one must be there for an export; the others prove a file if they are installed.
     """
     return tuple(
         name for name, r in RUNTIMES.items() if profile in r.profiles or profile in r.also_proves
@@ -172,6 +176,25 @@ def old_tflite_python() -> Path:
     return Path(path) if path else folder / "bin" / "python"
 
 
+def second_environment() -> Kept:
+    """The environment of that interpreter; one that a user has made has no stamp."""
+    return Kept(old_tflite_python().parent.parent, {"wanted": list(OLD_TFLITE.requirements)})
+
+
+def find_second_fault(full: bool = False) -> str | None:
+    """Say what keeps the second environment from being used; it is tried if that is unknown.
+
+    Args:
+        full: read every file of one that fca-edge has made.
+    """
+    python, kept = old_tflite_python(), second_environment()
+    if os.path.lexists(kept.place / kept.stamp):
+        fault = kept.find_fault(full)
+        if fault is not None:
+            return f"{kept.place}: {fault}"
+    return None if imports(python, OLD_TFLITE.module) else f"{python} cannot import it"
+
+
 def interpreter(runtime: Runtime) -> Path:
     """Return the Python that runs a runtime here.
 
@@ -179,15 +202,14 @@ def interpreter(runtime: Runtime) -> Path:
         TargetUnavailableError: not installed; says how to set it up.
     """
     if runtime.interpreter == "second":
-        python = old_tflite_python()
-        if imports(python, runtime.module):
-            return python
+        fault = find_second_fault()
+        if fault is None:
+            return old_tflite_python()
         # 32-bit ARM has no other runtime, and no second environment. A name is not overruled.
         if installed(runtime) and OLD_TFLITE_VARIABLE not in os.environ:
             return Path(sys.executable)
         raise TargetUnavailableError(
-            f"{runtime.package} {runtime.version} is not set up ({python} cannot import it);"
-            f" {remedy(runtime)}."
+            f"{runtime.package} {runtime.version} is not set up ({fault}); {remedy(runtime)}."
         )
     if not installed(runtime):
         raise TargetUnavailableError(f"{runtime.name} is not installed here; {remedy(runtime)}.")
@@ -246,5 +268,16 @@ def imports(python: Path, module: str) -> bool:
 @cache
 def provides(python: Path, provider: str) -> bool:
     """Tell whether an interpreter's ONNX Runtime was built with a provider."""
-    code = f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
+    code = provider_code(provider)
     return children.run([python, "-c", code]).returncode == 0
+
+
+def provider_code(provider: str) -> str:
+    """Return Python that fails if ONNX Runtime was built without a provider."""
+    return f"import onnxruntime; onnxruntime.get_available_providers().index({provider!r})"
+
+
+def proof_code(runtime: Runtime) -> str:
+    """Return Python that fails if a runtime cannot be used."""
+    code = f"import {runtime.module}"
+    return code if runtime.provider == DEFAULT_PROVIDER else provider_code(runtime.provider)

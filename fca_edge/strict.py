@@ -22,40 +22,40 @@ class Reader:
         >>> reader.end()                                # doctest: +SKIP
     """
 
-    def __init__(self, path: Path, content: dict[str, Any], where: str = "") -> None:
-        self.path, self.content, self.where = path, dict(content), where
+    def __init__(self, path: Path, content: dict[str, Any], place: str = "") -> None:
+        self.path, self.content, self.place = path, dict(content), place
         self.known_names: list[str] = []
 
     def take(self, name: str) -> Any:
-        """Take a value of any kind; None where it is not there."""
+        """Take a value of any kind; None if it is absent."""
         self.known_names.append(name)
         return self.content.pop(name, None)
 
     def error(self, name: str, text: str) -> FcaEdgeError:
         """Return an error about a key; the caller raises it."""
-        place = f"{self.where}.{name}" if self.where else name
+        place = f"{self.place}.{name}" if self.place else name
         return FcaEdgeError(f"{self.path}: {place} {text}")
 
-    def text(self, name: str, known: Collection[str] = ()) -> str | None:
+    def text(self, name: str, choices: Collection[str] = ()) -> str | None:
         """Take a word, one of the known ones if there are any.
 
         Raises:
             FcaEdgeError: another kind of value, or an unknown word.
         """
         value = self.take(name)
-        return None if value is None else self.word(name, value, known)
+        return None if value is None else self.word(name, value, choices)
 
-    def word(self, name: str, value: Any, known: Collection[str]) -> str:
+    def word(self, name: str, value: Any, choices: Collection[str]) -> str:
         """Check one word."""
         if not isinstance(value, str) or not value:
             raise self.error(name, f"= {value!r} is not a text.")
-        if known and value not in known:
-            more = f"{nearest(value, known)} Known: {', '.join(known)}."
+        if choices and value not in choices:
+            more = f"{nearest(value, choices)} Known: {', '.join(choices)}."
             raise self.error(name, f"= {value!r} is unknown.{more}")
         return value
 
-    def texts(self, name: str, known: Collection[str] = ()) -> tuple[str, ...]:
-        """Take a word or a list of words; empty where it is not there.
+    def texts(self, name: str, choices: Collection[str] = ()) -> tuple[str, ...]:
+        """Take a word or a list of words; empty if it is absent.
 
         Raises:
             FcaEdgeError: another kind of value, an empty list, or an unknown word.
@@ -66,7 +66,7 @@ class Reader:
         if value == []:
             raise self.error(name, "= [] is empty; leave it out, or name something.")
         values = value if isinstance(value, list) else [value]
-        return tuple(self.word(name, one, known) for one in values)
+        return tuple(self.word(name, one, choices) for one in values)
 
     def whole(self, name: str, least: int = 1) -> int | None:
         """Take a whole number.
@@ -117,7 +117,7 @@ class Reader:
             return None
         if not isinstance(value, dict):
             raise self.error(name, "is not a table.")
-        return Reader(self.path, value, f"{self.where}.{name}" if self.where else name)
+        return Reader(self.path, value, f"{self.place}.{name}" if self.place else name)
 
     def tables(self, name: str) -> list[Reader]:
         """Take a list of tables, [[NAME]]; their places begin with 1.
@@ -139,8 +139,8 @@ class Reader:
             FcaEdgeError: names it, and the nearest known one.
         """
         for name in self.content:
-            known = ", ".join(self.known_names)
-            raise self.error(name, f"is unknown.{nearest(name, self.known_names)} Known: {known}.")
+            names = ", ".join(self.known_names)
+            raise self.error(name, f"is unknown.{nearest(name, self.known_names)} Known: {names}.")
 
 
 def read_tables(path: Path) -> Reader:

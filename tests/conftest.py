@@ -38,7 +38,10 @@ HEAVIEST_FIRST = (
 )
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
 # A bare install runs the tests of what it has; see .ci/other_python.py.
-pytest_plugins = ["networks" if importlib.util.find_spec("torch") else "ready_made"]
+pytest_plugins = [
+    "networks" if importlib.util.find_spec("torch") else "ready_made",
+    "packed_weights",
+]
 
 
 @cache
@@ -129,6 +132,6 @@ def board(tmp_path: Path) -> Iterator["Loopback"]:
     """This machine as a board behind an SSH server of its own."""
     from targets.loopback import Loopback
 
-    made = Loopback(tmp_path / "board")
-    yield made
-    made.close()
+    loopback = Loopback(tmp_path / "board")
+    yield loopback
+    loopback.close()

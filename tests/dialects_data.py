@@ -2,18 +2,14 @@
 
 import gzip
 import json
-import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from conftest import ROOT
+from dialects.fill import draw_image, draw_weights
 from torch import Tensor
-
-sys.path.insert(0, str(ROOT / "bench" / "dialects"))
-
-from fill import draw_image, draw_weights
 
 GOLDEN = ROOT / "tests" / "golden" / "dialects" / "networks.json.gz"
 Shapes = dict[str, list[int]]

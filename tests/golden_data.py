@@ -72,6 +72,6 @@ def value(stream: np.random.Generator, leaf: str, shape: list[int], spread: floa
 
 def network(variant: str, seed: int) -> nn.Module:
     """The float64 network with golden weights."""
-    made = build(variant, dtype=torch.float64)
-    made.load_state_dict(state(variant, seed))
-    return made.requires_grad_(False)
+    module = build(variant, dtype=torch.float64)
+    module.load_state_dict(state(variant, seed))
+    return module.requires_grad_(False)

@@ -244,8 +244,10 @@ def test_bundling(exported: list[Artefact], tmp_path: Path) -> None:
 
 def test_options_are_parameters_in_python() -> None:
     said = "--img-size 96 and --force, not `fca-edge export --force`; a--b, pre--fix; --no-fold"
-    told = "img_size 96 and force=True, not `fca-edge export --force`; a--b, pre--fix; fold=False"
-    assert in_python(said) == told
+    spelling = (
+        "img_size 96 and force=True, not `fca-edge export --force`; a--b, pre--fix; fold=False"
+    )
+    assert in_python(said) == spelling
 
 
 @pytest.mark.parametrize(

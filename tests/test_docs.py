@@ -9,6 +9,8 @@ import pytest
 from commandline import fca_edge
 from conftest import ROOT
 
+from fca_edge.cli import COMMANDS
+
 DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 CODE = re.compile(r"`([^`\n]+)`")
@@ -83,3 +85,64 @@ def test_a_word_is_defined_once_and_in_order() -> None:
     rows = re.findall(r"^\| ([a-zA-Z][^|]*?) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     words = [row.lower() for row in rows if row != "word"]
     assert words == sorted(words) and len(set(words)) == len(words) > 30
+
+
+# Names of products and files, what every developer knows, and words that are printed loudly.
+FAMILIAR = {
+    *(
+        "ADD",
+        "AMD",
+        "API",
+        "ARM",
+        "CONTRIBUTING",
+        "CPU",
+        "CUDA",
+        "EMULATED",
+        "EPYC",
+        "EQUAL",
+        "HTML",
+    ),
+    *("ICCV", "JSON", "MNN", "MUL", "NOT", "ONNX", "PATH", "README", "RGB", "SKIP", "SSH", "SUB"),
+    "TOML",
+}
+GUIDES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("tutorial", "reading-figures", "measuring")),
+)
+GUIDES += tuple(
+    f"docs/{name}.md" for name in ("exporting", "precision", "memory", "forms", "peers")
+)
+
+
+def unexplained(text: str) -> set[str]:
+    """Abbreviations of a text that the glossary does not explain."""
+    rows = re.findall(r"^\| ([a-zA-Z][^|]*?) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    explained = {word for row in rows for word in re.findall(r"[A-Z]{3,}", row)}
+    text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+    words = set(re.findall(r"(?<![\w_/-])[A-Z]{3,}(?=s?\b)(?!_)", text))
+    return words - explained - FAMILIAR
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_an_abbreviation_is_in_the_glossary(page: str) -> None:
+    assert unexplained((ROOT / page).read_text(encoding="utf-8")) == set()
+
+
+def test_an_abbreviation_that_is_nowhere_is_noticed() -> None:
+    assert unexplained("VNNI and `CODE` and the XYZW of it, in MACs") == {"XYZW"}
+
+
+def test_abbreviations_of_the_tables_are_in_the_glossary() -> None:
+    trees = [ast.parse(file.read_text()) for file in (ROOT / "fca_edge" / "report").glob("*.py")]
+    nodes = [n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    texts = [text for text in nodes if isinstance(text, str) and " " in text]
+    assert len(texts) > 50 and unexplained("\n".join(texts)) == set()
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_abbreviations_of_help_are_in_the_glossary(command: str) -> None:
+    text = fca_edge(command, "--help").stdout
+    assert "Usage" in text
+    # What an option or the command takes has a name in capitals: `--out DIR`, `ARTEFACTS...`.
+    taken = set(re.findall(r"[A-Z]{3,}", re.sub(r"(?m)^(?!Usage|  -).*", "", text)))
+    assert unexplained(text) - taken - {"ARTEFACT", "DATA", "OPTIONS", "RECORDS"} == set()

@@ -14,12 +14,12 @@ def parity(snr_db: float) -> Parity:
 def test_figures() -> None:
     truth = np.array([[0.0, 1.0, 3.0], [2.0, 0.0, -1.0]])
     got = truth + np.array([[0.1, 0.0, 0.0], [0.0, 2.5, 0.0]])
-    found = compare_logits(truth, got)
-    assert found["max_abs"] == 2.5
-    assert found["relative"] == 2.5 / 4
-    assert found["top1_agreement"] == 0.5
-    assert abs(found["snr_db"] - 10 * np.log10(15 / 6.26)) < 1e-9
-    assert abs(found["worst_snr_db"] - 10 * np.log10(5 / 6.25)) < 1e-9
+    figures = compare_logits(truth, got)
+    assert figures["max_abs"] == 2.5
+    assert figures["relative"] == 2.5 / 4
+    assert figures["top1_agreement"] == 0.5
+    assert abs(figures["snr_db"] - 10 * np.log10(15 / 6.26)) < 1e-9
+    assert abs(figures["worst_snr_db"] - 10 * np.log10(5 / 6.25)) < 1e-9
 
 
 def test_equal_logits_have_no_noise() -> None:

@@ -37,6 +37,8 @@ def test_each_profile_has_one_runtime_by_default() -> None:
     named = [profile for runtime in RUNTIMES.values() for profile in runtime.profiles]
     assert sorted(named) == sorted(PROFILE_NAMES)
     assert {p for r in RUNTIMES.values() for p in r.also_proves} <= set(PROFILE_NAMES)
+    half_profiles = {p for r in RUNTIMES.values() for p in r.half_profiles}
+    assert half_profiles == {p.name for p in PROFILES.values() if p.half_arithmetic}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_without_litert_a_file_goes_to_the_old_runtime(
 @pytest.mark.parametrize("end", ["/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64 (deleted)"])
 def test_an_emulator_is_known_by_its_mapping(end: str) -> None:
     one = "7f6810a28000-7f6810ea7000 r-xp 00228000 fe:00 2170901                    "
-    found = EMULATOR.search(f"{one}/usr/bin/python3.11\n{one}{end}\n{one}/usr/lib/libc.so.6\n")
-    assert found and found[1] == "qemu-aarch64"
+    match = EMULATOR.search(f"{one}/usr/bin/python3.11\n{one}{end}\n{one}/usr/lib/libc.so.6\n")
+    assert match and match[1] == "qemu-aarch64"
     assert not EMULATOR.search(f"{one}/home/qemu-arm/bin/python3.11\n")
     assert emulator_here() is None

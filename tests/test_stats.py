@@ -4,9 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from fca_edge.records import Artefact, Plan, Record, RuntimeInfo, TargetInfo
-from fca_edge.stats import drifts, latency, ratio, snr_db
+from fca_edge.stats import (
+    CONFIDENCE,
+    LEAST_PROCESSES,
+    drifts,
+    latency,
+    median_interval,
+    snr_db,
+)
 
 RECORD = Record(
     artefact=Artefact("a.onnx", "0" * 64, 1, "l1", "fp32", "onnx", 224, 1000, "nchw", True, True),
@@ -22,21 +30,33 @@ RECORD = Record(
 
 
 def test_median_of_process_medians_and_interval() -> None:
-    found = latency(RECORD)
-    assert found.median_ns == 30
-    assert (found.low_ns, found.high_ns) == (10, 50)
-    assert found.p90_ns > 50
+    summary = latency(RECORD)
+    assert summary.median_ns == 30
+    assert (summary.low_ns, summary.high_ns) == (10, 50)
+    assert summary.p90_ns > 50
 
 
 def test_too_few_processes_have_no_interval() -> None:
-    found = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
-    assert (found.low_ns, found.high_ns) == (None, None)
+    summary = latency(dataclasses.replace(RECORD, latency_ns=RECORD.latency_ns[:3]))
+    assert (summary.low_ns, summary.high_ns) == (None, None)
 
 
-def test_ratio_is_paired_by_process() -> None:
-    doubled = tuple(tuple(2 * n for n in samples) for samples in RECORD.latency_ns)
-    twice = dataclasses.replace(RECORD, latency_ns=doubled)
-    assert ratio(twice, RECORD) == (2.0, 2.0, 2.0)
+def test_intervals_are_those_of_scipy() -> None:
+    """SciPy counts them itself since 1.12, and 32-bit boards have 1.10: see `median_interval`."""
+    quantile_test = getattr(scipy.stats, "quantile_test", None)
+    if quantile_test is None:
+        pytest.skip("this SciPy has no quantile_test")
+    random = np.random.default_rng(0)
+    for count in range(1, 60):
+        values = random.normal(size=count).round(1)
+        expected = quantile_test(values, p=0.5).confidence_interval(CONFIDENCE)
+        ends = median_interval(values.tolist())
+        assert ends == ((None, None) if count < LEAST_PROCESSES else tuple(expected)), count
+
+
+def test_intervals_need_nothing_new_of_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(scipy.stats, "quantile_test", raising=False)
+    assert latency(RECORD).low_ns == 10
 
 
 def test_drift_is_a_steady_rise() -> None:

@@ -22,10 +22,10 @@ def commands() -> list[tuple[list[str], str]]:
     runs = []
     for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
         for part in re.split(r"^\$ ", block.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
-            line, _, shown = part.partition("\n")
+            line, _, output = part.partition("\n")
             if line.startswith("fca-edge") and not any(word in line for word in ELSEWHERE):
                 line = line.partition("#")[0].replace("…", OPTIONS)
-                runs.append((line.replace("val/", "val").split()[1:], shown))
+                runs.append((line.replace("val/", "val").split()[1:], output))
     return runs
 
 
@@ -39,9 +39,9 @@ def test_the_tutorial(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(digits, "val")
     runs = commands()
     assert len(runs) == 6
-    for words, shown in runs:
+    for words, output in runs:
         done = fca_edge(*words)
-        assert done.returncode == (2 if "fca-edge: error" in shown else 0), done.stderr
+        assert done.returncode == (2 if "fca-edge: error" in output else 0), done.stderr
         # Figures differ from machine to machine; names and words do not.
-        names = re.findall(r"\b[a-z_]+-(?:fp32|int8)\.(?:onnx|tflite)|model_ema|assumed", shown)
+        names = re.findall(r"\b[a-z_]+-(?:fp32|int8)\.(?:onnx|tflite)|model_ema|assumed", output)
         assert [name for name in names if name not in done.stdout + done.stderr] == []

@@ -2,9 +2,8 @@
 
     python agent.py < plan.json
 
-It speaks the protocol of `fca_edge/device/agent.py`, whose clock, memory meter, marks and
-modes it uses from the file itself: both run on this machine, natively or in an emulator. It also
-tells how much processor time the inferences took, which shows threads that nobody asked for.
+It is `fca_edge/device/agent.py` with more runtimes. It also reports the processor time of the
+inferences, which shows threads that nobody asked for.
 """
 
 import importlib.util
@@ -12,19 +11,18 @@ import json
 import os
 import time
 
+# Loaded from its file, without the package around it.
 HERE = os.path.dirname(os.path.abspath(__file__))
 HARNESS = os.path.join(HERE, "..", "..", "fca_edge", "device", "agent.py")
+spec = importlib.util.spec_from_file_location("harness_agent", HARNESS)
+harness = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(harness)
 
 
-def load_harness():
-    """Load the harness's agent from its file, without the package around it."""
-    spec = importlib.util.spec_from_file_location("harness_agent", HARNESS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def version(package):
+    from importlib.metadata import version  # a runtime that needs none measures without it
 
-
-harness = load_harness()
+    return version(package)
 
 
 class Mnn:
@@ -37,8 +35,8 @@ class Mnn:
 
     def load(self, plan):
         self.net = self.module.Interpreter(plan["artefact"])
-        wanted = {"backend": "CPU", "numThread": plan["threads"], "precision": "high"}
-        self.session = self.net.createSession(wanted)
+        settings = {"backend": "CPU", "numThread": plan["threads"], "precision": "high"}
+        self.session = self.net.createSession(settings)
         self.input = self.net.getSessionInput(self.session)
         self.result = self.net.getSessionOutput(self.session)
         self.shape = [int(n) for n in self.input.getShape()]
@@ -58,9 +56,9 @@ class Mnn:
 
         shape = tuple(int(n) for n in self.result.getShape())
         kind, layout = self.module.Halide_Type_Float, self.module.Tensor_DimensionType_Caffe
-        made = self.module.Tensor(shape, kind, numpy.zeros(shape, numpy.float32), layout)
-        self.result.copyToHostTensor(made)
-        return numpy.array(made.getNumpyData(), numpy.float32).reshape(shape)
+        logits = self.module.Tensor(shape, kind, numpy.zeros(shape, numpy.float32), layout)
+        self.result.copyToHostTensor(logits)
+        return numpy.array(logits.getNumpyData(), numpy.float32).reshape(shape)
 
 
 class OpenVino:
@@ -72,13 +70,13 @@ class OpenVino:
         self.module, self.version = openvino, version("openvino")
 
     def load(self, plan):
-        wanted = {
+        settings = {
             "INFERENCE_NUM_THREADS": plan["threads"],
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        compiled = self.module.Core().compile_model(plan["artefact"], "CPU", wanted)
+        compiled = self.module.Core().compile_model(plan["artefact"], "CPU", settings)
         self.request = compiled.create_infer_request()
         self.shape = [int(n) for n in compiled.input(0).shape]
         return {"delegate": "CPU", "partitions": None}
@@ -95,10 +93,7 @@ class OpenVino:
 
 
 class Ncnn:
-    """ncnn on the CPU, fp32 throughout.
-
-    The artefact is its .param; beside it lie weights (.bin) and the input's shape (.json).
-    """
+    """ncnn on the CPU, fp32 throughout; beside its .param: weights (.bin), input shape (.json)."""
 
     def __init__(self):
         import ncnn
@@ -111,10 +106,8 @@ class Ncnn:
         options.num_threads = plan["threads"]
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
             setattr(options, "use_" + name, False)
-        done = self.net.load_param(plan["artefact"])
         stem = plan["artefact"][: -len("param")]
-        done = done or self.net.load_model(stem + "bin")
-        if done:
+        if self.net.load_param(plan["artefact"]) or self.net.load_model(stem + "bin"):
             raise RuntimeError("ncnn cannot load the network")
         with open(stem + "json") as file:
             self.shape = json.load(file)
@@ -166,32 +159,27 @@ class ExecuTorch:
         return self.out[0].numpy().copy()
 
 
-def version(package):
-    """Return a package's version, "unknown" where it has no list of itself."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
 RUNTIMES = {"mnn": Mnn, "openvino": OpenVino, "ncnn": Ncnn, "executorch": ExecuTorch}
 
 
 def run_samples(runtime, plan, board, generator):
-    """Run the samples as the harness does, and tell the processor time besides.
+    """Run the samples as the harness does; also report processor time, and logits of `inputs`."""
+    notes, invoke = [], runtime.invoke
 
-    Of `inputs` in the plan, the first of which runs, the logits are told.
-    """
-    # What is counted must be the inference alone.
-    meter = metered(runtime) if plan["mode"] == "latency" else []
+    def invoke_noting():
+        start = time.process_time_ns()
+        invoke()
+        notes.append(time.process_time_ns() - start)
+
+    # What is counted on an emulated machine must be the inference alone.
+    if plan["mode"] == "latency":
+        runtime.invoke = invoke_noting
     wall = time.perf_counter_ns()
-    timed(runtime, plan, board, generator)
+    run_timed(runtime, plan, board, generator)
     harness.say(
         "processor",
-        cpu_ns=meter[plan["warmups"] :],
-        all_cpu_ns=sum(meter),
+        cpu_ns=notes[plan["warmups"] :],
+        all_cpu_ns=sum(notes),
         wall_ns=time.perf_counter_ns() - wall,
         threads=len(os.listdir("/proc/self/task")),
     )
@@ -202,49 +190,26 @@ def run_samples(runtime, plan, board, generator):
 def run_outputs(runtime, plan):
     """Run given inputs forwards and backwards, and store the logits of both ways.
 
-    They differ where an input or an output of one inference is still in use in another.
+    They differ if an input or an output of one inference is still in use in another. A runtime
+    that looks at memory that it was only lent reads NaN, which has come there since.
     """
     import numpy
 
-    inputs = numpy.load(plan["inputs"])
-    ways = {"logits": range(len(inputs)), "again": reversed(range(len(inputs)))}
-    logits = {}
-    for way, order in ways.items():
-        rows = {n: run_once(runtime, inputs[n : n + 1]) for n in order}
-        logits[way] = numpy.concatenate([rows[n] for n in sorted(rows)])
+    inputs, logits = numpy.load(plan["inputs"]), {}
+    for way, step in (("logits", 1), ("again", -1)):
+        rows = []
+        for array in inputs[::step, None]:
+            runtime.set(array.copy())
+            others = [numpy.full_like(array, numpy.nan) for _ in range(8)]
+            runtime.invoke()
+            rows.append(numpy.array(runtime.output()))
+            del others
+        logits[way] = numpy.concatenate(rows[::step])
     numpy.savez(plan["outputs"], **logits)
 
 
-def run_once(runtime, array):
-    """Run an input that nothing else keeps; returns a copy of the logits, (1, classes).
-
-    A runtime that looks at memory that it was only lent reads what has come there since.
-    """
-    import numpy
-
-    runtime.set(array.copy())
-    others = [numpy.full_like(array, numpy.nan) for _ in range(8)]
-    runtime.invoke()
-    logits = numpy.array(runtime.output())
-    del others
-    return logits
-
-
-def metered(runtime):
-    """Let a runtime note the processor time of each inference, all threads; returns the notes."""
-    notes, invoke = [], runtime.invoke
-
-    def noting():
-        start = time.process_time_ns()
-        invoke()
-        notes.append(time.process_time_ns() - start)
-
-    runtime.invoke = noting
-    return notes
-
-
 harness.RUNTIMES.update(RUNTIMES)
-timed, harness.run_samples = harness.run_samples, run_samples
+run_timed, harness.run_samples = harness.run_samples, run_samples
 harness.run_outputs = run_outputs
 
 if __name__ == "__main__":

@@ -15,15 +15,15 @@ from pathlib import Path
 def torch_onnx(variant: str, out: str) -> None:
     """Let torch.onnx write the file with its defaults, nothing else."""
     import torch
-    from network import example_of, network_of
+    from network import draw_network, empty_image
 
     names = {"input_names": ["image"], "output_names": ["logits"]}
-    program = torch.onnx.export(network_of(variant), (example_of(variant),), dynamo=True, **names)
+    image = (empty_image(variant),)
+    program = torch.onnx.export(draw_network(variant), image, dynamo=True, **names)
     program.save(out, external_data=False)
 
 
 def onnxsim(variant: str, out: str, source: str) -> None:
-    """Let onnxsim simplify a plain ONNX file."""
     import onnx
     import onnxsim
 
@@ -34,15 +34,13 @@ def onnxsim(variant: str, out: str, source: str) -> None:
 
 
 def litert_torch(variant: str, out: str) -> None:
-    """Convert with litert-torch."""
     import litert_torch
-    from network import example_of, network_of
+    from network import draw_network, empty_image
 
-    litert_torch.convert(network_of(variant), (example_of(variant),)).export(out)
+    litert_torch.convert(draw_network(variant), (empty_image(variant),)).export(out)
 
 
 def onnx2tf(variant: str, out: str, source: str) -> None:
-    """Convert a plain ONNX file with onnx2tf and keep its fp32 file."""
     import onnx2tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -53,42 +51,38 @@ def onnx2tf(variant: str, out: str, source: str) -> None:
 
 
 def mnn(variant: str, out: str, source: str) -> None:
-    """Convert a plain ONNX file with MNN's converter."""
-    from MNN.tools import mnnconvert
+    # The wrapper around it, MNN.tools, runs `pip install` and reports each use to its maker.
+    import _tools
 
     words = ["-f", "ONNX", "--modelFile", source, "--MNNModel", out, "--bizCode", "peer"]
-    sys.argv = ["mnnconvert", *words]
-    mnnconvert.main()
+    _tools.mnnconvert(["mnnconvert", *words])
 
 
 def openvino(variant: str, out: str, source: str) -> None:
-    """Convert a plain ONNX file with OpenVINO."""
     import openvino
 
     openvino.save_model(openvino.convert_model(source), out, compress_to_fp16=False)
 
 
 def ncnn(variant: str, out: str) -> None:
-    """Trace the network and let pnnx write it for ncnn."""
     from convert_ncnn import convert
 
     convert(variant, Path(out).resolve())
 
 
 def executorch(variant: str, out: str) -> None:
-    """Export the network and lower it to ExecuTorch's XNNPACK backend."""
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
-    from network import example_of, network_of
+    from network import draw_network, empty_image
 
-    program = torch.export.export(network_of(variant), (example_of(variant),))
+    program = torch.export.export(draw_network(variant), (empty_image(variant),))
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     Path(out).write_bytes(lowered.to_executorch().buffer)
 
 
 def ort_int8(variant: str, out: str, source: str) -> None:
-    """Let ONNX Runtime's own quantiser make a plain ONNX file dynamic int8."""
+    """Let ONNX Runtime's own quantiser make a file dynamic int8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -105,18 +99,9 @@ def aeq_int8(variant: str, out: str, source: str) -> None:
     """Let ai-edge-quantizer make litert-torch's file dynamic int8, by its own recipe."""
     from ai_edge_quantizer import quantizer, recipe
 
-    work = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
-    work.quantize().export_model(out)
+    quantizer.Quantizer(source, recipe.dynamic_wi8_afp32()).quantize().export_model(out)
 
-
-CONVERTERS = {
-    function.__name__.replace("_", "-"): function
-    for function in (
-        *(torch_onnx, onnxsim, litert_torch, onnx2tf, mnn, openvino, ncnn, executorch),
-        *(ort_int8, aeq_int8),
-    )
-}
 
 if __name__ == "__main__":
     name, *words = sys.argv[1:]
-    CONVERTERS[name](*words)
+    globals()[name.replace("-", "_")](*words)

@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import ncnn
@@ -17,16 +16,15 @@ import numpy as np
 import pnnx
 import torch
 from ncnn_param import Layer, parse, with_numbers, write
-from network import example_of, network_of
+from network import draw_network, empty_image
 
 
 def convert(variant: str, out: Path) -> None:
     """Write a .param file, its .bin and the shape of the input."""
-    example = example_of(variant)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    example = empty_image(variant)
+    with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "traced.pt"
-        torch.jit.trace(network_of(variant), example).save(str(traced))
+        torch.jit.trace(draw_network(variant), example).save(str(traced))
         shape = ",".join(map(str, example.shape))
         files = [f"ncnnparam={out}", f"ncnnbin={out.with_suffix('.bin')}"]
         command = [pnnx.EXEC_PATH, str(traced), f"inputshape=[{shape}]", "fp16=0", *files]

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
-from fca_edge.errors import FcaEdgeError
-from fca_edge.store import write_json
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError
+from fca_edge.store import read_json, write_json
+from fca_edge.targets.provision.old_tflite import find_pythons
+from fca_edge.targets.provision.programs import run_program
 
 OUT = Path(__file__).parents[1] / "out" / "peers"
-STAMP = "peer.json"
-LAYER = "layer.pth"
-MIB = 1 << 20
-# Prints what a set of packages needs, itself included: bytes and version of each.
-CLOSURE = Path(__file__).with_name("closure.py")
+STAMP, LAYER = "peer.json", "layer.pth"
+# Package -> its version, and the bytes of the files in its own list.
+Packages = dict[str, dict[str, Any]]
 
-Report = Callable[[str], None]
+
+def say(text: str) -> None:
+    """Print the progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 class PeerError(FcaEdgeError):
@@ -45,97 +51,81 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """Where it is made."""
         return OUT / "venvs" / self.name
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
         return self.folder / "bin" / "python"
 
+    @property
+    def packages(self) -> Path:
+        return next(self.folder.glob("lib/python3*/site-packages"))
 
-def ensure(environment: Environment, report: Report) -> Path:
-    """Make an environment and those below it unless they are there; returns its interpreter.
+    @property
+    def layers(self) -> list[Environment]:
+        """This one and those below it."""
+        return [self, *(self.base.layers if self.base else ())]
 
-    Raises:
-        PeerError: pip cannot install it; with pip's own reason.
-    """
-    below = wanted(environment.base) if environment.base else None
+
+def ensure(environment: Environment) -> None:
+    """Make an environment and those below it unless they are there."""
     if environment.base:
-        ensure(environment.base, report)
+        ensure(environment.base)
     stamp = environment.folder / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == wanted(environment):
-        return environment.python
-    report(f"installing {environment.name}")
+    # What decides whether it has to be made again.
+    content = [text for layer in environment.layers for text in layer.requirements]
+    if stamp.is_file() and read_json(stamp) == content:
+        return
+    say(f"installing {environment.name}")
     shutil.rmtree(environment.folder, ignore_errors=True)
-    python = python_of(environment.version)
-    command = [str(python), "-m", "venv", "--without-pip", str(environment.folder)]
-    subprocess.run(command, check=True)
-    if below is not None and environment.base is not None:
-        (packages(environment) / LAYER).write_text(f"{packages(environment.base)}\n")
-    install(environment)
-    write_json(stamp, wanted(environment))
-    return environment.python
+    run_program(
+        [find_python(environment.version), "-m", "venv", "--without-pip", str(environment.folder)]
+    )
+    if environment.base:
+        (environment.packages / LAYER).write_text(f"{environment.base.packages}\n")
+    command = [sys.executable, "-m", "pip", "--python", str(environment.python), "install"]
+    try:
+        run_program([*command, "--quiet", "--no-compile", *environment.requirements])
+    except TargetUnavailableError as error:
+        raise PeerError(f"install of {' '.join(environment.requirements)}: {error}") from None
+    write_json(stamp, content)
 
 
-def python_of(version: str | None) -> Path:
-    """Find an interpreter of a version: a variable names it, or the PATH has it.
-
-    Raises:
-        PeerError: there is none that runs.
-    """
+def find_python(version: str | None) -> str:
+    """Find an interpreter of a version: a variable names it, or it is installed here."""
     if version is None:
-        return Path(sys.executable)
+        return sys.executable
     variable = f"FCA_EDGE_PYTHON_{version.replace('.', '_')}"
-    place = os.environ.get(variable) or shutil.which(f"python{version}")
-    if place and subprocess.run([place, "-c", ""], capture_output=True).returncode == 0:
-        return Path(place)
+    major, minor = map(int, version.split("."))
+    if place := os.environ.get(variable) or next(find_pythons((major, minor)), None):
+        return str(place)
     raise PeerError(f"needs Python {version}, which is not here; name one in {variable}")
 
 
-def wanted(environment: Environment) -> list[str]:
-    """What decides whether an environment has to be made again."""
-    below = wanted(environment.base) if environment.base else []
-    return [*environment.requirements, *below]
+def measure_packages(names: Iterable[str], environment: Environment | None = None) -> Packages:
+    """Measure packages, such as "fca-edge[export]", and all that they need, without bytecode.
 
-
-def packages(environment: Environment) -> Path:
-    """Folder of an environment's packages."""
-    return next(environment.folder.glob("lib/python3*/site-packages"))
-
-
-def install(environment: Environment) -> None:
-    """Let this interpreter's pip install into an environment."""
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(environment.python),
-        "install",
-        "--quiet",
-        "--no-compile",
-    ]
-    done = subprocess.run([*pip, *environment.requirements], capture_output=True, text=True)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
-        raise PeerError(f"install of {' '.join(environment.requirements)}: {reason}")
-
-
-def installed(python: Path, names: tuple[str, ...]) -> dict[str, dict[str, object]]:
-    """Measure what packages need in an environment: {package: {version, bytes}}.
-
-    Raises:
-        PeerError: one of them is not there.
+    Args:
+        environment: that has them; None is that of this interpreter.
     """
-    done = subprocess.run([str(python), str(CLOSURE), *names], capture_output=True, text=True)
-    if done.returncode:
-        raise PeerError((done.stderr.strip().splitlines() or ["no reason"])[-1])
-    found: dict[str, dict[str, object]] = json.loads(done.stdout)
-    return found
-
-
-def clean_variables() -> dict[str, str]:
-    """Variables for a peer's process: none of ours that set its threads or its imports."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "PYTHON", "FCA_"))}
+    layers = environment.layers if environment else ()
+    folders = [str(layer.packages) for layer in layers] or sys.path
+    python = {"python_version": environment.version} if environment and environment.version else {}
+    result: Packages = {}
+    names = list(names)
+    seen, waiting = set(), [Requirement(name) for name in names]
+    for needed in waiting:
+        key = canonicalize_name(needed.name), frozenset(needed.extras)
+        package = next(iter(distributions(name=needed.name, path=folders)), None)
+        if package is None and str(needed) in names:
+            raise PeerError(f"{needed.name} is not installed")
+        if package is None or key in seen:
+            continue
+        seen.add(key)
+        files = [package.locate_file(f) for f in package.files or () if f.suffix != ".pyc"]
+        total = sum(file.stat().st_size for file in files if file.is_file())
+        result[key[0]] = {"version": package.version, "bytes": total}
+        markers = [{"extra": extra, **python} for extra in (*needed.extras, "")]
+        more = [Requirement(text) for text in package.requires or ()]
+        waiting += [r for r in more if not r.marker or any(map(r.marker.evaluate, markers))]
+    return result

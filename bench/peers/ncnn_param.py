@@ -12,12 +12,7 @@ AXES = {1: ("0",), 2: ("0", "1"), 3: ("0", "1", "2"), 4: ("0", "1", "11", "2")}
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of the file.
-
-    Attributes:
-        inputs, outputs: names of blobs.
-        parameters: number -> value, as they are written.
-    """
+    """One line of the file: names of blobs, and parameters by number, as they are written."""
 
     kind: str
     name: str
@@ -32,18 +27,14 @@ class Layer:
 
 
 def parse(text: str) -> list[Layer]:
-    """Read the layers of a file.
-
-    Raises:
-        ValueError: not a .param file.
-    """
+    """Read the layers of a file."""
     magic, _, *lines = [line for line in text.splitlines() if line.strip()]
     if magic.strip() != MAGIC:
         raise ValueError(f"not ncnn's .param: starts with {magic[:20]!r}")
     layers = []
     for line in lines:
-        kind, name, given, made, *words = line.split()
-        first, last = int(given), int(given) + int(made)
+        kind, name, inputs, outputs, *words = line.split()
+        first, last = int(inputs), int(inputs) + int(outputs)
         parameters = dict(word.split("=", 1) for word in words[last:])
         layers.append(Layer(kind, name, (*words[:first],), (*words[first:last],), parameters))
     return layers
@@ -51,13 +42,11 @@ def parse(text: str) -> list[Layer]:
 
 def write(layers: list[Layer]) -> str:
     """Write layers as a file's text."""
-    blobs = sum(len(layer.outputs) for layer in layers)
-    lines = [MAGIC, f"{len(layers)} {blobs}"]
+    lines = [MAGIC, f"{len(layers)} {sum(len(layer.outputs) for layer in layers)}"]
     for layer in layers:
-        numbers = (str(len(layer.inputs)), str(len(layer.outputs)))
-        parameters = [f"{key}={value}" for key, value in layer.parameters.items()]
-        head = (layer.kind, layer.name, *numbers, *layer.inputs, *layer.outputs)
-        lines.append(" ".join([*head, *parameters]))
+        words = [layer.kind, layer.name, str(len(layer.inputs)), str(len(layer.outputs))]
+        words += [*layer.inputs, *layer.outputs]
+        lines.append(" ".join([*words, *(f"{k}={v}" for k, v in layer.parameters.items())]))
     return "\n".join(lines) + "\n"
 
 
@@ -76,9 +65,9 @@ def with_numbers(layers: list[Layer], shapes: dict[str, list[int]]) -> list[Laye
         if layer.by_expression:
             shape = shapes[layer.outputs[0]]
             unused.update(layer.inputs[1:])
-            numbers = dict(zip(AXES[len(shape)], map(str, shape)))
-            rest = {k: v for k, v in layer.parameters.items() if k != EXPRESSION}
-            layer = replace(layer, inputs=layer.inputs[:1], parameters=rest | numbers)
+            parameters = layer.parameters | dict(zip(AXES[len(shape)], map(str, shape)))
+            del parameters[EXPRESSION]
+            layer = replace(layer, inputs=layer.inputs[:1], parameters=parameters)
         result.append(layer)
     return [
         replace(one, outputs=tuple(o for o in one.outputs if o not in unused)) for one in result

@@ -5,91 +5,71 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from environment import PeerError, Report, clean_variables
-from registry import PEERS, Peer
+from entries import Entry, Reference, run_again
+from environment import say
+from registry import PEERS
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.runtimes import Runtime, interpreter
-from fca_edge.targets.call import Event, call_command
+from fca_edge.runtimes import OLD_TFLITE, interpreter
+from fca_edge.targets.call import Event, agent_environment, call_command
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import wheels
-from fca_edge.targets.provision.machines import DEBIAN_32, DEBIAN_64, Environment, Machine
-from fca_edge.targets.provision.wheels import Wheels
 from fca_edge.targets.qemu import QemuTarget, parse_name
 
 AGENT = Path(__file__).with_name("agent.py")
-PYTHON = "usr/bin/python3.11"
-# By the emulated machine's name: its Python, and what its wheels are called by.
-TREES = {"aarch64": DEBIAN_64, "armv7": DEBIAN_32}
-WHEEL_MACHINES = {"aarch64": "aarch64", "armv7": "armv7l"}
-
-
-def runtime_of(peer: Peer) -> Runtime:
-    """Name a peer's runtime as the harness does."""
-    return Runtime(peer.runtime, peer.suffix, peer.module)
 
 
 class Here(LocalTarget):
-    """This machine with the peers' interpreters; keeps each process's processor time.
+    """This machine with the peers' interpreters; keeps the processor time of each process.
 
     Attributes:
         pythons: interpreters by the runtime's name; others are the harness's business.
-        processor: events by artefact, one a timed process.
+        processor: events by artefact and whether it was loaded lean, one per timed process.
     """
 
     def __init__(self, pythons: dict[str, Path]) -> None:
         self.pythons = pythons
-        self.processor: dict[str, list[Event]] = {}
+        self.processor: dict[tuple[str, bool], list[Event]] = {}
 
     def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the peers' agent, which is the harness's with more runtimes."""
         python = self.pythons.get(plan.runtime.name) or interpreter(plan.runtime)
         command = [str(python), "-E", str(AGENT)]
-        events = call_command(command, clean_variables(), plan, timeout_seconds)
+        events = call_command(command, agent_environment(), plan, timeout_seconds)
         if plan.mode == "latency" and plan.inputs is None:
-            self.processor.setdefault(plan.artefact, []).append(events["processor"])
+            key = plan.artefact, plan.lean is not None
+            self.processor.setdefault(key, []).append(events["processor"])
         return {**events, "ended": {"warnings": []}}
 
 
-def wheels_for(peer: Peer, machine: Machine) -> Wheels | None:
-    """Return a peer's wheels for an emulated machine, None where it has none of its own."""
-    name = WHEEL_MACHINES[machine.name]
-    return next((one for one in peer.arm if one.machine == name), None)
-
-
-def with_peers(machine: Machine) -> Machine:
-    """Add the peers' runtimes to those of an emulated machine."""
-    more = {}
-    for peer in PEERS:
-        own = wheels_for(peer, machine)
-        if own is not None:
-            more[peer.runtime] = Environment(TREES[machine.name], PYTHON, own)
-    return replace(machine, environments={**machine.environments, **more})
-
-
-def emulated(name: str) -> QemuTarget:
-    """Return the emulated machine of a name, with the peers' runtimes.
-
-    Raises:
-        UsageError: no such machine.
-    """
+def emulate(name: str) -> QemuTarget:
+    """Return the emulated machine of a name, with the peers' runtimes."""
     machine, cpu = parse_name(name)
-    return QemuTarget(with_peers(machine), cpu, AGENT)
+    # Debian's Python 3.11, which the peers' wheels are for.
+    base = machine.environments[OLD_TFLITE.name]
+    own = {peer.runtime.name: peer.arm.get(base.wheels.machine) for peer in PEERS}
+    more = {runtime: replace(base, wheels=one) for runtime, one in own.items() if one}
+    return QemuTarget(replace(machine, environments=machine.environments | more), cpu, AGENT)
 
 
-def set_up(peer: Peer, target: QemuTarget, report: Report) -> None:
-    """Fetch the wheels that a peer needs on an emulated machine.
-
-    Raises:
-        PeerError: there are none for it.
-    """
-    if peer.runtime not in target.machine.environments:
-        raise PeerError(f"no {peer.runtime} for {target.name}")
-    own = wheels_for(peer, target.machine)
-    if own is None:
-        return
-    try:
-        wheels.unpack(own, report)
-    except FcaEdgeError as error:
-        raise PeerError(str(error)) from None
+def count_all(entries: list[Entry], name: str, right: Reference, folder: Path) -> None:
+    """Count every row that is right here; what fails there is noted beside its figures."""
+    target = emulate(name)
+    for entry in entries:
+        # How a file is loaded is no part of an inference.
+        if entry.job is None or entry.row.error is not None or entry.job.settings is not None:
+            continue
+        say(f"{entry.row.name}: counting on {target.name}")
+        try:
+            own = target.machine.environments.get(entry.job.runtime.name)
+            if own is not None and own.wheels is not None:
+                wheels.unpack(own.wheels, say)
+            events, ratio = run_again("cost", entry, target, right, 1, folder)
+            figures = {key: events["cost"][key] for key in ("instructions", "classes", "hot")}
+            figures |= {"target": target.name, "cpu": target.cpu.name, "snr_db": ratio}
+            entry.row.arm = figures
+        except FcaEdgeError as error:
+            entry.row.arm = {"error": " ".join(str(error).split())}
+            say(f"{entry.row.name}: {entry.row.arm['error']}")
+    target.close()

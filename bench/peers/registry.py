@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environment import Environment
 
+from fca_edge.runtimes import Runtime
 from fca_edge.strict import Reader, read_tables
 from fca_edge.targets.provision.machines import wheels
 from fca_edge.targets.provision.wheels import Wheels
 
 FILE = Path(__file__).with_name("registry.toml")
-MACHINES = ("aarch64", "armv7l")
 
 
 @dataclass(frozen=True)
@@ -20,32 +21,26 @@ class Peer:
     """One way from the network to an inference that is not ours.
 
     Attributes:
-        title: as the table shows it.
         converter: environment in which convert.py writes the file.
         tools: packages that the export needs; what they depend on is found.
-        suffix: of the file that is loaded; parts beside it have the same stem.
-        runtime: the agent's name of the runtime.
-        module: what the runtime's interpreter imports.
+        runtime: as the agent knows it; parts beside its file have the same stem.
         needs: packages that running needs.
         runner: environment of the runtime; None is the measuring interpreter, as for our files.
-        layout: of its input.
         source: the peer whose file the conversion starts from.
-        arm: wheels for emulated ARM machines; where there are none the machine's own are taken.
+        arm: wheels by machine for emulated ARM; without them the machine's own are taken.
     """
 
     name: str
     title: str
     converter: Environment
     tools: tuple[str, ...]
-    suffix: str
-    runtime: str
-    module: str
+    runtime: Runtime
     needs: tuple[str, ...]
     runner: Environment | None
     layout: str
     source: str | None
     precision: str
-    arm: tuple[Wheels, ...]
+    arm: dict[str, Wheels]
 
 
 def read_environments(table: Reader) -> dict[str, Environment]:
@@ -53,21 +48,28 @@ def read_environments(table: Reader) -> dict[str, Environment]:
     environments: dict[str, Environment] = {}
     for name in list(table.content):
         one = table.table(name)
-        base = one.text("base", environments)
-        requirements, version = one.texts("requirements"), one.text("version")
+        base = environments.get(one.text("base", environments))
+        environments[name] = Environment(name, one.texts("requirements"), base, one.text("version"))
         one.end()
-        environments[name] = Environment(name, requirements, environments.get(base), version)
     return environments
 
 
-def arm_wheels(name: str, table: Reader | None) -> tuple[Wheels, ...]:
-    """Read wheels by the machines that they are for."""
-    lists = {} if table is None else {machine: table.texts(machine) for machine in MACHINES}
-    return tuple(
-        wheels(f"peers-{name}{'' if machine == 'aarch64' else '-32'}", machine, *requirements)
-        for machine, requirements in lists.items()
-        if requirements
-    )
+def read_runtimes(table: Reader, environments: dict[str, Environment]) -> dict[str, dict[str, Any]]:
+    """Read the fields of peers that depend on their runtime."""
+    runtimes = {}
+    for name in list(table.content):
+        one = table.table(name)
+        arm = one.table("arm") or Reader(one.path, {})
+        lists = {machine: arm.texts(machine) for machine in ("aarch64", "armv7l")}
+        runtimes[name] = {
+            "runtime": Runtime(name, one.text("suffix"), one.text("module")),
+            "needs": one.texts("needs"),
+            "runner": environments.get(one.text("runner", environments)),
+            "arm": {m: wheels(f"peers-{name}-{m}", m, *some) for m, some in lists.items() if some},
+        }
+        arm.end()
+        one.end()
+    return runtimes
 
 
 def read_peers(path: Path) -> tuple[Peer, ...]:
@@ -78,31 +80,18 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     """
     reader = read_tables(path)
     environments = read_environments(reader.table("environments"))
-    runtimes = {}
-    table = reader.table("runtimes")
-    for name in list(table.content):
-        one = table.table(name)
-        runtimes[name] = {
-            "suffix": one.text("suffix"),
-            "module": one.text("module"),
-            "needs": one.texts("needs"),
-            "runner": environments.get(one.text("runner", environments)),
-            "arm": arm_wheels(name, one.table("arm")),
-        }
-        one.end()
+    runtimes = read_runtimes(reader.table("runtimes"), environments)
     peers: list[Peer] = []
     for one in reader.tables("peers"):
-        name, runtime = one.text("name"), one.text("runtime", runtimes)
         peer = Peer(
-            name=name,
+            name=one.text("name"),
             title=one.text("title"),
             converter=environments[one.text("converter", environments)],
             tools=one.texts("tools"),
-            runtime=runtime,
             layout=one.text("layout", ("nchw", "nhwc")) or "nchw",
             source=one.text("source", [peer.name for peer in peers]),
             precision=one.text("precision") or "fp32",
-            **runtimes[runtime],
+            **runtimes[one.text("runtime", runtimes)],
         )
         one.end()
         peers.append(peer)

@@ -15,6 +15,8 @@ samples go to the JSON file; the table beside it (.md) is derived from that file
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import random
 import shutil
 import sys
@@ -22,10 +24,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from arm import count_all
-from entries import Entry, judge, lean_twin, our_entry, our_files, peer_entry, reference
-from environment import OUT, PeerError
-from places import Here, emulated
+from entries import Entry, compute_reference, judge, lean_twin, our_entry, our_files, peer_entry
+from environment import OUT, PeerError, say
+from places import Here, count_all
 from registry import BY_NAME, PEERS
 from tables import markdown
 
@@ -35,29 +36,30 @@ from fca_edge.measure.session import count_processes, run_jobs
 from fca_edge.records import Plan, Record, to_document
 from fca_edge.store import read_json, write_json, write_text
 
-RESULTS = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).resolve().parents[2]
 WARMUPS, ITERATIONS = 3, 12
-# Whether the processor multiplies bytes decides what int8 can gain.
-CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def main() -> None:
     arguments = parse()
     if arguments.clean:
         shutil.rmtree(OUT, ignore_errors=True)
-        return
-    if arguments.table:
+    elif arguments.table:
         print(markdown(read_json(arguments.table)))
-        return
-    if arguments.onto:
-        out, document = arguments.onto, with_counts(arguments)
     else:
-        out = arguments.out or RESULTS / f"peers-{arguments.variant}.json"
-        document = measured(arguments)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, document)
-    write_text(out.with_suffix(".md"), markdown(document), force=True)
-    print(markdown(document))
+        out = (
+            arguments.onto
+            or arguments.out
+            or ROOT / f"bench/results/peers-{arguments.variant}.json"
+        )
+        document = add_counts(arguments) if arguments.onto else measure(arguments)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, document)
+        # Marked, so that `make tables` finds it.
+        mark = f"<!-- table: {os.path.relpath(out, ROOT)} whole -->"
+        page = f"{mark}\n\n{markdown(document)}\n<!-- end of table -->\n"
+        write_text(out.with_suffix(".md"), page, force=True)
+        print(markdown(document))
 
 
 def parse() -> argparse.Namespace:
@@ -66,7 +68,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--variant", default="l1", help="network of the zoo (default l1)")
     add("--threads", type=int, default=1)
-    add("--rounds", type=int, default=9, help="processes a file, interleaved (default 9)")
+    add("--rounds", type=int, default=9, help="processes per file, interleaved (default 9)")
     add("--peers", default="all", help=f"all, none, or of {','.join(BY_NAME)}")
     add("--ours", type=Path, nargs="+", default=[], help="more files of ours, of the same weights")
     add("--arm", help="also count instructions there, such as qemu:aarch64:a72")
@@ -78,94 +80,86 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.onto and not arguments.arm:
         parser.error("--onto adds what --arm counts; name a machine with --arm")
-    named = {"all": list(BY_NAME), "none": []}.get(arguments.peers, arguments.peers.split(","))
-    unknown = [name for name in named if name not in BY_NAME]
-    if unknown:
+    names = {"all": list(BY_NAME), "none": []}.get(arguments.peers, arguments.peers.split(","))
+    if unknown := [name for name in names if name not in BY_NAME]:
         parser.error(f"no peer {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
-    arguments.chosen = [peer for peer in PEERS if peer.name in named]
+    arguments.chosen = [peer for peer in PEERS if peer.name in names]
     return arguments
 
 
-def say(text: str) -> None:
-    """Tell the progress."""
-    print(text, file=sys.stderr, flush=True)
+def make_files(arguments: argparse.Namespace, variant: str, folder: Path) -> list[Entry]:
+    """Export or convert every file; ours first."""
+    reuse = arguments.reuse or bool(arguments.onto)
+    return [
+        *our_files(variant, folder, reuse),
+        *map(our_entry, arguments.ours),
+        *(peer_entry(peer, variant, folder, reuse) for peer in arguments.chosen),
+    ]
 
 
-def measured(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make, judge, time and count every row; returns the document."""
     folder = OUT / arguments.variant
     folder.mkdir(parents=True, exist_ok=True)
     say("logits in float64")
-    right = reference(arguments.variant, folder)
-    entries = our_files(arguments.variant, folder, arguments.reuse, say)
-    entries += [our_entry(path) for path in arguments.ours]
-    entries += [twin for entry in entries if (twin := lean_twin(entry, folder)) is not None]
-    for peer in arguments.chosen:
-        entries.append(peer_entry(peer, arguments.variant, folder, arguments.reuse, say))
-    here = Here({p.runtime: p.runner.python for p in arguments.chosen if p.runner})
+    right = compute_reference(arguments.variant, folder)
+    entries = make_files(arguments, arguments.variant, folder)
+    entries += [twin for entry in entries if (twin := lean_twin(entry))]
+    here = Here({p.runtime.name: p.runner.python for p in arguments.chosen if p.runner})
     for entry in entries:
         say(f"{entry.row.name}: {entry.row.error or 'comparing logits'}")
         judge(entry, here, right, arguments.threads, folder)
     plan = Plan(arguments.threads, 1, WARMUPS, ITERATIONS, arguments.rounds)
-    records = timed(entries, plan, here)
+    records = time_all(entries, plan, here)
     if arguments.arm:
-        count_all(entries, emulated(arguments.arm), right, folder, say)
+        count_all(entries, arguments.arm, right, folder)
     peers = {
         "variant": arguments.variant,
         "arm": arguments.arm,
         "git_commit": read_git_commit(),
-        "vnni": "vnni" in CPU_FACTS.read_text() if CPU_FACTS.is_file() else False,
+        # Whether the processor multiplies bytes decides what int8 can gain.
+        "vnni": "vnni" in Path("/proc/cpuinfo").read_text(),
         "rows": [asdict(entry.row) for entry in entries],
     }
     return {**to_document(records), "peers": peers}
 
 
-def with_counts(arguments: argparse.Namespace) -> dict[str, Any]:
+def add_counts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Count the files that an earlier run made, and put the counts into its document.
 
     Raises:
-        FcaEdgeError: no such document, or a file is not the one that was timed.
+        FcaEdgeError: no such document.
     """
     document = read_json(arguments.onto)
     peers = document["peers"]
     folder = OUT / peers["variant"]
-    right = reference(peers["variant"], folder)
-    entries = our_files(peers["variant"], folder, True, say)
-    entries += [our_entry(path) for path in arguments.ours]
-    entries += [peer_entry(peer, peers["variant"], folder, True, say) for peer in arguments.chosen]
-    digests = {r["artefact"]["sha256"] for r in document["records"]}
+    right = compute_reference(peers["variant"], folder)
+    entries = make_files(arguments, peers["variant"], folder)
+    digests = {record["artefact"]["sha256"] for record in document["records"]}
     for entry in entries:
         if entry.job is not None and entry.job.artefact.sha256 not in digests:
             entry.row.fail("arm", PeerError("not the file that was timed"))
-    count_all(entries, emulated(arguments.arm), right, folder, say)
+    count_all(entries, arguments.arm, right, folder)
     counts = {entry.row.name: entry.row.arm for entry in entries if entry.row.arm}
     rows = [row | {"arm": counts.get(row["name"], row["arm"])} for row in peers["rows"]]
     return {**document, "peers": {**peers, "arm": arguments.arm, "rows": rows}}
 
 
-def timed(entries: list[Entry], plan: Plan, here: Here) -> list[Record]:
+def time_all(entries: list[Entry], plan: Plan, here: Here) -> list[Record]:
     """Time what is right, interleaved; what fails now is noted in its row."""
-    right = [e for e in entries if e.job is not None and e.row.error is None]
-    jobs = [e.job for e in right if e.job is not None]
-    total, done = count_processes(jobs, plan, here), 0
-
-    def step(text: str) -> None:
-        nonlocal done
-        done += 1
-        say(f"{done}/{total} {text}")
-
+    timed = [(entry.row, entry.job) for entry in entries if entry.job and not entry.row.error]
+    jobs = [job for _, job in timed]
+    total, number = count_processes(jobs, plan, here), itertools.count(1)
     seed = random.SystemRandom().randrange(1 << 30)
-    outcome = run_jobs(jobs, plan, here, step, seed)
+    outcome = run_jobs(jobs, plan, here, lambda text: say(f"{next(number)}/{total} {text}"), seed)
     for job, error in outcome.failures:
-        next(e for e in right if e.job is job).row.fail("run", error)
-    spent = {}
-    for entry in right:
-        assert entry.job is not None
-        events = here.processor.get(here.push(entry.job.path), [])
-        entry.row.file = entry.job.artefact.file
-        spent[entry.row.file] = tuple(tuple(event.pop("cpu_ns")) for event in events)
-        entry.row.processor = events
-    return [replace(r, processor_ns=spent[r.artefact.file]) for r in outcome.records]
+        next(row for row, one in timed if one is job).fail("run", error)
+    times = {}
+    for row, job in timed:
+        events = here.processor.get((here.push(job.path), job.settings is not None), [])
+        times[job.artefact.file] = tuple(tuple(event.pop("cpu_ns")) for event in events)
+        row.file, row.processor = job.artefact.file, events
+    return [replace(r, processor_ns=times[r.artefact.file]) for r in outcome.records]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""The table, derived from the JSON of a run and from nothing else."""
+"""The table of a comparison with peers, derived from the JSON of a run and from nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.ratios import RowRatio, compute_row_ratio
 from fca_edge.records import Record, from_document
-from fca_edge.stats import latency, median_interval
+from fca_edge.stats import latency
 
 MIB, MB, MS = 1 << 20, 1e6, 1e6
 NONE = "–"
@@ -24,112 +24,105 @@ Row = dict[str, Any]
 
 def markdown(document: dict[str, Any]) -> str:
     """Write a run's document as text with tables."""
-    records = records_of(document)
-    rows = ordered(document["peers"]["rows"], records)
-    best = best_of(rows, records)
-    cells = [row_cells(row, records.get(row["file"]), best) for row in rows]
-    lines = [heading(document, records), "", *table(COLUMNS, cells)]
-    counted = [row for row in rows if row["arm"]]
-    if counted:
-        machine = document["peers"]["arm"]
-        lines += ["", f"Guest instructions of one inference, {machine}, 1 thread:", ""]
-        lines += table(ARM_COLUMNS, arm_cells(counted))
-    failed = [row for row in rows if row["error"] or (row["arm"] or {}).get("error")]
-    if failed:
-        lines += ["", "What failed:", ""]
-        lines += [f"- {row['title']}: {row['error'] or row['arm']['error']}" for row in failed]
-    return "\n".join([*lines, "", notes(best, records), ""])
+    records = index_records(document)
+    rows = sort_rows(document["peers"]["rows"], records)
+    best = choose_best(rows, records)
+    cells = [build_cells(row, records.get(row["file"]), best) for row in rows]
+    parts = [describe_run(document, records), render([COLUMNS, *cells])]
+    if counted := [row for row in rows if row["arm"]]:
+        parts.append(f"Guest instructions of one inference, {document['peers']['arm']}, 1 thread:")
+        parts.append(render([ARM_COLUMNS, *build_arm_cells(counted)]))
+    errors = [(row["title"], row["error"] or (row["arm"] or {}).get("error")) for row in rows]
+    if failures := [f"- {title}: {error}" for title, error in errors if error]:
+        parts += ["What failed:", "\n".join(failures)]
+    return "\n\n".join([*parts, describe_columns(best, records)]) + "\n"
 
 
-def records_of(document: dict[str, Any]) -> dict[str, Record]:
+def render(rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table, the first row as headings, numbers to the right."""
+    head, *rest = rows
+    rules = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rest))
+
+
+def index_records(document: dict[str, Any]) -> dict[str, Record]:
     """Return the records of a run by their files."""
     return {record.artefact.file: record for record in from_document(document)}
 
 
-def ordered(rows: list[Row], records: dict[str, Record]) -> list[Row]:
+def sort_rows(rows: list[Row], records: dict[str, Record]) -> list[Row]:
     """Put our files first, then the peers, the fastest of each first and failures last."""
-
-    def key(row: Row) -> tuple[bool, float]:
-        record = records.get(row["file"])
-        return not row["ours"], latency(record).median_ns if record else float("inf")
-
-    return sorted(rows, key=key)
+    times = {file: latency(record).median_ns for file, record in records.items()}
+    return sorted(rows, key=lambda row: (not row["ours"], times.get(row["file"], float("inf"))))
 
 
-def best_of(rows: list[Row], records: dict[str, Record]) -> Record | None:
+def choose_best(rows: list[Row], records: dict[str, Record]) -> Record | None:
     """Return the record of our fp32 TFLite file, loaded plainly; ratios are to it."""
     names = [r["file"] for r in rows if r["ours"] and r["precision"] == "fp32"]
     plain = [name for name in names if name and name.endswith("-fp32.tflite")]
     return next((records[name] for name in [*plain, *names] if name in records), None)
 
 
-def row_cells(row: Row, record: Record | None, best: Record | None) -> list[str]:
+def build_cells(row: Row, record: Record | None, best: Record | None) -> list[str]:
     """Write one row; `best` is our file's record."""
-    figures = [NONE] * 8 if record is None else measured_cells(row, record, best)
+    figures = [NONE] * 8 if record is None else build_measured_cells(row, record, best)
     runtime = "failed" if record is None else f"{record.runtime.name} {record.runtime.version}"
     return [
         f"{row['title']} ({runtime})",
         *figures,
-        NONE if row["file_bytes"] is None else f"{row['file_bytes'] / MB:.1f}",
-        NONE if row["export_cpu_seconds"] is None else f"{row['export_cpu_seconds']:.0f}",
-        size(row["export_needs"]),
-        size(row["run_needs"]),
-        NONE if row["snr_db"] is None else f"{row['snr_db']:.0f}",
+        write_number(row["file_bytes"], MB, 1),
+        write_number(row["export_cpu_seconds"]),
+        write_size(row["export_needs"]),
+        write_size(row["run_needs"]),
+        write_number(row["snr_db"]),
     ]
 
 
-def measured_cells(row: Row, record: Record, best: Record | None) -> list[str]:
+def build_measured_cells(row: Row, record: Record, best: Record | None) -> list[str]:
     """Write what was measured of one row."""
-    time, memory = latency(record), record.memory
+    time = latency(record)
+    low, high = time.low_ns, time.high_ns
+    interval = f" ({low / MS:.1f}–{high / MS:.1f})" if low and high else ""
+    # Noise only lowers the share of a core.
+    shares = [event["all_cpu_ns"] / event["wall_ns"] for event in row["processor"]]
     return [
-        f"{time.median_ns / MS:.1f}" + interval(time.low_ns, time.high_ns, MS, 1),
-        over(ratio_of("latency_ns", record, best)),
-        f"{processor_ns(record) / MS:.1f}" if record.processor_ns else NONE,
-        over(ratio_of("processor_ns", record, best)),
-        cores_used(row["processor"]),
-        f"{float(np.median(record.load_ns)) / MS:.1f}",
-        *(
-            (NONE, NONE)
-            if memory is None
-            else (f"{memory.model_bytes / MIB:.1f}", f"{memory.peak_bytes / MIB:.0f}")
-        ),
+        f"{time.median_ns / MS:.1f}{interval}",
+        write_ratio(compute_ratio("latency_ns", record, best)),
+        write_number(METRICS["processor_ns"].value(record), MS, 1),
+        write_ratio(compute_ratio("processor_ns", record, best)),
+        f"{max(shares):.2f}" if shares else NONE,
+        f"{median(record.load_ns) / MS:.1f}",
+        write_memory(record) or NONE,
+        write_number(record.memory and record.memory.peak_bytes, MIB),
     ]
 
 
-def processor_ns(record: Record) -> float:
-    """Return the median of the processes' processor time per inference."""
-    return METRICS["processor_ns"].value(record) or 0.0
+def write_memory(record: Record) -> str:
+    """Write what the model adds to the empty runtime's peak; empty if it was not measured."""
+    return f"{record.memory.model_bytes / MIB:.1f}" if record.memory else ""
 
 
-def ratio_of(metric: str, record: Record, best: Record | None) -> RowRatio | None:
-    """Return a record's ratio to ours, turn by turn."""
+def compute_ratio(metric: str, record: Record, best: Record | None) -> RowRatio | None:
+    """Return a record's ratio to another, turn by turn."""
     return None if best is None else compute_row_ratio(METRICS[metric], record, best)
 
 
-def over(ratio: RowRatio | None) -> str:
+def write_ratio(ratio: RowRatio | None) -> str:
     """Write a ratio with its interval."""
-    return NONE if ratio is None else f"{ratio.value:.2f}" + interval(ratio.low, ratio.high, 1, 2)
+    return NONE if ratio is None else ratio.describe()
 
 
-def interval(low: float | None, high: float | None, unit: float, digits: int) -> str:
-    """Write an interval in brackets; nothing where there is none."""
-    if low is None or high is None:
-        return ""
-    return f" ({low / unit:.{digits}f}–{high / unit:.{digits}f})"
+def write_number(value: float | None, unit: float = 1, digits: int = 0) -> str:
+    """Write a number in a unit."""
+    return NONE if value is None else f"{value / unit:.{digits}f}"
 
 
-def cores_used(processor: list[Row]) -> str:
-    """Write processor time over wall time, the most of the processes: noise only lowers it."""
-    shares = [event["all_cpu_ns"] / event["wall_ns"] for event in processor]
-    return f"{max(shares):.2f}" if shares else NONE
-
-
-def size(needs: dict[str, Row]) -> str:
+def write_size(needs: dict[str, Row]) -> str:
     """Write the size of a set of packages in MB."""
-    return f"{sum(p['bytes'] for p in needs.values()) / MB:.0f}" if needs else NONE
+    return write_number(sum(one["bytes"] for one in needs.values()) or None, MB)
 
 
-def arm_cells(rows: list[Row]) -> list[list[str]]:
+def build_arm_cells(rows: list[Row]) -> list[list[str]]:
     """Write the rows that were counted, the fewest instructions first."""
     right = [row for row in rows if "instructions" in row["arm"]]
     right.sort(key=lambda row: row["arm"]["instructions"][-1])
@@ -139,17 +132,13 @@ def arm_cells(rows: list[Row]) -> list[list[str]]:
         count, classes = row["arm"]["instructions"][-1], row["arm"]["classes"]
         ratio = f"{count / min(ours):.2f}" if ours else NONE
         fma = f"{classes['fma'] / sum(classes.values()):.0%}"
-        cells.append([row["title"], f"{count / MB:.1f}", ratio, fma, f"{row['arm']['snr_db']:.0f}"])
-    return cells + [[r["title"], NONE, NONE, NONE, NONE] for r in rows if r not in right]
+        cells.append(
+            [row["title"], f"{count / MB:.1f}", ratio, fma, write_number(row["arm"]["snr_db"])]
+        )
+    return cells + [[r["title"], *[NONE] * 4] for r in rows if r not in right]
 
 
-def table(columns: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    """Write a Markdown table, numbers to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def heading(document: dict[str, Any], records: dict[str, Record]) -> str:
+def describe_run(document: dict[str, Any], records: dict[str, Record]) -> str:
     """Say what was measured, where and how."""
     peers, some = document["peers"], next(iter(records.values()), None)
     if some is None:
@@ -163,9 +152,10 @@ def heading(document: dict[str, Any], records: dict[str, Record]) -> str:
     )
 
 
-def notes(best: Record | None, records: dict[str, Record]) -> str:
+def describe_columns(best: Record | None, records: dict[str, Record]) -> str:
     """Say how the columns are to be read."""
-    shares = [share for record in records.values() if (share := spread(record)) is not None]
+    times = [latency(record) for record in records.values()]
+    shares = [(t.high_ns - t.low_ns) / 2 / t.median_ns for t in times if t.high_ns and t.low_ns]
     worst = f" Half of the interval is at most {max(shares):.0%} of a median." if shares else ""
     return (
         "Latency: median of process medians with its interval. × ours: median of the ratios, turn"
@@ -175,12 +165,3 @@ def notes(best: Record | None, records: dict[str, Record]) -> str:
         " file. Install: files of all packages needed beyond Python. SNR: logits against the"
         " unmodified network in float64, worst of the inputs."
     )
-
-
-def spread(record: Record) -> float | None:
-    """Return half the interval of a latency over its median."""
-    medians = [float(np.median(samples)) for samples in record.latency_ns]
-    low, high = median_interval(medians)
-    if low is None or high is None:
-        return None
-    return (high - low) / 2 / float(np.median(medians))

@@ -24,6 +24,7 @@ from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.tables.document import Document, Printable
+from fca_edge.zoo.specs import require_classifier
 
 SCHEMA = "fca_edge.accuracy/1"
 
@@ -200,7 +201,7 @@ def assess(
     Args:
         progress: called with the number of images that are done, and of all.
         reference: what agreement and drop are counted against, or None.
-        against: the same, where it is an artefact.
+        against: the same, if it is an artefact.
 
     Raises:
         FcaEdgeError: images that cannot be used.
@@ -288,6 +289,8 @@ def evaluate_files(
         NotEquivalentError: a file that does not run, or without finite logits.
     """
     artefacts = [read_artefact(path).read_as(reading) for path in paths]
+    for artefact in artefacts:
+        require_classifier(artefact.manifest.source.variant, str(artefact.path), "eval")
     runtimes = [choose_runtime(artefact, runtime) for artefact in artefacts]
     other = None if against is None else read_artefact(against).read_as(reading)
     if request.labels is not None:
@@ -318,7 +321,7 @@ def list_assumptions(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files were exported with preprocessing that nobody had stated."""
     return [
         f"{artefact.path.name}: preprocessing was assumed at export, not stated:"
-        f" {', '.join(source.assumed_preprocessing)}; accuracy is lower where that is wrong."
+        f" {', '.join(source.assumed_preprocessing)}; accuracy is lower if that is wrong."
         for artefact in artefacts
         if (source := artefact.manifest.source).assumed_preprocessing and source.trained
     ]

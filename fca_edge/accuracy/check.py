@@ -96,8 +96,8 @@ class AccuracyCheck:
         from fca_edge.accuracy.mixed import Mix, Trial, measure_drops, search
         from fca_edge.accuracy.sensitivity import Base, measure_sensitivities
 
-        own, *others = output.profile.runtimes
-        runtimes = (own, *(name for name in others if available(RUNTIMES[name])))
+        main, *others = output.profile.runtimes
+        runtimes = (main, *(name for name in others if available(RUNTIMES[name])))
         data = self.data
         base_file = Base(base, runtimes, recipe, inputs)
         self.report(f"accuracy of {output.file} with no layer in float")
@@ -150,7 +150,7 @@ def report_progress(report: Report, label: str, total: int) -> Advance:
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        left = (time.monotonic() - begun) / done * (total - done)
-        report(f"{label}: {done} of {total} images, {left:.0f} s left")
+        seconds_left = (time.monotonic() - begun) / done * (total - done)
+        report(f"{label}: {done} of {total} images, {seconds_left:.0f} s left")
 
     return advance

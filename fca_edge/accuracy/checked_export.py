@@ -30,7 +30,7 @@ def export_checked(request: Request, report: Callable[[str], None]) -> Artefacts
 
 
 def build_check(request: Request, report: Callable[[str], None]) -> AccuracyCheck | None:
-    """Run the checkpoint on labelled images, where there are some."""
+    """Run the checkpoint on labelled images, if there are any."""
     settings = request.accuracy
     if settings.data is None:
         return None

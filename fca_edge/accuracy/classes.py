@@ -15,7 +15,7 @@ def class_indices(
 ) -> dict[str, int]:
     """Match class folders with classes: by label, else by number, else by their order.
 
-    The order is taken only where there are no labels and as many folders as classes.
+    The order is taken only if there are no labels and as many folders as classes.
 
     Raises:
         FcaEdgeError: a folder that is no class; names it.

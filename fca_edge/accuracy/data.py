@@ -26,7 +26,7 @@ class Data:
     """Images with their classes, in a stable order.
 
     Attributes:
-        labels: of the classes; None where there are none.
+        labels: names of the classes; None if there are none.
         found: number of images in the folder, of which `paths` may be a sample.
         listing: all of the folder.
         seen: properties of the images, once they were read.

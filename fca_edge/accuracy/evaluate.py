@@ -20,7 +20,7 @@ SKIPPED = -1
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of each image, (images,) each; -1 where the image was skipped.
+    """What a network said of each image, (images,) each; -1 if the image was skipped.
 
     Attributes:
         first: the class with the largest logit.

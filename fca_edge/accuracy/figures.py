@@ -21,7 +21,7 @@ TOP = 5
 
 
 def warn_of_few(images: int, max_drop: float) -> list[str]:
-    """Warn where one image alone is more than what may be lost, so that nothing is judged."""
+    """Warn if one image alone is more than what may be lost, so that nothing is judged."""
     if 100 / images <= max_drop:
         return []
     return [
@@ -54,7 +54,7 @@ class Figures:
     """Accuracy of one network on all images that could be read.
 
     Attributes:
-        top5: None with five classes or fewer, where it would mean nothing.
+        top5: None with five classes or fewer, of which it would say nothing.
         agreement: images with the same first class as the reference; None without one.
         drop_points: top-1 of the reference less that of this, on the same images.
         lost, gained: images that only the reference, or only this, has right.

@@ -20,6 +20,7 @@ from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.options import check_choice, check_number, spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.zoo.specs import require_classifier
 
 SCHEMA = "fca_edge.sensitivity/1"
 
@@ -56,8 +57,8 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Return the report, as `fca-edge sensitivity --json` writes it."""
         names = [f.name for f in fields(self) if f.name not in ("mix", "notes", "warnings")]
-        own = {name: getattr(self, name) for name in names}
-        return {"schema": SCHEMA, **own, "runtimes": list(self.runtimes), **self.mix.to_dict()}
+        figures = {name: getattr(self, name) for name in names}
+        return {"schema": SCHEMA, **figures, "runtimes": list(self.runtimes), **self.mix.to_dict()}
 
 
 def measure_layers(
@@ -88,20 +89,21 @@ def measure_layers(
     check_number("limit", limit, least=1)
     artefact = read_artefact(path).read_as(reading)
     manifest = artefact.manifest
+    require_classifier(manifest.source.variant, str(path), "sensitivity")
     labels, classes = manifest.source.labels, manifest.source.num_classes
     if manifest.precision != "fp32":
         raise UsageError(f"{path}: is {manifest.precision} already; give the fp32 file.")
     refuse_other_forms(artefact)
-    own = choose_runtime(artefact, None)
+    usual = choose_runtime(artefact, None)
     runtimes = tuple(
-        dict.fromkeys([own, *(name for name in manifest.proven if available(RUNTIMES[name]))])
+        dict.fromkeys([usual, *(name for name in manifest.proven if available(RUNTIMES[name]))])
     )
     base = Base(artefact, runtimes, Recipe(precision))
     few = read_tree(folder, labels, classes, images, seed)
     losses = measure_sensitivities(base, few, report)
     data = read_tree(folder, labels, classes, limit, seed)
     report(f"accuracy of {artefact.path.name}")
-    with ArtefactRunner(artefact, own) as runner:
+    with ArtefactRunner(artefact, usual) as runner:
         (reference,), _ = predict([runner], data, lambda count: None)
     mix = search(base, losses, data, reference, max_drop, report)
     pictures = data.seen.describe(artefact.preprocessing, data.listing)

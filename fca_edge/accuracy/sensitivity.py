@@ -36,7 +36,7 @@ class Base:
 
     Attributes:
         artefact: the file; its manifest need not be complete yet.
-        runtimes: where the quantised file must be right, its own first.
+        runtimes: on which the quantised file must be right, its own first.
         recipe: without layers that are kept; those are what is looked for.
         inputs: of calibration, for static recipes.
     """
@@ -56,13 +56,13 @@ class Base:
 
 @dataclass(frozen=True)
 class Loss:
-    """What quantising one layer does to the logits, on the runtime where it does most.
+    """What quantising one layer does to the logits, on the runtime that it does most on.
 
     Attributes:
-        snr_db: of the logits against those with no layer quantised; None where they are equal.
+        snr_db: of the logits against those with no layer quantised; None if they are equal.
         agreement_percent: images with the same first class.
         drop_points: of top-1.
-        runtime: where that was.
+        runtime: that it was measured on.
     """
 
     layer: str

@@ -13,7 +13,7 @@ from fca_edge.api.shared import (
     list_paths,
     optional_path,
     public,
-    read_preprocessing,
+    read_given,
 )
 from fca_edge.errors import UsageError
 from fca_edge.options import check_number
@@ -41,7 +41,7 @@ def verify(
     Args:
         files: with their manifests, which tell floor, seed and number of inputs.
         checkpoint: that the files were made from; those with random weights need none.
-        weights: where the checkpoint holds several sets of weights, the path of the one to take.
+        weights: path of the set of weights to take, if the checkpoint holds several.
         images: folder of pictures to compare on, instead of the export's.
         threads: of the runtimes.
 
@@ -126,7 +126,7 @@ def evaluate(
 
     Returns:
         One `Accuracy` per file: `top1.percent` with `top1.low` and `top1.high` (95 %), `top5`,
-        and `figures` with agreement and drop where there is something to compare with.
+        and `figures` with agreement and drop if there is something to compare with.
 
     Raises:
         UsageError: files of other classes, or arguments that do not fit together.
@@ -144,11 +144,10 @@ def evaluate(
     check_number("seed", seed)
     if checkpoint is not None and against is not None:
         raise UsageError("--checkpoint and --against: give one of them.")
-    reading = {"exif": exif, "background": background}
     return evaluate_files(
         list_paths(files),
         DataRequest(Path(data), optional_path(labels), limit, seed, skip_corrupt),
-        reading=read_preprocessing({k: v for k, v in reading.items() if v is not None}),
+        reading=read_given(exif=exif, background=background),
         checkpoint=optional_path(checkpoint),
         weights=weights,
         against=optional_path(against),
@@ -199,11 +198,10 @@ def sensitivity(
     """
     from fca_edge.accuracy.layerwise import measure_layers
 
-    reading = {"exif": exif, "background": background}
     return measure_layers(
         Path(artefact),
         Path(data),
-        reading=read_preprocessing({k: v for k, v in reading.items() if v is not None}),
+        reading=read_given(exif=exif, background=background),
         precision=precision,
         max_drop=max_drop,
         images=images,

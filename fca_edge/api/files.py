@@ -71,7 +71,7 @@ def export(
         checkpoint: trained weights: a torch file, safetensors, or a shard of them; None takes
             random weights, which are good for timing alone.
         variant: network of the zoo, such as "l1"; `fca-edge models` lists them.
-        weights: where a checkpoint holds several sets of weights, the path of the one to take.
+        weights: path of the set of weights to take, if the checkpoint holds several.
         img_size, num_classes: side of the input in pixels, and classes; usually the file says.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
@@ -82,7 +82,7 @@ def export(
         fold: False exports the network as it was trained, for comparison.
         dynamic_batch: let the ONNX file take any batch size.
         input_layout: of TFLite files: "nhwc" or "nchw".
-        optimize: "latency", "balanced" or "memory": what counts more where one costs the other.
+        optimize: "latency", "balanced" or "memory": what counts more when one costs the other.
         weight_cache: keep weights as this machine's runtimes pack them, for lean loading.
         preprocessing: what the checkpoint does not say of its pictures: fields such as
             {"mean": 0.5, "std": 0.5, "resize": 256}, or a JSON file of them.
@@ -98,7 +98,7 @@ def export(
         limit, skip_corrupt: of `data`: take a sample of this size; leave unreadable ones out.
         out: folder to write to.
         force: overwrite files that are there.
-        all_or_nothing: write no file at all where one of them is refused.
+        all_or_nothing: write no file at all if one of them is refused.
 
     Returns:
         One `Artefact` per file, each with `path` and `manifest`.
@@ -157,10 +157,10 @@ def export(
         force=force,
         all_or_nothing=all_or_nothing,
     )
-    return _export(request, progress or ignore_progress)
+    return carry_out(request, progress or ignore_progress)
 
 
-def _export(request: Request, progress: Progress) -> Artefacts:
+def carry_out(request: Request, progress: Progress) -> Artefacts:
     """Check a request without torch, then carry it out."""
     from fca_edge.exporting.outputs import check_early
 

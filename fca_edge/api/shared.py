@@ -53,7 +53,7 @@ def announce(result: Any) -> None:
         return
     texts = (*getattr(result, "notes", ()), *getattr(result, "warnings", ()))
     for text in dict.fromkeys(texts):
-        warnings.warn(text, FcaEdgeWarning, stacklevel=count_frames())
+        warnings.warn(spell_options(text), FcaEdgeWarning, stacklevel=count_frames())
 
 
 def count_frames() -> int:
@@ -74,7 +74,7 @@ def list_words(words: Words) -> tuple[str, ...]:
 
 
 def optional_path(path: StrPath | None) -> Path | None:
-    """Return a path, None where there is none."""
+    """Return a path, None if there is none."""
     return None if path is None else Path(path)
 
 
@@ -99,10 +99,15 @@ def read_preprocessing(source: Mapping[str, Any] | StrPath | None) -> dict[str, 
     """
     if source is None:
         return {}
-    where = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
+    source_name = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
     fields = dict(source) if isinstance(source, Mapping) else read_json(Path(source), unique=True)
     try:
         return check_fields(fields)
     except FieldError as error:
         wrong = UsageError if isinstance(source, Mapping) else FcaEdgeError
-        raise wrong(f"{where}: {error}.") from None
+        raise wrong(f"{source_name}: {error}.") from None
+
+
+def read_given(**fields: Any) -> dict[str, Any]:
+    """Return checked fields of preprocessing; those that are None were not given."""
+    return read_preprocessing({k: v for k, v in fields.items() if v is not None})

@@ -25,6 +25,7 @@ from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
 from fca_edge.store import compute_sha256, staging, write_json
+from fca_edge.zoo.specs import require_classifier
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
@@ -57,6 +58,7 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
     check_choice("exif", exif, fields.EXIF)
     artefact = read_artefact(path)
     source = artefact.manifest.source
+    require_classifier(source.variant, str(path), "bundle")
     files = write_bundle(artefact, out, threads, force, exif)
     notes, warnings = [], []
     if not source.labels:

@@ -78,18 +78,19 @@ def explain(
     )
 
 
-def fits_another(path: Path, leaves: State, variant_name: str) -> str | None:
-    """Say which other variant the file fits; None where it fits none."""
+def fits_another(path: Path, leaves: State, variant_name: str, by_header: bool) -> str | None:
+    """Say which other variant the file fits, and what to do; None if it fits none.
+
+    Args:
+        by_header: the file's own header names the variant, and not the user.
+    """
     others = tuple(v for v in all_variants() if v != variant_name)
-    candidates = find_all(leaves, others)
-    if not candidates:
+    names = list(dict.fromkeys(candidate.variant for candidate in find_all(leaves, others)))
+    if not names:
         return None
-    names = list(dict.fromkeys(candidate.variant for candidate in candidates))
-    wrong = compare_shapes(variant_name, read_shapes_in(candidates[0].state))
-    return (
-        f"{path} is not {variant_name}. The file fits --variant {' or --variant '.join(names)}."
-        f" Against {variant_name}: {join_differences(wrong)}."
-    )
+    text = f"{path} is not {variant_name}{', as its header says' if by_header else ''}."
+    text += f" The file fits --variant {' or --variant '.join(names)}: "
+    return text + ("give that." if by_header else "leave --variant out, or give that.")
 
 
 def compare_shapes(variant: str, shapes: Shapes) -> list[str]:

@@ -28,7 +28,7 @@ from fca_edge.checkpoint.search import (
     same_weights,
     split_prefix,
 )
-from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word
+from fca_edge.checkpoint.shapes import OPTIONAL, last_word, list_variants
 from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
@@ -79,11 +79,11 @@ def load_checkpoint(
     content = read_content(path)
     leaves = flatten(content.value)
     variant_name = short_name(variant) if variant else stated_variant(path, content.metadata)
-    variants = all_variants() if variant_name is None else (variant_name,)
+    variants = list_variants(leaves) if variant_name is None else (variant_name,)
     leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
     if not candidates:
-        if variant_name is not None and (text := fits_another(path, leaves, variant_name)):
+        if variant_name and (text := fits_another(path, leaves, variant_name, not variant)):
             raise UsageError(text)
         raise FcaEdgeError(explain(path, content.value, leaves, variant_name, content.note))
     partial = find_partial(candidates, leaves)
@@ -194,10 +194,11 @@ def describe_place(candidate: Candidate, candidates: list[Candidate]) -> str:
     """Say where in the file the weights were, and what was stripped from their names."""
     container, start = split_prefix(candidate.prefix)
     entries = dict.fromkeys(split_prefix(c.prefix)[0].rstrip(STEP) or "." for c in candidates)
-    entry = container.rstrip(STEP)
+    entry = container.rstrip(STEP) or "."
     others = [f"'{clean(other)}'" for other in entries if other != entry]
     beside = f" (the file also has {', '.join(others)})" if others else ""
-    notes = [f"taken from its entry '{clean(entry)}'{beside}" if entry else "the whole file"]
+    level = "the top level of the file" if entry == "." else f"its entry '{clean(entry)}'"
+    notes = [f"taken from {level}{beside}"]
     notes += [f"prefix '{clean(start)}' stripped"] if start else []
     notes += [f"{candidate.dialect} translated"] if candidate.dialect else []
     notes += [candidate.note] if candidate.note else []

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
-from fca_edge.zoo.build import SMALLEST_SIDE, build, find_spec
-from fca_edge.zoo.specs import ZOO, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.build import SMALLEST_DENSE_SIDE, SMALLEST_SIDE, build, find_spec
+from fca_edge.zoo.specs import (
+    DENSE,
+    ZOO,
+    ConvNeXtSpec,
+    DeiTSpec,
+    DenseSpec,
+    FcaFormerSpec,
+    SwinSpec,
+)
 
 # Of this stage's tables the image size can be told: their stride is 16.
 TABLE, STRIDE = "layer_2.blocks.0.attention_biases", 16
@@ -20,6 +29,10 @@ DERIVED = (
     "bias_index",
 )
 LISTED = 4
+# Layer that has one output per class -> rank of its weight.
+CLASS_HEADS = {"head": 2, "decode_head.conv_seg": 4}
+# Parts that dense networks alone have.
+DENSE_HEADS = ("decode_head.conv_seg.", "roi_head.bbox_head.")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -61,10 +74,13 @@ def count_classes(shapes: Shapes) -> int | None:
     The bias tells it as well, so that a head without weights is not taken for one of other
     classes.
     """
-    weight, bias = shapes.get("head.weight", ()), shapes.get("head.bias", ())
-    if len(weight) == 2:
-        return weight[0]
-    return bias[0] if len(bias) == 1 else None
+    for head, rank in CLASS_HEADS.items():
+        weight, bias = shapes.get(f"{head}.weight", ()), shapes.get(f"{head}.bias", ())
+        if len(weight) == rank:
+            return weight[0]
+        if len(bias) == 1:
+            return bias[0]
+    return None
 
 
 def find_size(variant: str, shapes: Shapes) -> int:
@@ -96,6 +112,8 @@ def find_fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int 
 def list_fitting_sizes(variant: str, size: int) -> str:
     """Say at which other image sizes weights of one size have the same shapes."""
     spec = find_spec(variant)
+    if isinstance(spec, DenseSpec):
+        return f"any size from {SMALLEST_DENSE_SIDE} px fits"
     if isinstance(spec, FcaFormerSpec):
         return f"{max(SMALLEST_SIDE, size - STRIDE + 1)} to {size} px fit"
     if isinstance(spec, ConvNeXtSpec):
@@ -134,5 +152,11 @@ def join_names(texts: list[str]) -> str:
 
 
 def all_variants() -> tuple[str, ...]:
-    """Return the names of the zoo."""
+    """Return the names of the zoo's classifiers."""
     return tuple(ZOO)
+
+
+def list_variants(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the networks that keys of these names may be of: dense ones have heads."""
+    is_dense = any(head in name for name in names for head in DENSE_HEADS)
+    return tuple(DENSE) if is_dense else all_variants()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+import fca_edge
 from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
+    AT_LEAST_1,
     CPUS,
     ERR,
     FOLDER,
@@ -22,19 +25,17 @@ from fca_edge.commands.shared import (
     count_steps,
     force_option,
     json_option,
+    runtime_option,
     steps,
     takes_output,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.errors import plural
-from fca_edge.measure.jobs import Handling
+from fca_edge.errors import FcaEdgeError, plural
 from fca_edge.report.runs import Runs
-from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
-from fca_edge.suites.read import list_suites, read_suite
+from fca_edge.suites.read import list_suites
 from fca_edge.suites.run import OUT as SUITE_OUT
-from fca_edge.suites.run import Order, run_order
 
 SECTIONS = {
     "What is measured, and where": (
@@ -53,7 +54,6 @@ HEEDED = (
         "the files of --suite",
     ),
 )
-AT_LEAST_1 = click.IntRange(min=1)
 
 
 class SuiteName(ParamType):
@@ -91,11 +91,7 @@ class SuiteName(ParamType):
     type=click.IntRange(min=0),
     help="Inferences before those that are timed.  [5; emulated: 1]",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(list(RUNTIMES)),
-    help="Runtime for all files, instead of each file's own.",
-)
+@runtime_option
 @click.option(
     "--suite",
     type=SuiteName(),
@@ -113,8 +109,8 @@ class SuiteName(ParamType):
 @click.option(
     "--against",
     metavar="FILE",
-    help="Show ratios over this file; over 'first', the first file of each 'network', or 'none'."
-    "  [first]",
+    help="What ratios are over: a file, 'first', 'network' (the first file of each network) or"
+    " 'none'.  [first]",
 )
 @click.option("--cpus", type=CPUS, help="Cores to run on: big, little or a list such as 0-3.")
 @click.option(
@@ -150,12 +146,7 @@ class SuiteName(ParamType):
 def command(
     artefacts: tuple[Path, ...],
     targets: tuple[str, ...],
-    suite: str | None,
     hot: int | None,
-    cpus: str | None,
-    governor: str | None,
-    start_below: float | None,
-    cool_down: float | None,
     format_: Format,
     wide: bool,
     force: bool,
@@ -167,7 +158,7 @@ def command(
     On an emulated target it counts instructions instead of time, at 1 thread, and checks
     that the logits are those of this machine, at --threads.
 
-    Where there are several files, ratios are over the first. Without ARTEFACTs a suite of
+    Of several files, ratios are over the first. Without ARTEFACTs a suite of
     networks is measured; what is missing of it is exported first, with random weights.
 
     \b
@@ -181,25 +172,28 @@ def command(
     """
     refuse_unheeded(HEEDED)
     claim_output(format_, json_file, force)
-    order = Order(
-        files=artefacts,
-        suite=None if suite is None else read_suite(suite),
-        targets=targets,
-        hot=bool(hot),
-        handling=Handling(cpus, governor, start_below, cool_down),
-        **settings,
-    )
-    runs = run_order(order, Screen(ERR.print, steps, count_steps))
-    show(runs, hot, wide, json_file, force, format_)
+    try:
+        runs = fca_edge.bench(
+            artefacts,
+            target=targets,
+            hot=hot or 0,
+            progress=Screen(ERR.print, steps, count_steps),
+            **settings,
+        )
+    except FcaEdgeError as error:
+        print_failures(error.others)
+        raise
+    show(runs, wide, json_file, force, format_)
+
+
+def print_failures(errors: Sequence[FcaEdgeError]) -> None:
+    """Say what could not be measured besides."""
+    for error in errors:
+        ERR.print(f"not measured: {error}")
 
 
 def show(
-    runs: Runs,
-    hot: int | None,
-    wide: bool,
-    json_file: Path | None,
-    force: bool,
-    format_: Format = "table",
+    runs: Runs, wide: bool, json_file: Path | None, force: bool, format_: Format = "table"
 ) -> None:
     """Print what was measured.
 
@@ -207,17 +201,16 @@ def show(
         FcaEdgeError: a job failed; the others have been printed and stored.
     """
     if runs.records:
-        put_document(runs.document(hot or 0), runs.to_dict(), format_, json_file, force, wide)
+        put_document(runs.document(), runs.to_dict(), format_, json_file, force, wide)
     if runs.stopped is not None:
         outcome = "nothing was measured"
         if runs.records:
-            stored = json_file is not None and not takes_output(json_file)
-            where = f"is in {json_file}" if stored else "is printed"
-            outcome = f"what was measured of {plural(len(runs), 'artefact')} {where}"
+            is_stored = json_file is not None and not takes_output(json_file)
+            place = f"is in {json_file}" if is_stored else "is printed"
+            outcome = f"what was measured of {plural(len(runs), 'artefact')} {place}"
         raise Stopped(runs.stopped.number, outcome)
     if runs.lost is not None:
         raise runs.lost
-    for error in runs.failures[1:]:
-        ERR.print(f"not measured: {error}")
+    print_failures(runs.failures[1:])
     if runs.failures:
         raise runs.failures[0]

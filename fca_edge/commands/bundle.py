@@ -9,7 +9,7 @@ import click
 import fca_edge
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import print_notes
-from fca_edge.commands.shared import ARTEFACT, FOLDER, force_option
+from fca_edge.commands.shared import ARTEFACT, AT_LEAST_1, FOLDER, force_option
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
 from fca_edge.fields import EXIF
 
@@ -19,7 +19,7 @@ from fca_edge.fields import EXIF
 @click.option("--out", type=FOLDER, required=True, help="Folder to write the bundle to.")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="Number of threads of the runner; runtime.json keeps the number and can be edited.  [1]",
 )
 @click.option(

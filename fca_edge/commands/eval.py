@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, Heeded, is_given, refuse_unheeded
@@ -23,18 +16,20 @@ from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
     ARTEFACT,
+    AT_LEAST_1,
     CHECKPOINT,
-    DESCRIPTION,
-    ERR,
     IMAGES,
     INPUT_FILE,
     claim_json,
     force_option,
     json_option,
+    list_bar_columns,
+    moving_line,
+    runtime_option,
+    threads_option,
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
-from fca_edge.runtimes import RUNTIMES
 
 
 @click.command(cls=Command)
@@ -50,22 +45,12 @@ from fca_edge.runtimes import RUNTIMES
 )
 @weights_option
 @click.option("--against", type=ARTEFACT, help="Compare with another artefact instead.")
-@click.option("--limit", type=click.IntRange(min=1), help="Use a sample of this many images.")
+@click.option("--limit", type=AT_LEAST_1, help="Use a sample of this many images.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the sample that --limit takes."
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(list(RUNTIMES)),
-    help="Runtime for all files, instead of each file's own.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of threads of the runtime.",
-)
+@runtime_option
+@threads_option
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images that cannot be read.")
 @reading_options("as the file was exported", "as the file was exported")
 @wide_option
@@ -74,20 +59,12 @@ from fca_edge.runtimes import RUNTIMES
 def command(
     artefacts: tuple[Path, ...],
     data: Path,
-    labels: Path | None,
-    checkpoint: Path | None,
-    weights: str | None,
-    against: Path | None,
-    limit: int | None,
-    seed: int,
-    runtime: str | None,
-    threads: int,
-    skip_corrupt: bool,
     exif: str | None,
     background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
+    **settings: Any,
 ) -> None:
     """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
 
@@ -106,21 +83,7 @@ def command(
     claim_json(json_file, force)
     reading = collect_fields({"exif": exif, "background": background})
     with images_bar() as progress:
-        result = fca_edge.evaluate(
-            artefacts,
-            data,
-            labels=labels,
-            checkpoint=checkpoint,
-            weights=weights,
-            against=against,
-            limit=limit,
-            seed=seed,
-            runtime=runtime,
-            threads=threads,
-            skip_corrupt=skip_corrupt,
-            **reading,
-            progress=progress,
-        )
+        result = fca_edge.evaluate(artefacts, data, **settings, **reading, progress=progress)
     put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     print_notes(result)
 
@@ -128,18 +91,5 @@ def command(
 @contextmanager
 def images_bar() -> Iterator[Callable[[int, int], None]]:
     """Show how many images are done, and the time that is left."""
-    columns = (
-        DESCRIPTION,
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
-        task = bar.add_task("importing", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, description="images", completed=done, total=total)
-
-        yield progress
+    with moving_line(*list_bar_columns()) as update:
+        yield lambda done, total: update(description="images", completed=done, total=total)

@@ -22,14 +22,15 @@ from fca_edge.commands.picture_options import (
 )
 from fca_edge.commands.shared import (
     AT_LEAST_0,
+    AT_LEAST_1,
     CHECKPOINT,
     ERR,
     FOLDER,
     IMAGES,
     INPUT_FILE,
     NAMES,
+    VARIANT,
     Listed,
-    Variant,
     claim_json,
     force_option,
     json_option,
@@ -60,7 +61,7 @@ SECTIONS = {
 @click.command(cls=Command, sections=SECTIONS)
 @click.option(
     "--variant",
-    type=Variant(),
+    type=VARIANT,
     help="Network of the zoo; usually the checkpoint tells. `fca-edge models` lists them.",
 )
 @click.option(
@@ -92,7 +93,7 @@ SECTIONS = {
 )
 @click.option(
     "--calibration-images",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     default=128,
     show_default=True,
     help="Number of images to draw from --calibration, by --seed.",
@@ -110,7 +111,7 @@ SECTIONS = {
     default="modern",
     show_default=True,
     help="Runtimes to write for, separated by commas: modern (LiteRT 2), tflite-2.14 (the last"
-    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in half),"
+    " TFLite for 32-bit boards), litert-fp16 (LiteRT on cores that compute in fp16),"
     " onnxruntime-xnnpack (Debian's on 32-bit boards). Every ONNX file runs on ONNX Runtime.",
 )
 @click.option(
@@ -125,12 +126,12 @@ SECTIONS = {
 )
 @click.option(
     "--img-size",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="Side of the input in pixels; usually the checkpoint says it.",
 )
 @click.option(
     "--num-classes",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="Number of classes; usually the checkpoint says it.",
 )
 @preprocessing_options
@@ -154,7 +155,7 @@ SECTIONS = {
 )
 @click.option(
     "--checks",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     default=4,
     show_default=True,
     help="Number of inputs to verify on.",
@@ -187,9 +188,7 @@ SECTIONS = {
     is_flag=True,
     help="Keep as few layers of 8-bit files in float as --max-drop allows.",
 )
-@click.option(
-    "--limit", type=click.IntRange(min=1), help="Use a sample of this many images of --data."
-)
+@click.option("--limit", type=AT_LEAST_1, help="Use a sample of this many images of --data.")
 @click.option("--skip-corrupt", is_flag=True, help="Leave out images of --data that are corrupt.")
 @click.option(
     "--optimize",
@@ -261,7 +260,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
 def collect_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Turn the options of the command into arguments of `fca_edge.export`."""
     preprocessing = collect_fields(options)
-    own = {k: v for k, v in options.items() if k not in PREPROCESSING}
-    own["fold"] = not own.pop("no_fold")
-    own["keep_float"] = tuple(chain(*own["keep_float"]))
-    return {**own, "preprocessing": preprocessing}
+    arguments = {k: v for k, v in options.items() if k not in PREPROCESSING}
+    arguments["fold"] = not arguments.pop("no_fold")
+    arguments["keep_float"] = tuple(chain(*arguments["keep_float"]))
+    return {**arguments, "preprocessing": preprocessing}

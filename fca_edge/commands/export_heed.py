@@ -53,12 +53,12 @@ def has_eight_bits(values: Values) -> bool:
 
 def can_be_lean(values: Values) -> bool:
     """Tell whether `lean.py` can load a file."""
-    own = (proving_runtimes(name)[0] for name in tflite_profiles(values))
-    return writes_onnx(values) or any(RUNTIMES[name].lean for name in own)
+    usual_runtimes = (proving_runtimes(name)[0] for name in tflite_profiles(values))
+    return writes_onnx(values) or any(RUNTIMES[name].lean for name in usual_runtimes)
 
 
 def has_factors(values: Values) -> bool:
-    """Tell whether the network has scale factors; where only its weights will tell, yes."""
+    """Tell whether the network has scale factors; yes if only its weights will tell."""
     variant = values["variant"]
     return variant is None or isinstance(find_spec(variant), FcaFormerSpec)
 

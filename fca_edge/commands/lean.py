@@ -13,7 +13,7 @@ def command() -> None:
     """Print lean.py, one file that loads an artefact in little memory, for your program.
 
     It needs NumPy and the runtime, and is what `fca-edge bench --lean` measures with. It
-    keeps what the runtime makes of the weights in a folder beside the artefact and maps it.
+    keeps the weights as the runtime packs them in a folder beside the artefact, and maps them.
 
     \b
     Examples:

@@ -33,8 +33,8 @@ def preprocessing_options(command: Command) -> Command:
         ("interpolation", INTERPOLATIONS, "Filter of the resize, by its name in Pillow."),
         ("layout", LAYOUTS, "Order of the channels in training, and in --mean and --std."),
     )
-    for name, known, text in reversed(words):
-        kind = click.Choice(known, case_sensitive=False)
+    for name, choices, text in reversed(words):
+        kind = click.Choice(choices, case_sensitive=False)
         command = click.option(f"--{name}", type=kind, help=text)(command)
     command = click.option(
         "--preprocessing",

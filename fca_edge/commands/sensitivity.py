@@ -15,6 +15,7 @@ from fca_edge.commands.picture_options import collect_fields, print_notes, readi
 from fca_edge.commands.shared import (
     ARTEFACT,
     AT_LEAST_0,
+    AT_LEAST_1,
     IMAGES,
     OUT,
     claim_json,
@@ -50,14 +51,14 @@ SHOWN = 15
 )
 @click.option(
     "--images",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     default=64,
     show_default=True,
     help="Number of images of --data on which each layer is measured.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="Use a sample of this many images of --data for the search.",
 )
 @click.option(
@@ -74,16 +75,12 @@ SHOWN = 15
 def command(
     artefact: Path,
     data: Path,
-    precision: str,
-    max_drop: float,
-    images: int,
-    limit: int | None,
-    seed: int,
     exif: str | None,
     background: str | None,
     wide: bool,
     force: bool,
     json_file: Path | None,
+    **settings: Any,
 ) -> None:
     """Quantise one layer at a time, then find the fewest layers to keep in float.
 
@@ -101,17 +98,7 @@ def command(
     claim_json(json_file, force)
     reading = collect_fields({"exif": exif, "background": background})
     with steps() as report:
-        result = fca_edge.sensitivity(
-            artefact,
-            data,
-            precision=precision,
-            max_drop=max_drop,
-            images=images,
-            limit=limit,
-            seed=seed,
-            **reading,
-            progress=report,
-        )
+        result = fca_edge.sensitivity(artefact, data, **settings, **reading, progress=report)
     print_notes(result)
     content = result.to_dict()
     if not put_json(content, json_file, force):

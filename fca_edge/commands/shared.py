@@ -6,8 +6,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -29,6 +31,7 @@ from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import warn as warn
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.keeping import Note
 from fca_edge.places import is_standard_output
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import raise_if_stopped
@@ -45,32 +48,30 @@ else:
     ParamType = click.ParamType
 
 
-class Variant(ParamType):
-    """A network of the zoo, completed by name; wrong names are judged by the zoo itself."""
+class Completed(ParamType):
+    """A word that the shell completes; wrong ones are judged by whoever reads them."""
 
-    name = "variant"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in ZOO if name.startswith(incomplete)]
-
-
-class TargetName(ParamType):
-    """A place to measure, completed by the names that need no board."""
-
-    name = "target"
+    def __init__(self, name: str, list_words: Callable[[], Iterable[str]]) -> None:
+        self.name, self.list_words = name, list_words
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from fca_edge.targets.setup import known_targets
-
-        names = (*known_targets(), "arm", "ssh://")
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return [CompletionItem(word) for word in self.list_words() if word.startswith(incomplete)]
 
 
-TARGET = TargetName()
+def list_targets() -> tuple[str, ...]:
+    """List places to measure that need no board, and how the others begin."""
+    from fca_edge.targets.setup import known_targets
+
+    return (*known_targets(), "arm", "ssh://")
+
+
+# Under these names training scripts store raw and averaged weights.
+USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
+VARIANT = Completed("variant", lambda: ZOO)
+TARGET = Completed("target", list_targets)
+WEIGHTS_PATH = Completed("path", lambda: USUAL_ENTRIES)
 
 
 class Listed(ParamType):
@@ -78,17 +79,17 @@ class Listed(ParamType):
 
     name = "list"
 
-    def __init__(self, *known: str) -> None:
-        self.known = known
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
         words = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
-        wrong = [word for word in words if word not in self.known]
+        wrong = [word for word in words if word not in self.choices]
         if wrong or not words:
             self.fail(
-                f"{value!r}: expected {', '.join(self.known)}, separated by commas.", param, ctx
+                f"{value!r}: expected {', '.join(self.choices)}, separated by commas.", param, ctx
             )
         return words
 
@@ -96,7 +97,7 @@ class Listed(ParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         head, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(head + comma + k) for k in self.known if k.startswith(last)]
+        return [CompletionItem(head + comma + k) for k in self.choices if k.startswith(last)]
 
 
 class Names(ParamType):
@@ -130,21 +131,6 @@ class Cpus(ParamType):
 CPUS = Cpus()
 
 
-class WeightsPath(ParamType):
-    """A place in a checkpoint file; the usual ones are completed."""
-
-    name = "path"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in USUAL_ENTRIES if name.startswith(incomplete)]
-
-
-# Under these names training scripts store raw and averaged weights.
-USUAL_ENTRIES = ("model", "model_ema", "state_dict", "state_dict_ema", "ema", "module")
-
-
 def table(*columns: str) -> Table:
     """Start a table with the tool's look; long names fold instead of being cut."""
     result = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
@@ -172,14 +158,14 @@ class Finite(click.FloatRange):
         return number
 
 
-def refuse_missing(path: Path, where: str, kind: str, remedy: str) -> None:
+def refuse_missing(path: Path, place: str, kind: str, remedy: str) -> None:
     """Refuse a path that is to be read and is not there.
 
     Raises:
         UsageError: names what is missing and what to do.
     """
-    if not os.path.exists(path):  # that of Path raises where a name is too long
-        raise UsageError(f"{where}: no such {kind}; {remedy}.")
+    if not os.path.exists(path):  # that of Path raises if a name is too long
+        raise UsageError(f"{place}: no such {kind}; {remedy}.")
 
 
 class Input(NamedPath):
@@ -187,8 +173,8 @@ class Input(NamedPath):
 
     Args:
         what: what has to be there, for the error.
-        remedy: what to do where it is not.
-        suffixes: the endings that such a file may have; none where any will do.
+        remedy: what to do if it is not.
+        suffixes: the endings that such a file may have; none if any will do.
     """
 
     def __init__(
@@ -204,15 +190,15 @@ class Input(NamedPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         flag = param.opts[0] if isinstance(param, click.Option) else ""
-        where = f"{flag} {value}".lstrip()
+        place = f"{flag} {value}".lstrip()
         if self.suffixes and value and os.path.isdir(value):
             some = os.path.join(value, f"*{self.suffixes[-1]}")
-            raise UsageError(f"{where}: is a directory; name its files, such as {some}.")
+            raise UsageError(f"{place}: is a directory; name its files, such as {some}.")
         path: Path = super().convert(value, param, ctx)
-        refuse_missing(path, where, self.kind, self.remedy)
+        refuse_missing(path, place, self.kind, self.remedy)
         if self.suffixes and path.suffix not in self.suffixes:
             endings = " nor ".join(self.suffixes)
-            raise UsageError(f"{where}: no {self.kind}: neither {endings}; {self.remedy}.")
+            raise UsageError(f"{place}: no {self.kind}: neither {endings}; {self.remedy}.")
         return path
 
 
@@ -228,7 +214,7 @@ IMAGES = Input("folder of images", file_okay=False, dir_okay=True)
 # What may be there or not.
 FILE = NamedPath(path_type=Path, dir_okay=False)
 FOLDER = NamedPath(path_type=Path, file_okay=False)
-AT_LEAST_0 = Finite(min=0)
+AT_LEAST_0, AT_LEAST_1 = Finite(min=0), click.IntRange(min=1)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -244,7 +230,27 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def weights_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --weights PATH."""
     text = "Path of the weights to use, if a file holds several; the error message lists them."
-    return click.option("--weights", type=WeightsPath(), metavar="PATH", help=text)(function)
+    return click.option("--weights", type=WEIGHTS_PATH, metavar="PATH", help=text)(function)
+
+
+def threads_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --threads, which is 1 unless it is given."""
+    return click.option(
+        "--threads",
+        type=AT_LEAST_1,
+        default=1,
+        show_default=True,
+        help="Number of threads of the runtime.",
+    )(function)
+
+
+def runtime_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --runtime."""
+    return click.option(
+        "--runtime",
+        type=click.Choice(list(RUNTIMES)),
+        help="Runtime for all files, instead of each file's own.",
+    )(function)
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,15 +296,43 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 
 
 @contextmanager
+def moving_line(
+    *columns: ProgressColumn, total: int | None = None
+) -> Iterator[Callable[..., None]]:
+    """Show one line that is gone at the end; nothing before the first update.
+
+    Yields the update: it takes the fields that `rich.progress.Progress.update` takes.
+    """
+    off = not ERR.is_terminal or ERR.is_dumb_terminal
+    progress = Progress(*columns, console=ERR, transient=True, disable=off)
+    task = progress.add_task("", total=total)
+
+    def update(**fields: Any) -> None:
+        raise_if_stopped()
+        progress.update(task, **fields)
+        progress.start()
+
+    try:
+        yield update
+    finally:
+        progress.stop()
+
+
+def list_bar_columns() -> tuple[ProgressColumn, ...]:
+    """List the columns of a bar: what is done, of how many, and the time that is left."""
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return (DESCRIPTION, BarColumn(), MofNCompleteColumn(), *times)
+
+
+@contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Show one moving line that tells the current step."""
-    columns = (SpinnerColumn(), DESCRIPTION, TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
+    """Show one moving line that tells the current step; what is a note stays."""
+    with moving_line(SpinnerColumn(), DESCRIPTION, TimeElapsedColumn()) as update:
 
         def step(text: str) -> None:
-            raise_if_stopped()
-            progress.update(task, description=visible(text))
+            if isinstance(text, Note):
+                ERR.print(str(text), highlight=False, soft_wrap=True)
+            update(description=visible(text))
 
         yield step
 
@@ -306,22 +340,6 @@ def steps() -> Iterator[Callable[[str], None]]:
 @contextmanager
 def count_steps(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
-    columns = (
-        DESCRIPTION,
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
-        task = progress.add_task("starting", total=total)
-        begun = False
-
-        def step(text: str) -> None:
-            nonlocal begun
-            raise_if_stopped()
-            progress.update(task, description=visible(text), advance=1 if begun else 0)
-            begun = True
-
-        yield step
+    number = count()
+    with moving_line(*list_bar_columns(), total=total) as update:
+        yield lambda text: update(description=visible(text), completed=next(number))

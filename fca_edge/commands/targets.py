@@ -63,7 +63,7 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
 
 
 def shorten(place: str) -> str:
-    """Write a path from the current folder, or from the user's own, where it lies in it."""
+    """Write a path from the current folder, or from the user's own, if it lies in it."""
     for folder, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
         if folder != Path("/") and Path(place).is_relative_to(folder):
             return f"{sign}{Path(place).relative_to(folder)}"
@@ -73,12 +73,14 @@ def shorten(place: str) -> str:
 @command.command("check")
 @click.argument("target", default="local")
 def check_target(target: str) -> None:
-    """Check that a target is ready; exit code 6 if not.
+    """Check that a target is ready, by starting its runtimes; exit code 6 if not.
 
     Of a board it prints processor, memory, temperature and what else is known.
     """
     target = real_name(target)
-    runtimes, notes = look_at(target)
+    with steps() as report:
+        report(f"looking at {target}")
+        runtimes, notes = look_at(target)
     for name, value in notes:
         OUT.print(f"{name:9} {value}", highlight=False)
     refuse_unready(target, runtimes)
@@ -91,14 +93,15 @@ def check_target(target: str) -> None:
     "--optional", is_flag=True, help="Only warn of what cannot be installed, and succeed."
 )
 def setup_target(target: str, optional: bool) -> None:
-    """Set a target up; what is there already is left alone.
+    """Set a target up; what is there and whole is left alone.
 
     For `local` this is a second environment in the user's cache with tflite-runtime
     2.14, the last runtime for 32-bit boards. It needs Python 3.9 to 3.11: this one, another
     one of this machine, or else Debian's, which is unpacked and not installed.
     For `qemu:...` it is the emulator, an ARM userland and the runtimes, from the registries
-    of Debian and PyPI that this machine is configured with; nothing needs root. What was
-    downloaded is kept if it is broken off.
+    of Debian and PyPI that this machine is configured with; nothing needs root. If
+    it is interrupted, what was downloaded is kept. What is damaged is made again, and a
+    line says what it was.
     For `ssh://...` wheels are fetched here and pushed to the board, which needs no internet.
     """
     target = real_name(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,7 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     steps,
+    threads_option,
     weights_option,
 )
 from fca_edge.commands.tables import wide_option
@@ -30,30 +32,17 @@ from fca_edge.commands.tables import wide_option
 )
 @weights_option
 @click.option("--images", type=IMAGES, help="Verify on these real images instead of seeded noise.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of threads of the runtime.",
-)
+@threads_option
 @wide_option
 @json_option
 @force_option
 def command(
-    artefacts: tuple[Path, ...],
-    checkpoint: Path | None,
-    weights: str | None,
-    images: Path | None,
-    threads: int,
-    wide: bool,
-    json_file: Path | None,
-    force: bool,
+    artefacts: tuple[Path, ...], wide: bool, json_file: Path | None, force: bool, **settings: Any
 ) -> None:
     """Compare artefacts with the float64 network again, on every runtime that is set up.
 
     The network comes from the checkpoint, whose checksum must be the manifest's; an
-    artefact with random weights needs none. Exit code 3 where an artefact is not equal.
+    artefact with random weights needs none. Exit code 3 if an artefact is not equal.
 
     \b
     Examples:
@@ -64,13 +53,6 @@ def command(
     refuse_unheeded((FORCE, WIDE, WEIGHTS))
     claim_json(json_file, force)
     with steps() as report:
-        result = fca_edge.verify(
-            artefacts,
-            checkpoint=checkpoint,
-            weights=weights,
-            images=images,
-            threads=threads,
-            progress=report,
-        )
+        result = fca_edge.verify(artefacts, **settings, progress=report)
     put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     result.raise_if_not_equal()

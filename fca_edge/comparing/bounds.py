@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
 from fca_edge.comparing.ratios import compute_row_ratio, place
-from fca_edge.errors import FcaEdgeError
+from fca_edge.errors import FcaEdgeError, RegressionError
 from fca_edge.records import Record
 from fca_edge.stats import median_interval
 from fca_edge.strict import Reader, read_tables
@@ -34,7 +34,7 @@ class Bound:
     """One promise.
 
     Attributes:
-        name: for a reader; empty where the selectors say enough.
+        name: for a reader; empty if the selectors say enough.
         metric: of `METRICS`, or "agreement_db" or "instructions_spread".
         row: what a record must be for this to be promised of it, by `SELECTORS`.
         over: what the record is that the promise is a ratio to; empty for an absolute bound.
@@ -53,11 +53,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One promise and one record that it is about; `row` is empty where there is none.
+    """One promise and one record that it is about; `row` is empty if there is none.
 
     Attributes:
-        value: in the unit of the metric, or a ratio; None where nothing was measured.
-        low, high: its interval, where there is one.
+        value: in the unit of the metric, or a ratio; None if nothing was measured.
+        low, high: its interval, if there is one.
     """
 
     bound: Bound
@@ -150,6 +150,15 @@ class BoundsReport(Printable):
         """Return it as JSON-ready data."""
         return {"bounds": [asdict(one) for one in self.judgements]}
 
+    def raise_if_broken(self) -> None:
+        """Turn promises that are not kept into an error.
+
+        Raises:
+            RegressionError: a bound is missed, or was not measured.
+        """
+        if self.failures:
+            raise RegressionError(summarise(self.failures))
+
 
 def read_bounds(path: Path) -> list[Bound]:
     """Read promises from a TOML file.
@@ -182,9 +191,9 @@ def read_bound(reader: Reader) -> Bound:
     )
     reader.end()
     if not bound.metric:
-        raise FcaEdgeError(f"{reader.path}: {reader.where} names no 'metric'.")
+        raise FcaEdgeError(f"{reader.path}: {reader.place} names no 'metric'.")
     if (bound.at_most is None) == (bound.at_least is None):
-        raise FcaEdgeError(f"{reader.path}: {reader.where} must have 'at_most' or 'at_least'.")
+        raise FcaEdgeError(f"{reader.path}: {reader.place} must have 'at_most' or 'at_least'.")
     if bound.over and bound.metric not in METRICS:
         raise reader.error("over", f"is for ratios, and {bound.metric} has none; leave it out.")
     return bound
@@ -244,7 +253,7 @@ def summarise(failures: Sequence[Judgement]) -> str:
 
 
 def row_name(record: Record) -> str:
-    """Name a row, with the core where it is emulated."""
+    """Name a row, with the core if it is emulated."""
     core = f" ({record.target.cpu_model})" if record.target.emulated else ""
     return name_record(record) + core
 
@@ -258,7 +267,7 @@ Figure = tuple[float, float | None, float | None]
 
 
 def measure_bound(bound: Bound, record: Record, records: Sequence[Record]) -> Figure | None:
-    """Return what a promise is about, with its interval; None where it was not measured."""
+    """Return what a promise is about, with its interval; None if it was not measured."""
     if bound.over:
         run = [one for one in records if fits(one, bound.over) and goes_with(one, record, bound)]
         ratios = (compute_row_ratio(METRICS[bound.metric], record, one) for one in run)

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.comparing.differences import list_differences
+from fca_edge.comparing.gate import (
+    describe_unjudged,
+    judged_rows,
+    list_failures,
+    summarise_gate,
+)
 from fca_edge.comparing.judge import Row, judge
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.noise import is_interleaved
 from fca_edge.comparing.pairs import explain_unpaired, name_pair, name_record, pair
 from fca_edge.comparing.remedy import Lack, write_commands
-from fca_edge.errors import plural
+from fca_edge.errors import IncomparableError, RegressionError, plural
 from fca_edge.records import Record
 from fca_edge.tables.document import Document, Printable
 
@@ -26,7 +32,7 @@ class Compared:
     """One pair: its metrics, and why some of them, or all, cannot be compared.
 
     Attributes:
-        unlike: what differs of targets, plans and runtimes; empty where the pair is alike.
+        unlike: what differs of targets, plans and runtimes; empty if the pair is alike.
         together: the two were interleaved in one run.
         unpaired: metrics that the candidate has and the baseline does not.
     """
@@ -53,12 +59,24 @@ class Comparison(Printable):
         new: of the candidate.
         remedy: commands that measure what has no like in the candidate and compare again;
             remarks between them begin with "# ".
+        gate: allowed changes in percent by metric; None judges without consequence.
     """
 
     pairs: tuple[Compared, ...]
     missing: tuple[str, ...]
     new: tuple[str, ...]
     remedy: tuple[str, ...] = ()
+    gate: Mapping[str, float] | None = None
+
+    @property
+    def failures(self) -> list[str]:
+        """The gated metrics that got worse, in words."""
+        return list_failures(self, self.gate or {})
+
+    @property
+    def unjudged(self) -> str:
+        """Which metrics of the gate were held against nothing, and why; or ""."""
+        return describe_unjudged(self, self.gate or {})
 
     @property
     def is_empty(self) -> bool:
@@ -89,25 +107,42 @@ class Comparison(Printable):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "gate"}
+
+    def raise_if_refused(self) -> None:
+        """Turn the verdict into an error.
+
+        Raises:
+            RegressionError: the gate does not let it pass.
+            IncomparableError: a pair is of unlike things, nothing pairs, or the gate judged
+                nothing.
+        """
+        worse = self.failures
+        if self.gate is not None and (worse or (self.missing and not self.is_empty)):
+            raise RegressionError(summarise_gate(worse, self.missing))
+        if self.incomparable:
+            nothing = "nothing to compare: " if self.pairs and self.is_empty else ""
+            raise IncomparableError(nothing + self.incomparable)
+        if self.gate is not None and not judged_rows(self, self.gate):
+            raise IncomparableError(f"the gate judged nothing: {self.unjudged}.")
 
 
 def compare(
     baseline: list[Record],
     candidate: list[Record],
-    limits: Mapping[str, float] | None = None,
+    gate: Mapping[str, float] | None = None,
     files: Sequence[Path] = (),
     more: str = "",
 ) -> Comparison:
     """Pair two sets of records and judge every metric that the baseline has.
 
     Args:
-        limits: changes in percent by metric that take the place of the metrics' own.
+        gate: changes in percent by metric that take the place of the metrics' own.
         files: of the baseline and the candidates, to be named in the remedy.
         more: options with which the remedy compares.
     """
     pairs = pair(baseline, candidate)
-    results = [compare_pair(a, b, limits or {}) for a, b in pairs.together]
+    results = [compare_pair(a, b, gate or {}) for a, b in pairs.together]
     lacks = [Lack(a, kinds) for a, b in pairs.together if (kinds := list_difference_kinds(a, b))]
     lacks += [Lack(record) for record in pairs.missing]
     return Comparison(
@@ -115,6 +150,7 @@ def compare(
         tuple(explain_unpaired(record, pairs.new) for record in pairs.missing),
         tuple(name_record(record) for record in pairs.new),
         write_commands(lacks, files[0], files[1:], more) if files else (),
+        gate,
     )
 
 

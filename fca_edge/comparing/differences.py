@@ -34,7 +34,7 @@ def list_differences(baseline: Record, candidate: Record) -> list[Difference]:
 
 
 def collect_facts(record: Record) -> dict[str, Any]:
-    """What must be alike, by kind; None where it does not matter or is not known."""
+    """What must be alike, by kind; None if it does not matter or is not known."""
     target, memory = record.target, record.memory
     return {
         "machine": target.machine,

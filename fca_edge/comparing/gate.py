@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.judge import Row
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.errors import FcaEdgeError, nearest, plural
 from fca_edge.store import read_toml
+
+if TYPE_CHECKING:
+    from fca_edge.comparing.comparison import Comparison
 
 DECIDED = ("better", "worse", "same")
 # Table of the file -> whether its metrics are measured.
@@ -27,9 +29,9 @@ def read_thresholds(path: Path) -> dict[str, float]:
     limits: dict[str, float] = {}
     for table, entries in read_toml(path).items():
         if table not in TABLES or not isinstance(entries, dict):
-            known = ", ".join(f"[{name}]" for name in TABLES)
+            tables = ", ".join(f"[{name}]" for name in TABLES)
             raise FcaEdgeError(
-                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {known}."
+                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {tables}."
             )
         for name, value in entries.items():
             limits[name] = read_limit(path, table, name, value)
@@ -40,11 +42,11 @@ def read_thresholds(path: Path) -> dict[str, float]:
 
 def read_limit(path: Path, table: str, name: str, value: Any) -> float:
     """Check one threshold."""
-    known = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
-    if name not in known:
+    names = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
+    if name not in names:
         raise FcaEdgeError(
-            f"{path}: [{table}] has no metric '{name}'.{nearest(name, known)}"
-            f" Known: {', '.join(known)}."
+            f"{path}: [{table}] has no metric '{name}'.{nearest(name, names)}"
+            f" Known: {', '.join(names)}."
         )
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
         raise FcaEdgeError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
@@ -56,7 +58,7 @@ def is_percent(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def list_failures(comparison: Comparison, thresholds: dict[str, float]) -> list[str]:
+def list_failures(comparison: Comparison, thresholds: Mapping[str, float]) -> list[str]:
     """Name the gated metrics that got worse."""
     return [
         f"{pair.label}: {row.metric} {write_change(row.ratio)} (limit {row.limit_percent:g} %)"
@@ -75,7 +77,7 @@ def judged_rows(comparison: Comparison, thresholds: Mapping[str, float]) -> list
 def describe_unjudged(comparison: Comparison, thresholds: Mapping[str, float]) -> str:
     """Say in one line which limits were not held against anything, and why; or "".
 
-    A metric that both records of a pair lack is named only where every pair lacks it.
+    A metric that both records of a pair lack is named only if every pair lacks it.
     """
     reasons: dict[str, list[str]] = {}
     for name in thresholds:
@@ -99,7 +101,7 @@ def list_reasons(name: str, comparison: Comparison) -> Iterator[str]:
 
 
 def describe_share(count: int, pairs: int) -> str:
-    """Say of how many pairs something holds, where it is not all."""
+    """Say of how many pairs something holds, if it is not all."""
     return "" if count == pairs else f" in {count} of {plural(pairs, 'pair')}"
 
 

@@ -19,7 +19,7 @@ class Row:
     """One metric of a pair.
 
     Attributes:
-        ratio: candidate over baseline; None where it is not one or means nothing.
+        ratio: candidate over baseline; None if it is not one or means nothing.
         low, high: bounds of the ratio that the noise leaves, of measured metrics.
         why: reason of a verdict that is neither better, worse nor same.
     """
@@ -43,7 +43,7 @@ def judge(
     unlike: list[Difference],
     limit_percent: float,
 ) -> Row | None:
-    """Compare one metric; None where the baseline does not have it."""
+    """Compare one metric; None if the baseline does not have it."""
     before, after = metric.value(baseline), metric.value(candidate)
     if before is None:
         return None

@@ -30,8 +30,8 @@ class Metric:
     Attributes:
         name: with its unit, as in records and in thresholds.
         measured: a series with noise, one value per process, instead of a count.
-        limit_percent: change that counts where no threshold says otherwise.
-        read: the values of a record; None where it has none.
+        limit_percent: change that counts if no threshold says otherwise.
+        read: the values of a record; None if it has none.
         spoiled_by: differences between two records that make it incomparable.
         noise: assumed relative noise of a measured metric of which a record has one value.
         zero_is_worst: zero means that there is none at all, as with partitions.

@@ -20,7 +20,7 @@ APART_CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Ratio:
-    """Candidate over baseline; the interval is None where the series are too short for one."""
+    """Candidate over baseline; the interval is None if the series are too short for one."""
 
     value: float
     low: float | None
@@ -28,7 +28,7 @@ class Ratio:
 
 
 def compute_ratio(metric: Metric, baseline: Record, candidate: Record) -> Ratio | None:
-    """Ratio of a measured metric of two records; None where one lacks it or it is not above 0."""
+    """Ratio of a measured metric of two records; None if one lacks it or it is not above 0."""
     before, after = metric.read(baseline), metric.read(candidate)
     if before is None or after is None or min(before + after) <= 0:
         return None
@@ -52,7 +52,7 @@ def compare_unpaired(baseline: list[float], candidate: list[float]) -> Ratio:
     """Ratio of the medians of separate series, with the interval of the rank sum test.
 
     The interval holds the factors by which the baseline can be multiplied without the test
-    telling it from the candidate at 99 %. The factors change its ranks only where they pass
+    telling it from the candidate at 99 %. The factors change its ranks only when they pass
     one of the pairwise ratios, so those are its bounds.
     """
     value = float(np.median(candidate) / np.median(baseline))

@@ -13,7 +13,7 @@ from fca_edge.records import Record
 
 # Identities that differ in no more than this are likely meant to be the same.
 NEAR = 2
-# What fields are called where their names are no words.
+# What fields are called whose names are no words.
 NAMES = {"img_size": "image size", "num_classes": "classes"}
 
 
@@ -65,7 +65,7 @@ def name_record(record: Record) -> str:
 
 
 def name_pair(baseline: Record, candidate: Record) -> str:
-    """Name a pair for a reader: as its candidate, with the weights of both where they differ."""
+    """Name a pair for a reader: as its candidate, with the weights of both if they differ."""
     before, after = name_weights(baseline), name_weights(candidate)
     if before in ("", after) or not after:
         return name_record(candidate)
@@ -80,7 +80,7 @@ def describe_measurement(record: Record) -> str:
 
 
 def name_weights(record: Record) -> str:
-    """Name the weights of an artefact in a few characters; "" where they are unknown."""
+    """Name the weights of an artefact in a few characters; "" if they are unknown."""
     artefact = record.artefact
     if artefact.trained is None:
         return ""

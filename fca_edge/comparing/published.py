@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.noise import Ratio, compute_ratio
 from fca_edge.comparing.pairs import build_identity
 from fca_edge.errors import IncomparableError, UsageError, nearest, plural
 from fca_edge.records import Record
+from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.published import published
 from fca_edge.zoo.specs import short_name
 
 IMG_SIZE, BATCH = 224, 1
-# The network that ratios are over where nothing else is asked for.
+# The network that ratios are over if nothing else is asked for.
 REFERENCE = "convnext_tiny"
 
 
@@ -48,6 +50,30 @@ class Group:
     rows: tuple[Beside, ...]
 
 
+@dataclass(frozen=True)
+class BesidePublished(Printable):
+    """Groups of records beside the published table.
+
+    Attributes:
+        left_out: number of records that are in no group.
+        notes: what was chosen by itself.
+    """
+
+    groups: tuple[Group, ...]
+    left_out: int
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> Document:
+        """Return the tables."""
+        from fca_edge.comparing.table import published_document  # which knows these classes
+
+        return published_document(self.groups, self.left_out)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return it as JSON-ready data."""
+        return [asdict(group) for group in self.groups]
+
+
 def read_networks() -> dict[str, tuple[float, float]]:
     """Latency in ms and memory in MB of the published networks, by the zoo's short names."""
     return {
@@ -57,8 +83,8 @@ def read_networks() -> dict[str, tuple[float, float]]:
     }
 
 
-def group_beside_published(records: list[Record], reference: str | None) -> tuple[list[Group], int]:
-    """Set records beside the published table; returns groups, and how many records fit in none.
+def group_beside_published(records: list[Record], reference: str | None) -> BesidePublished:
+    """Set records beside the published table.
 
     Args:
         reference: the network that ratios are over; None takes `REFERENCE`, or in groups
@@ -84,12 +110,17 @@ def group_beside_published(records: list[Record], reference: str | None) -> tupl
             groups.append(build_group(group, over))
     if not groups:
         raise IncomparableError(explain_empty(alike_records, reference))
-    count = sum(len(group.rows) for group in groups)
-    return groups, len(records) - count
+    others = sorted({group.reference for group in groups} - {reference, REFERENCE})
+    note = f"ratios are over {' and '.join(others)}: {REFERENCE} was not measured there."
+    return BesidePublished(
+        tuple(groups),
+        left_out=len(records) - sum(len(group.rows) for group in groups),
+        notes=(f"{note} --reference chooses another.",) if others else (),
+    )
 
 
 def choose_reference(group: dict[str, Record]) -> str | None:
-    """Choose what the ratios of a group are over; None where it has one network alone."""
+    """Choose what the ratios of a group are over; None if it has one network alone."""
     if REFERENCE in group:
         return REFERENCE
     return next(name for name in read_networks() if name in group) if len(group) > 1 else None
@@ -105,13 +136,13 @@ def explain_empty(
     groups: dict[tuple[object, ...], dict[str, Record]], reference: str | None
 ) -> str:
     """Say why there is no ratio, and what to do."""
-    known = sorted({variant for group in groups.values() for variant in group})
-    if reference is not None and known:
+    networks = sorted({variant for group in groups.values() for variant in group})
+    if reference is not None and networks:
         return (
             f"no record of {reference} at {IMG_SIZE} px and batch {BATCH} to compare with;"
-            f" choose another --reference ({', '.join(known)}), or measure it too."
+            f" choose another --reference ({', '.join(networks)}), or measure it too."
         )
-    alone = f" ({', '.join(known)} alone)" if known else ""
+    alone = f" ({', '.join(networks)} alone)" if networks else ""
     return (
         f"no two networks of the published table at {IMG_SIZE} px and batch {BATCH} were measured"
         f" alike{alone}; `fca-edge bench --suite quick` measures three."
@@ -175,7 +206,7 @@ def build_rows(group: dict[str, Record], reference: str) -> tuple[Beside, ...]:
 
 
 def divide_metric(metric: str, record: Record, other: Record) -> float | None:
-    """Ratio of one figure of two records, where both have it."""
+    """Ratio of one figure of two records, if both have it."""
     a, b = METRICS[metric].value(record), METRICS[metric].value(other)
     return None if a is None or not b else a / b
 

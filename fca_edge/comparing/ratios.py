@@ -17,9 +17,9 @@ class RowRatio:
     """One metric of a record over that of another.
 
     Attributes:
-        value: of medians of the processes; turn by turn where the two were interleaved.
-        low, high: interval that the noise leaves; None where there is none.
-        undecided: why it is open which of the two is less; empty where it is not.
+        value: of medians of the processes; turn by turn if the two were interleaved.
+        low, high: interval that the noise leaves; None if there is none.
+        undecided: why it is open which of the two is less; empty if it is not.
     """
 
     metric: str
@@ -28,11 +28,16 @@ class RowRatio:
     high: float | None
     undecided: str = ""
 
+    def describe(self) -> str:
+        """Write it with its interval, if it has one."""
+        interval = f" ({self.low:.2f}–{self.high:.2f})" if self.low and self.high else ""
+        return f"{self.value:.2f}{interval}"
+
 
 def compute_ratios(record: Record, reference: Record) -> list[RowRatio]:
     """Return the ratios of a record over another, of what both have.
 
-    There are none where figures cannot be set against each other: emulated and real, another
+    There are none if figures cannot be set against each other: emulated and real, another
     machine, other threads or cores. Runtimes may differ, which is often the question.
     """
     if place(record) != place(reference):
@@ -51,7 +56,7 @@ def place(record: Record) -> tuple[object, ...]:
 
 
 def compute_row_ratio(metric: Metric, record: Record, reference: Record) -> RowRatio | None:
-    """Return one ratio; None where one of the records lacks it or it is not above 0."""
+    """Return one ratio; None if one of the records lacks it or it is not above 0."""
     value, base = metric.value(record), metric.value(reference)
     if not value or not base or min(value, base) <= 0:
         return None
@@ -69,7 +74,7 @@ def compute_row_ratio(metric: Metric, record: Record, reference: Record) -> RowR
 def compute_memory_ratio(
     metric: Metric, record: Record, reference: Record, value: float
 ) -> RowRatio | None:
-    """Return the ratio of what the models add; None where their methods differ."""
+    """Return the ratio of what the models add; None if their methods differ."""
     methods = {one.memory.method for one in (record, reference) if one.memory is not None}
     if len(methods) > 1:
         return None
@@ -79,7 +84,7 @@ def compute_memory_ratio(
 
 
 def explain_open(record: Record, reference: Record, low: float | None, high: float | None) -> str:
-    """Say why a measured ratio decides nothing; empty where it does, and of a row over itself."""
+    """Say why a measured ratio decides nothing; empty if it does, and of a row over itself."""
     if record is reference:
         return ""
     if low is None or high is None:

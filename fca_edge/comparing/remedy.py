@@ -18,6 +18,8 @@ FOLDERS = (Path(), OUT, OUT / "suite")
 MODERN = "modern"
 # So many hexadecimal digits of a checksum tell checkpoints apart.
 DIGITS = 8
+# Stands in a command for a path that no record knows.
+CHECKPOINT = "CHECKPOINT"
 # What begins so is for the reader, not for the shell.
 REMARK = "# "
 
@@ -109,7 +111,7 @@ def choose_names(candidate: Path, count: int) -> list[Path]:
 
 
 def find_artefact(record: Record, folders: Sequence[Path]) -> Path | None:
-    """Find a record's artefact by its name; None where it is not here."""
+    """Find a record's artefact by its name; None if it is not here."""
     places = (folder / record.artefact.file for folder in folders)
     return next((path for path in places if path.is_file()), None)
 
@@ -120,24 +122,33 @@ def export_path(record: Record) -> Path:
 
 
 def write_export(record: Record, folders: Sequence[Path]) -> list[str]:
-    """Return the command that makes a record's artefact where it is not here, or what is needed."""
+    """Return the command that makes a record's artefact unless it is here, with a remark."""
     artefact = record.artefact
     if find_artefact(record, folders) is not None:
         return []
-    if artefact.trained or artefact.variant not in ZOO or artefact.file != predict_name(artefact):
-        weights = f" from the checkpoint {artefact.weights[:DIGITS]}..." if artefact.weights else ""
-        return [f"{REMARK}{artefact.file} is not here: export it{weights} into {OUT}"]
+    remark = f"{REMARK}{artefact.file} is not here"
+    if artefact.variant not in ZOO:
+        return [f"{remark}: put it into {OUT}"]
     spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix.lstrip(".")
+    classes = artefact.num_classes if artefact.num_classes != spec.num_classes else None
     options = {
+        **({"checkpoint": CHECKPOINT} if artefact.trained else {"variant": artefact.variant}),
         "img-size": artefact.img_size if artefact.img_size != spec.img_size else None,
-        "num-classes": artefact.num_classes if artefact.num_classes != spec.num_classes else None,
+        "num-classes": None if artefact.trained else classes,
         "format": suffix,
         "profile": artefact.profile if artefact.profile not in (suffix, MODERN) else None,
         "precision": artefact.precision,
     }
     words = [f"--{name} {value}" for name, value in options.items() if value is not None]
     words += [] if artefact.folded else ["--no-fold"]
-    return [f"fca-edge export --variant {artefact.variant} {' '.join(words)} --out {OUT}"]
+    command = f"fca-edge export {' '.join(words)} --out {OUT}"
+    if artefact.trained:
+        digits = artefact.weights[:DIGITS] if artefact.weights else ""
+        which = f", whose sha256 begins with {digits}" if digits else ""
+        return [f"{remark}; {CHECKPOINT} is the file of its weights{which}", command]
+    name = predict_name(artefact)
+    renamed = [] if name == artefact.file else [f"{remark}; export it and rename {OUT / name}"]
+    return [*renamed, command]
 
 
 def predict_name(artefact: Artefact) -> str:

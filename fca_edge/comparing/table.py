@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fca_edge.comparing.comparison import Compared, Comparison
 from fca_edge.comparing.judge import Row
@@ -27,7 +28,7 @@ COLUMNS = (
         "interval",
         2,
         legend="of the ratio, at 90 %, at 99 % for separate runs; empty for what is counted,"
-        " and where too few processes were timed",
+        " and if too few processes were timed",
     ),
     Column("verdict", kind="label"),
     NOTES,
@@ -41,12 +42,12 @@ UNITS = (
 COLOURS = {"better": "green", "worse": "red", "undecided": "yellow", "incomparable": "magenta"}
 
 
-def comparison_document(comparison: Comparison, worse: Sequence[str] = ()) -> Document:
+def comparison_document(comparison: Comparison) -> Document:
     """Write the pairs, what has no partner, what fails the gate, and what to measure."""
     document, notes = Document(), Notes()
     document.add_sheets([section(pair, pair.rows, notes) for pair in comparison.pairs])
     document.add_lines([*notes.lines(), *compare_footer(comparison)])
-    document.add_lines([f"worse: {line}" for line in worse], quiet=False)
+    document.add_lines([f"worse: {line}" for line in comparison.failures], quiet=False)
     if comparison.remedy:
         document.add_lines(
             ["To measure what the baseline has and the candidate lacks, and compare again:"]
@@ -55,10 +56,12 @@ def comparison_document(comparison: Comparison, worse: Sequence[str] = ()) -> Do
             remark = line.startswith(REMARK)
             text = f"{line.removeprefix(REMARK)}:" if remark else line
             document.blocks.append(Line(text) if remark else Shell(text))
+    skipped = comparison.unjudged
+    document.add_lines([f"not judged by the gate: {skipped}"] if skipped else [])
     return document
 
 
-def update_document(baseline: object, comparison: Comparison, rows: int) -> Document:
+def update_document(baseline: Path, comparison: Comparison, rows: int) -> Document:
     """Write what an update of a baseline changed."""
     document, notes = Document(), Notes()
     moved = [
@@ -140,7 +143,7 @@ PUBLISHED = (
 )
 
 
-def published_document(groups: list[Group], left_out: int) -> Document:
+def published_document(groups: Sequence[Group], left_out: int) -> Document:
     """Write records beside the published table."""
     document = Document()
     document.add_sheets([published_sheet(group) for group in groups])
@@ -172,7 +175,7 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def published_footer(groups: list[Group], left_out: int) -> list[str]:
+def published_footer(groups: Sequence[Group], left_out: int) -> list[str]:
     """Say what the ratios are, and what they are not."""
     lines = [
         "Each figure is a network over the named one within its own column. The columns were not"

@@ -38,7 +38,7 @@ def mark(which):
 
 
 def read(path, kind=int):
-    """Return what a small file holds, None where it holds no such thing."""
+    """Return what a small file holds, None if it holds no such thing."""
     try:
         with open(path) as file:
             return kind(file.read().strip())
@@ -99,8 +99,8 @@ class Board:
         fields = [stat.rpartition(")")[2].split() for stat in stats if stat]
         busiest = sorted(((int(f[11]) + int(f[12]), f[36]) for f in fields), reverse=True)
         cores = {core for _, core in busiest[: self.threads]}
-        known = [read(f"{self.cpu}{core}/cpufreq/scaling_cur_freq") for core in cores]
-        return min(filter(None, known), default=None)
+        frequencies = [read(f"{self.cpu}{core}/cpufreq/scaling_cur_freq") for core in cores]
+        return min(filter(None, frequencies), default=None)
 
     def state(self):
         """Frequency, temperature, and whether kernel or firmware hold the cores back now."""
@@ -111,7 +111,7 @@ class Board:
 
 
 class StatusMeter:
-    """This process's memory from /proc/self/status; nothing where there is no /proc."""
+    """This process's memory from /proc/self/status; nothing if there is no /proc."""
 
     def read(self):
         lines = (read("/proc/self/status", str) or "").splitlines()
@@ -209,8 +209,8 @@ class OnnxRuntime:
         # Others have threads of their own, which would wait for these while they spin.
         spin = "0" if self.before else "1"
         options.add_session_config_entry("session.intra_op.allow_spinning", spin)
-        own = {"intra_op_num_threads": str(plan["threads"])}
-        providers = [*((name, own) for name in self.before), "CPUExecutionProvider"]
+        provider_options = {"intra_op_num_threads": str(plan["threads"])}
+        providers = [*((name, provider_options) for name in self.before), "CPUExecutionProvider"]
         self.session = self.module.InferenceSession(plan["artefact"], options, providers)
         self.input = self.session.get_inputs()[0]
         self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
@@ -375,6 +375,8 @@ def main():
     )
     start = time.perf_counter_ns()
     facts = runtime.load(plan)
+    if facts.get("plain") and plan["mode"] not in ("outputs", "stream"):
+        sys.exit("not loaded in little memory: " + facts["plain"])
     say("loaded", load_ns=time.perf_counter_ns() - start, **facts, **meter.read())
     if plan["mode"] in ("outputs", "stream"):
         for line in sys.stdin if plan["mode"] == "stream" else ("{}",):

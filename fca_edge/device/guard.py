@@ -4,7 +4,7 @@
 
 The first line of standard input is what is wanted, as JSON: run (a name), owner (who
 asks), command, environment, plan, timeout_seconds, governor, sysfs, outputs (a folder that
-is kept where the agent ends by itself). Standard input then
+is kept if the agent ends by itself). Standard input then
 stays open: when it ends, the connection is gone, and so is the agent. The agent's output
 passes through; a last JSON line `ended` tells how it ended. The guard sleeps meanwhile.
 
@@ -225,10 +225,10 @@ def start(order: dict[str, Any], place: Path) -> subprocess.Popen[bytes]:
 def watch(process: subprocess.Popen[bytes], until: float, wake: int) -> str:
     """Sleep until the agent ends, the connection goes or time is up; returns which."""
     while process.poll() is None:
-        left = until - time.monotonic()
-        if left <= 0:
+        seconds_left = until - time.monotonic()
+        if seconds_left <= 0:
             return "late"
-        ready, _, _ = select.select([0, wake], [], [], left)
+        ready, _, _ = select.select([0, wake], [], [], seconds_left)
         if wake in ready:
             os.read(wake, 4096)
         elif 0 in ready and not os.read(0, 4096):

@@ -40,7 +40,7 @@ ARM = "0x41"
 
 
 def read_text(path: str) -> str | None:
-    """Return a small file's text, None where it cannot be read."""
+    """Return a small file's text, None if it cannot be read."""
     try:
         return Path(path).read_text(errors="replace").strip("\0\n ")
     except OSError:
@@ -112,7 +112,7 @@ def sensors() -> dict[str, float]:
 
 
 def emulator() -> str | None:
-    """Name the emulator where this is a virtual machine whose time says nothing of a board.
+    """Name the emulator if this is a virtual machine whose time says nothing of a board.
 
     Whether KVM helps it cannot be told from inside; either way it is not the board it seems.
     """
@@ -123,7 +123,7 @@ def emulator() -> str | None:
 
 
 def glibc() -> str | None:
-    """Return the version of glibc, None where the C library is another."""
+    """Return the version of glibc, None if the C library is another."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (ValueError, OSError):

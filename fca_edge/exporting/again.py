@@ -51,6 +51,6 @@ def list_runtimes(profile_name: str) -> list[str]:
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    own, *others = proving_runtimes(profile_name)
-    interpreter(RUNTIMES[own])
-    return [own, *(name for name in others if available(RUNTIMES[name]))]
+    usual, *others = proving_runtimes(profile_name)
+    interpreter(RUNTIMES[usual])
+    return [usual, *(name for name in others if available(RUNTIMES[name]))]

@@ -145,7 +145,7 @@ def explain_refusal(
 
 
 def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
-    """Refuse a file that its own runtime's delegate does not take whole, where that is promised.
+    """Refuse a file that its own runtime's delegate does not take whole, if that is promised.
 
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.

@@ -37,11 +37,11 @@ class CheckInputs:
 def make_inputs(
     source: Source, count: int, seed: int, folder: Path | None = None, first: int = 0
 ) -> CheckInputs:
-    """Read pictures where a folder is given, else draw noise.
+    """Read pictures if a folder is given, else draw noise.
 
     Args:
         count: of inputs.
-        first: where in the folder to begin; pictures are taken at even distances from there.
+        first: number of the picture to begin with; they are taken at even distances from there.
 
     Raises:
         FcaEdgeError: no pictures in the folder, or one that cannot be read.

@@ -1,7 +1,8 @@
 """What each file of an export is made of: tables of measured forms, and one function over them.
 
 `choose_profile` turns a request, a profile and a precision into the forms of one file. A form
-changes by measurement: `docs/forms.md` and `docs/memory.md` have the figures behind each cell.
+changes by measurement: `docs/forms.md` and `docs/memory.md` say why each was chosen, and where
+the figures are.
 Imports no torch.
 """
 
@@ -25,6 +26,7 @@ Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
 Bias = Literal["expanded", "compact", "tied"]
+Levels = Literal["whole", "rows", "columns"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
-        bias: attention biases as constants of logits or as tables, tied to the image where the
+        bias: attention biases as constants of logits or as tables, tied to the image if the
             runtime would expand them too early (see `passes.compact_bias`).
         most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
+        levels: UperNet's last convolution whole, or by rows or columns of its kernel on levels
+            that stay small (see `passes.uper_levels`).
     """
 
     depthwise: str | None = None
@@ -54,6 +58,7 @@ class Forms:
     cross: Cross = "convolution"
     bias: Bias = "expanded"
     most_wide_bytes: int | None = None
+    levels: Levels = "whole"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Operators:
         linear: operator of a Linear layer.
         rate: how 1 / sqrt(x) is written.
         affine: gain and shift of a channel as two operators or as a 1x1 depthwise one.
-        difference: how a - b is written where b broadcasts.
+        difference: how a - b is written if b broadcasts.
     """
 
     linear: Linear = "fully_connected"
@@ -86,7 +91,7 @@ class Profile:
     Attributes:
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
-        half_arithmetic: XNNPACK may compute in fp16, where the core can; fp16 and int8 files.
+        half_arithmetic: XNNPACK may compute in fp16, if the core can; fp16 and int8 files.
     """
 
     name: str
@@ -111,12 +116,12 @@ class Profile:
 
 
 # Every ONNX export writes this one. ONNX Runtime runs a whole 7x7 faster than any split of it.
-ONNX = Profile("onnx", "onnx", Forms(blocks="channels_first", cross="gather"))
+ONNX = Profile("onnx", "onnx", Forms(blocks="channels_first", cross="gather", levels="rows"))
 # LiteRT 2.x with XNNPACK.
 MODERN = Profile(
     name="modern",
     format="tflite",
-    forms=Forms("grid", "grid", norm="uncentred"),
+    forms=Forms("grid", "grid", norm="uncentred", levels="columns"),
     operators=Operators(affine="depthwise"),
     whole=True,
 )
@@ -125,7 +130,7 @@ MODERN = Profile(
 OLD = Profile(
     name="tflite-2.14",
     format="tflite",
-    forms=Forms(gelu="tanh"),
+    forms=Forms(gelu="tanh", levels="columns"),
     operators=Operators(difference="add_negated"),
     snr_floor_db=APPROXIMATE_SNR_DB,
 )
@@ -133,7 +138,7 @@ OLD = Profile(
 HALF = replace(MODERN, name="litert-fp16", half_arithmetic=True)
 # With its XNNPACK provider ONNX Runtime works channels last, and on 32-bit ARM it needs the
 # kernels that XNNPACK has (docs/arm32.md).
-ONNX_XNNPACK = Profile("onnxruntime-xnnpack", "onnx", Forms("grid", "grid"))
+ONNX_XNNPACK = Profile("onnxruntime-xnnpack", "onnx", Forms("grid", "grid", levels="rows"))
 
 # What `--profile` can name.
 PROFILES: dict[str, Profile] = {p.name: p for p in (MODERN, OLD, HALF, ONNX_XNNPACK)}
@@ -161,7 +166,8 @@ OPTIMIZE: dict[str, dict[str, Saving]] = {
 }
 USUAL = "balanced"
 
-# Least SNR in dB of the logits against float64 (docs/precision.md has what was measured).
+# Least SNR in dB of the logits against float64; docs/notebook/precision-2026-11-27.md has what was
+# measured.
 FLOORS: dict[Precision, float] = {"fp16": 50.0, "int8": 28.0, "int8-static": 24.0}
 
 # Profile -> precision in which it has no file -> why, and what to do. XNNPACK's provider takes no
@@ -232,6 +238,6 @@ def find_profile(name: str) -> Profile:
         UsageError: no such profile.
     """
     if name not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {known}.")
+        names = ", ".join(PROFILES)
+        raise UsageError(f"unknown profile '{name}'.{nearest(name, PROFILES)} Known: {names}.")
     return PROFILES[name]

@@ -70,7 +70,7 @@ def translate(program: ExportedProgram) -> ir.Model:
 
 
 def name_batch(model: ir.Model) -> None:
-    """Call the dynamic axis, where there is one, by its name: torch numbers its symbols."""
+    """Call the dynamic axis, if there is one, by its name: torch numbers its symbols."""
     shape = model.graph.inputs[0].shape
     symbol = None if shape is None else getattr(shape[0], "value", None)
     if not isinstance(symbol, str):

@@ -36,7 +36,7 @@ from fca_edge.store import move_into, refuse_existing, staging, write_json
 from fca_edge.targets.call import AgentError
 
 Report = Callable[[str], None]
-# Sees a staged file; raises where it must not be shipped, else returns what the manifest keeps
+# Sees a staged file; raises if it must not be shipped, else returns what the manifest keeps
 # of it under `accuracy`.
 CheckAccuracy = Callable[[Artefact], dict[str, Any] | None]
 

@@ -48,17 +48,17 @@ def read_graph(path: Path) -> Graph:
     # What the exporter wrote of inner shapes may name a dynamic batch.
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    known = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
-    known |= {tensor.name: describe_constant(tensor) for tensor in model.graph.initializer}
+    values = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+    values |= {tensor.name: describe_constant(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if constants.issuperset(filter(None, node.input)):
             constants.update(node.output)
         else:
-            graph.steps.append(read_step(node, known, constants))
+            graph.steps.append(read_step(node, values, constants))
     results = {name for one in graph.steps for name in one.writes}
     graph.inputs = tuple(v.name for v in model.graph.input if v.name not in constants)
     graph.outputs = tuple(v.name for v in model.graph.output)
-    graph.sizes = {name: count_bytes(known, name) for name in (*graph.inputs, *results)}
+    graph.sizes = {name: count_bytes(values, name) for name in (*graph.inputs, *results)}
     return graph
 
 
@@ -67,24 +67,24 @@ def describe_constant(tensor: TensorProto) -> ValueInfoProto:
     return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
 
 
-def read_step(node: NodeProto, known: dict[str, ValueInfoProto], constants: set[str]) -> Step:
+def read_step(node: NodeProto, values: dict[str, ValueInfoProto], constants: set[str]) -> Step:
     """Read one node."""
     reads = tuple(filter(None, node.input))
-    packed, macs = measure_product(node, known, constants)
+    packed, macs = measure_product(node, values, constants)
     writes = tuple(filter(None, node.output))
     return Step(reads, writes, node.op_type in VIEWS, packed, macs)
 
 
 def measure_product(
-    node: NodeProto, known: dict[str, ValueInfoProto], constants: set[str]
+    node: NodeProto, values: dict[str, ValueInfoProto], constants: set[str]
 ) -> tuple[int, int]:
     """Packed bytes and MACs of a convolution or product; zeros for others."""
     if node.op_type not in CONVOLUTIONS + PRODUCTS:
         return 0, 0
     left, weight, result = (
-        read_shape(known, name) for name in (node.input[0], node.input[1], node.output[0])
+        read_shape(values, name) for name in (node.input[0], node.input[1], node.output[0])
     )
-    item, constant = count_item_bytes(known[node.input[1]]), node.input[1] in constants
+    item, constant = count_item_bytes(values[node.input[1]]), node.input[1] in constants
     if node.op_type in CONVOLUTIONS:
         channels, inner = weight[0], prod(weight[1:])
         return count_packed_bytes(channels, inner, item) * constant, count_macs(result, inner)
@@ -94,21 +94,21 @@ def measure_product(
     return packed * constant, count_macs(result, inner)
 
 
-def read_shape(known: dict[str, ValueInfoProto], name: str) -> tuple[int, ...]:
+def read_shape(values: dict[str, ValueInfoProto], name: str) -> tuple[int, ...]:
     """Return a value's inferred shape.
 
     Raises:
         FcaEdgeError: it was not inferred.
     """
-    kind = known[name].type.tensor_type if name in known else None
+    kind = values[name].type.tensor_type if name in values else None
     if kind is None or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
         raise FcaEdgeError(f"shape inference does not tell the shape of '{name}'.")
     return tuple(dim.dim_value for dim in kind.shape.dim)
 
 
-def count_bytes(known: dict[str, ValueInfoProto], name: str) -> int:
+def count_bytes(values: dict[str, ValueInfoProto], name: str) -> int:
     """Return the bytes of a value."""
-    return prod(read_shape(known, name)) * count_item_bytes(known[name])
+    return prod(read_shape(values, name)) * count_item_bytes(values[name])
 
 
 def count_item_bytes(value: ValueInfoProto) -> int:

@@ -79,7 +79,7 @@ class Reader:
         return sizes
 
     def step(self, operator: Any) -> Step | None:
-        """Read an operator; None where all it reads is constant, for it is computed at load."""
+        """Read an operator; None if all it reads is constant, for it is computed at load."""
         name = OPERATOR_NAMES[self.file.code(operator)]
         reads = [int(i) for i in operator.inputs if i >= 0]
         writes = [int(i) for i in operator.outputs]

@@ -25,6 +25,7 @@ from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
 from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.passes.uncentred_norm import UncentreNorms
+from fca_edge.passes.uper_levels import LeanUper
 
 # Inputs on which approximated sites are chosen; none of them is an input of the proof.
 CALIBRATION, CALIBRATION_SEED = 6, 1000
@@ -38,7 +39,7 @@ class Prepared:
         networks: a float32 network for each set of forms.
         reports: what the passes did to each.
         inputs: of the proof.
-        reference: float64 logits (n, classes) of the network as it was loaded.
+        reference: float64 logits (n, classes, ...) of the network as it was loaded.
         fold_error: largest absolute difference of the folded network's float64 logits.
     """
 
@@ -109,7 +110,8 @@ def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
     cross = (GatherCross(),) if forms.cross == "gather" else ()
     splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
-    return (*blocks, *cross, splits, *norms, *choose_memory_passes(forms))
+    levels = () if forms.levels == "whole" else (LeanUper(rows=forms.levels == "rows"),)
+    return (*blocks, *cross, splits, *norms, *levels, *choose_memory_passes(forms))
 
 
 def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
@@ -152,7 +154,7 @@ def load_calibration(
 ) -> tuple[Tensor, Tensor]:
     """Images in float32, other than those of the proof, and their float64 logits.
 
-    Empty where no output approximates anything.
+    Empty if no output approximates anything.
     """
     if all(output.forms.gelu == "erf" for output in outputs):
         return torch.empty(0), torch.empty(0)

@@ -40,7 +40,7 @@ def convert_to_float32(networks: list[nn.Module]) -> None:
 
 
 def copy_in_float32(tensor: Tensor) -> Tensor:
-    """Return a float32 copy, a parameter where it was one."""
+    """Return a float32 copy, a parameter if it was one."""
     narrow = tensor.detach().to(torch.float32)
     return nn.Parameter(narrow, requires_grad=False) if isinstance(tensor, nn.Parameter) else narrow
 

@@ -24,7 +24,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
-from fca_edge.zoo.specs import find_spec, short_name
+from fca_edge.zoo.specs import DenseSpec, find_spec, require_classifier, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -59,7 +59,7 @@ class NetworkRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRequest:
-    """What files must not lose of a checkpoint's accuracy, where there are labelled images.
+    """What files must not lose of a checkpoint's accuracy, if there are labelled images.
 
     Attributes:
         data: folder with one folder of images per class; None asks for no accuracy.
@@ -95,7 +95,7 @@ class Request:
         drop_tolerance: relative error below which a scale factor is dropped altogether.
         accuracy: what files must not lose of it.
         force: overwrite files that are there.
-        all_or_nothing: write no file where one is refused.
+        all_or_nothing: write no file if one is refused.
     """
 
     network: NetworkRequest
@@ -130,7 +130,7 @@ def check_request(request: Request) -> None:
 
     Raises:
         UsageError: options that do not fit together, or an unknown profile.
-        FcaEdgeError: no images where some were promised.
+        FcaEdgeError: no images, though some were promised.
     """
     check_values(request)
     if request.dynamic_batch and "tflite" in request.formats:
@@ -178,7 +178,7 @@ def check_calibration(request: Request) -> None:
 
     Raises:
         UsageError: one without the other, or a format that has no such file.
-        FcaEdgeError: no images where some were promised.
+        FcaEdgeError: no images, though some were promised.
     """
     if request.calibration is None:
         if STATIC in request.precisions:
@@ -224,6 +224,8 @@ def check_accuracy(request: Request) -> None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
     else:
         find_images(accuracy.data)
+        if request.network.variant is not None:
+            require_classifier(short_name(request.network.variant), "--data", "it")
     if accuracy.mixed and not any("int8" in name for name in request.precisions):
         raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
 
@@ -237,7 +239,12 @@ def check_network(network: NetworkRequest) -> None:
         FcaEdgeError: a file of labels that cannot be read as such.
     """
     if network.variant is not None:
-        short_name(network.variant)
+        spec = find_spec(network.variant)
+        if isinstance(spec, DenseSpec) and spec.head != "upernet":
+            raise UsageError(
+                f"--variant {network.variant} is counted and proven as a network, and cannot be"
+                " exported yet; `fca-edge models` lists the others."
+            )
     if isinstance(network.labels, Path):
         read_labels(network.labels)
     if network.checkpoint is not None:
@@ -271,7 +278,7 @@ def list_request_notes(request: Request) -> list[str]:
 
 
 def predict_name(network: NetworkRequest) -> str | None:
-    """Return the prefix of the files' names, None where only the weights will tell their size."""
+    """Return the prefix of the files' names, None if only the weights will tell their size."""
     if network.checkpoint is None:
         assert network.variant is not None
         return name_network(network.variant, network.img_size)
@@ -283,13 +290,13 @@ def predict_name(network: NetworkRequest) -> str | None:
 
 
 def name_network(variant: str, img_size: int | None) -> str:
-    """Return a network's name, with its size where that is not the usual one."""
+    """Return a network's name, with its size if that is not the usual one."""
     spec = find_spec(variant)
     return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return the entries of a safetensors header that are no tensors; empty where there is none."""
+    """Return the entries of a safetensors header that are no tensors; empty if there is none."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
@@ -309,8 +316,12 @@ def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Ar
     """
     beside = manifest_path(path)
     if path.is_file() and not beside.is_file():
-        own = read_manifest(path)
-        trained = f" (of {own.source.variant}, trained)" if own and own.source.trained else ""
+        manifest = read_manifest(path)
+        trained = (
+            f" (of {manifest.source.variant}, trained)"
+            if manifest and manifest.source.trained
+            else ""
+        )
         raise FcaEdgeError(
             f"{path}: no manifest {beside.name} beside it; copy that along. Verifying needs its"
             f" seed and floor and, for trained weights{trained}, --checkpoint FILE."

@@ -71,7 +71,7 @@ def list_assumptions(
 
 
 def name_artefact(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:
-    """Prefix of the file name: the network's, or the checkpoint's where it names its variant."""
+    """Prefix of the file name: the network's, or the checkpoint's if it names its variant."""
     if checkpoint is not None and "variant" in checkpoint.metadata:
         return checkpoint.path.stem
     return name_network(variant, size)

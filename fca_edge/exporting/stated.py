@@ -23,7 +23,7 @@ class Stated:
     """Preprocessing and labels of a network, and where they came from.
 
     Attributes:
-        labels: None where nothing names the classes.
+        labels: None if nothing names the classes.
         unsaid: fields that neither the user nor the checkpoint gave; "labels" is one of them.
         notes: what the user should hear, in sentences.
     """
@@ -62,7 +62,7 @@ def read_stated(
 
 
 def complete_preprocessing(
-    fields: dict[str, Any], size: int, where: str, options: Mapping[str, Any]
+    fields: dict[str, Any], size: int, place: str, options: Mapping[str, Any]
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Fill in ImageNet's preprocessing; returns it with the names of the fields filled in.
 
@@ -75,15 +75,15 @@ def complete_preprocessing(
         assumed.remove("crop")  # it is the network's input
     crop = fields.get("crop", size)
     if crop != size:
-        kind, source = (UsageError, "--crop") if "crop" in options else (FcaEdgeError, where)
+        kind, source = (UsageError, "--crop") if "crop" in options else (FcaEdgeError, place)
         raise kind(
             f"{source}: crop {crop}, but the network's input is {size} px; they must be the same"
-            f" (--img-size {crop} where the network was trained so, else --crop {size})."
+            f" (--img-size {crop} if the network was trained so, else --crop {size})."
         )
     try:
         return Preprocessing.from_dict({**usual, **fields}), tuple(assumed)
     except FieldError as error:
-        raise FcaEdgeError(f"{where}: {error}.") from None
+        raise FcaEdgeError(f"{place}: {error}.") from None
 
 
 def read_header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -138,18 +138,18 @@ def read_class_names(
         FcaEdgeError: not labels, or not as many as there are classes.
     """
     name, notes = checkpoint.path.name, []
-    header_labels, where = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
+    header_labels, place = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
     if labels is None and header_labels is None:
         return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
     if labels is None:
-        names = check_labels(header_labels, where)
+        names = check_labels(header_labels, place)
     elif not isinstance(labels, Path):
-        names = check_labels(labels, where)
+        names = check_labels(labels, place)
     else:
-        names, where = read_labels(labels), str(labels)
+        names, place = read_labels(labels), str(labels)
         if header_labels not in (None, list(names)):
             notes.append(f"labels are those of {labels}, as you gave it; {name} states others.")
-    check_count(names, classes, where)
+    check_count(names, classes, place)
     if twice := repeated(names):
-        notes.append(f"{where}: the label '{twice[0]}' stands for several classes.")
+        notes.append(f"{place}: the label '{twice[0]}' stands for several classes.")
     return names, notes

@@ -20,7 +20,9 @@ SEED = 0
 def check_agreement(
     job: Job, target: Target, threads: int, timeout_seconds: float
 ) -> Agreement | None:
-    """Run one input here and there; None where there is no runtime here, or no known shape.
+    """Run one input here and there, there loaded as it was measured.
+
+    Returns None if no runtime here can load the file, or its input's shape is not known.
 
     Raises:
         AgentError: a process failed, or logits are not finite.
@@ -32,7 +34,13 @@ def check_agreement(
     inputs = np.random.default_rng(SEED).standard_normal(shape).astype(np.float32)
     reference, events = run_artefact(job.path, runtime, inputs)
     outputs, _ = run_artefact(
-        job.path, job.runtime, inputs, target, threads=threads, timeout_seconds=timeout_seconds
+        job.path,
+        job.runtime,
+        inputs,
+        target,
+        threads=threads,
+        settings=job.settings,
+        timeout_seconds=timeout_seconds,
     )
     local_logits, target_logits = reference["logits"], outputs["logits"]  # (1, classes) each
     if local_logits.shape != target_logits.shape:
@@ -41,11 +49,11 @@ def check_agreement(
             f" {target_logits.shape[1:]} there; push it again."
         )
     if not (np.isfinite(local_logits).all() and np.isfinite(target_logits).all()):
-        where = "here" if not np.isfinite(local_logits).all() else "there"
-        halves = "fp16" in job.artefact.profile
-        hint = "; overflow in fp16, take another profile" if where == "there" and halves else ""
+        side = "here" if not np.isfinite(local_logits).all() else "there"
+        in_half = side == "there" and job.artefact.profile in job.runtime.half_profiles
+        hint = "; overflow in fp16, take another profile" if in_half else ""
         raise AgentError(
-            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {where}{hint}."
+            f"{job.artefact.file} on {job.runtime.name}: its logits are not finite {side}{hint}."
         )
     ratio = snr_db(local_logits, target_logits)
     against = f"{runtime.name} {events['ready']['version']} on {platform.machine()}"
@@ -60,7 +68,7 @@ def choose_reference_runtime(job: Job) -> Runtime | None:
 
 
 def read_input_shape(job: Job) -> tuple[int, ...] | None:
-    """Return the shape of one input, None where no manifest tells."""
+    """Return the shape of one input, None if no manifest tells."""
     size, layout = job.artefact.img_size, job.artefact.input_layout
     shapes = {"nchw": (1, 3, size or 0, size or 0), "nhwc": (1, size or 0, size or 0, 3)}
     return shapes.get(layout) if size else None

@@ -22,7 +22,7 @@ class Job:
     """One artefact on one runtime.
 
     Attributes:
-        settings: those of `lean.py`, with which it is loaded; None where it is not.
+        settings: those of `lean.py`, with which it is loaded; None if it is not.
     """
 
     path: Path
@@ -84,14 +84,14 @@ def lean_jobs(job: Job) -> list[Job]:
         UsageError: a runtime that `lean.py` does not know.
     """
     if not job.runtime.lean:
-        known = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
-        raise UsageError(f"{job.path}: --lean is for {known}, not for {job.runtime.name}.")
+        names = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.lean)
+        raise UsageError(f"{job.path}: --lean is for {names}, not for {job.runtime.name}.")
     settings = read_settings(job.path)
     return [replace(job, settings={**settings, "cold": cold}) for cold in (True, False)]
 
 
 def describe(path: Path, manifest: Manifest | None) -> Artefact:
-    """Return what a record says of a file; where nothing is known of it, it says so."""
+    """Return what a record says of a file; if nothing is known of it, it says so."""
     if manifest is None:
         return Artefact(
             file=path.name,

@@ -58,7 +58,7 @@ class JobEvents:
 def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> Record:
     """Put together what the processes of one job said; emulated times are left out.
 
-    Where a run was broken off, the plan is of the processes that there were.
+    If a run was broken off, the plan is of the processes that there were.
     """
     done, warnings = max(len(events.latency), len(events.cost)), []
     if 0 < done < plan.processes:
@@ -100,7 +100,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
 
 
 def read_memory(events: Events) -> Memory | None:
-    """Read the memory figures of a memory run; None where the target has no /proc."""
+    """Read the memory figures of a memory run; None if the target has no /proc."""
     ready, loaded, done = (events.get(name, {}) for name in ("ready", "loaded", "done"))
     if any(one.get(name) is None for one in (ready, loaded, done) for name in MEMORY):
         return None
@@ -120,7 +120,7 @@ def read_usage(event: Event) -> Usage:
 
 
 def read_cost(job: Job, runs: list[Events]) -> Cost | None:
-    """Read what the counter saw; None where nothing counts."""
+    """Read what the counter saw; None if nothing counts."""
     if not runs:
         return None
     last, macs = runs[-1]["cost"], job.artefact.macs
@@ -136,7 +136,7 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
 
 
 def read_conditions(runs: list[Events]) -> Conditions | None:
-    """Read what a board was like; None where nothing was timed."""
+    """Read what a board was like; None if nothing was timed."""
     samples = [run["samples"] for run in runs if "before" in run["samples"]]
     if not samples:
         return None
@@ -193,7 +193,7 @@ def list_warnings(
 
 
 def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
-    """Say where a delegate took less of a file than it promises of its own profiles."""
+    """Say if a delegate took less of a file than it promises of its own profiles."""
     if not job.runtime.whole or job.artefact.profile not in job.runtime.profiles:
         return []
     partitions, outside = loaded["partitions"], loaded.get("undelegated")
@@ -203,7 +203,7 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
 
 
 def read_git_commit() -> str | None:
-    """Return the commit of this package's checkout, None where it is installed without one."""
+    """Return the commit of this package's checkout, None if it is installed without one."""
     try:
         process = children.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_seconds=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -52,7 +52,7 @@ FLAGS = {
 class Outcome:
     """Records of the jobs that could be measured, and why the others could not.
 
-    `lost` is set where the target went away, `stopped` where a signal came; both end the run.
+    `lost` is set if the target went away, `stopped` if a signal came; both end the run.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -184,7 +184,7 @@ def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
     """Refuse what nothing would heed of how a board is to be treated.
 
     Args:
-        timed: number of processes whose time is taken, where it is.
+        timed: number of processes whose time is taken, if it is.
 
     Raises:
         UsageError: an emulated machine has no such thing, or there is nothing between processes.
@@ -219,7 +219,7 @@ def build_plan(
     """Say what the process of a task does.
 
     Args:
-        places: on the target: of the artefact, and of `lean.py` where it is loaded with it.
+        places: on the target: of the artefact, and of `lean.py` if it is loaded with it.
         cool: whether to cool down first, as before every timed process but the first.
     """
     iterations = plan.iterations

@@ -73,7 +73,7 @@ class BakeAttentionBias(FoldPass):
 
 
 def is_ready(block: FcaBlock) -> bool:
-    """Tell whether a block's cross tokens, where it reads any, come with their statistics."""
+    """Tell whether a block's cross tokens, if it reads any, come with their statistics."""
     return block.s_norm is None or isinstance(block, StatisticsBlock)
 
 

@@ -12,7 +12,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,80 @@ class FoldPass(ABC):
     @abstractmethod
     def ensures(self, network: nn.Module) -> list[str]:
         """Return the sites that break the promise of this pass, none when all is well."""
+
+
+class SwapPass(FoldPass):
+    """A pass that swaps modules one by one.
+
+    Attributes:
+        site: what the account calls a site, by its `path`.
+    """
+
+    site: ClassVar[str] = "{path}"
+
+    @abstractmethod
+    def applies(self, module: nn.Module) -> bool:
+        """Tell whether a module is a site."""
+
+    def refuse(self, module: Any) -> str | None:
+        """Say why a site is left as it is; None if it is swapped."""
+        return None
+
+    @abstractmethod
+    def swap(self, module: Any) -> nn.Module:
+        """Return what takes the place of a site."""
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for path, module in [(n, m) for n, m in network.named_modules() if self.applies(m)]:
+            if (reason := self.refuse(module)) is not None:
+                rewrites.skipped.append((path, reason))
+                continue
+            network.set_submodule(path, self.swap(module))
+            rewrites.done.append(self.site.format(path=path))
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        sites = ((path, m) for path, m in network.named_modules() if self.applies(m))
+        return [path for path, module in sites if self.refuse(module) is None]
+
+
+class ScalePass(FoldPass):
+    """A pass that multiplies a scale into the rows of the Linear that it scales.
+
+    Attributes:
+        declared: under which modules declare pairs of a scale and a Linear.
+        absent: why a site without a scale is left as it is.
+    """
+
+    declared: ClassVar[str]
+    absent: ClassVar[str]
+
+    @abstractmethod
+    def gain(self, scale: Any, layer: nn.Linear) -> Tensor:
+        """Return the factor of each row of a Linear, (out,)."""
+
+    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
+        network, rewrites = clone_tree(network), Rewrites()
+        for prefix, owner, (name, target) in list(find_sites(network, self.declared)):
+            scale, layer = getattr(owner, name), owner.get_submodule(target)
+            assert isinstance(layer, nn.Linear)
+            if scale is None:
+                rewrites.skipped.append((prefix + name, self.absent))
+                continue
+            gain = self.gain(scale, layer)
+            bias = None if layer.bias is None else layer.bias * gain
+            owner.set_submodule(target, make_linear(layer.weight * gain[:, None], bias))
+            setattr(owner, name, None)
+            rewrites.done.append(f"{prefix}{name} -> {prefix}{target}")
+        return network, rewrites
+
+    def ensures(self, network: nn.Module) -> list[str]:
+        return [
+            prefix + name
+            for prefix, owner, (name, _) in find_sites(network, self.declared)
+            if getattr(owner, name) is not None
+        ]
 
 
 def clone_tree(module: nn.Module) -> nn.Module:

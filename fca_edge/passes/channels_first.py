@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze
+from fca_edge.passes.base import SwapPass, freeze
 from fca_edge.passes.pool_first import PooledConvNeXtBlock
 from fca_edge.passes.uncentred_norm import centre_rows, is_bare
 from fca_edge.zoo.layers import ConvNeXtBlock
@@ -68,30 +68,20 @@ class PooledChannelsFirstBlock(ChannelsFirstBlock):
         return out
 
 
-class ChannelsFirst(FoldPass):
+class ChannelsFirst(SwapPass):
     """Replace every ConvNeXt block whose layer scale and affine are folded."""
 
     name = "channels_first"
 
-    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
-        network, rewrites = clone_tree(network), Rewrites()
-        blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, ConvNeXtBlock)]
-        for path, block in blocks:
-            if block.gamma is not None or not is_bare(block.norm):
-                rewrites.skipped.append((path, "not folded"))
-                continue
-            pools = isinstance(block, PooledConvNeXtBlock)
-            kind = PooledChannelsFirstBlock if pools else ChannelsFirstBlock
-            network.set_submodule(path, kind(block))
-            rewrites.done.append(path)
-        return network, rewrites
+    def applies(self, module: nn.Module) -> bool:
+        return isinstance(module, ConvNeXtBlock)
 
-    def ensures(self, network: nn.Module) -> list[str]:
-        return [
-            path
-            for path, m in network.named_modules()
-            if isinstance(m, ConvNeXtBlock) and m.gamma is None and is_bare(m.norm)
-        ]
+    def refuse(self, module: ConvNeXtBlock) -> str | None:
+        return None if module.gamma is None and is_bare(module.norm) else "not folded"
+
+    def swap(self, module: ConvNeXtBlock) -> nn.Module:
+        pools = isinstance(module, PooledConvNeXtBlock)
+        return (PooledChannelsFirstBlock if pools else ChannelsFirstBlock)(module)
 
 
 def make_pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:

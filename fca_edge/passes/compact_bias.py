@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, recast
+from fca_edge.passes.base import SwapPass, recast
 from fca_edge.passes.join_kv import JoinedAttention
 
 # A smaller constant is not worth its operators.
@@ -30,7 +30,7 @@ FLOAT_BYTES = 4
 class CompactBias(nn.Module):
     """The constant (1, heads, N, N + Ns) of one block, computed at each call.
 
-    Where an activation that it is tied to is not finite, the logits are not either.
+    If an activation that it is tied to is not finite, the logits are not either.
     """
 
     # Writers leave what is made here to the runtime, so that the file stays small.
@@ -80,7 +80,7 @@ class CompactAttention(JoinedAttention):
         return out
 
 
-class CompactBiases(FoldPass):
+class CompactBiases(SwapPass):
     """Replace the expanded biases of FcaFormer blocks that are large.
 
     `least_bytes` is the size from which a constant, in float32, is large; `tied` keeps the
@@ -92,31 +92,19 @@ class CompactBiases(FoldPass):
     def __init__(self, tied: bool = False, least_bytes: int = LEAST_BYTES) -> None:
         self.tied, self.least_bytes = tied, least_bytes
 
-    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
-        network, rewrites = clone_tree(network), Rewrites()
-        for path, attention in list(network.named_modules()):
-            if type(attention) is not JoinedAttention:
-                continue
-            if not self.is_large(attention):
-                rewrites.skipped.append((path, "small"))
-                continue
-            compact = recast(attention, CompactAttention)
-            compact.compact = read_tables(attention.logit_bias, self.tied)
-            del compact.logit_bias
-            network.set_submodule(path, compact)
-            rewrites.done.append(path)
-        return network, rewrites
+    def applies(self, module: nn.Module) -> bool:
+        return type(module) is JoinedAttention
 
-    def ensures(self, network: nn.Module) -> list[str]:
-        return [
-            path
-            for path, m in network.named_modules()
-            if type(m) is JoinedAttention and self.is_large(m)
-        ]
+    def refuse(self, module: JoinedAttention) -> str | None:
+        # Tables would not make the file smaller.
+        size = module.logit_bias.numel() * FLOAT_BYTES
+        return None if size >= self.least_bytes else "small"
 
-    def is_large(self, attention: JoinedAttention) -> bool:
-        """Tell whether tables would make a file smaller."""
-        return attention.logit_bias.numel() * FLOAT_BYTES >= self.least_bytes
+    def swap(self, module: JoinedAttention) -> nn.Module:
+        compact = recast(module, CompactAttention)
+        compact.compact = read_tables(module.logit_bias, self.tied)
+        del compact.logit_bias
+        return compact
 
 
 def read_tables(bias: Tensor, tied: bool) -> CompactBias:

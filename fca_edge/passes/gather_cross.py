@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, freeze, recast
+from fca_edge.passes.base import SwapPass, freeze, recast
 from fca_edge.passes.join_kv import JoinedBlock
 from fca_edge.zoo.fcaformer import FcaBlock
 
@@ -35,30 +35,18 @@ class GatheredJoinedBlock(GatheredBlock, JoinedBlock):
     """The same of a block whose attention is folded."""
 
 
-class GatherCross(FoldPass):
+class GatherCross(SwapPass):
     """Replace every block that makes cross tokens by a strided depthwise convolution."""
 
     name = "gather_cross"
 
-    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
-        network, rewrites = clone_tree(network), Rewrites()
-        for path, block in list(network.named_modules()):
-            if isinstance(block, FcaBlock) and makes_cross_tokens(block):
-                network.set_submodule(path, gather_block(block))
-                rewrites.done.append(path)
-        return network, rewrites
+    def applies(self, module: nn.Module) -> bool:
+        # By a convolution without a bias; a gathered block has none.
+        conv = module.dw_conv if isinstance(module, FcaBlock) else None
+        return isinstance(conv, nn.Conv2d) and conv.bias is None
 
-    def ensures(self, network: nn.Module) -> list[str]:
-        return [
-            path
-            for path, m in network.named_modules()
-            if isinstance(m, FcaBlock) and makes_cross_tokens(m)
-        ]
-
-
-def makes_cross_tokens(block: FcaBlock) -> bool:
-    """Tell whether a block makes cross tokens by a convolution without a bias."""
-    return isinstance(block.dw_conv, nn.Conv2d) and block.dw_conv.bias is None
+    def swap(self, module: FcaBlock) -> nn.Module:
+        return gather_block(module)
 
 
 def gather_block(block: FcaBlock) -> GatheredBlock:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.attention_bias import BakedBlock
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, make_linear, recast
+from fca_edge.passes.base import SwapPass, make_linear, recast
 from fca_edge.passes.scale_factors import Centred, StatisticsBlock, normalise
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.layers import Sites, merge_heads, split_heads
@@ -68,23 +68,21 @@ class JoinedBlock(StatisticsBlock):
         return out
 
 
-class JoinKeysValues(FoldPass):
+class JoinKeysValues(SwapPass):
     """Replace the attention of every FcaFormer block by its joined form."""
 
     name = "join_kv"
 
-    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
-        network, rewrites = clone_tree(network), Rewrites()
-        blocks = [(n, m) for n, m in network.named_modules() if isinstance(m, BakedBlock)]
-        for path, block in blocks:
-            attention, joined = JoinedAttention(block), recast(block, JoinedBlock)
-            for name in ("norm1", "qkv", "s_norm", "kv_s", "proj"):
-                joined._modules.pop(name, None)
-            del joined.logit_bias
-            joined.joined = attention
-            network.set_submodule(path, joined)
-            rewrites.done.append(path)
-        return network, rewrites
+    def applies(self, module: nn.Module) -> bool:
+        return isinstance(module, BakedBlock)
+
+    def swap(self, module: BakedBlock) -> nn.Module:
+        attention, joined = JoinedAttention(module), recast(module, JoinedBlock)
+        for name in ("norm1", "qkv", "s_norm", "kv_s", "proj"):
+            joined._modules.pop(name, None)
+        del joined.logit_bias
+        joined.joined = attention
+        return joined
 
     def ensures(self, network: nn.Module) -> list[str]:
         return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, make_linear, recast
+from fca_edge.passes.base import SwapPass, make_linear, recast
 from fca_edge.zoo.swin import PatchMerging
 
 
@@ -24,24 +24,21 @@ class OrderedPatchMerging(PatchMerging):
         return out
 
 
-class OrderPatchMerging(FoldPass):
+class OrderPatchMerging(SwapPass):
     """Swap the two inner quarters of the reduction's input channels."""
 
-    name = "merge_order"
+    name, site = "merge_order", "{path}.reduction"
 
-    def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
-        network, rewrites = clone_tree(network), Rewrites()
-        for path, merging in list(network.named_modules()):
-            if not isinstance(merging, PatchMerging):
-                continue
-            if merging.norm.weight is not None:
-                rewrites.skipped.append((path, "its norm still has an affine"))
-                continue
-            ordered, old = recast(merging, OrderedPatchMerging), merging.reduction
-            ordered.reduction = make_linear(swap_parities(old.weight), old.bias)
-            network.set_submodule(path, ordered)
-            rewrites.done.append(f"{path}.reduction")
-        return network, rewrites
+    def applies(self, module: nn.Module) -> bool:
+        return isinstance(module, PatchMerging)
+
+    def refuse(self, module: PatchMerging) -> str | None:
+        return None if module.norm.weight is None else "its norm still has an affine"
+
+    def swap(self, module: PatchMerging) -> nn.Module:
+        ordered, old = recast(module, OrderedPatchMerging), module.reduction
+        ordered.reduction = make_linear(swap_parities(old.weight), old.bias)
+        return ordered
 
     def ensures(self, network: nn.Module) -> list[str]:
         return [path for path, m in network.named_modules() if type(m) is PatchMerging]

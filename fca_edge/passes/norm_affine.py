@@ -22,7 +22,7 @@ from fca_edge.passes.base import (
 
 
 class FoldNormAffine(FoldPass):
-    """Leave bare normalisations where one Linear or unpadded convolution reads the result."""
+    """Leave bare normalisations if one Linear or unpadded convolution reads the result."""
 
     name = "norm_affine"
 
@@ -50,7 +50,7 @@ class FoldNormAffine(FoldPass):
 
 
 def find_part(owner: nn.Module, path: str) -> nn.Module | None:
-    """Return the submodule at `path`, or None where the attribute is empty."""
+    """Return the submodule at `path`, or None if the attribute is empty."""
     module: nn.Module | None = owner
     for name in path.split("."):
         module = getattr(module, name, None)

@@ -1,7 +1,7 @@
 """The global mean before the last Linear of the last block: mean(W h + b) = W mean(h) + b.
 
 One row goes through that Linear instead of one per token; the residual is averaged
-beside it. Nothing may lie between the block and the mean that is not linear. Where one
+beside it. Nothing may lie between the block and the mean that is not linear. If one
 token alone is read, as in DeiT, the last block computes no other.
 """
 

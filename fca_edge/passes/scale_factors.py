@@ -9,7 +9,7 @@ the cross tokens, so they are computed once; each later block adds a constant
 per token and takes a square root, and nothing of the size of the tokens is
 multiplied by a factor.
 
-A factor can be dropped altogether (constant `eps`, sign 1) where that moves the
+A factor can be dropped altogether (constant `eps`, sign 1) if that moves the
 normalised token by less than `tolerance`, relative: the change of rsqrt is at most
 eps |1 / a^2 - 1| / (2 var), with the smallest variance that was observed.
 """
@@ -30,7 +30,7 @@ Centred = tuple[Tensor, Tensor]
 class ScaledNorm(nn.Module):
     """Normalise centred tokens (B, Ns, C) by `sign * rsqrt(variance + offset)`.
 
-    `offset` (1, Ns, 1) is eps / a^2; `sign` (1, Ns, 1) is None where every factor is positive.
+    `offset` (1, Ns, 1) is eps / a^2; `sign` (1, Ns, 1) is None if every factor is positive.
     """
 
     offset: Tensor

@@ -3,7 +3,7 @@
 A depthwise convolution is linear in its kernel, so cutting the taps into parts and
 adding the results changes nothing but the rounding. XNNPACK has no depthwise
 kernel over 25 taps and sends a 7x7 to a grouped matrix product, many times slower.
-Which cut is fastest differs by runtime: `docs/forms.md` has the measurements.
+Which cut is fastest differs by runtime: `docs/forms.md` says why.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class DepthwiseSum(nn.Module):
 class SplitDepthwise(FoldPass):
     """Replace depthwise convolutions over 25 taps by a `DepthwiseSum` of the given form.
 
-    `strided_form` is the form where the stride is not 1 (None leaves those whole);
+    `strided_form` is the form if the stride is not 1 (None leaves those whole);
     dilation and stride do not go together.
     """
 

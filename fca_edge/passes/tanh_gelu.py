@@ -1,8 +1,8 @@
-"""GELU as tanh where an old runtime is much faster with it: the one pass that is not exact.
+"""GELU as tanh, for an old runtime that is much faster with it: the one pass that is not exact.
 
-One tanh GELU costs about 75 dB; a whole network of them can cost more than a profile
-allows. So the approximation goes to the largest activations first, and as many of the
-small ones stay exact as the wanted signal-to-noise ratio needs.
+A whole network of tanh GELUs can cost more than a profile allows (docs/forms.md has figures). So
+the approximation goes to the largest activations first, and as many of the small ones stay exact
+as the wanted signal-to-noise ratio needs.
 """
 
 from __future__ import annotations

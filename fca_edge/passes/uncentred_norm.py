@@ -1,7 +1,7 @@
 """The centring of a LayerNorm into the Linear behind it.
 
 W ((x - mean) r) = (W - rowmean W) (x r): with rows of W that sum to zero the mean of a
-token drops out of the product by itself, and only the variance still needs it. Where a
+token drops out of the product by itself, and only the variance still needs it. If a
 LayerNorm is written out in operators this is a pass over the tokens less.
 """
 

@@ -53,7 +53,7 @@ def build_cells(row: Accuracy, compared: bool) -> list[str]:
 
 
 def describe_share(share: Share | None) -> str:
-    """Write a share with its interval; nothing where there is none."""
+    """Write a share with its interval; nothing if there is none."""
     if share is None:
         return ""
     return f"{share.percent:.2f} ({share.low:.1f} to {share.high:.1f})"

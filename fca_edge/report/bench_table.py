@@ -1,4 +1,4 @@
-"""The tables of a bench run: time where it was measured, instructions where it was emulated."""
+"""The tables of a bench run: time if it was measured, instructions if it was emulated."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Shown(NamedTuple):
 
 
 def memory_cell(write: Callable[[Memory], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's memory, or nothing where none was measured."""
+    """Return a cell of a record's memory, or nothing if none was measured."""
     return lambda record: write(record.memory) if record.memory else ""
 
 
 def cost_cell(write: Callable[[Cost], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's cost, or nothing where none was counted."""
+    """Return a cell of a record's cost, or nothing if none was counted."""
     return lambda record: write(record.cost) if record.cost else ""
 
 
 def time_cell(write: Callable[[Record], str]) -> Callable[[Record], str]:
-    """Return a cell of a record's times, or nothing where none were taken."""
+    """Return a cell of a record's times, or nothing if none were taken."""
     return lambda record: write(record) if record.latency_ns else ""
 
 
@@ -52,29 +52,29 @@ TIME: tuple[Shown, ...] = (
         Column(
             "90 % interval",
             1,
-            legend="in 9 of 10 runs like this one the true median is within it; empty where"
+            legend="in 9 of 10 runs like this one the true median is within it; empty if"
             f" fewer than {LEAST_PROCESSES} processes were timed, too few to tell",
             always=True,
         ),
         time_cell(lambda r: write_interval(r)),
     ),
     Shown(
-        Column("p90 ms", 2, legend="nine of ten inferences took no longer"),
+        Column("p90 ms", 4, legend="nine of ten inferences took no longer"),
         time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
     Shown(Column("load ms", 3), time_cell(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
-        Column("million instructions", legend="of one inference; no time"),
+        Column("million instructions", legend="of one inference; this is not a time"),
         cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
     ),
     Shown(
         Column(
             "least possible",
             4,
-            legend="no fp32 file can do with fewer million instructions: its multiplications by"
-            " the widest instruction that the core has for them",
+            legend="no fp32 file needs fewer million instructions: four multiply-accumulates per"
+            " instruction",
         ),
         cost_cell(lambda c: f"{c.bound / MILLION:.0f}" if c.bound else ""),
     ),
@@ -93,7 +93,7 @@ MEMORY: tuple[Shown, ...] = (
         memory_cell(lambda m: mib(m.peak_bytes)),
     ),
     Shown(
-        Column("empty runtime MiB", 3, block="memory", legend="its peak before it has a model"),
+        Column("empty runtime MiB", 6, block="memory", legend="its peak before it has a model"),
         memory_cell(lambda m: mib(m.baseline_peak_bytes)),
     ),
     Shown(
@@ -113,7 +113,7 @@ MEMORY: tuple[Shown, ...] = (
     Shown(
         Column(
             "planned MiB (weights + packed + activations)",
-            4,
+            5,
             block="memory",
             legend="what the file itself asks for: weights as stored, weights as the runtime"
             " packs them anew, and intermediate results",
@@ -127,7 +127,7 @@ GRAPH: tuple[Shown, ...] = (
         Column("partitions", 21, legend="parts of the graph that XNNPACK, the fast path, took"),
         lambda r: "" if r.runtime.partitions is None else str(r.runtime.partitions),
     ),
-    Shown(Column("file MB", 20), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
+    Shown(Column("file MB", 2), lambda r: f"{r.artefact.file_bytes / 1e6:.1f}"),
 )
 
 
@@ -141,9 +141,9 @@ RATIOS = {
     "model_bytes": ("memory ratio", "model adds MiB", "memory", "what the model adds"),
 }
 HOW = {
-    "latency_ns": ", turn by turn, with its interval; undecided where that contains 1",
-    "processor_ns": ", turn by turn, with its interval; undecided where that contains 1",
-    "model_bytes": "; undecided where one process's noise is larger than the difference",
+    "latency_ns": ", turn by turn, with its interval; undecided if that contains 1",
+    "processor_ns": ", turn by turn, with its interval; undecided if that contains 1",
+    "model_bytes": "; undecided if one process's noise is larger than the difference",
 }
 
 
@@ -217,8 +217,7 @@ def ratio_text(ratio: RowRatio | None) -> Text:
         return Text()
     if ratio.value == 1 and ratio.low == ratio.high and not ratio.undecided:
         return Text("1")
-    interval = f" ({ratio.low:.2f}–{ratio.high:.2f})" if ratio.low and ratio.high else ""
-    text = f"{ratio.value:.2f}{interval}{' undecided' if ratio.undecided else ''}"
+    text = f"{ratio.describe()}{' undecided' if ratio.undecided else ''}"
     return style_text(text, "yellow" if ratio.undecided else None)
 
 
@@ -250,7 +249,7 @@ def footer(records: Sequence[Record]) -> list[str]:
         )
     if any(r.memory for r in records):
         methods = {r.memory.method for r in records if r.memory}
-        lines.append(f"Peak memory is told by {', '.join(sorted(methods))}.")
+        lines.append(f"Peak memory is found by {', '.join(sorted(methods))}.")
     return lines
 
 
@@ -313,7 +312,7 @@ def write_kinds(record: Record) -> str:
 
 
 def write_interval(record: Record) -> str:
-    """Write the interval of the median latency, where there is one."""
+    """Write the interval of the median latency, if there is one."""
     times = latency(record)
     if times.low_ns is None or times.high_ns is None:
         return ""
@@ -333,7 +332,7 @@ def write_planned(record: Record) -> str:
     if memory is None:
         return ""
     parts = (memory.weights_bytes, memory.packed_bytes, memory.arena_bytes)
-    return " + ".join(mib(part) for part in parts)
+    return " + ".join(mib(part, sum(parts)) for part in parts)
 
 
 def ms(ns: float) -> str:
@@ -341,6 +340,12 @@ def ms(ns: float) -> str:
     return f"{ns / NS_PER_MS:.2f}"
 
 
-def mib(size: int | None) -> str:
-    """Bytes as MiB; empty where they are not known."""
-    return "" if size is None else f"{size / MIB:.0f}"
+def mib(size: int | None, whole: int | None = None) -> str:
+    """Bytes as MiB; empty if they are not known.
+
+    Args:
+        whole: of what they are a part: below 10 MiB it has one decimal, and so have its parts.
+    """
+    if size is None:
+        return ""
+    return f"{size / MIB:.{int((whole or size) < 10 * MIB)}f}"

@@ -52,7 +52,7 @@ def build_sheet(exported: Sequence[Artefact]) -> Sheet:
 
 
 def accuracy_cells(item: Artefact, runtime: str) -> tuple[str, ...]:
-    """Top-1 and drop of a file on a runtime, where its export had labelled images."""
+    """Top-1 and drop of a file on a runtime, if its export had labelled images."""
     for entry in (item.manifest.accuracy or {}).get("runtimes", ()):
         if entry["runtime"] == runtime:
             return f"{entry['top1']['percent']:.2f}", f"{entry['drop_points']:.2f}"

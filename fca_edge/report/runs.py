@@ -15,7 +15,7 @@ from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
 
-# What ratios are over where no row is named: the first of all, or of each network; or nothing.
+# What ratios are over if no row is named: the first of all, or of each network; or nothing.
 FIRST, NETWORK, NONE = "first", "network", "none"
 
 
@@ -30,6 +30,7 @@ class Runs(Printable, Sequence[Record]):
         failures: why artefacts could not be measured.
         lost: why a target went away.
         stopped: a signal came, and ended everything.
+        hot: stretches of code that the table shows, of those with most instructions.
 
     Example:
         >>> runs = fca_edge.bench(["l1.onnx", "l1.tflite"])       # doctest: +SKIP
@@ -43,6 +44,7 @@ class Runs(Printable, Sequence[Record]):
     failures: tuple[FcaEdgeError, ...] = ()
     lost: FcaEdgeError | None = None
     stopped: Stopped | None = None
+    hot: int = 0
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -52,6 +54,17 @@ class Runs(Printable, Sequence[Record]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.records[index]
+
+    def raise_if_empty(self) -> None:
+        """Turn failures into an error if nothing was measured.
+
+        Raises:
+            FcaEdgeError: the first of them; its `others` are the rest.
+        """
+        if self.failures and not self.records and self.stopped is None:
+            error = self.lost or self.failures[0]
+            error.others = tuple(other for other in self.failures if str(other) != str(error))
+            raise error
 
     def ratios(self, to: int | str | Record | None = None) -> list[dict[str, RowRatio]]:
         """Return the ratios of every row to one, by metric, with their intervals.
@@ -75,7 +88,7 @@ class Runs(Printable, Sequence[Record]):
     def choose_reference(
         self, record: Record, to: int | str | Record | None = None
     ) -> Record | None:
-        """Return the row that a row's ratios are over; None where it has none.
+        """Return the row that a row's ratios are over; None if it has none.
 
         Raises:
             UsageError: no such row.
@@ -117,8 +130,8 @@ class Runs(Printable, Sequence[Record]):
             return next(one for one in self.records if name_network(one) == network)
         files = [one.artefact.file for one in self.records]
         if name not in files:
-            known = ", ".join(dict.fromkeys(files))
-            raise UsageError(f"no row of '{name}'.{nearest(name, files)} There are: {known}.")
+            names = ", ".join(dict.fromkeys(files))
+            raise UsageError(f"no row of '{name}'.{nearest(name, files)} There are: {names}.")
         return self.records[files.index(name)]
 
     @property
@@ -129,8 +142,8 @@ class Runs(Printable, Sequence[Record]):
             for record in self.records
         )
 
-    def document(self, hot: int = 0) -> Document:
-        """Return tables and lines; with the `hot` stretches of code with most instructions."""
+    def document(self) -> Document:
+        """Return tables and lines."""
         document, notes = Document(), Notes()
         if not self.records:
             document.add_lines(["Nothing was measured."])
@@ -144,7 +157,7 @@ class Runs(Printable, Sequence[Record]):
         document.add_lines(list(dict.fromkeys(lines)))
         document.add_lines(notes.lines())
         costed = [record for record in self.records if record.cost]
-        document.add_sheets([hot_sheet(record, hot) for record in costed] if hot else [])
+        document.add_sheets([hot_sheet(one, self.hot) for one in costed] if self.hot else [])
         document.add_lines(advice(self.records), quiet=False)
         return document
 
@@ -175,7 +188,7 @@ class Runs(Printable, Sequence[Record]):
 
 
 def is_cold(record: Record) -> bool | None:
-    """Tell whether a row is of a first lean load; None where it is not lean."""
+    """Tell whether a row is of a first lean load; None if it is not lean."""
     settings = record.runtime.settings
     return None if settings is None else bool(settings.get("cold"))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from fca_edge.artefacts import Artefacts
 from fca_edge.errors import INSTALL_ALL, FcaEdgeError, UsageError
 from fca_edge.exporting.forms import USUAL
 from fca_edge.exporting.outputs import list_outputs
@@ -22,6 +23,8 @@ from fca_edge.targets.resolve import real_name
 from fca_edge.zoo.specs import ZOO
 
 Report = Callable[[str], None]
+# Carries out a request, as `fca_edge.export` does.
+Export = Callable[[Request, Report], Artefacts]
 
 
 @contextmanager
@@ -37,32 +40,35 @@ class Screen:
     Attributes:
         say: prints a line that stays.
         steps: opens a reporter of the steps of a long task.
-        count: the same, where the number of steps is known.
+        count: the same, if the number of steps is known.
     """
 
     say: Report = lambda text: None
     steps: Callable[[], AbstractContextManager[Report]] = show_nothing
     count: Callable[[int], AbstractContextManager[Report]] = show_nothing
 
+    @classmethod
+    def of_lines(cls, say: Report) -> Screen:
+        """Return a screen that is one line after the other."""
+        return cls(say, lambda: nullcontext(say), lambda total: nullcontext(say))
+
 
 def list_suite_jobs(
     entries: Iterable[Entry],
     target: str,
     on_target: Collection[str],
-    out: Path,
-    runtime: str | None,
-    lean: bool,
-    screen: Screen,
+    workshop: Workshop,
+    runtime: str | None = None,
+    lean: bool = False,
 ) -> list[Job]:
     """Return the jobs of a suite's entries on one target.
 
     Args:
         target: its name, as the user gave it.
         on_target: names of the runtimes that it can have.
-        out: folder of what is exported.
+        workshop: has the entries' files, or makes them.
         runtime: takes the place of the entries' own.
         lean: load in little memory what says nothing of it.
-        screen: shows what is exported.
 
     Raises:
         FcaEdgeError: a file is missing, or in the suite's folder of another size than the zoo's.
@@ -75,7 +81,7 @@ def list_suite_jobs(
             continue
         names = (runtime,) if runtime else entry.runtimes
         suffixes = {RUNTIMES[name].suffix for name in names or on_target if name in RUNTIMES}
-        for path in list_entry_files(entry, out, screen):
+        for path in workshop.list_files(entry):
             if path.suffix in suffixes:
                 file_jobs = list_file_jobs(path, names, on_target)
                 quiet = lean if entry.lean is None else entry.lean
@@ -93,66 +99,77 @@ def list_file_jobs(path: Path, runtimes: Collection[str], on_target: Collection[
     return [job_for(path, name, on_target) for name in fitting]
 
 
-def list_entry_files(entry: Entry, out: Path, screen: Screen) -> list[Path]:
-    """Return the files of an entry, exporting what is not there.
+@dataclass(frozen=True)
+class Workshop:
+    """Where the files of suites are, and what makes those that are missing.
 
-    Raises:
-        FcaEdgeError: a file is missing, or of another size than the zoo's.
+    Attributes:
+        out: their folder.
+        screen: shows what is exported.
     """
-    if entry.files:
-        return list(entry.files)
-    variants: tuple[str | None, ...] = entry.variants or (None,)
-    files = [path for variant in variants for path in find_or_export(entry, variant, out, screen)]
-    if entry.checkpoint is None:
-        for path in files:
-            check_size(path)
-    return files
 
+    out: Path
+    export: Export
+    screen: Screen = Screen()
 
-def find_or_export(entry: Entry, variant: str | None, out: Path, screen: Screen) -> list[Path]:
-    """Return the files of one network, exporting them unless all are there."""
-    network = NetworkRequest(variant=variant, checkpoint=entry.checkpoint)
-    # A file's name does not say what it was optimized for.
-    folder = out if entry.optimize == USUAL else out / entry.optimize
-    request = Request(
-        network=network,
-        out=folder,
-        formats=entry.formats,
-        profiles=entry.profiles,
-        fold=entry.fold,
-        precisions=entry.precisions,  # type: ignore[arg-type]  # checked later
-        optimize=entry.optimize,
-        force=True,
-    )
-    name = predict_name(network)
-    if name is not None:
-        files = [folder / output.file for output in list_outputs(request, name)]
-        if all(path.is_file() and manifest_path(path).is_file() for path in files):
-            return files
-    return export(request, screen)
+    def list_files(self, entry: Entry) -> list[Path]:
+        """Return the files of an entry, exporting what is not there.
 
+        Raises:
+            FcaEdgeError: a file is missing, or of another size than the zoo's.
+        """
+        if entry.files:
+            return list(entry.files)
+        variants: tuple[str | None, ...] = entry.variants or (None,)
+        files = [path for variant in variants for path in self.find_or_export(entry, variant)]
+        if entry.checkpoint is None:
+            for path in files:
+                check_size(path)
+        return files
 
-def export(request: Request, screen: Screen) -> list[Path]:
-    """Export one network; returns its files.
+    def find_or_export(self, entry: Entry, variant: str | None) -> list[Path]:
+        """Return the files of one network, exporting them unless all are there."""
+        network = NetworkRequest(variant=variant, checkpoint=entry.checkpoint)
+        # A file's name does not say what it was optimized for.
+        folder = self.out if entry.optimize == USUAL else self.out / entry.optimize
+        request = Request(
+            network=network,
+            out=folder,
+            formats=entry.formats,
+            profiles=entry.profiles,
+            fold=entry.fold,
+            precisions=entry.precisions,  # type: ignore[arg-type]  # checked later
+            optimize=entry.optimize,
+            force=True,
+        )
+        name = predict_name(network)
+        if name is not None:
+            files = [folder / output.file for output in list_outputs(request, name)]
+            if all(path.is_file() and manifest_path(path).is_file() for path in files):
+                return files
+        return self.export_network(request)
 
-    Raises:
-        FcaEdgeError: there is no torch to do it with.
-    """
-    network: Any = request.network
-    label = network.variant or network.checkpoint.stem
-    with screen.steps() as report:
-        report("importing torch")
-        try:
-            from fca_edge.exporting.pipeline import run_export
-        except ModuleNotFoundError:
-            raise FcaEdgeError(
-                f"{request.out} lacks artefacts of {label}, and exporting needs torch:"
-                f" {INSTALL_ALL}, or name ARTEFACTs."
-            ) from None
-        items = run_export(request, lambda text: report(f"{label}: {text}"))
-    weights = "with random weights " if network.checkpoint is None else ""
-    screen.say(f"exported {label} {weights}to {request.out}")
-    return [item.path for item in items]
+    def export_network(self, request: Request) -> list[Path]:
+        """Export one network; returns its files.
+
+        Raises:
+            FcaEdgeError: there is no torch to do it with.
+        """
+        network: Any = request.network
+        label = network.variant or network.checkpoint.stem
+        with self.screen.steps() as report:
+            try:
+                artefacts = self.export(request, lambda text: report(f"{label}: {text}"))
+            except ModuleNotFoundError:
+                raise FcaEdgeError(
+                    f"{request.out} lacks artefacts of {label}, and exporting needs torch:"
+                    f" {INSTALL_ALL}, or name ARTEFACTs."
+                ) from None
+        weights = "with random weights " if network.checkpoint is None else ""
+        self.screen.say(f"exported {label} {weights}to {request.out}")
+        for note in artefacts.notes:
+            self.screen.say(f"note: {note}")
+        return [item.path for item in artefacts]
 
 
 def check_size(path: Path) -> None:

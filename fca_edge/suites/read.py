@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 @dataclass(frozen=True)
 class Entry:
-    """Files to measure: some that are there, or exports that are made where they are missing.
+    """Files to measure: some that are there, or exports that are made if they are missing.
 
     Attributes:
         files: artefacts that are there.
@@ -79,10 +79,10 @@ def read_suite(name: str) -> Suite:
     """
     if name.endswith(SUFFIX):
         return build_suite(read_tables(Path(name)), Path(name).stem)
-    known = list_suites()
-    if name not in known:
+    names = list_suites()
+    if name not in names:
         raise UsageError(
-            f"--suite {name}: no such suite.{nearest(name, known)} Known: {', '.join(known)};"
+            f"--suite {name}: no such suite.{nearest(name, names)} Known: {', '.join(names)};"
             f" or name a {SUFFIX} file."
         )
     return build_suite(read_tables(Path(str(files("fca_edge.suites") / f"{name}{SUFFIX}"))), name)
@@ -138,9 +138,9 @@ def build_entry(reader: Reader) -> Entry:
     exported = bool(entry.variants or entry.checkpoint)
     if exported == bool(entry.files):
         raise FcaEdgeError(
-            f"{reader.path}: {reader.where} must have either 'files' or what is exported:"
+            f"{reader.path}: {reader.place} must have either 'files' or what is exported:"
             " 'variant', 'checkpoint'."
         )
     if entry.checkpoint is not None and len(entry.variants) > 1:
-        raise FcaEdgeError(f"{reader.path}: {reader.where}.variant names more than one network.")
+        raise FcaEdgeError(f"{reader.path}: {reader.place}.variant names more than one network.")
     return entry

@@ -12,7 +12,14 @@ from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
 from fca_edge.measure.session import Outcome, count_processes, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
 from fca_edge.report.runs import FIRST, NETWORK, NONE, Runs
-from fca_edge.suites.jobs import Report, Screen, list_suite_jobs, tell_apart
+from fca_edge.suites.jobs import (
+    Export,
+    Report,
+    Screen,
+    Workshop,
+    list_suite_jobs,
+    tell_apart,
+)
 from fca_edge.suites.read import Suite, read_suite
 from fca_edge.targets.base import Target
 from fca_edge.targets.resolve import resolve
@@ -22,7 +29,7 @@ WORDS = (FIRST, NETWORK, NONE)
 
 
 class Usual(NamedTuple):
-    """Defaults where the user gives nothing."""
+    """Defaults for what the user leaves open."""
 
     suite: str
     runs: int
@@ -40,8 +47,8 @@ class Order:
 
     Attributes:
         files: artefacts.
-        suite: what is measured as well; its settings apply where none is given here.
-        hot: whether stretches of code will be shown, which only some targets can tell.
+        suite: what is measured as well; its settings apply if none is given here.
+        hot: stretches of code that the result shows, which only some targets can tell.
     """
 
     files: tuple[Path, ...] = ()
@@ -55,7 +62,7 @@ class Order:
     against: str | None = None
     out: Path = OUT
     lean: bool = False
-    hot: bool = False
+    hot: int = 0
     handling: Handling = AS_IT_IS
 
     def fill_from_suite(self) -> Order:
@@ -83,8 +90,12 @@ class Order:
         )
 
 
-def run_order(order: Order, screen: Screen) -> Runs:
+def run_order(order: Order, export: Export, screen: Screen) -> Runs:
     """Measure an order.
+
+    Args:
+        export: makes what a suite lacks.
+        screen: shows the progress.
 
     Raises:
         UsageError: a target, a runtime or an option that does not fit.
@@ -97,10 +108,11 @@ def run_order(order: Order, screen: Screen) -> Runs:
         for name in order.targets:
             place = resolve(name, report=screen.say)
             stack.callback(place.close)
-            refuse_uncounted(place, place.info(), order.hot, settings)
+            refuse_uncounted(place, place.info(), settings)
             places.append((name, place))
         order = move_reference_first(order)
-        work = [(place, *prepare_target(order, name, place, screen)) for name, place in places]
+        workshop = Workshop(order.out, export, screen)
+        work = [(place, *prepare_target(order, name, place, workshop)) for name, place in places]
         outcomes: list[Outcome] = []
         for place, jobs, plan in work:
             with screen.count(count_processes(jobs, plan, place)) as step:
@@ -114,21 +126,22 @@ def run_order(order: Order, screen: Screen) -> Runs:
         failures=tuple(error for outcome in outcomes for _, error in outcome.failures),
         lost=next((outcome.lost for outcome in outcomes if outcome.lost is not None), None),
         stopped=outcomes[-1].stopped,
+        hot=order.hot,
     )
 
 
 def prepare_target(
-    order: Order, name: str, place: Target, screen: Screen
+    order: Order, name: str, place: Target, workshop: Workshop
 ) -> tuple[list[Job], Plan]:
     """Return the jobs on a target, and how often they are run."""
     info = place.info()
     usual = EMULATED if info.emulated else MEASURED
-    announce_target(info, name, screen.say)
-    jobs = list_order_jobs(order, name, place, screen.say)
+    announce_target(info, name, workshop.screen.say)
+    jobs = list_order_jobs(order, name, place, workshop.screen.say)
     if order.suite is not None or not order.files:
         suite = order.suite or read_suite(usual.suite)
-        words = (order.out, order.runtime, order.lean, screen)
-        jobs += list_suite_jobs(suite.entries, name, place.runtimes, *words)
+        settings = (workshop, order.runtime, order.lean)
+        jobs += list_suite_jobs(suite.entries, name, place.runtimes, *settings)
     return tell_apart(jobs), order.plan(usual)
 
 
@@ -174,7 +187,7 @@ def move_reference_first(order: Order) -> Order:
 
 
 def find_reference_name(order: Order, jobs: list[Job], records: list[Record]) -> str:
-    """Return what rows call the file that ratios are over; "none" where it was not measured.
+    """Return what rows call the file that ratios are over; "none" if it was not measured.
 
     Raises:
         UsageError: a name that is neither a file nor one of the suite's.
@@ -186,12 +199,12 @@ def find_reference_name(order: Order, jobs: list[Job], records: list[Record]) ->
     names = [j.artefact.file for j in jobs if j.path.resolve() == place]
     names += [j.artefact.file for j in jobs if against in (j.artefact.file, j.path.name)]
     if not names:
-        known = [job.artefact.file for job in jobs]
-        raise UsageError(f"--against {against}: no such file.{nearest(against, known)}")
+        files = [job.artefact.file for job in jobs]
+        raise UsageError(f"--against {against}: no such file.{nearest(against, files)}")
     return names[0] if any(r.artefact.file == names[0] for r in records) else NONE
 
 
-def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, settings: Order) -> None:
+def refuse_uncounted(place: Target, info: TargetInfo, settings: Order) -> None:
     """Refuse what a target cannot do.
 
     Raises:
@@ -199,7 +212,7 @@ def refuse_uncounted(place: Target, info: TargetInfo, hot: bool, settings: Order
     """
     if place.counts_instructions:
         return
-    if hot:
+    if settings.hot:
         raise UsageError(f"--hot: {info.name} counts no instructions; add --target qemu:aarch64.")
     if info.emulated and (settings.runs or settings.processes):
         option = "runs" if settings.runs else "processes"

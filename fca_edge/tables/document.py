@@ -18,10 +18,10 @@ from fca_edge.tables.layout import Part, lay_out, list_legend
 from fca_edge.tables.sheet import Column, Sheet, choose_filled, style_text
 from fca_edge.terminal import visible
 
-# What Markdown would read as something else than a character.
-MARKDOWN_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_|<>[]#~$"})
+# What Markdown would read as something else than a character; an underscore inside a word is one.
+MARKDOWN_MARKS = re.compile(r"[\\`*|<>\[\]#~$]|(?<!\w)_+|_+(?!\w)")
 WIDTH = 100
-# Where nothing limits it, as in a pipe.
+# If nothing limits it, as in a pipe.
 WIDE = 180
 BACKSLASH = "\\"
 # No style sheet of a page is relied upon, and none is changed.
@@ -172,7 +172,9 @@ class Printable:
 
 def mark_down(text: str) -> str:
     """Write text of anybody's as Markdown that shows it as it is."""
-    return visible(text).translate(MARKDOWN_MARKS)
+    return MARKDOWN_MARKS.sub(
+        lambda marks: "".join(f"\\{mark}" for mark in marks[0]), visible(text)
+    )
 
 
 def mark_up(text: str) -> str:

@@ -19,7 +19,7 @@ FOLDED_NAME, LEAST_NAME = 24, 8
 KEY_LINES = 2
 
 # Columns of this rank or more are details.
-DETAIL, LAST = 3, 100
+DETAIL = 3
 
 Measure = Callable[[Column, Sequence[Sheet]], int]
 Part = Text | Table
@@ -89,10 +89,8 @@ def choose_columns(
 def group_columns(columns: Sequence[Column], beneath: bool) -> list[tuple[int, list[Column]]]:
     """List what comes and goes together with its rank, the most important first."""
     if beneath:
-        # Blocks are what this table is for; they come column by column, all else behind them.
-        ranks = [c.rank + (0 if c.block or c.key else LAST) for c in columns]
-        alone = [(rank, [column]) for rank, column in zip(ranks, columns)]
-        return sorted(alone, key=lambda group: group[0])
+        # A block may be broken here: its columns come one by one, and so does what else is left.
+        return sorted(((c.rank, [c]) for c in columns), key=lambda group: group[0])
     blocks: dict[str, list[Column]] = {}
     for column in columns:
         blocks.setdefault(column.block or column.heading, []).append(column)
@@ -185,7 +183,7 @@ def fill_table(sheet: Sheet, columns: Sequence[Column], widths: Sequence[int]) -
 
 
 def break_cell(cell: str | Text, column: Column, width: int) -> Text:
-    """Break a cell into lines where its column may."""
+    """Break a cell into lines if its column may be."""
     style = cell.style if isinstance(cell, Text) else ""
     breaks: dict[str, Callable[[str, int], list[str]]] = {"name": fold, "text": wrap}
     lines = breaks[column.kind](str(cell), width) if column.kind in breaks else [str(cell)]
@@ -193,7 +191,7 @@ def break_cell(cell: str | Text, column: Column, width: int) -> Text:
 
 
 def lay_out_list(sheet: Sheet, columns: Sequence[Column]) -> Iterator[Text]:
-    """Write a row as lines, where even the columns that must stay are too wide together."""
+    """Write a row as lines, if even the columns that must stay are too wide together."""
     places = [list(sheet.columns).index(column) for column in columns]
     for row in sheet.rows:
         for column, place in zip(columns, places):

@@ -21,7 +21,7 @@ class Column:
         rank: 0 stays whatever the width; of the others the highest goes first.
         kind: "number" is right-justified and never broken, "label" left-justified and never
             broken, "name" is folded at any place, "text" at spaces.
-        block: columns that stay together, in a table beneath where they do not fit.
+        block: columns that stay together, in a table beneath if they do not fit.
         legend: what the figure is, for a reader who sees it for the first time.
         key: a table beneath repeats it, to say what a row is about.
         always: shown though nothing is in it; the legend says why.
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass
 class Sheet:
-    """Rows under columns; a cell is text, or Text where it has a colour."""
+    """Rows under columns; a cell is text, or Text if it has a colour."""
 
     columns: Sequence[Column]
     rows: list[Sequence[str | Text]] = field(default_factory=list)

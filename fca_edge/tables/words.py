@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len, chop_cells
 
-# A name is broken behind one of these where it can.
+# A name is broken behind one of these if it can be.
 JOINTS = "-_./ "
 
 

@@ -17,8 +17,15 @@ from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_command
 from fca_edge.targets.counts import read_counts
 from fca_edge.targets.plan import AgentPlan
-from fca_edge.targets.provision import emulation, plugin
-from fca_edge.targets.provision.machines import CORES, MACHINES, Cpu, Environment, Machine
+from fca_edge.targets.provision import emulation
+from fca_edge.targets.provision.machines import (
+    CORES,
+    HOST,
+    MACHINES,
+    Cpu,
+    Environment,
+    Machine,
+)
 
 KIND = "qemu"
 
@@ -28,6 +35,7 @@ class QemuTarget(FilesHere):
 
     Attributes:
         agent: the package's own, or one of the same protocol that knows more runtimes.
+        checked: runtimes of which every file was read.
     """
 
     counts_instructions = True
@@ -38,6 +46,7 @@ class QemuTarget(FilesHere):
         self.runtimes = tuple(machine.environments)
         self.stack = ExitStack()
         self.folder = self.stack.enter_context(temporary())
+        self.checked: set[str] = set()
 
     def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
         """Run the agent in the guest; a plan of mode "cost" adds the counter's event.
@@ -49,18 +58,12 @@ class QemuTarget(FilesHere):
         environment = self.environment(plan.runtime)
         counts = self.folder / "counts"
         counts.unlink(missing_ok=True)
+        wanted = counts if plan.mode == "cost" else None
         command = [
-            *emulation.emulator_command(self.machine),
-            *("-L", str(emulation.make_prefix(self.machine, environment, self.cpu))),
-            *("-cpu", self.cpu.name),
-            *(("-plugin", f"{plugin.plugin_path()},out={counts}") if plan.mode == "cost" else ()),
-            str(environment.tree.folder / environment.python),
-            "-s",
-            str(self.agent),
+            *emulation.build_command(self.machine, environment, self.cpu, wanted),
+            *("-s", str(self.agent)),
         ]
-        variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(self.folder)}
-        if environment.wheels is not None:
-            variables["PYTHONPATH"] = str(environment.wheels.folder)
+        variables = {**emulation.guest_variables(environment), "HOME": str(self.folder)}
         plan = replace(plan, guest=plan.mode == "memory")
         events = call_command(command, variables, plan, timeout_seconds)
         if plan.mode == "cost":
@@ -78,11 +81,14 @@ class QemuTarget(FilesHere):
             raise TargetUnavailableError(
                 f"{self.name} has no {runtime.name}; it has {', '.join(self.runtimes)}."
             )
-        if not emulation.is_ready(environment):
+        # What changed on the disk without a trace is looked for once, since it takes a second.
+        fault = emulation.find_fault(environment, full=runtime.name not in self.checked)
+        if fault is not None:
             raise TargetUnavailableError(
-                f"{self.name}: {runtime.name} is not set up;"
+                f"{self.name}: {runtime.name} is not set up ({fault});"
                 f" run `fca-edge targets setup {self.name}`."
             )
+        self.checked.add(runtime.name)
         return environment
 
     def info(self) -> TargetInfo:
@@ -91,9 +97,11 @@ class QemuTarget(FilesHere):
         Raises:
             TargetUnavailableError: nothing of it is set up.
         """
-        if not emulation.has_emulator():
+        fault = HOST.kept.find_fault()
+        if fault is not None:
             raise TargetUnavailableError(
-                f"{self.name} is not set up; run `fca-edge targets setup {self.name}`."
+                f"{self.name} is not set up ({HOST.folder}: {fault});"
+                f" run `fca-edge targets setup {self.name}`."
             )
         return TargetInfo(
             name=self.name,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.keeping import Report
 from fca_edge.runtimes import (
     OLD_TFLITE,
     RUNTIMES,
-    available,
+    find_second_fault,
+    imports,
     interpreter,
+    old_tflite_python,
     possible_here,
     remedy,
 )
@@ -27,17 +29,16 @@ from fca_edge.targets.ssh.address import SCHEME as SSH
 if TYPE_CHECKING:
     from fca_edge.targets.ssh.target import SshTarget
 
-Report = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class State:
-    """One runtime of a target; `place` says where it is or how to get it."""
+    """One runtime of a target; `place` says where it is or how to get it, `fault` what is wrong."""
 
     target: str
     runtime: str
     ready: bool
     place: str
+    fault: str | None = None
 
 
 def known_targets() -> list[str]:
@@ -58,14 +59,19 @@ def look_at(target: str) -> tuple[list[State], list[tuple[str, str]]]:
                 for name, version in board.ready().items()
             ]
             return rows, board.describe()
-    return list_states(target), []
+    return list_states(target, thorough=True), []
 
 
-def list_states(target: str) -> list[State]:
-    """Tell about each runtime of a target on this machine, without a network."""
+def list_states(target: str, thorough: bool = False) -> list[State]:
+    """Tell about each runtime of a target on this machine, without a network.
+
+    Args:
+        thorough: read every file that set-up made and start the runtimes of emulated machines,
+            which takes seconds; otherwise such files are looked at.
+    """
     if target.startswith(f"{QEMU}:"):
-        return emulated_states(parse_name(target)[0])
-    return [local_state(name) for name in possible_here()]
+        return emulated_states(parse_name(target)[0], thorough)
+    return [local_state(name, thorough) for name in possible_here()]
 
 
 def setup(target: str, report: Report) -> list[str]:
@@ -83,22 +89,31 @@ def setup(target: str, report: Report) -> list[str]:
     return [f"{OLD_TFLITE.name}: {setup_old_tflite(report)}"]
 
 
-def local_state(name: str) -> State:
-    """Tell about a runtime of this machine."""
-    ready = available(RUNTIMES[name])
-    place = str(interpreter(RUNTIMES[name])) if ready else remedy(RUNTIMES[name])
-    return State("local", name, ready, place)
+def local_state(name: str, thorough: bool) -> State:
+    """Tell about a runtime of this machine, which is started."""
+    runtime = RUNTIMES[name]
+    try:
+        python = interpreter(runtime)
+        fault = None if imports(python, runtime.module) else f"{python} cannot import it"
+    except TargetUnavailableError:
+        python, fault = old_tflite_python(), "it is not installed"
+    if runtime == OLD_TFLITE and python == old_tflite_python():
+        fault = find_second_fault(thorough)
+    return State("local", name, fault is None, remedy(runtime) if fault else str(python), fault)
 
 
-def emulated_states(machine: Machine) -> list[State]:
+def emulated_states(machine: Machine, thorough: bool) -> list[State]:
     """Tell about the runtimes of an emulated machine."""
     target = f"{QEMU}:{machine.name}"
-    rows = []
-    for name, environment in machine.environments.items():
-        ready = emulation.is_ready(environment)
-        place = str(environment.tree.folder) if ready else f"run `fca-edge targets setup {target}`"
-        rows.append(State(target, name, ready, place))
-    return rows
+    faults = {n: emulation.find_fault(e, thorough) for n, e in machine.environments.items()}
+    if thorough:
+        whole = [name for name, fault in faults.items() if fault is None]
+        faults |= emulation.try_runtimes(machine, whole)
+    remedy = f"run `fca-edge targets setup {target}`"
+    return [
+        State(target, name, fault is None, remedy if fault else str(e.tree.folder), fault)
+        for (name, e), fault in zip(machine.environments.items(), faults.values(), strict=True)
+    ]
 
 
 def refuse_unready(target: str, rows: list[State]) -> None:
@@ -107,9 +122,10 @@ def refuse_unready(target: str, rows: list[State]) -> None:
     Raises:
         TargetUnavailableError: names what is not.
     """
-    missing = [state.runtime for state in rows if not state.ready]
+    missing = [state for state in rows if not state.ready]
     if missing or not rows:
+        names = ", ".join(state.runtime for state in missing) or "no runtime"
+        fault = next((f" ({state.fault.rstrip('.')})" for state in missing if state.fault), "")
         raise TargetUnavailableError(
-            f"{target}: {', '.join(missing) or 'no runtime'} not ready;"
-            f" run `fca-edge targets setup {target}`."
+            f"{target}: {names} not ready{fault}; run `fca-edge targets setup {target}`."
         )

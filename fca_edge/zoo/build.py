@@ -12,18 +12,30 @@ from fca_edge.errors import UsageError
 from fca_edge.zoo.convnext import ConvNeXt
 from fca_edge.zoo.counts import Cost
 from fca_edge.zoo.deit import DeiT
+from fca_edge.zoo.dense.detectors import MOST_DETECTIONS, MOST_PROPOSALS, Detector
+from fca_edge.zoo.dense.trunks import ConvNeXtTrunk, FcaTrunk, SwinTrunk, Trunk
+from fca_edge.zoo.dense.upernet import UperNet
 from fca_edge.zoo.fcaformer import FcaFormer
-from fca_edge.zoo.specs import AnySpec, ConvNeXtSpec, DeiTSpec, FcaFormerSpec, SwinSpec
+from fca_edge.zoo.specs import (
+    AnySpec,
+    ConvNeXtSpec,
+    DeiTSpec,
+    DenseSpec,
+    FcaFormerSpec,
+    SwinSpec,
+)
 from fca_edge.zoo.specs import find_spec as find_spec
 from fca_edge.zoo.specs import short_name as short_name
 from fca_edge.zoo.swin import Swin
 
 SMALLEST_SIDE = 32
+# The coarsest map has two positions per axis then.
+SMALLEST_DENSE_SIDE = 64
 
 
 def build(
     variant: str,
-    img_size: int | None = None,
+    img_size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
     *,
     device: str = "cpu",
@@ -32,7 +44,8 @@ def build(
     """Make a network with fresh weights, in evaluation mode.
 
     Args:
-        img_size: side of the square input in pixels; None takes the variant's own.
+        img_size: side of the square input in pixels; None takes the variant's own. Dense networks
+            take a height and a width, too.
         num_classes: width of the logits; None takes the variant's own.
         device: "meta" gives shapes without memory.
 
@@ -41,9 +54,16 @@ def build(
     """
     spec = find_spec(variant)
     size = img_size or spec.img_size
-    check_size(variant, spec, size)
     classes = num_classes or spec.num_classes
     network: nn.Module
+    if isinstance(spec, DenseSpec):
+        sides = (size, size) if isinstance(size, int) else size
+        with torch.device(device):
+            network = build_dense(variant, spec, sides, classes)
+        return network.to(dtype).eval()
+    if not isinstance(size, int):
+        raise UsageError(f"{variant} takes square pictures; give --img-size one number.")
+    check_size(variant, spec, size)
     with torch.device(device):
         if isinstance(spec, FcaFormerSpec):
             network = FcaFormer(spec, size, classes)
@@ -54,6 +74,34 @@ def build(
         else:
             network = Swin(spec, size, classes)
     return network.to(dtype).eval()
+
+
+def build_dense(variant: str, spec: DenseSpec, size: tuple[int, int], classes: int) -> nn.Module:
+    """Make a trunk for pictures of a height and width, with its head.
+
+    Raises:
+        UsageError: a side is too small for four maps.
+    """
+    if min(size) < SMALLEST_DENSE_SIDE:
+        raise UsageError(
+            f"--img-size {size[0]}x{size[1]} is too small for {variant};"
+            f" use {SMALLEST_DENSE_SIDE} or more per side."
+        )
+    trunk = build_trunk(spec, size)
+    if spec.head == "upernet":
+        return UperNet(trunk, size, spec.width, classes)
+    return Detector(trunk, spec.width, spec.hidden, classes, spec.head == "cascade")
+
+
+def build_trunk(spec: DenseSpec, size: tuple[int, int]) -> Trunk:
+    """Make the trunk of a dense network."""
+    under = find_spec(spec.trunk)
+    if isinstance(under, FcaFormerSpec):
+        return FcaTrunk(under, spec.outputs)
+    if isinstance(under, SwinSpec):
+        return SwinTrunk(under, size)
+    assert isinstance(under, ConvNeXtSpec)
+    return ConvNeXtTrunk(under)
 
 
 def check_size(variant: str, spec: AnySpec, size: int) -> None:
@@ -77,12 +125,20 @@ def check_size(variant: str, spec: AnySpec, size: int) -> None:
         )
 
 
-def cost(variant: str, img_size: int | None = None, num_classes: int | None = None) -> Cost:
-    """Count parameters and MACs of one image by running the network on meta tensors."""
+def cost(
+    variant: str, img_size: int | tuple[int, int] | None = None, num_classes: int | None = None
+) -> Cost:
+    """Count parameters and MACs of one image by running the network on meta tensors.
+
+    A detector's heads run on as many boxes as the published counts have.
+    """
     network = build(variant, img_size, num_classes, device="meta")
     size = img_size or find_spec(variant).img_size
+    sides = (size, size) if isinstance(size, int) else size
     with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         warnings.simplefilter("ignore")
-        network(torch.zeros(1, 3, size, size, device="meta"))
+        network(torch.zeros(1, 3, *sides, device="meta"))
+        if isinstance(network, Detector):
+            network.run_heads(MOST_PROPOSALS, MOST_DETECTIONS)
     params = sum(p.numel() for p in network.parameters())
     return Cost(params, counter.get_total_flops() // 2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.specs import NETWORKS
 
 FILE = Path(__file__).with_name("counts.json")
 COMMAND = "python -m fca_edge.zoo.count"
@@ -31,7 +31,11 @@ def read_counts(file: Path = FILE) -> dict[str, Cost]:
         FcaEdgeError: a network was added, taken out or changed since; says what to run.
     """
     rows = json.loads(file.read_text())
-    stale = [v for v in {**ZOO, **rows} if v not in ZOO or rows.get(v, {}).get("spec") != spec(v)]
+    stale = [
+        v
+        for v in {**NETWORKS, **rows}
+        if v not in NETWORKS or rows.get(v, {}).get("spec") != spec(v)
+    ]
     if stale:
         raise FcaEdgeError(
             f"{file.name} is not of {', '.join(stale)} as they are; run `{COMMAND}`."
@@ -41,4 +45,11 @@ def read_counts(file: Path = FILE) -> dict[str, Cost]:
 
 def spec(variant: str) -> str:
     """Write a spec as text, by which a count of an older one is recognised."""
-    return repr(ZOO[variant])
+    return repr(NETWORKS[variant])
+
+
+def read_dense_counts(file: Path = FILE) -> dict[str, Cost]:
+    """Read the counts of dense networks at the size that was published of each."""
+    rows = json.loads(file.read_text())
+    published = {v: row["published_size"] for v, row in rows.items() if "published_size" in row}
+    return {variant: Cost(row["params"], row["macs"]) for variant, row in published.items()}

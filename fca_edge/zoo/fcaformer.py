@@ -181,6 +181,7 @@ class FcaStage(nn.Module):
 
     def __init__(self, dim: int, depth: int, heads: int, side: int, dim_out: int | None) -> None:
         super().__init__()
+        self.side = side
         self.blocks = nn.ModuleList(
             [FcaBlock(dim, heads, side, i, last=i == depth - 1) for i in range(depth)]
         )
@@ -221,7 +222,7 @@ class FcaFormer(nn.Module):
 
 
 def concatenate(parts: list[Tensor]) -> Tensor:
-    """Concatenate along the tokens, without an operator where there is one part."""
+    """Concatenate along the tokens, without an operator if there is one part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 

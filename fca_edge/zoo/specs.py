@@ -57,7 +57,26 @@ class DeiTSpec(Spec):
     patch: int = 16
 
 
-AnySpec = FcaFormerSpec | ConvNeXtSpec | SwinSpec | DeiTSpec
+@dataclass(frozen=True)
+class DenseSpec(Spec):
+    """A trunk of the zoo under a head that answers per pixel or per object.
+
+    Attributes:
+        trunk: name of the network whose blocks it has.
+        head: what stands on the trunk.
+        width: channels of the head.
+        outputs: channels of FcaFormer's maps (`seg_head_dims`); None for other trunks.
+        hidden: width of a box head's fully connected layers; 0 without one.
+    """
+
+    trunk: str = ""
+    head: str = "upernet"
+    width: int = 0
+    outputs: tuple[int, ...] | None = None
+    hidden: int = 0
+
+
+AnySpec = FcaFormerSpec | ConvNeXtSpec | SwinSpec | DeiTSpec | DenseSpec
 
 
 def _fca(
@@ -95,6 +114,37 @@ ZOO: dict[str, AnySpec] = {
     "deit_tiny": DeiTSpec("deit_tiny", (192,), (12,), heads=3),
 }
 
+# Head -> the side of its square input, its classes, its width and that of its hidden layers;
+# first as published, then of the micro networks that tests use.
+_HEADS = {
+    "upernet": ((512, 150, 512, 0), (96, 7, 32, 0)),
+    "mask_rcnn": ((800, 80, 256, 1024), (96, 3, 16, 64)),
+    "cascade": ((800, 80, 256, 1024), (96, 3, 16, 64)),
+}
+# Trunk -> the channels of its maps where they are not its stages' own.
+_TRUNKS: dict[str, tuple[int, ...] | None] = {
+    "l2": (96, 192, 384, 768),
+    "swin_tiny": None,
+    "convnext_tiny": None,
+    "micro": (16, 24, 40, 64),
+}
+
+
+def _dense(head: str, trunk: str) -> DenseSpec:
+    under = ZOO[trunk]
+    size, classes, width, hidden = _HEADS[head][trunk == "micro"]
+    name = f"{head}_{trunk}"
+    return DenseSpec(
+        name, under.dims, under.depths, size, classes, trunk, head, width, _TRUNKS[trunk], hidden
+    )
+
+
+# Networks that answer per pixel or per object.
+DENSE: dict[str, AnySpec] = {
+    f"{head}_{trunk}": _dense(head, trunk) for head in _HEADS for trunk in _TRUNKS
+}
+NETWORKS: dict[str, AnySpec] = {**ZOO, **DENSE}
+
 
 def find_spec(variant: str) -> AnySpec:
     """Look a variant up, by its short name or its full one (`fcaformer_l1`).
@@ -102,7 +152,7 @@ def find_spec(variant: str) -> AnySpec:
     Raises:
         UsageError: no such variant; names the nearest.
     """
-    return ZOO[short_name(variant)]
+    return NETWORKS[short_name(variant)]
 
 
 def short_name(variant: str) -> str:
@@ -111,10 +161,27 @@ def short_name(variant: str) -> str:
     Raises:
         UsageError: no such variant; names the nearest.
     """
-    by_full_name = {spec.name: short for short, spec in ZOO.items()}
+    by_full_name = {spec.name: short for short, spec in NETWORKS.items()}
     short = by_full_name.get(variant, variant)
-    if short not in ZOO:
+    if short not in NETWORKS:
         raise UsageError(
-            f"unknown variant '{variant}'.{nearest(variant, ZOO)} `fca-edge models` lists them all."
+            f"unknown variant '{variant}'.{nearest(variant, NETWORKS)}"
+            " `fca-edge models` lists them all."
         )
     return short
+
+
+def require_classifier(variant: str, name: str, command: str) -> None:
+    """Refuse what only classifiers can do of a network that answers per pixel or per object.
+
+    Args:
+        name: of the file or option that the user gave.
+
+    Raises:
+        UsageError: a dense network.
+    """
+    if isinstance(NETWORKS.get(variant), DenseSpec):
+        raise UsageError(
+            f"{name}: {variant} answers per pixel or per object, and {command} is for classifiers;"
+            " `fca-edge verify` and `fca-edge bench` take it."
+        )

@@ -22,10 +22,12 @@ class WindowAttention(nn.Module):
     bias_index: Tensor
     attn_mask: Tensor | None
 
-    def __init__(self, dim: int, heads: int, side: int, window: int, shift: int) -> None:
+    def __init__(
+        self, dim: int, heads: int, size: tuple[int, int], window: int, shift: int
+    ) -> None:
         super().__init__()
         self.dim, self.heads = dim, heads
-        self.side, self.window, self.shift = side, window, shift
+        self.size, self.window, self.shift = size, window, shift
         self.scale = (dim // heads) ** -0.5
         table = torch.zeros((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(table)
@@ -36,7 +38,7 @@ class WindowAttention(nn.Module):
 
     def derived(self) -> dict[str, Tensor | None]:
         """Compute the buffers that follow from the sizes and stand in no checkpoint."""
-        mask = shift_mask(self.side, self.window, self.shift) if self.shift else None
+        mask = shift_mask(self.size, self.window, self.shift) if self.shift else None
         return {"bias_index": relative_index(self.window), "attn_mask": mask}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ class SwinBlock(nn.Module):
         self.side, self.window = side, min(window, side)
         self.shift = self.window // 2 if shifted and side > window else 0
         self.norm1 = nn.LayerNorm(dim, eps=1e-5)
-        self.attn = WindowAttention(dim, heads, side, self.window, self.shift)
+        self.attn = WindowAttention(dim, heads, (side, side), self.window, self.shift)
         self.norm2 = nn.LayerNorm(dim, eps=1e-5)
         self.mlp = Mlp(dim, 4 * dim)
 
@@ -189,12 +191,18 @@ def relative_index(window: int) -> Tensor:
     return rows * (2 * window - 1) + columns
 
 
-def shift_mask(side: int, window: int, shift: int) -> Tensor:
+def shift_mask(size: tuple[int, int], window: int, shift: int) -> Tensor:
     """Mask (windows, 1, N, N): after the cyclic shift, only true neighbours see each other."""
-    bands = torch.zeros(side, dtype=torch.long)
-    bands[-window:] = 1
-    bands[-shift:] = 2
-    region = (3 * bands[:, None] + bands[None, :]).reshape(1, side, side, 1)
+    rows, columns = (shift_bands(side, window, shift) for side in size)
+    region = (3 * rows[:, None] + columns[None, :]).reshape(1, *size, 1)
     region = to_windows(region, window).squeeze(-1)  # (windows, N)
     apart = region[:, None, :, None] != region[:, None, None, :]  # (windows, 1, N, N)
     return torch.where(apart, MASKED, 0.0)
+
+
+def shift_bands(side: int, window: int, shift: int) -> Tensor:
+    """Number the three bands (side,) of rows or columns that a shift brings together."""
+    bands = torch.zeros(side, dtype=torch.long)
+    bands[-window:] = 1
+    bands[-shift:] = 2
+    return bands

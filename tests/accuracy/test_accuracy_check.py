@@ -29,12 +29,12 @@ def gate(digits: Path) -> AccuracyCheck:
 
 def test_proven_files_pass_on_each_runtime(gate: AccuracyCheck, exported: list[Artefact]) -> None:
     for item in exported:
-        found = gate(item)
+        accuracy = gate(item)
         proven = [f"{run.runtime} {run.version}" for run in item.manifest.verification.runtimes]
-        assert [row["runtime"] for row in found["runtimes"]] == proven
-        assert found["images"] == 60
-        assert found["reference"]["top1"]["percent"] > 95
-        for row in found["runtimes"]:
+        assert [row["runtime"] for row in accuracy["runtimes"]] == proven
+        assert accuracy["images"] == 60
+        assert accuracy["reference"]["top1"]["percent"] > 95
+        for row in accuracy["runtimes"]:
             assert row["drop_points"] == 0
             assert row["agreement"]["count"] == 60
 

@@ -25,10 +25,10 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_all_images_in_order(tree: Path) -> None:
-    found = read_tree(tree, None, 3)
-    assert found.classes.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    images = read_tree(tree, None, 3)
+    assert images.classes.tolist() == [0] * 10 + [1] * 10 + [2] * 10
     seen = []
-    for block in read_blocks(found, [HOW]):
+    for block in read_blocks(images, [HOW]):
         assert len(block.places) <= data.BLOCK
         seen += np.round(block.images[HOW][:, 0, 0, 0] * 255).astype(int).tolist()
     assert seen == list(range(30))
@@ -69,10 +69,10 @@ def damage(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["cut", "empty", "text"])
 def test_a_corrupt_image_is_refused_or_counted(tree: Path, kind: str) -> None:
     damage(tree / "1" / "13.png", kind)
-    found = read_tree(tree, None, 3)
+    images = read_tree(tree, None, 3)
     with pytest.raises(FcaEdgeError, match=r"13\.png: not a readable image.*--skip-corrupt"):
-        list(read_blocks(found, [HOW]))
-    got = list(read_blocks(found, [HOW], skip_corrupt=True))
+        list(read_blocks(images, [HOW]))
+    got = list(read_blocks(images, [HOW], skip_corrupt=True))
     assert [path.name for block in got for path in block.corrupt] == ["13.png"]
     assert [place for block in got for place in block.places] == [n for n in range(30) if n != 13]
 

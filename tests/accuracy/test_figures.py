@@ -30,11 +30,11 @@ def test_ranks_agree_with_argmax_even_among_equals() -> None:
 
 def test_the_interval_is_wilsons() -> None:
     """Against the formula itself, for 81 of 263 at z = 1.959964."""
-    found, z, n, p = compute_share(81, 263), 1.959963985, 263, 81 / 263
+    share, z, n, p = compute_share(81, 263), 1.959963985, 263, 81 / 263
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    assert found.low == pytest.approx(100 * (middle - half), abs=1e-6)
-    assert found.high == pytest.approx(100 * (middle + half), abs=1e-6)
+    assert share.low == pytest.approx(100 * (middle - half), abs=1e-6)
+    assert share.high == pytest.approx(100 * (middle + half), abs=1e-6)
     assert compute_share(10, 10).high == pytest.approx(100)
     assert compute_share(10, 10).low < 75
 
@@ -43,23 +43,23 @@ def test_drop_counts_lost_and_gained_images() -> None:
     data = data_of([0, 1, 2, 3])
     before = predictions([0, 1, 2, 9], [0, 0, 0, 1])
     after = predictions([0, 5, 5, 3], [0, 2, 6, 0])
-    found = compute_figures(data, after, before)
-    assert (found.lost, found.gained, found.drop_points) == (2, 1, 25.0)
-    assert found.agreement is not None
-    assert (found.top1.count, found.agreement.count) == (2, 1)
-    assert found.top5 is not None
-    assert found.top5.count == 3
+    figures = compute_figures(data, after, before)
+    assert (figures.lost, figures.gained, figures.drop_points) == (2, 1, 25.0)
+    assert figures.agreement is not None
+    assert (figures.top1.count, figures.agreement.count) == (2, 1)
+    assert figures.top5 is not None
+    assert figures.top5.count == 3
 
 
 def test_confusions_are_ordered_and_skipped_images_are_no_images() -> None:
     data = data_of([0, 0, 0, 1, 2, 2])
-    found = compute_figures(data, predictions([7, 7, 0, 3, -1, 2], [1, 1, 0, 1, -1, 0]))
-    assert found.images == 5
-    assert [(c.true, c.predicted, c.count) for c in found.confusions] == [
+    figures = compute_figures(data, predictions([7, 7, 0, 3, -1, 2], [1, 1, 0, 1, -1, 0]))
+    assert figures.images == 5
+    assert [(c.true, c.predicted, c.count) for c in figures.confusions] == [
         ("0", "7", 2),
         ("1", "3", 1),
     ]
-    assert found.drop_points is found.agreement is None
+    assert figures.drop_points is figures.agreement is None
 
 
 def test_top5_of_five_classes_means_nothing() -> None:

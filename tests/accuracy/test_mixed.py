@@ -38,8 +38,8 @@ def base(exported: list[Artefact]) -> Base:
     artefact = read_artefact(exported[0].path)
     candidates = run(artefact.path, artefact.path.parent / "q.onnx", Recipe("int8")).quantised
     (artefact.path.parent / "q.onnx").unlink()
-    kept = tuple(name for name in list_layers(artefact.path) if name not in candidates[:4])
-    return Base(artefact, ("onnxruntime",), Recipe("int8", keep_float=kept))
+    keep_float = tuple(name for name in list_layers(artefact.path) if name not in candidates[:4])
+    return Base(artefact, ("onnxruntime",), Recipe("int8", keep_float=keep_float))
 
 
 @pytest.fixture
@@ -74,24 +74,24 @@ def spoiled(base: Base, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_sound_quantiser_needs_no_layer_in_float(base: Base, few: Data) -> None:
-    found = measure_sensitivities(base, few, quiet)
-    assert len(found) == 4
-    assert all(loss.snr_db is None or loss.snr_db > FLOORS["int8"] for loss in found), found
-    assert any(loss.snr_db is not None for loss in found)
-    assert [loss.drop_points for loss in found] == [0, 0, 0, 0]
-    assert found == measure_sensitivities(base, few, quiet)
+    losses = measure_sensitivities(base, few, quiet)
+    assert len(losses) == 4
+    assert all(loss.snr_db is None or loss.snr_db > FLOORS["int8"] for loss in losses), losses
+    assert any(loss.snr_db is not None for loss in losses)
+    assert [loss.drop_points for loss in losses] == [0, 0, 0, 0]
+    assert losses == measure_sensitivities(base, few, quiet)
 
 
 def test_the_spoiled_layer_is_found_and_kept(base: Base, few: Data, spoiled: str) -> None:
-    found = measure_sensitivities(base, few, quiet)
-    assert found[0].layer == spoiled
-    assert found[0].snr_db is not None
-    assert found[0].snr_db < 10
-    assert found[0].drop_points > 50
-    assert all(loss.drop_points == 0 for loss in found[1:])
+    losses = measure_sensitivities(base, few, quiet)
+    assert losses[0].layer == spoiled
+    assert losses[0].snr_db is not None
+    assert losses[0].snr_db < 10
+    assert losses[0].drop_points > 50
+    assert all(loss.drop_points == 0 for loss in losses[1:])
     with ArtefactRunner(base.artefact, "onnxruntime") as runner:
         (reference,), _ = predict([runner], few, lambda count: None)
-    mix = search(base, found, few, reference, 1.0, quiet)
+    mix = search(base, losses, few, reference, 1.0, quiet)
     assert mix.keep == (spoiled,)
     drops = {trial.kept: trial.drop_points for trial in mix.trials}
     assert drops[0] > 50

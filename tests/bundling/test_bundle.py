@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from conftest import ROOT
 from PIL import Image
 
 from fca_edge.bundling.write import write_bundle
+from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.lean_settings import cache_path, settings_path
-from fca_edge.manifest import Artefact, read_artefact
+from fca_edge.manifest import Artefact, manifest_path, read_artefact
 from fca_edge.parity import in_layout
 from fca_edge.preprocess import load
 from fca_edge.runtimes import RUNTIMES, interpreter
@@ -151,14 +153,52 @@ def test_the_runner_loads_in_little_memory(
     lean = subprocess.run(command, capture_output=True, text=True, env={})
     assert lean.returncode == 0, lean.stderr
     assert cache_path(tmp_path / "b" / item.path.name).is_dir()
+    assert lean.stderr == ""
     # A folder where nothing can be kept, as on a read-only card.
     shutil.rmtree(cache_path(tmp_path / "b" / item.path.name))
     cache_path(tmp_path / "b" / item.path.name).write_text("in the way")
     plain = subprocess.run(command, capture_output=True, text=True, env={})
     assert plain.stdout == lean.stdout
-    (tmp_path / "b" / "lean.py").write_text("raise ImportError")
+    (line,) = plain.stderr.splitlines()
+    assert "is loaded plainly, in more memory: " in line
+    settings = json.loads(beside.read_text())
+    beside.write_text(json.dumps({**settings, "settings": {"cache": "/elsewhere"}}))
     plain = subprocess.run(command, capture_output=True, text=True, env={})
     assert plain.stdout == lean.stdout
+    (line,) = plain.stderr.splitlines()
+    assert line.startswith("note: not loaded in little memory: ")
+    (tmp_path / "b" / "lean.py").write_text("raise ImportError")
+    plain = subprocess.run(command, capture_output=True, text=True, env={})
+    assert (plain.stdout, plain.stderr) == (lean.stdout, "")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_f05_packed_weights_are_not_shipped_and_cannot_change_an_answer(
+    exported: list[Artefact], number: int, tmp_path: Path, photo: Path
+) -> None:
+    """Neither those beside the artefact nor those of an older bundle; the sums cover the rest."""
+    item = exported[number]
+    for path in (item.path, manifest_path(item.path), settings_path(item.path)):
+        shutil.copy(path, tmp_path)
+    artefact = read_artefact(tmp_path / item.path.name)
+    runpy.run_path(str(LEAN))["open_model"](str(artefact.path))
+    for force in (False, True):
+        write_bundle(artefact, tmp_path / "b", force=force)
+        assert not list((tmp_path / "b").glob("*.cache"))
+        command = [sys.executable, str(tmp_path / "b" / "run.py"), str(photo)]
+        before = subprocess.run(command, capture_output=True, text=True, env={})
+        assert (before.returncode, before.stderr) == (0, "")
+    weights = max(cache_path(tmp_path / "b" / item.path.name).rglob("*.*"), key=file_size)
+    weights.write_bytes(weights.read_bytes()[::-1])
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path / "b", check=True)
+    after = subprocess.run(command, capture_output=True, text=True, env={})
+    assert (after.returncode, after.stdout) == (0, before.stdout)
+    assert after.stderr.endswith("is damaged; packed once more\n")
+
+
+def file_size(path: Path) -> int:
+    """Size of a file."""
+    return path.stat().st_size
 
 
 def test_bad_input(exported: list[Artefact], tmp_path: Path) -> None:

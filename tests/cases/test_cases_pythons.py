@@ -81,7 +81,7 @@ def test_l6_an_environment_of_another_python_is_made_anew(tmp_path: Path) -> Non
 def test_l6_without_a_python_for_2_14_there_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(python: Path, report: object) -> None:
+    def fail(folder: Path, place: Path, report: object) -> None:
         raise TargetUnavailableError("needs apt-get, which this machine does not have.")
 
     monkeypatch.setenv(OLD_TFLITE_VARIABLE, str(tmp_path / "old" / "bin" / "python"))

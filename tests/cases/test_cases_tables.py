@@ -91,7 +91,7 @@ def table_of(records: list[Record], wide: bool = False) -> str:
     """What `bench` prints of records."""
     out = io.StringIO()
     with redirect_stdout(out):
-        show(Runs(tuple(records)), 0, wide, None, False)
+        show(Runs(tuple(records)), wide, None, False)
     return out.getvalue()
 
 
@@ -290,7 +290,7 @@ def test_u3_the_legend_is_for_what_is_shown(width: int) -> None:
 
 def test_u3_empty_cells_are_explained() -> None:
     text = table_of(MADE["too few processes"])
-    assert "empty where fewer than 5 processes were timed" in " ".join(text.split())
+    assert "empty if fewer than 5 processes were timed" in " ".join(text.split())
     assert "–" not in text.partition("90 % interval:")[0].replace("90 % interval", "")
 
 
@@ -382,16 +382,29 @@ def test_u10_what_is_not_here_is_exported_first(tmp_path: Path, monkeypatch: Any
     records = [
         row(artefact=artefact(file=name, **forms)),
         row(artefact=artefact(file="d.onnx", profile="onnx", trained=True, weights=digest)),
+        row(artefact=artefact(file="e.tflite", trained=True, precision="int8")),
+        row(artefact=artefact(file="best.tflite", img_size=224)),
+        row(artefact=artefact(file="f.tflite", variant="unknown")),
     ]
     written(Path("a.json"), *records)
     written(Path("b.json"), row(runtime=replace(row().runtime, version="9")))
     lines = remedy_of(fca_edge("compare", "a.json", "b.json").stdout)
-    assert lines[:2] == [
+    out = "--out models/out"
+    assert lines[0].startswith("best.tflite is not here; export it and rename models/out/fcaf")
+    assert lines[1] == f"fca-edge export --variant l1 --format tflite --precision fp32 {out}"
+    exports = [line for line in lines[2:] if "export" in line or "is not here" in line]
+    assert exports == [
         "fca-edge export --variant l1 --img-size 128 --format tflite --profile tflite-2.14"
-        " --precision int8 --no-fold --out models/out",
-        "d.onnx is not here: export it from the checkpoint 01234567... into models/out:",
+        f" --precision int8 --no-fold {out}",
+        "d.onnx is not here; CHECKPOINT is the file of its weights, whose sha256 begins with"
+        " 01234567:",
+        f"fca-edge export --checkpoint CHECKPOINT --format onnx --precision fp32 {out}",
+        "e.tflite is not here; CHECKPOINT is the file of its weights:",
+        f"fca-edge export --checkpoint CHECKPOINT --format tflite --precision int8 {out}",
+        "f.tflite is not here: put it into models/out:",
     ]
-    assert f" models/out/{name} models/out/d.onnx " in " ".join(lines)
+    for files in (f"{name} models/out/d.onnx", "e.tflite models/out/f.tflite"):
+        assert f"bench models/out/{files} " in " ".join(lines)
 
 
 def test_u10_another_version_must_be_installed(tmp_path: Path) -> None:
@@ -471,8 +484,8 @@ def test_u10_many_rows_gone_are_a_short_line(worse: bool, tmp_path: Path) -> Non
 def network(variant: str, ms: float, **changes: Any) -> Record:
     """A record of a published network."""
     steps = times(*(ms + n for n in range(5)))
-    made = artefact(variant=variant, file=f"{variant}.tflite")
-    return row(artefact=made, latency_ns=steps, memory=memory(80), **changes)
+    file = artefact(variant=variant, file=f"{variant}.tflite")
+    return row(artefact=file, latency_ns=steps, memory=memory(80), **changes)
 
 
 @pytest.mark.parametrize(
@@ -514,9 +527,9 @@ def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tupl
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from leaves(found, (*words, name))
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from leaves(subcommand, (*words, name))
 
 
 EVERY = dict(leaves(main))
@@ -726,8 +739,8 @@ def test_u12_keep_float_takes_a_list_and_repeats(tmp_path: Path) -> None:
     (manifest,) = json.loads(done.stdout)
     text = json.dumps(manifest["quantization"])
     assert all(f"linear_{n}" in text for n in (1, 2, 3))
-    made = tmp_path / "o" / manifest["file"]
-    refused(fca_edge("verify", made, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
+    path = tmp_path / "o" / manifest["file"]
+    refused(fca_edge("verify", path, "--checkpoint", DIGITS), 2, "--checkpoint is for trained")
     done = fca_edge(*words, "--keep-float", "linear_1,,x", "--out", tmp_path / "p")
     assert done.returncode == 2
     assert "names, separated by commas" in done.stderr

@@ -150,7 +150,7 @@ def test_w2_any_common_prefix(tmp_path: Path, state: State, prefix: str) -> None
 def test_w2_prefix_in_safetensors(tmp_path: Path, state: State) -> None:
     save_file(prefixed(state, "net._orig_mod."), tmp_path / "w.safetensors")
     source = source_of(tmp_path / "w.safetensors")
-    assert source.chosen == "the whole file, prefix 'net._orig_mod.' stripped"
+    assert source.chosen == "taken from the top level of the file, prefix 'net._orig_mod.' stripped"
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net._orig_mod.", "ema_model.ema."])

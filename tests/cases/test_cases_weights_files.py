@@ -248,7 +248,7 @@ def test_w11_a_header_that_names_another_variant(tmp_path: Path, state: State) -
     assert source_of(tmp_path / "w.safetensors").variant == "micro"
     save_file(state, tmp_path / "l1.safetensors", {"variant": "l1"})
     line = refusal(tmp_path / "l1.safetensors", variant=None)
-    assert "The file fits --variant micro" in line
+    assert "is not l1, as its header says. The file fits --variant micro: give that." in line
 
 
 def test_w11_near_under_another_librarys_names(tmp_path: Path) -> None:

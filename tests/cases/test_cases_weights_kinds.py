@@ -53,9 +53,9 @@ class Wrapper(nn.Module):
 
 def test_w8_buffers_that_are_not_saved_are_not_counted(tmp_path: Path, trained: nn.Module) -> None:
     assert [name for name, _ in trained.named_buffers() if name.endswith("bias_index")]
-    assert source_of(saved(tmp_path, trained)).chosen == "the whole file"
+    assert source_of(saved(tmp_path, trained)).chosen == "taken from the top level of the file"
     chosen = source_of(saved(tmp_path, Wrapper(trained, False))).chosen
-    assert chosen == "the whole file, prefix 'model.' stripped"
+    assert chosen == "taken from the top level of the file, prefix 'model.' stripped"
     chosen = source_of(saved(tmp_path, Wrapper(trained, True))).chosen
     assert chosen is not None
     assert chosen.endswith("2 keys outside 'model.' ignored")
@@ -77,7 +77,7 @@ def test_w8_other_families(tmp_path: Path, variant: str) -> None:
     from fca_edge.checkpoint.read import load_checkpoint
 
     path = saved(tmp_path, build(variant, 224, 10))
-    assert load_checkpoint(path).chosen == "the whole file"
+    assert load_checkpoint(path).chosen == "taken from the top level of the file"
 
 
 def test_w8_torchscript_keeps_them_without_a_note(tmp_path: Path, trained: nn.Module) -> None:

@@ -52,7 +52,7 @@ def same(found: State, expected: State) -> bool:
 def test_bare_state_dict(tmp_path: Path, raw: State) -> None:
     found = load_checkpoint(saved(tmp_path, raw))
     assert same(found.state, raw)
-    assert found.chosen == "the whole file"
+    assert found.chosen == "taken from the top level of the file"
 
 
 def test_old_torch_format(tmp_path: Path, raw: State) -> None:

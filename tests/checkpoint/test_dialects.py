@@ -193,8 +193,8 @@ def test_adapters_beside_official_names_are_refused_with_the_file(tmp_path: Path
 
 
 def test_an_unknown_library_is_one_line() -> None:
-    """Of `bench/dialects/run.py`, which makes the golden networks anew."""
-    script = ROOT / "bench" / "dialects" / "run.py"
+    """Of `tests/dialects/run.py`, which makes the golden networks anew."""
+    script = ROOT / "tests" / "dialects" / "run.py"
     command = [sys.executable, str(script), "timm=9.9.9"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")

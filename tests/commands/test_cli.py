@@ -1,5 +1,6 @@
 """The command line: every bad input is one line with its exit code, every good one a table."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
 
-from fca_edge.cli import WAITING
+from fca_edge.api.files import export
+from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact
 
 # One more than the machine has, so that the row is marked.
@@ -65,9 +67,14 @@ def test_pickle_with_code(tmp_path: Path) -> None:
     refused(done, 1, "refused", "posix.system")
 
 
-def test_wrong_variant(tmp_path: Path) -> None:
-    done = fca_edge("export", "--variant", "l2", "--checkpoint", DIGITS, "--out", tmp_path / "o")
-    refused(done, 2, "is not l2", "The file fits --variant micro")
+@pytest.mark.parametrize("variant", ["l2", "swin_tiny", "convnext_tiny"])
+def test_wrong_variant(tmp_path: Path, variant: str) -> None:
+    """The error is what to do, without the keys in which the two networks differ."""
+    done = fca_edge("export", "--variant", variant, "--checkpoint", DIGITS, "--out", tmp_path / "o")
+    end = f"is not {variant}. The file fits --variant micro: leave --variant out, or give that."
+    refused(done, 2, end)
+    with pytest.raises(UsageError, match="The file fits variant micro: leave variant out, or give"):
+        export(DIGITS, variant=variant, out=tmp_path / "o")
 
 
 def test_wrong_image_size(tmp_path: Path) -> None:
@@ -160,9 +167,9 @@ def test_export_says_what_it_took(tmp_path: Path) -> None:
     done = fca_edge(*words, "--out", tmp_path / "o", "--json", "-")
     assert done.returncode == 0, done.stderr
     assert "taken from its entry 'model_ema' (the file also has 'model')" in done.stderr
-    (told,) = json.loads(done.stdout)
-    assert told["source"]["chosen"].startswith("taken from its entry 'model_ema'")
-    assert told["source"]["num_classes"] == 10
+    (manifest,) = json.loads(done.stdout)
+    assert manifest["source"]["chosen"].startswith("taken from its entry 'model_ema'")
+    assert manifest["source"]["num_classes"] == 10
 
 
 @pytest.mark.old_tflite
@@ -247,25 +254,6 @@ def test_help_has_examples(command: str) -> None:
     assert "Examples:" in done.stdout
 
 
-@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
-def test_threads_of_torch_sleep_while_they_wait(given: dict[str, str], tmp_path: Path) -> None:
-    """Unless the user has said how they wait, and before torch is imported, which reads it once."""
-    code = (
-        "import os, sys; from fca_edge.cli import run\n"
-        "sys.argv = ['fca-edge', 'models', '--json', sys.argv[1]]; run()\n"
-        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
-    )
-    known = {key: value for key, value in os.environ.items() if key not in WAITING}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "models.json")],
-        capture_output=True,
-        text=True,
-        env=known | given,
-    )
-    policy = given.get("OMP_WAIT_POLICY") if given else "passive"
-    assert done.stdout.splitlines()[-1] == f"{policy} False", done.stderr
-
-
 def test_what_a_stranger_types_is_answered_with_what_to_type(tmp_path: Path) -> None:
     done = fca_edge("help")
     refused(done, 2, "no command 'help'", "--help")
@@ -273,3 +261,35 @@ def test_what_a_stranger_types_is_answered_with_what_to_type(tmp_path: Path) -> 
     refused(fca_edge("bench", tmp_path), 2, "is a directory; name its files", f"{tmp_path}/*.")
     (tmp_path / "w.pth").write_text("")
     refused(fca_edge("bench", tmp_path / "w.pth"), 2, "no artefact", "`fca-edge export` makes one")
+
+
+def on_terminal(kind: str, *words: object) -> str:
+    """Return what a command writes on a terminal."""
+    main_end, command_end = os.openpty()
+    command = [sys.executable, "-m", "fca_edge", *map(str, words)]
+    streams = {"stdin": command_end, "stdout": command_end, "stderr": command_end}
+    child = subprocess.Popen(command, env={**os.environ, "TERM": kind}, **streams)
+    os.close(command_end)
+    pieces = []
+    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+        while piece := os.read(main_end, 1 << 16):
+            pieces.append(piece)
+    os.close(main_end)
+    child.wait()
+    return b"".join(pieces).decode()
+
+
+@pytest.mark.parametrize("kind", ["xterm", "dumb"])
+def test_an_error_stands_alone_on_the_terminal(kind: str, tmp_path: Path) -> None:
+    """No spinner is drawn for work that does not begin."""
+    for words in (("export", "--variant", "l9"), ("verify", tmp_path / "a.onnx")):
+        (tmp_path / "a.onnx").write_bytes(b"x")
+        lines = on_terminal(kind, *words).splitlines()
+        assert [line[:17] for line in lines] == ["fca-edge: error: "], lines
+
+
+def test_progress_is_shown_on_a_terminal_that_can_move(exported: list[Artefact]) -> None:
+    words = ("bench", exported[0].path, "--processes", 1, "--runs", 1, "--warmup", 0)
+    assert "0/2" in on_terminal("xterm", *words) and "1/2" in on_terminal("xterm", *words)
+    text = on_terminal("dumb", *words)
+    assert "/2" not in text and not text.startswith("\r\n") and "digits-fp32.onnx" in text

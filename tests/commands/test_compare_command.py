@@ -102,7 +102,7 @@ def test_json(tmp_path: Path) -> None:
     written(tmp_path / "a.json", row())
     done = run(tmp_path, "a.json", "a.json", "--json", "-")
     (pair,) = json.loads(done.stdout)["pairs"]
-    assert {found["verdict"] for found in pair["rows"]} == {"same"}
+    assert {metric["verdict"] for metric in pair["rows"]} == {"same"}
     assert run(tmp_path, "a.json", "a.json", "--json", "out.json").returncode == 0
     refused(run(tmp_path, "a.json", "a.json", "--json", "out.json"), 2, "--force")
     assert run(tmp_path, "a.json", "a.json", "--json", "out.json", "--force").returncode == 0
@@ -157,7 +157,7 @@ def test_published(tmp_path: Path) -> None:
     (line,) = [text for text in done.stdout.splitlines() if text.strip().startswith("l1 ")]
     assert line.split()[:3] == ["l1", "0.36", "0.33"]
     assert "Cortex-A17" in done.stdout
-    assert "suspect" in done.stdout
+    assert "doubtful" in done.stdout
     assert "not measured under equal conditions" in " ".join(done.stdout.split())
     refused(run(tmp_path, "--published", "a.json", "--reference", "l4"), 5, "no record of l4")
 
@@ -181,7 +181,7 @@ def test_u10_limits_that_were_not_judged_are_named(tmp_path: Path) -> None:
     done = gated(tmp_path, limits)
     assert done.returncode == 0
     assert done.stderr == ""
-    note = " ".join(done.stdout.partition("not judged by --gate: ")[2].split())
+    note = " ".join(done.stdout.partition("not judged by the gate: ")[2].split())
     assert "latency_ns (undecided: too few processes for an interval)" in note
     assert "load_ns (not in the baseline)" in note
     assert "instructions (neither side has it)" in note
@@ -189,10 +189,10 @@ def test_u10_limits_that_were_not_judged_are_named(tmp_path: Path) -> None:
     written(tmp_path / "b.json", row(artefact=artefact(file_bytes=99_000_000), **FEW))
     done = gated(tmp_path, limits)
     refused(done, 4, "file_bytes")
-    assert "not judged by --gate: latency_ns" in done.stdout
+    assert "not judged by the gate: latency_ns" in done.stdout
     written(tmp_path / "b.json", row(**FEW))
     done = run(tmp_path, "a.json", "b.json", "--gate", "t.toml", "--json", "-")
-    assert done.stderr.startswith("note: not judged by --gate: latency_ns (undecided")
+    assert done.stderr.startswith("note: not judged by the gate: latency_ns (undecided")
 
 
 @pytest.mark.parametrize(

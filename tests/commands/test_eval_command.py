@@ -17,11 +17,11 @@ def images(tmp_path: Path) -> Path:
     """Four digits that a checkpoint which was trained on 8x8 images may or may not know."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
+    digits = load_digits()
     for number in range(40):
-        path = tmp_path / "val" / str(found.target[number]) / f"{number}.png"
+        path = tmp_path / "val" / str(digits.target[number]) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = (found.images[number] * 255 / 16).round().astype("uint8")
+        pixels = (digits.images[number] * 255 / 16).round().astype("uint8")
         Image.fromarray(pixels).save(path)
     return tmp_path / "val"
 
@@ -33,11 +33,11 @@ def test_all_runtimes_beside_the_checkpoint(
     words = ("eval", *[item.path for item in exported], "--data", images, "--checkpoint", DIGITS)
     done = fca_edge(*words, "--json", tmp_path / "r.json")
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "r.json").read_text())
-    assert told["schema"] == "fca_edge.accuracy/1"
-    assert [row["runtime"] for row in told["results"]] == ["onnxruntime", "litert", "tflite-2.14"]
-    assert told["reference"]["name"] == "digits.safetensors in torch"
-    for row in told["results"]:
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["schema"] == "fca_edge.accuracy/1"
+    assert [row["runtime"] for row in report["results"]] == ["onnxruntime", "litert", "tflite-2.14"]
+    assert report["reference"]["name"] == "digits.safetensors in torch"
+    for row in report["results"]:
         assert row["images"] == 40
         assert row["top1"]["percent"] > 90
         assert row["top1"]["low"] < row["top1"]["percent"]
@@ -75,8 +75,8 @@ def test_corrupt_images(exported: list[Artefact], images: Path) -> None:
     words = ("eval", exported[0].path, "--data", images)
     refused(fca_edge(*words), 1, f"2/{bad.name}: not a readable image", "--skip-corrupt")
     done = fca_edge(*words, "--skip-corrupt", "--json", "-")
-    told = json.loads(done.stdout)
-    assert (told["data"]["images"], len(told["data"]["corrupt"])) == (39, 1)
+    report = json.loads(done.stdout)
+    assert (report["data"]["images"], len(report["data"]["corrupt"])) == (39, 1)
     assert "1 corrupt images left out" in done.stderr
 
 
@@ -100,5 +100,5 @@ def test_export_with_data(images: Path, tmp_path: Path) -> None:
     done = fca_edge(*words, "--checkpoint", DIGITS, "--out", out, "--max-drop", "0")
     assert done.returncode == 0, done.stderr
     assert "40 images: one of them is 2.5 points" in done.stderr
-    told = json.loads((out / "digits-fp32.onnx.json").read_text())
-    assert told["accuracy"]["runtimes"][0]["drop_points"] == 0
+    manifest = json.loads((out / "digits-fp32.onnx.json").read_text())
+    assert manifest["accuracy"]["runtimes"][0]["drop_points"] == 0

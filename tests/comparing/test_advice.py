@@ -7,11 +7,13 @@ from rows import BOARD, QEMU, artefact, counted, memory, row, times
 from fca_edge.comparing.advice import advice
 
 INT8 = artefact(file="l1-int8.tflite", precision="int8", profile="litert-fp16")
-FULL = row()
+FULL = row(run="one")
 
 
 def test_quicker_and_smaller() -> None:
-    small = row(artefact=INT8, latency_ns=times(50, 50.5, 51, 51.5, 52), memory=memory(20))
+    small = row(
+        run="one", artefact=INT8, latency_ns=times(50, 50.5, 51, 51.5, 52), memory=memory(20)
+    )
     assert advice([FULL, small]) == [
         "l1-int8.tflite against l1-fp32.tflite: 0.50 (0.50–0.50) of its time, 0.25 of its memory:"
         " for speed and memory."
@@ -19,8 +21,26 @@ def test_quicker_and_smaller() -> None:
 
 
 def test_a_gain_within_the_noise_is_none() -> None:
-    small = row(artefact=INT8, latency_ns=times(50, 100, 95, 80, 100), memory=memory(20))
+    medians = times(50, 100, 95, 80, 100)
+    small = row(run="one", artefact=INT8, latency_ns=medians, memory=memory(20))
     assert advice([FULL, small])[0].endswith("0.25 of its memory: for memory, not for speed.")
+
+
+def test_what_is_undecided_is_marked_and_judges_nothing() -> None:
+    """Intervals that contain 1, too few processes, and what one process's noise can explain."""
+    around = times(90, 101, 102, 103, 110)
+    small = row(run="one", artefact=INT8, latency_ns=around, memory=memory(20))
+    (line,) = advice([FULL, small])
+    assert " of its time (undecided), 0.25 of its memory: for memory." in line
+    few = replace(FULL, latency_ns=times(100, 101))
+    small = row(run="one", artefact=INT8, latency_ns=times(10, 11), memory=memory(20))
+    (line,) = advice([few, small])
+    assert "0.10 of its time (undecided), 0.25 of its memory: for memory." in line
+    near = row(run="one", artefact=INT8, latency_ns=times(50, 51, 52, 53, 54), memory=memory(75))
+    (line,) = advice([FULL, near])
+    assert line.endswith("0.94 of its memory (undecided): for speed.")
+    open_ones = row(run="one", artefact=INT8, latency_ns=around, memory=memory(75))
+    assert advice([FULL, open_ones]) == []
 
 
 def test_counts_are_work_and_not_speed() -> None:
@@ -31,27 +51,29 @@ def test_counts_are_work_and_not_speed() -> None:
 
 
 def test_the_full_file_of_the_same_profile_comes_first() -> None:
-    own = row(artefact=artefact(file="own.tflite", profile="litert-fp16"))
-    assert "against own.tflite" in advice([FULL, own, row(artefact=INT8)])[0]
+    own = row(run="one", artefact=artefact(file="own.tflite", profile="litert-fp16"))
+    small = row(run="one", artefact=INT8, memory=memory(20))
+    assert "against own.tflite" in advice([FULL, own, small])[0]
 
 
 def test_without_figures_nothing_is_said() -> None:
     bare = {"latency_ns": (), "memory": None}
-    assert advice([row(**bare), row(artefact=INT8, **bare)]) == []
-    given_back = row(artefact=INT8, latency_ns=(), memory=memory(-1))
+    assert advice([row(**bare), row(run="one", artefact=INT8, **bare)]) == []
+    given_back = row(run="one", artefact=INT8, latency_ns=(), memory=memory(-1))
     assert advice([row(latency_ns=()), given_back]) == []
 
 
 def test_unlike_things_give_no_advice() -> None:
-    small = row(artefact=INT8)
+    small = row(run="one", artefact=INT8, memory=memory(20))
     assert advice([small]) == []
+    assert len(advice([FULL, small])) == 1
     assert advice([FULL]) == []
     for other in (
         replace(FULL, target=replace(BOARD, name="ssh://other")),
         replace(FULL, target=QEMU),
         replace(FULL, run="another"),
         replace(FULL, runtime=replace(FULL.runtime, settings={"cold": False})),
-        row(artefact=artefact(variant="l2")),
+        row(run="one", artefact=artefact(variant="l2")),
     ):
         assert advice([other, small]) == []
 
@@ -60,7 +82,7 @@ def test_lines_of_lean_loads_are_told_apart() -> None:
     rows = [
         replace(one, runtime=replace(one.runtime, settings={"cold": cold}))
         for cold in (True, False)
-        for one in (FULL, row(artefact=INT8))
+        for one in (FULL, row(run="one", artefact=INT8, memory=memory(20)))
     ]
     cold, warm = advice(rows)
     assert cold.startswith("l1-int8.tflite (lean, cold) against l1-fp32.tflite: ")

@@ -14,14 +14,14 @@ from fca_edge.records import Conditions, Plan, Planned, Record, RuntimeInfo
 
 def rows(a: Record, b: Record, **limits: float) -> dict[str, Row]:
     (pair,) = compare([a], [b], limits).pairs
-    return {found.metric: found for found in pair.rows}
+    return {one.metric: one for one in pair.rows}
 
 
 def test_the_same_record_is_the_same() -> None:
-    found = compare([row()], [row()])
-    assert found.incomparable == ""
-    assert {r.verdict for r in found.pairs[0].rows} == {"same"}
-    assert len(found.pairs[0].rows) == 10
+    comparison = compare([row()], [row()])
+    assert comparison.incomparable == ""
+    assert {r.verdict for r in comparison.pairs[0].rows} == {"same"}
+    assert len(comparison.pairs[0].rows) == 10
 
 
 def test_identity_is_what_it_is_not_its_checksum_or_name() -> None:
@@ -41,10 +41,10 @@ def test_identity_is_what_it_is_not_its_checksum_or_name() -> None:
     ],
 )
 def test_unlike_artefacts_do_not_pair(changes: dict[str, Any]) -> None:
-    found = compare([row()], [row(artefact=artefact(**changes))])
-    assert (len(found.pairs), len(found.missing), len(found.new)) == (0, 1, 1)
-    assert found.incomparable.startswith("nothing pairs: l1 fp32 modern tflite")
-    assert "against" in found.incomparable
+    comparison = compare([row()], [row(artefact=artefact(**changes))])
+    assert (len(comparison.pairs), len(comparison.missing), len(comparison.new)) == (0, 1, 1)
+    assert comparison.incomparable.startswith("nothing pairs: l1 fp32 modern tflite")
+    assert "against" in comparison.incomparable
 
 
 def test_another_runtime_does_not_pair() -> None:
@@ -54,18 +54,18 @@ def test_another_runtime_does_not_pair() -> None:
 
 def test_files_without_a_manifest_pair_by_name() -> None:
     a, b = (row(artefact=artefact(variant="unknown", file=f"{name}.tflite")) for name in "ab")
-    found = compare([a, b], [b, a])
-    assert [pair.label.split()[0] for pair in found.pairs] == ["a.tflite", "b.tflite"]
+    comparison = compare([a, b], [b, a])
+    assert [pair.label.split()[0] for pair in comparison.pairs] == ["a.tflite", "b.tflite"]
 
 
 def test_each_row_finds_its_own_target_and_folding() -> None:
     plain = row(artefact=artefact(folded=False, file_bytes=99))
     emulated, four = counted(1000), row(plan=Plan(4, 1, 1, 3, 5))
     baseline = [row(), plain, emulated, four]
-    found = compare(baseline, [four, emulated, plain, row()])
-    assert found.incomparable == ""
-    assert len(found.pairs) == 4
-    assert {r.verdict for pair in found.pairs for r in pair.rows} == {"same"}
+    comparison = compare(baseline, [four, emulated, plain, row()])
+    assert comparison.incomparable == ""
+    assert len(comparison.pairs) == 4
+    assert {r.verdict for pair in comparison.pairs for r in pair.rows} == {"same"}
 
 
 TARGETS = [
@@ -79,9 +79,9 @@ TARGETS = [
 @pytest.mark.parametrize(("target", "reason"), TARGETS)
 def test_unlike_targets_are_refused_with_a_reason(target: Any, reason: str) -> None:
     base = row(target=replace(BOARD, cpus="0-3"))
-    found = compare([base], [row(target=target)])
-    assert reason in found.incomparable
-    verdicts = {r.metric: r.verdict for r in found.pairs[0].rows}
+    comparison = compare([base], [row(target=target)])
+    assert reason in comparison.incomparable
+    verdicts = {r.metric: r.verdict for r in comparison.pairs[0].rows}
     assert verdicts["latency_ns"] == verdicts["model_bytes"] == "incomparable"
     assert verdicts["file_bytes"] == verdicts["operators"] == verdicts["arena_bytes"] == "same"
 
@@ -98,8 +98,8 @@ def test_unlike_targets_are_refused_with_a_reason(target: Any, reason: str) -> N
     ],
 )
 def test_unlike_plans_and_runtimes_are_refused(changes: dict[str, Any], reason: str) -> None:
-    found = compare([row()], [row(**changes)])
-    assert found.incomparable == f"1 of 1 pair is incomparable: {reason}."
+    comparison = compare([row()], [row(**changes)])
+    assert comparison.incomparable == f"1 of 1 pair is incomparable: {reason}."
 
 
 def test_partitions_need_the_runtime_and_machine_alone() -> None:
@@ -111,10 +111,10 @@ def test_partitions_need_the_runtime_and_machine_alone() -> None:
 
 def test_instructions_of_another_emulator_are_refused() -> None:
     other = counted(1000, target=replace(QEMU, emulator="qemu 9.0"))
-    found = rows(counted(1000), other)
-    assert found["instructions"].verdict == "incomparable"
-    assert found["instructions"].why == "emulator qemu 7.2 against qemu 9.0"
-    assert found["file_bytes"].verdict == "same"
+    by_metric = rows(counted(1000), other)
+    assert by_metric["instructions"].verdict == "incomparable"
+    assert by_metric["instructions"].why == "emulator qemu 7.2 against qemu 9.0"
+    assert by_metric["file_bytes"].verdict == "same"
 
 
 def test_kernel_governor_and_training_do_not_matter() -> None:
@@ -124,9 +124,9 @@ def test_kernel_governor_and_training_do_not_matter() -> None:
 
 
 def test_memory_found_in_another_way_is_refused() -> None:
-    found = rows(row(), row(memory=memory(80, "smaps")))
-    assert found["model_bytes"].why == "method VmHWM against smaps"
-    assert found["latency_ns"].verdict == "same"
+    by_metric = rows(row(), row(memory=memory(80, "smaps")))
+    assert by_metric["model_bytes"].why == "method VmHWM against smaps"
+    assert by_metric["latency_ns"].verdict == "same"
 
 
 def test_what_the_candidate_lacks_is_refused_and_what_is_new_is_left_out() -> None:
@@ -151,9 +151,9 @@ def test_an_emulators_time_is_never_compared() -> None:
     [(100_499, "same"), (100_502, "worse"), (99_501, "same"), (99_498, "better")],
 )
 def test_counts_move_by_more_than_half_a_percent(count: int, verdict: str) -> None:
-    found = rows(counted(99_999, 99_999), counted(count - 1, count - 1))["instructions"]
-    assert found.verdict == verdict
-    assert found.ratio == pytest.approx(count / 100_000)
+    result = rows(counted(99_999, 99_999), counted(count - 1, count - 1))["instructions"]
+    assert result.verdict == verdict
+    assert result.ratio == pytest.approx(count / 100_000)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_no_partition_at_all_is_the_worst(before: int, after: int, verdict: str)
 
 def test_planned_memory_and_operators() -> None:
     worse = artefact(planned=Planned(33_000_000, 28_000_000, 8_700_000), operators=537)
-    found = rows(row(), row(artefact=worse))
-    assert found["arena_bytes"].verdict == found["operators"].verdict == "worse"
-    assert found["weights_bytes"].verdict == "same"
+    by_metric = rows(row(), row(artefact=worse))
+    assert by_metric["arena_bytes"].verdict == by_metric["operators"].verdict == "worse"
+    assert by_metric["weights_bytes"].verdict == "same"
     assert rows(row(), row(artefact=worse), arena_bytes=5)["arena_bytes"].verdict == "same"
 
 
@@ -190,9 +190,9 @@ BASE = (100, 101, 102, 103, 104)
     ],
 )
 def test_latency_changes_beyond_threshold_and_noise(medians: Any, verdict: str) -> None:
-    found = rows(row(), row(latency_ns=times(*medians)))["latency_ns"]
-    assert found.verdict == verdict
-    assert found.ratio == pytest.approx(medians[2] / 102, rel=1e-6)
+    result = rows(row(), row(latency_ns=times(*medians)))["latency_ns"]
+    assert result.verdict == verdict
+    assert result.ratio == pytest.approx(medians[2] / 102, rel=1e-6)
 
 
 def test_one_run_is_compared_turn_by_turn() -> None:
@@ -207,8 +207,8 @@ def test_one_run_is_compared_turn_by_turn() -> None:
 
 
 def test_too_few_processes_decide_nothing() -> None:
-    found = rows(row(latency_ns=times(100, 100)), row(latency_ns=times(200, 200)))["latency_ns"]
-    assert (found.verdict, found.why) == ("undecided", "too few processes for an interval")
+    result = rows(row(latency_ns=times(100, 100)), row(latency_ns=times(200, 200)))["latency_ns"]
+    assert (result.verdict, result.why) == ("undecided", "too few processes for an interval")
 
 
 def test_a_throttled_board_decides_nothing() -> None:
@@ -226,19 +226,19 @@ def test_memory_of_one_process_each_has_an_assumed_noise(mib: int, verdict: str)
 
 def test_interval_of_separate_series_by_hand() -> None:
     """With five each, 99 % takes all 25 pairwise ratios."""
-    found = compare_unpaired([100, 101, 102, 103, 104], [110, 111, 112, 113, 114])
-    assert found.value == pytest.approx(112 / 102)
-    assert (found.low, found.high) == (pytest.approx(110 / 104), pytest.approx(114 / 100))
+    ratio = compare_unpaired([100, 101, 102, 103, 104], [110, 111, 112, 113, 114])
+    assert ratio.value == pytest.approx(112 / 102)
+    assert (ratio.low, ratio.high) == (pytest.approx(110 / 104), pytest.approx(114 / 100))
     assert compare_unpaired([1, 2, 3, 4], [1, 2, 3, 4]).low is None
 
 
 def test_interval_of_longer_series_leaves_extremes_out() -> None:
     a = [100.0 + i for i in range(12)]
-    found = compare_unpaired(a, [*a[:-1], 500.0])
-    assert found.low is not None and found.high is not None
-    assert 0.9 < found.low < 1 < found.high < 1.2
+    ratio = compare_unpaired(a, [*a[:-1], 500.0])
+    assert ratio.low is not None and ratio.high is not None
+    assert 0.9 < ratio.low < 1 < ratio.high < 1.2
 
 
 def test_interval_of_turns_by_hand() -> None:
-    found = compare_paired([10, 20, 30, 40, 50], [11, 21, 33, 40, 60])
-    assert (found.value, found.low, found.high) == (pytest.approx(1.1), 1.0, pytest.approx(1.2))
+    ratio = compare_paired([10, 20, 30, 40, 50], [11, 21, 33, 40, 60])
+    assert (ratio.value, ratio.low, ratio.high) == (pytest.approx(1.1), 1.0, pytest.approx(1.2))

@@ -30,7 +30,8 @@ def test_every_row_is_a_network_of_the_zoo() -> None:
 
 
 def test_ratios_by_hand() -> None:
-    (group,), left_out = group_beside_published([L1, TINY], "convnext_tiny")
+    result = group_beside_published([L1, TINY], "convnext_tiny")
+    (group,), left_out = result.groups, result.left_out
     reference, l1 = group.rows
     assert (reference.variant, l1.variant, left_out) == ("convnext_tiny", "l1", 0)
     assert l1.published_latency == pytest.approx(312 / 875)
@@ -44,15 +45,14 @@ def test_ratios_by_hand() -> None:
 
 
 def test_another_reference() -> None:
-    (group,), _ = group_beside_published([L1, TINY], "l1")
+    (group,) = group_beside_published([L1, TINY], "l1").groups
     assert group.rows[0].published_latency == pytest.approx(875 / 312)
 
 
 def test_emulated_records_show_instructions_and_no_latency() -> None:
     tiny = counted(3_000_000, artefact=TINY.artefact, latency_ns=times(1))
-    (group,), _ = group_beside_published(
-        [counted(1_000_000, latency_ns=times(1)), tiny], "convnext_tiny"
-    )
+    l1 = counted(1_000_000, latency_ns=times(1))
+    (group,) = group_beside_published([l1, tiny], "convnext_tiny").groups
     assert group.emulated
     assert "emulated by qemu 7.2" in group.label
     assert group.rows[1].latency is None
@@ -63,9 +63,10 @@ def test_records_are_compared_with_their_like_alone() -> None:
     emulated = counted(1_000_000)
     four = replace(L1, plan=replace(L1.plan, threads=4))
     micro = row(artefact=artefact(variant="micro", img_size=96))
-    groups, left_out = group_beside_published([L1, TINY, emulated, four, micro], "convnext_tiny")
-    assert [len(group.rows) for group in groups] == [2]
-    assert left_out == 3
+    result = group_beside_published([L1, TINY, emulated, four, micro], "convnext_tiny")
+    assert [len(group.rows) for group in result.groups] == [2]
+    assert result.left_out == 3
+    assert "Records left out: 3" in result.table()
 
 
 def test_no_reference_no_ratio() -> None:

@@ -13,11 +13,11 @@ from fca_edge.records import from_document
 def test_a_baseline_compares_with_its_own_run() -> None:
     records = [counted(1_000_000, 1_000_010), row()]
     read = from_document(json.loads(write_baseline(records)))
-    found = compare(read, records)
-    assert found.incomparable == ""
-    assert (len(found.pairs), found.missing, found.new) == (2, (), ())
-    assert {r.verdict for pair in found.pairs for r in pair.rows} == {"same"}
-    assert not any(r.measured for pair in found.pairs for r in pair.rows)
+    comparison = compare(read, records)
+    assert comparison.incomparable == ""
+    assert (len(comparison.pairs), comparison.missing, comparison.new) == (2, (), ())
+    assert {r.verdict for pair in comparison.pairs for r in pair.rows} == {"same"}
+    assert not any(r.measured for pair in comparison.pairs for r in pair.rows)
 
 
 def test_another_run_of_the_same_figures_is_the_same_text() -> None:

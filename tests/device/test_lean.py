@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+from packed_weights import largest_weight
 
+import fca_edge
 from fca_edge.comparing.pairs import build_identity
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.exporting.pipeline import run_export
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.lean_settings import (
+    cache_path,
     read_settings,
     settings_for,
     settings_path,
@@ -68,16 +71,6 @@ def test_the_logits_are_the_same_cold_and_warm(artefacts: dict[str, Path], runti
     assert events["loaded"]["warm"] is False
 
 
-def largest_weight(path: Path) -> bytes:
-    """Return the bytes of the largest constant of a file."""
-    if path.suffix == ".onnx":
-        return max((t.raw_data for t in onnx.load(str(path)).graph.initializer), key=len)
-    model = schema.Model.GetRootAs(path.read_bytes())
-    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
-    largest = max(buffers, key=lambda buffer: buffer.DataLength())
-    return bytes(largest.DataAsNumpy())
-
-
 @pytest.mark.parametrize("runtime", NAMES)
 def test_another_file_of_that_name_finds_nothing(artefacts: dict[str, Path], runtime: str) -> None:
     """Packed weights are not checked by the runtimes, so they must never be of other weights."""
@@ -102,12 +95,10 @@ def test_a_broken_file_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "broken.onnx.cache").iterdir()) == []
 
 
-DYING = """
-import os, runpy, signal, sys
+SAVING = """
+import runpy, sys
 import numpy
-lean = runpy.run_path(sys.argv[1])
-lean["LeanOnnxRuntime"].trial = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
-model = lean["open_model"](sys.argv[2])
+model = runpy.run_path(sys.argv[1])["open_model"](sys.argv[2])
 numpy.save(sys.argv[3], model(numpy.ones(model.shape, numpy.float32)))
 """
 
@@ -116,7 +107,16 @@ def test_packed_weights_that_kill_are_never_used(artefacts: dict[str, Path]) -> 
     """Releases 1.21 to 1.31 of ONNX Runtime end the process on weights that they packed."""
     path = artefacts["onnxruntime"]
     cache, out = path.with_name(path.name + ".cache"), path.with_suffix(".npy")
-    words = [sys.executable, "-c", DYING, str(LEAN), str(path), str(out)]
+    dying, text = path.with_name("dying.py"), LEAN.read_text()
+    dying.write_text(
+        text.replace(
+            "        self.start(plan, place)\n        mapped",
+            "        plan['way'] == '0' or os.kill(os.getpid(), signal.SIGSEGV)\n"
+            "        self.start(plan, place)\n        mapped",
+        )
+    )
+    assert dying.read_text() != text
+    words = [sys.executable, "-c", SAVING, str(dying), str(path), str(out)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     (kept,) = cache.iterdir()
@@ -142,6 +142,39 @@ def test_lean_jobs_are_rows_of_their_own(artefacts: dict[str, Path]) -> None:
     assert records[0].memory is not None and records[0].memory.model_bytes > 0
     plain = run_jobs([job_for(artefacts["litert"])], Plan(1, 1, 1, 2, 1), LocalTarget(), print)
     assert len({build_identity(r) for r in (*records, *plain.records)}) == 3
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_what_was_loaded_plainly_is_not_measured_as_lean(
+    artefacts: dict[str, Path], runtime: str
+) -> None:
+    """Logits of it are right all the same."""
+    path = artefacts[runtime]
+    cache_path(path).write_text("in the way")
+    outcome = run_jobs(lean_jobs(job_for(path)), Plan(1, 1, 1, 1, 1), LocalTarget(), print)
+    assert outcome.records == []
+    assert len(outcome.failures) == 2
+    for _, error in outcome.failures:
+        assert "not loaded in little memory: [Errno 17] File exists" in str(error)
+    plain, _ = run_artefact(path, RUNTIMES[runtime], images(path))
+    lean, events = run_artefact(path, RUNTIMES[runtime], images(path), settings={})
+    assert "File exists" in events["loaded"]["plain"]
+    np.testing.assert_allclose(lean["logits"], plain["logits"], rtol=1e-4, atol=1e-5)
+    with pytest.warns(fca_edge.FcaEdgeWarning, match=r"little memory: .*File exists"):
+        fca_edge.load(path, lean=True).close()
+
+
+def test_an_export_without_the_packed_weights_that_were_asked_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings = {"cache": str(tmp_path / "file")}
+    monkeypatch.setattr("fca_edge.exporting.packed.read_settings", lambda path: settings)
+    wanted = NetworkRequest(variant="micro")
+    request = Request(network=wanted, out=tmp_path / "out", formats=("onnx",), weight_cache=True)
+    with pytest.raises(FcaEdgeError, match=r"no packed weights: .*File exists"):
+        run_export(request, lambda text: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_runtimes_that_lean_does_not_know_are_refused(exported: list[Artefact]) -> None:
@@ -223,10 +256,10 @@ def test_a_system_that_does_not_tell_its_pages_loads_all_the_same(
     lean = runpy.run_path(str(LEAN))
     hidden = lean["residence"].__globals__
 
-    def refused(path, *more):
+    def refused(path, *more, **named):
         if path == "/proc/self/pagemap":
             raise PermissionError(path)
-        return open(path, *more)
+        return open(path, *more, **named)
 
     monkeypatch.setitem(hidden, "open", refused)
     assert lean["residence"]() is None

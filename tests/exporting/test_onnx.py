@@ -40,12 +40,12 @@ def test_varint(number: int, encoded: bytes) -> None:
 
 def test_metadata_and_operators(exported: list[Artefact]) -> None:
     model = onnx.load(exported[0].path)
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    assert told["variant"] == "micro"
-    assert json.loads(told["preprocessing"])["crop"] == 96
-    assert told["num_classes"] == "10"
-    assert told["checkpoint_sha256"] == exported[0].manifest.source.checkpoint_sha256
-    assert "scale_factors" in json.loads(told["passes"])
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["variant"] == "micro"
+    assert json.loads(metadata["preprocessing"])["crop"] == 96
+    assert metadata["num_classes"] == "10"
+    assert metadata["checkpoint_sha256"] == exported[0].manifest.source.checkpoint_sha256
+    assert "scale_factors" in json.loads(metadata["passes"])
     kinds = {node.op_type for node in model.graph.node}
     assert {"LayerNormalization", "Gelu"} <= kinds
     assert "BatchNormalization" not in kinds

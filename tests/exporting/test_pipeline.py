@@ -38,19 +38,19 @@ def test_three_artefacts_are_proven(exported: list[Artefact]) -> None:
         check = manifest.verification
         assert check.not_checked_on == ()
         assert check.floor_db is not None
-        for found in check.runtimes:
-            assert found.snr_db >= check.floor_db
-            assert found.top1_agreement == 1.0
+        for parity in check.runtimes:
+            assert parity.snr_db >= check.floor_db
+            assert parity.top1_agreement == 1.0
 
 
 @pytest.mark.old_tflite
 def test_the_modern_file_is_one_partition_and_right_on_the_old_runtime(
     exported: list[Artefact],
 ) -> None:
-    found = {run.runtime: run for run in exported[1].manifest.verification.runtimes}
-    assert found["litert"].partitions == 1
-    assert found["litert"].delegate == "XNNPACK"
-    assert found["tflite-2.14"].snr_db >= 110
+    parities = {run.runtime: run for run in exported[1].manifest.verification.runtimes}
+    assert parities["litert"].partitions == 1
+    assert parities["litert"].delegate == "XNNPACK"
+    assert parities["tflite-2.14"].snr_db >= 110
 
 
 def test_the_approximation_is_named(exported: list[Artefact]) -> None:
@@ -69,11 +69,11 @@ def test_exact_on_request(tmp_path: Path) -> None:
 
 
 def test_metadata_of_tflite(exported: list[Artefact]) -> None:
-    told = read_embedded(exported[1].path)
-    assert told["variant"] == "micro"
-    assert told["profile"] == "modern"
-    assert told["input_layout"] == "nhwc"
-    assert json.loads(told["labels"]) == [str(n) for n in range(10)]
+    metadata = read_embedded(exported[1].path)
+    assert metadata["variant"] == "micro"
+    assert metadata["profile"] == "modern"
+    assert metadata["input_layout"] == "nhwc"
+    assert json.loads(metadata["labels"]) == [str(n) for n in range(10)]
 
 
 def test_nchw_input(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_one_perturbed_weight_leaves_no_file(
 
     def perturbed(program, output, metadata, path):
         name = next(n for n in program.state_dict if n.endswith("layer_2.blocks.1.mlp.fc1.weight"))
-        kept = program.state_dict[name].clone()
+        weight = program.state_dict[name].clone()
         program.state_dict[name].data.view(-1)[0] += 0.05
         counts = original(program, output, metadata, path)
-        program.state_dict[name].data.copy_(kept)
+        program.state_dict[name].data.copy_(weight)
         return counts
 
     monkeypatch.setattr("fca_edge.exporting.pipeline.write_artefact", perturbed)
@@ -162,9 +162,9 @@ def test_checkpoint_in_the_training_scripts_form(tmp_path: Path) -> None:
 
 def test_verify_again(exported: list[Artefact]) -> None:
     for item in exported:
-        found = verify_again(item, DIGITS, None, None, 2)
-        assert found
-        assert all(check.equal for check in found)
+        checks = verify_again(item, DIGITS, None, None, 2)
+        assert checks
+        assert all(check.equal for check in checks)
     with pytest.raises(UsageError, match="name it with --checkpoint"):
         verify_again(exported[0], None, None, None, 1)
 
@@ -212,9 +212,9 @@ def test_the_rationed_gelu_holds_on_other_inputs(tmp_path: Path) -> None:
         network=RANDOM, out=tmp_path, formats=("tflite",), profiles=("tflite-2.14",), checks=12
     )
     (done,) = run_export(request, quiet)
-    found = done.manifest.verification.runtimes[0]
-    assert found.snr_db >= 70
-    assert found.worst_snr_db >= 66
+    parity = done.manifest.verification.runtimes[0]
+    assert parity.snr_db >= 70
+    assert parity.worst_snr_db >= 66
 
 
 def test_other_sizes_get_other_names(tmp_path: Path) -> None:

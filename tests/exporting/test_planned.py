@@ -112,12 +112,12 @@ def tflite(path: Path) -> Path:
 
 
 def test_a_tflite_file_by_hand(tmp_path: Path) -> None:
-    found = measure_footprint(tflite(tmp_path / "a.tflite"))
+    footprint = measure_footprint(tflite(tmp_path / "a.tflite"))
     weights = 4 * (216 + 8 + 72 + 8 + 64 + 8) + 8  # the shape of the reshape is a constant too
     packed = 8 * (4 + 27 * 4) + 8 * (4 + 9 * 4) + 2 * 8 * (4 + 8 * 4)  # dense packed twice
     arena = 192 + 2 * 512  # the image stays; two of 512 bytes are alive at once
-    assert found.planned == Planned(weights, packed, arena)
-    assert found.macs == 16 * 8 * (27 + 9 + 8 + 8)
+    assert footprint.planned == Planned(weights, packed, arena)
+    assert footprint.macs == 16 * 8 * (27 + 9 + 8 + 8)
 
 
 def onnx_file(path: Path, batch: int | str = 1) -> Path:
@@ -146,12 +146,12 @@ def onnx_file(path: Path, batch: int | str = 1) -> Path:
 
 @pytest.mark.parametrize("batch", [1, "batch"])
 def test_an_onnx_file_by_hand(tmp_path: Path, batch: int | str) -> None:
-    found = measure_footprint(onnx_file(tmp_path / "a.onnx", batch))
+    footprint = measure_footprint(onnx_file(tmp_path / "a.onnx", batch))
     weights = 4 * (216 + 128 * 32) + 16  # the same content twice is there once
     packed = 8 * (4 + 27 * 4) + 2 * 32 * (4 + 128 * 4)
     arena = 192 + 512 + 2 * 128  # image, convolution and its view, both products
-    assert found.planned == Planned(weights, packed, arena)
-    assert found.macs == 128 * 27 + 2 * 32 * 128
+    assert footprint.planned == Planned(weights, packed, arena)
+    assert footprint.macs == 128 * 27 + 2 * 32 * 128
 
 
 def test_a_shape_that_is_not_told_is_an_error(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_each_is_proven_on_its_runtimes(small: dict[str, Artefact]) -> None:
     for item in small.values():
         check = item.manifest.verification
         assert check.not_checked_on == ()
-        for found in check.runtimes:
-            assert found.snr_db >= check.floor_db
-            assert found.top1_agreement == 1.0
+        for parity in check.runtimes:
+            assert parity.snr_db >= check.floor_db
+            assert parity.top1_agreement == 1.0
 
 
 def test_litert_takes_them_whole(small: dict[str, Artefact]) -> None:
@@ -71,10 +71,10 @@ def test_litert_takes_them_whole(small: dict[str, Artefact]) -> None:
 def test_the_manifest_says_what_was_done(small: dict[str, Artefact]) -> None:
     manifest = small["digits-int8.tflite"].manifest
     assert manifest.precision == "int8"
-    made = manifest.quantization
-    assert len(made["quantised"]) > 10
-    assert all("fewer than 1000" in reason for reason in made["kept"].values())
-    assert "dot products" in made["hint"]
+    quantization = manifest.quantization
+    assert len(quantization["quantised"]) > 10
+    assert all("fewer than 1000" in reason for reason in quantization["kept"].values())
+    assert "dot products" in quantization["hint"]
 
 
 def test_metadata_survives(small: dict[str, Artefact]) -> None:

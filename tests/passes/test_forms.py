@@ -55,11 +55,11 @@ def test_channels_first_blocks_are_exact(variant: str) -> None:
 def test_gathered_cross_tokens_are_exact(variant: str) -> None:
     folded, images = folded_network(variant)
     rewritten, rewrites = GatherCross().call(folded)
-    made = [m for m in rewritten.modules() if isinstance(m, GatheredBlock)]
-    assert made and len(made) == len(rewrites.done)
+    blocks = [m for m in rewritten.modules() if isinstance(m, GatheredBlock)]
+    assert blocks and len(blocks) == len(rewrites.done)
     assert not GatherCross().ensures(rewritten)
     assert error(folded, rewritten, images) <= EXACT
-    made[0].taps.data[24, 0] += 1e-6
+    blocks[0].taps.data[24, 0] += 1e-6
     assert error(folded, rewritten, images) > EXACT
 
 

@@ -208,5 +208,5 @@ def test_onnx_expands_when_it_runs_if_tied(
 
     nodes = [node.op_type for node in onnx.load(str(optimised)).graph.node]
     assert nodes.count("Conv") == left
-    (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    np.testing.assert_allclose(found, Bias(tied)(image).numpy(), rtol=1e-6)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    np.testing.assert_allclose(logits, Bias(tied)(image).numpy(), rtol=1e-6)

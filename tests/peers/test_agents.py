@@ -16,11 +16,7 @@ sys.path.insert(0, str(PEERS))
 
 import entries  # noqa: E402
 import registry  # noqa: E402
-from environment import (  # noqa: E402
-    OUT,
-    STAMP,
-    PeerError,
-)
+from environment import OUT, STAMP, PeerError  # noqa: E402
 from environment import Environment as PeerEnvironment  # noqa: E402
 from ncnn_param import parse, with_numbers, write  # noqa: E402
 from places import Here  # noqa: E402
@@ -120,19 +116,18 @@ def test_a_peer_is_right_in_any_order(peer: registry.Peer, tmp_path: Path) -> No
         pytest.skip(f"not installed; `python bench/peers/run.py --peers {peer.name}` does it")
     folder = OUT / "micro"
     folder.mkdir(parents=True, exist_ok=True)
-    right = entries.reference("micro", folder)
-    entry = entries.peer_entry(peer, "micro", folder, True, lambda text: None)
+    right = entries.compute_reference("micro", folder)
+    entry = entries.peer_entry(peer, "micro", folder, True)
     assert entry.row.error is None
-    here = Here({peer.runtime: peer.runner.python} if peer.runner else {})
+    here = Here({peer.runtime.name: peer.runner.python} if peer.runner else {})
     entries.judge(entry, here, right, 1, tmp_path)
     assert entry.row.error is None
     for number in (1, 3):
         alone = entries.Reference(
             right.inputs[number : number + 1], right.logits[number : number + 1]
         )
-        fresh = entries.Entry(
-            entries.Row(peer.name, peer.title, False, peer.precision), peer, entry.job, peer.layout
-        )
+        row = entries.Row(peer.name, peer.title, False, peer.precision)
+        fresh = entries.Entry(row, entry.job)
         entries.judge(fresh, here, alone, 1, tmp_path)
         assert fresh.row.error is None
 

@@ -1,6 +1,8 @@
 """The comparison with peers: what fails is a row, what is wrong is refused, tables are derived."""
 
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -30,8 +32,8 @@ import environment  # noqa: E402
 import registry  # noqa: E402
 import tables  # noqa: E402
 from environment import PeerError  # noqa: E402
-from places import AGENT, Here, emulated  # noqa: E402
-from run import timed  # noqa: E402
+from places import AGENT, Here, emulate  # noqa: E402
+from run import time_all  # noqa: E402
 
 
 def record(file: str, milliseconds: list[int]) -> Record:
@@ -63,11 +65,11 @@ DOCUMENT = document(
 
 def test_the_table_has_ratios_by_turn_and_failures_last() -> None:
     lines = tables.markdown(DOCUMENT).splitlines()
-    found = [line for line in lines if line.startswith("| ")][2:]
-    assert [line.split(" ")[1] for line in found] == ["A.ONNX", "SLOW", "BROKEN"]
-    assert "| 40.0 (30.0–40.0) | 1.00 (1.00–1.00) | 2.0 | 1.00 (1.00–1.00) | 1.00 |" in found[0]
-    assert "| 60.0 (60.0–60.0) | 1.50 (1.50–2.00) | 4.0 | 2.00 (2.00–2.00) | 1.50 |" in found[1]
-    assert "(failed)" in found[2]
+    cells = [line for line in lines if line.startswith("| ")][2:]
+    assert [line.split(" ")[1] for line in cells] == ["A.ONNX", "SLOW", "BROKEN"]
+    assert "| 40.0 (30.0–40.0) | 1.00 (1.00–1.00) | 2.0 | 1.00 (1.00–1.00) | 1.00 |" in cells[0]
+    assert "| 60.0 (60.0–60.0) | 1.50 (1.50–2.00) | 4.0 | 2.00 (2.00–2.00) | 1.50 |" in cells[1]
+    assert "(failed)" in cells[2]
     assert "- BROKEN: convert: no such operator" in lines
 
 
@@ -75,20 +77,31 @@ def test_ratios_are_to_the_plain_fp32_file_though_another_is_quicker() -> None:
     names = ("a-fp32-lean.tflite", "a-fp32.tflite", "a-fp32.onnx")
     rows = [row(name, True, file=name) for name in names]
     records = {name: record(name, [n] * 5) for name, n in zip(names, (30, 40, 20))}
-    assert tables.best_of(rows, records) is records["a-fp32.tflite"]
+    assert tables.choose_best(rows, records) is records["a-fp32.tflite"]
     del records["a-fp32.tflite"]
-    assert tables.best_of(rows, records) is records["a-fp32-lean.tflite"]
+    assert tables.choose_best(rows, records) is records["a-fp32-lean.tflite"]
 
 
-def test_a_lean_row_is_a_copy_that_is_loaded_so(exported: list[Artefact], tmp_path: Path) -> None:
+def test_a_lean_row_is_the_same_file_under_another_name(exported: list[Artefact]) -> None:
     entry = entries.our_entry(exported[0].path)
-    twin = entries.lean_twin(entry, tmp_path)
+    twin = entries.lean_twin(entry)
     assert twin is not None and twin.job is not None and entry.job is not None
-    assert twin.row.name == "digits-fp32-lean.onnx"
-    assert twin.job.artefact.sha256 == entry.job.artefact.sha256
+    assert twin.row.name == twin.job.artefact.file == "digits-fp32-lean.onnx"
+    assert twin.job.path == entry.job.path
+    assert entry.row.name == entry.job.artefact.file == "digits-fp32.onnx"
     assert twin.job.settings is not None and not twin.job.settings["cold"]
-    entry.row.precision = "fp16"
-    assert entries.lean_twin(entry, tmp_path) is None
+    assert entries.lean_twin(replace(entry, row=replace(entry.row, precision="fp16"))) is None
+
+
+def test_both_ways_of_loading_a_file_have_samples_of_their_own(exported: list[Artefact]) -> None:
+    entry = entries.our_entry(exported[0].path)
+    twin = entries.lean_twin(entry)
+    assert twin is not None
+    records = time_all([entry, twin], Plan(1, 1, 0, 2, 2), Here({}))
+    assert [r.artefact.file for r in records] == ["digits-fp32.onnx", "digits-fp32-lean.onnx"]
+    assert [r.runtime.settings is None for r in records] == [True, False]
+    assert [len(row.processor) for row in (entry.row, twin.row)] == [2, 2]
+    assert records[0].processor_ns != records[1].processor_ns
 
 
 def test_what_a_machine_counted_is_a_table_of_its_own() -> None:
@@ -112,11 +125,11 @@ RIGHT = np.random.default_rng(0).standard_normal((2, 10))
 
 
 def test_right_logits_pass() -> None:
-    entries.check_floor(entries.worst_db(RIGHT, RIGHT.astype(np.float32)), "fp32")
+    assert entries.check_logits(RIGHT, RIGHT.astype(np.float32), "fp32") > 100
 
 
 @pytest.mark.parametrize(
-    ("got", "message"),
+    ("logits", "message"),
     [
         (RIGHT * np.array([[1.0], [1.01]]), "wrong: 40.0 dB"),
         (np.where(RIGHT > 2, np.nan, RIGHT * np.nan), "not finite"),
@@ -124,9 +137,9 @@ def test_right_logits_pass() -> None:
         (np.roll(RIGHT, 1, axis=1), "wrong"),
     ],
 )
-def test_wrong_logits_are_refused(got: np.ndarray, message: str) -> None:
+def test_wrong_logits_are_refused(logits: np.ndarray, message: str) -> None:
     with pytest.raises(PeerError, match=message):
-        entries.check_floor(entries.worst_db(RIGHT, got), "fp32")
+        entries.check_logits(RIGHT, logits, "fp32")
 
 
 def test_what_cannot_be_installed_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +147,7 @@ def test_what_cannot_be_installed_is_a_row(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     nowhere = environment.Environment("nowhere", ("fca-edge-has-no-such-peer==1",))
     peer = replace(registry.PEERS[0], name="nowhere", converter=nowhere)
-    row = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None).row
+    row = entries.peer_entry(peer, "micro", tmp_path, False).row
     assert row.error is not None
     assert row.error.startswith("install: install of fca-edge-has-no-such-peer==1: No matching")
     assert "\n" not in row.error
@@ -142,7 +155,7 @@ def test_what_cannot_be_installed_is_a_row(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_missing_python_is_named() -> None:
     with pytest.raises(PeerError, match="FCA_EDGE_PYTHON_3_99"):
-        environment.python_of("3.99")
+        environment.find_python("3.99")
 
 
 @pytest.mark.parametrize(
@@ -158,19 +171,32 @@ def test_what_cannot_be_converted_is_a_row(
 ) -> None:
     (tmp_path / entries.CONVERT).write_text(code)
     monkeypatch.setattr(entries, "HERE", tmp_path)
-    monkeypatch.setattr(entries, "ensure", lambda environment, report: None)
+    monkeypatch.setattr(entries, "ensure", lambda environment: None)
     monkeypatch.setattr(environment.Environment, "python", Path(sys.executable))
     peer = replace(registry.PEERS[0], name="bad")
-    found = entries.peer_entry(peer, "micro", tmp_path, False, lambda text: None)
-    assert found.job is None
-    assert found.row.error is not None
-    assert re.match(message, found.row.error)
+    entry = entries.peer_entry(peer, "micro", tmp_path, False)
+    assert entry.job is None
+    assert entry.row.error is not None
+    assert re.match(message, entry.row.error)
+
+
+def test_a_converter_reaches_no_pip_of_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNN's calls `pip install`, which would change the environment that measures."""
+    (tmp_path / "pip").write_text(f"#!/bin/sh\necho called > {tmp_path}/called\n")
+    (tmp_path / "pip").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    entries.run_script([f"{tmp_path}/bin/python", "-c", "import os; os.system('pip install x')"])
+    assert not (tmp_path / "called").exists()
 
 
 def ours(exported: list[Artefact], index: int) -> entries.Entry:
     path = exported[index].path
     job = job_for(path)
-    return entries.Entry(entries.Row(path.name, path.name, True), None, job)
+    return entries.Entry(entries.Row(path.name, path.name, True), job)
 
 
 def test_a_file_that_does_not_run_is_a_row(exported: list[Artefact], tmp_path: Path) -> None:
@@ -211,9 +237,9 @@ def test_a_second_inference_must_be_right_too(exported: list[Artefact], tmp_path
 def test_timing_tells_processor_time_and_leaves_failures_out(exported: list[Artefact]) -> None:
     good, failed = ours(exported, 0), ours(exported, 1)
     failed.row.error = "output: wrong"
-    found = timed([good, failed], Plan(1, 1, 1, 3, 2), Here({}))
-    assert [record.artefact.file for record in found] == [good.row.name]
-    assert [len(samples) for samples in found[0].processor_ns] == [3, 3]
+    records = time_all([good, failed], Plan(1, 1, 1, 3, 2), Here({}))
+    assert [record.artefact.file for record in records] == [good.row.name]
+    assert [len(samples) for samples in records[0].processor_ns] == [3, 3]
     assert len(good.row.processor) == 2
     for event in good.row.processor:
         assert 0 < event["all_cpu_ns"] < 2 * event["wall_ns"]
@@ -224,23 +250,50 @@ def test_the_agent_takes_an_image_and_tells_its_logits(
     exported: list[Artefact], tmp_path: Path
 ) -> None:
     images = np.random.default_rng(1).standard_normal((2, 1, 3, 96, 96)).astype(np.float32)
-    told = []
+    logits = []
     for number, image in enumerate(images):
         np.save(tmp_path / f"{number}.npy", image)
         path, image = str(exported[0].path), str(tmp_path / f"{number}.npy")
         plan = AgentPlan(RUNTIMES["onnxruntime"], path, "cost", inputs=image)
         events = call_command([sys.executable, "-E", str(AGENT)], {}, plan, 60)
-        told.append(events["logits"]["values"])
-    assert len(told[0]) == 10
-    assert not np.allclose(told[0], told[1])
+        logits.append(events["logits"]["values"])
+    assert len(logits[0]) == 10
+    assert not np.allclose(logits[0], logits[1])
 
 
 def test_sizes_follow_dependencies() -> None:
-    found = environment.installed(Path(sys.executable), ("scipy",))
-    assert {"scipy", "numpy"} <= set(found)
-    assert found["scipy"]["bytes"] > 10_000_000
+    packages = environment.measure_packages(["scipy"])
+    assert {"scipy", "numpy"} <= set(packages)
+    assert packages["scipy"]["bytes"] > 10_000_000
     with pytest.raises(PeerError, match="no-such-package"):
-        environment.installed(Path(sys.executable), ("no-such-package",))
+        environment.measure_packages(["no-such-package"])
+
+
+def test_sizes_follow_extras_and_markers() -> None:
+    bare, export = (environment.measure_packages([n]) for n in ("fca-edge", "fca-edge[export]"))
+    assert {"fca-edge", "numpy"} <= set(bare) < set(export)
+    assert "torch" in export and "torch" not in bare
+    assert "tflite-runtime" not in export or platform.machine().startswith("arm")
+
+
+def test_sizes_are_of_an_environment_and_those_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "OUT", tmp_path)
+    base = environment.Environment("base", ("small==1",))
+    upper = environment.Environment("upper", ("large==2",), base)
+    needs = {base: "", upper: "Requires-Dist: small\nRequires-Dist: none; extra == 'x'\n"}
+    for one, text in needs.items():
+        name, _, version = one.requirements[0].partition("==")
+        folder = one.folder / "lib" / "python3.11" / "site-packages" / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n{text}")
+        (folder.parent / f"{name}.py").write_text("x" * 10)
+        (folder / "RECORD").write_text(f"{name}.py,,\n{name}.pyc,,\n")
+    packages = {"large": {"version": "2", "bytes": 10}, "small": {"version": "1", "bytes": 10}}
+    assert environment.measure_packages(["large"], upper) == packages
+    with pytest.raises(PeerError, match="large is not installed"):
+        environment.measure_packages(["large"], base)
 
 
 @pytest.mark.parametrize(
@@ -263,15 +316,15 @@ def test_a_registry_that_cannot_be_meant_is_refused(
 
 
 def test_the_registry_is_whole_and_pinned() -> None:
-    machine = emulated("qemu:aarch64")
+    machine = emulate("qemu:aarch64")
     for number, peer in enumerate(registry.PEERS):
-        assert peer.name in convert.CONVERTERS
+        assert callable(getattr(convert, peer.name.replace("-", "_")))
         earlier = [p.name for p in registry.PEERS[:number]]
         assert peer.name not in earlier
         assert peer.source is None or peer.source in earlier
-        for made in filter(None, (peer.converter, peer.runner, peer.converter.base)):
-            assert all("==" in requirement for requirement in made.requirements)
-        assert peer.runtime in machine.machine.environments
+        for one in filter(None, (peer.converter, peer.runner, peer.converter.base)):
+            assert all("==" in requirement for requirement in one.requirements)
+        assert peer.runtime.name in machine.machine.environments
     machine.close()
 
 

@@ -3,17 +3,20 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from comparing.rows import BOARD, QEMU, artefact, counted, memory, row, times
+from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
-from fca_edge.records import RuntimeInfo, from_document
+from fca_edge.records import Planned, RuntimeInfo, from_document
 from fca_edge.report.runs import Runs
+from fca_edge.tables.document import mark_down
 
 ORT = RuntimeInfo("onnxruntime", "1.32.0", "3.11", "CPU", None, None)
 PLAIN = row(artefact=artefact(file="a.onnx"), runtime=ORT, run="one", memory=memory(80))
@@ -121,6 +124,49 @@ def test_the_table_at_80_columns_says_it_all() -> None:
     assert "over that of a.onnx" in " ".join(text.split())
 
 
+def shown_and_left_out(width: int, *names: str) -> tuple[str, str]:
+    """Return the table at a width, without what was left out of it, and that."""
+    records = [
+        replace(r, artefact=replace(r.artefact, file=n)) for r, n in zip((PLAIN, OURS), names)
+    ]
+    table, _, rest = " ".join(Runs(tuple(records)).table(width).split()).partition("Left out")
+    return table, rest
+
+
+@pytest.mark.parametrize(
+    "names", [("a.onnx", "a.tflite"), ("digits-fp32.onnx", "digits-fp32.tflite")]
+)
+def test_what_a_user_needs_most_stays_at_80_columns(names: tuple[str, str]) -> None:
+    table, rest = shown_and_left_out(80, *names)
+    for legend in ("time ratio:", "peak MiB:", "model adds MiB:", "memory ratio:"):
+        assert legend in table
+    assert "file MB" not in rest and "load ms" not in rest and "partitions" in rest
+
+
+def test_size_and_load_stay_longer_than_p90() -> None:
+    rests = [shown_and_left_out(width, "a.onnx", "a.tflite")[1] for width in range(50, 120)]
+    assert any("p90 ms" in rest for rest in rests)
+    assert not any("file MB" in rest and "p90 ms" not in rest for rest in rests)
+    assert not any("load ms" in rest and "p90 ms" not in rest for rest in rests)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((0.75, 0.72, 0.35), "0.8 + 0.7 + 0.4"),
+        ((3, 3, 3.9), "3.0 + 3.0 + 3.9"),
+        ((32.2, 25.8, 8.2), "32 + 26 + 8"),
+        ((0.04, 0, 0), "0.0 + 0.0 + 0.0"),
+    ],
+)
+def test_planned_memory_of_a_small_network_is_not_nothing(
+    sizes: tuple[float, ...], text: str
+) -> None:
+    planned = Planned(*(round(size * 2**20) for size in sizes))
+    record = replace(OURS, artefact=replace(OURS.artefact, planned=planned))
+    assert f" {text} " in Runs((record,)).table(wide=True)
+
+
 def test_a_single_row_has_no_ratios() -> None:
     assert "ratio" not in Runs((PLAIN,)).table()
     assert "ratios" not in Runs((PLAIN,)).to_dict()
@@ -172,3 +218,23 @@ def test_markdown_is_one_table_whatever_the_names() -> None:
     assert len(lines) == 4
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert "<script" not in lines[2].replace("\\<", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "written_as"),
+    [
+        ("fcaformer_l1-fp32.tflite", "fcaformer_l1-fp32.tflite"),
+        ("a__b_c.onnx", "a__b_c.onnx"),
+        ("最好_的.onnx", "最好_的.onnx"),
+        ("_x_ and x_", r"\_x\_ and x\_"),
+        ("__init__", r"\_\_init\_\_"),
+        ("*a* [b](c) `d` <e> ~f~ | $g$ #1", None),
+        (r"back\slash \_", None),
+        ("-_-_a", None),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, written_as: str | None) -> None:
+    """By a renderer of Markdown, and without backslashes that it does not need."""
+    escaped = mark_down(text)
+    assert written_as is None or escaped == written_as
+    assert MarkdownIt("gfm-like", {"linkify": False}).renderInline(escaped) == escape(text)

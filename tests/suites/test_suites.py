@@ -8,13 +8,15 @@ import pytest
 from commandline import fca_edge, refused
 from conftest import ROOT
 
+from fca_edge.api.files import carry_out
 from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.suites.jobs import Screen, list_suite_jobs, tell_apart
+from fca_edge.suites.jobs import Workshop, list_suite_jobs, tell_apart
 from fca_edge.suites.read import Entry, list_suites, read_suite
 from fca_edge.suites.run import Order, move_reference_first
 
+WORKSHOP = Workshop(Path(), carry_out)
 SUITES = sorted((ROOT / "bench" / "suites").glob("*.toml"))
 
 
@@ -61,7 +63,7 @@ def test_a_suite_that_is_not_there() -> None:
 
 
 def names_on(entries: list[Entry], target: str, *runtimes: str, **more: Any) -> list[str]:
-    jobs = list_suite_jobs(entries, target, runtimes, Path(), more.get("runtime"), False, Screen())
+    jobs = list_suite_jobs(entries, target, runtimes, WORKSHOP, more.get("runtime"))
     return [f"{job.path.name} on {job.runtime.name}" for job in jobs]
 
 
@@ -97,7 +99,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(
             Path(f"{path}{suffix}").read_bytes()
         )
     entries = [Entry(files=(path, tmp_path / "other" / path.name, exported[1].path))]
-    jobs = list_suite_jobs(entries, "local", tuple(RUNTIMES), Path(), None, False, Screen())
+    jobs = list_suite_jobs(entries, "local", tuple(RUNTIMES), WORKSHOP)
     names = [job.artefact.file for job in tell_apart(jobs)]
     assert names == [
         f"{path.parent.name}/{path.name}",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from targets.loopback import Loopback
 
-from fca_edge.device import GUARD
+from fca_edge.device import GUARD, LEAN
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.manifest import Artefact
 from fca_edge.runtimes import RUNTIMES
@@ -306,3 +306,14 @@ def test_a_governor_that_cannot_be_set_is_told(
     assert events["ended"]["warnings"] == [
         "governor performance not set: this machine has no cpufreq"
     ]
+
+
+def test_a_first_lean_load_packs_in_a_process_of_its_own(
+    board: Loopback, target: SshTarget, plan: AgentPlan
+) -> None:
+    """Of whatever name `lean.py` has there; the next one finds what it kept."""
+    lean = replace(plan, lean=target.push(LEAN), settings={})
+    warm = [target.run(lean, 60)["loaded"] for _ in range(2)]
+    assert [loaded["warm"] for loaded in warm] == [False, True]
+    assert not any("plain" in loaded for loaded in warm)
+    assert_clean(board)

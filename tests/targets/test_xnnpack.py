@@ -54,7 +54,7 @@ def test_a_file_without_a_profile_goes_to_the_plain_one(exported: list[Artefact]
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not emulation.is_ready(ARMV7.environments[XNNPACK.name]),
+    emulation.find_fault(ARMV7.environments[XNNPACK.name]) is not None,
     reason="needs `fca-edge targets setup qemu:armv7`",
 )
 def test_its_kernels_run_and_are_right(exported: list[Artefact]) -> None:

@@ -63,7 +63,7 @@ def emulator(kind: Kind) -> list[str]:
     """Return the words that start QEMU, with the libraries that came with it."""
     program, *machine = kind.emulator
     firmware = EMULATOR.folder / "usr/share/qemu"
-    return [*build_command(EMULATOR, program), "-L", str(firmware), *machine]
+    return [*build_command(EMULATOR.folder, program), "-L", str(firmware), *machine]
 
 
 def qemu(kind: Kind, port: int) -> list[str]:

@@ -40,14 +40,14 @@ def test_state_dict_is_the_official_one(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", COUNTS)
 def test_counts_agree_with_the_reference(variant: str) -> None:
-    found, (params, gmacs) = cost(variant), COUNTS[variant]
-    assert round(found.params / 1e6, 3) == params
-    assert gmacs is None or round(found.macs / 1e9, 3) == gmacs
+    counts, (params, gmacs) = cost(variant), COUNTS[variant]
+    assert round(counts.params / 1e6, 3) == params
+    assert gmacs is None or round(counts.macs / 1e9, 3) == gmacs
 
 
 @pytest.mark.parametrize("variant", [v for v in ZOO if v not in COUNTS])
 def test_rivals_count_as_published(variant: str) -> None:
-    found, published = cost(variant), ZOO[variant].published
+    counts, published = cost(variant), ZOO[variant].published
     assert published is not None and published.gmacs is not None
-    assert abs(found.params / 1e6 - published.params_millions) < 0.8
-    assert abs(found.macs / 1e9 - published.gmacs) < 0.06
+    assert abs(counts.params / 1e6 - published.params_millions) < 0.8
+    assert abs(counts.macs / 1e9 - published.gmacs) < 0.06

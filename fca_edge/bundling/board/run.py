@@ -62,8 +62,8 @@ def open_model(settings):
             import lean
 
             return lean.open_model(path)
-        except (ImportError, OSError):
-            pass  # lean.py does not know the runtime that is here, or can keep nothing here
+        except ImportError:
+            pass  # lean.py does not know the runtime that is here
         except Exception as error:
             note("note: not loaded in little memory: %s" % first_line(error))
     import model

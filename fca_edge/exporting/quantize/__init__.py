@@ -53,7 +53,7 @@ class Recipe:
 
     Attributes:
         keep_float: layers (as `layers` names them) that stay in floating point.
-        half_arithmetic: let XNNPACK compute in half where the core can (TFLite).
+        half_arithmetic: let XNNPACK compute in half if the core can (TFLite).
     """
 
     precision: Precision
@@ -107,23 +107,28 @@ class Method:
 # What a file saves on a board, `fca-edge bench` of it and of the fp32 file says.
 METHODS: dict[tuple[Precision, str], Method] = {
     ("fp16", ".tflite"): Method(
-        "store_halves", "half the file; expanded at load, so no faster and little less memory"
+        "store_halves",
+        "half the size; LiteRT expands it when it loads the file, so it is no faster and saves"
+        " little memory",
     ),
-    ("fp16", ".onnx"): Method("store_halves", "half the file; expanded at load, so no faster"),
+    ("fp16", ".onnx"): Method(
+        "store_halves",
+        "half the size; the runtime expands it when it loads the file, so it is no faster",
+    ),
     ("int8", ".tflite"): Method(
         "quantize_dynamic",
         "smaller, and less work on processors that multiply bytes (dot products on ARM, VNNI on"
-        " x86), on in-order ones and on 32 bits; elsewhere it saves memory, hardly work",
+        " x86), on in-order ones and on 32-bit ones; on others it saves memory but little work",
     ),
     ("int8", ".onnx"): Method(
         "quantize_dynamic",
-        "smaller; less work on ARM processors with dot products, hardly less on x86, more than"
-        " fp32 on other ARM processors: take the TFLite file there",
+        "smaller; less work on ARM processors with dot products, a little less on x86; on other"
+        " ARM processors more work than fp32: take the TFLite file there",
     ),
     ("int8-static", ".tflite"): Method(
         "quantize_static",
         "smaller, and the least work on processors that multiply bytes (dot products on ARM, VNNI"
-        " on x86); elsewhere more than int8; right for pictures like those of the calibration",
+        " on x86), on others more than int8; right for pictures like those of the calibration",
     ),
 }
 HALF_ARITHMETIC_HINT = (
@@ -146,10 +151,10 @@ def run(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None = N
         raise UsageError(f"{path_in.name}: no way to make it {recipe.precision}.")
     if recipe.precision == STATIC and inputs is None:
         raise UsageError(f"{STATIC} needs images to calibrate on; add --calibration DIR.")
-    known = list_layers(path_in)
+    layers = list_layers(path_in)
     for name in recipe.keep_float:
-        if name not in known:
-            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, known)}")
+        if name not in layers:
+            raise UsageError(f"{path_in.name}: no layer '{name}'.{nearest(name, layers)}")
     outcome: Outcome = getattr(import_format(path_in), method.function)(
         path_in, path_out, recipe, inputs
     )
@@ -205,7 +210,7 @@ def import_format(path: Path) -> ModuleType:
 
 
 def find_reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
-    """Say why a layer stays in floating point, None where it does not."""
+    """Say why a layer stays in floating point, None if it does not."""
     if name in recipe.keep_float:
         return "asked for"
     if weights < FEWEST_WEIGHTS:
@@ -214,7 +219,7 @@ def find_reason_to_keep(name: str, weights: int, recipe: Recipe) -> str | None:
 
 
 def choose_bias_step(array: Array) -> float | None:
-    """Return the step of an attention bias in int8, None where that is too coarse for it."""
+    """Return the step of an attention bias in int8, None if that is too coarse for it."""
     step = float(np.abs(array).max()) / LARGEST_INT8
     return step if 0 < step <= BIAS_STEP else None
 

@@ -36,7 +36,7 @@ def quantize(path: Path, keep: tuple[str, ...], inputs: Inputs | None) -> Any:
 
     Args:
         keep: layers that stay as they are.
-        inputs: show the ranges of activations, which the runtime finds itself where it is None.
+        inputs: show the ranges of activations, which the runtime finds itself if it is None.
 
     Raises:
         FcaEdgeError: the library refuses the file.

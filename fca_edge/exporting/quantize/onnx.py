@@ -44,9 +44,9 @@ GEMM = "a Gemm, which onnxruntime.quantization renames and then leaves alone"
 def store_halves(path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None) -> Outcome:
     """Store halves; calibration plays no part."""
     model = load(path_in)
-    stored = store_small(model, biases_in_int8=False)
+    counts = store_small(model, biases_in_int8=False)
     save(model, model, path_out)
-    return Outcome("stored in fp16, computed in fp32", (), {}, stored)
+    return Outcome("stored in fp16, computed in fp32", (), {}, counts)
 
 
 def quantize_dynamic(
@@ -91,14 +91,14 @@ def weight_pairs(base: Path, path: Path) -> Iterator[tuple[str, Array, Array, Ar
         names = [f"{tensor.name}_{part}" for part in ("quantized", "scale", "zero_point")]
         if not all(part in quantized for part in names):
             continue
-        stored, scale, zero = (
+        steps, scale, zero = (
             numpy_helper.to_array(quantized[part]).astype(np.float64) for part in names
         )
         exact = numpy_helper.to_array(tensor)
-        if exact.shape != stored.shape:  # a Gemm that became a MatMul has its weight transposed
+        if exact.shape != steps.shape:  # a Gemm that became a MatMul has its weight transposed
             exact = exact.T
         axes = (-1, 1) if scale.size == exact.shape[0] != exact.shape[1] else (1, -1)
-        yield name, exact, stored - zero.reshape(axes), scale.reshape(axes)
+        yield name, exact, steps - zero.reshape(axes), scale.reshape(axes)
 
 
 def load(path: Path) -> Any:
@@ -156,7 +156,7 @@ def divide(model: Any, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
 def store_small(model: Any, only: set[str] | None = None, biases_in_int8: bool = True) -> Any:
     """Keep large float initialisers small, expanded by an operator; returns {kind: number}.
 
-    What is added by an Add of its own is an attention bias: int8 where that is fine enough.
+    What is added by an Add of its own is an attention bias: int8 if that is fine enough.
 
     Args:
         only: initialisers to look at; None takes all.

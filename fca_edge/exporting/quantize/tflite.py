@@ -71,7 +71,7 @@ def quantize_static(
 def quantize(
     path_in: Path, path_out: Path, recipe: Recipe, inputs: Inputs | None, method: str
 ) -> Outcome:
-    """Quantise products, with ranges of activations where there are inputs."""
+    """Quantise products, with ranges of activations if there are inputs."""
     with replace_fully_connected(path_in) as base:
         names, reasons = divide(TfliteFile.read(base), recipe)
         file = TfliteFile(aeq.quantize(base, tuple(reasons), inputs))
@@ -82,7 +82,7 @@ def quantize(
 
 
 def write(file: TfliteFile, recipe: Recipe, path: Path) -> None:
-    """Write a file, which says where half precision will do."""
+    """Write a file, which says if half precision will do."""
     if recipe.half_arithmetic:
         file.add_metadata(*HALF_ARITHMETIC)
     file.write(path)
@@ -178,7 +178,7 @@ def store_in_half(file: TfliteFile, tensors: list[int]) -> int:
 
 
 def store_biases(file: TfliteFile) -> dict[str, int]:
-    """Keep attention biases as int8 where that is fine enough, else as halves."""
+    """Keep attention biases as int8 if that is fine enough, else as halves."""
     counts = {"int8": 0, "fp16": 0}
     for tensor in dict.fromkeys(list_attention_biases(file)):
         array = file.constant(tensor)

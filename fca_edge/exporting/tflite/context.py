@@ -22,6 +22,7 @@ class Context:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.builder = GraphBuilder()
+        self.emit = self.builder.emit
         self.layout = Layout(self.builder)
         self.results: dict[str, Lowered] = {}
         # (inputs, stored axis) of every CONCATENATION so far -> its output
@@ -52,17 +53,6 @@ class Context:
         """Return a constant argument as a float32 array in logical order."""
         array: Array = self.tensor(argument).detach().to(torch.float32).numpy()
         return array
-
-    def emit(
-        self,
-        operator: str,
-        inputs: tuple[int, ...],
-        shape: Shape,
-        options: Any = None,
-        version: int = 1,
-    ) -> int:
-        """Emit an operator with one output."""
-        return self.builder.emit(operator, inputs, shape, options, version)
 
     def scalar(self, number: float) -> int:
         """Return a float32 constant of one element."""

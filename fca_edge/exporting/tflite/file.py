@@ -95,16 +95,16 @@ class TfliteFile:
 
     def store_small(self, tensor: int, array: Array, scales: Array | None = None) -> None:
         """Keep a float constant as `array` and compute it by a DEQUANTIZE, once at load."""
-        stored = self.add_constant(f"{self.name(tensor)}/stored", array, scales)
+        constant = self.add_constant(f"{self.name(tensor)}/stored", array, scales)
         self.graph.tensors[tensor].buffer = 0
         entry = schema.OperatorT()
-        kind = self.graph.tensors[stored].type
+        kind = self.graph.tensors[constant].type
         entry.opcodeIndex = self.opcode(Operator.DEQUANTIZE, DEQUANTIZE_VERSIONS[kind])
-        entry.inputs, entry.outputs = [stored], [tensor]
+        entry.inputs, entry.outputs = [constant], [tensor]
         self.graph.operators.insert(0, entry)
 
     def opcode(self, code: int, version: int) -> int:
-        """Return the index of an operator code, added where it is new."""
+        """Return the index of an operator code, added if it is new."""
         for index, entry in enumerate(self.model.operatorCodes):
             if (entry.builtinCode, entry.version) == (code, version):
                 return index
@@ -112,7 +112,7 @@ class TfliteFile:
         return len(self.model.operatorCodes) - 1
 
     def metadata(self, name: str) -> bytes | None:
-        """Return a named metadata entry, None where there is none."""
+        """Return a named metadata entry, None if there is none."""
         for entry in self.model.metadata or []:
             if text(entry.name) == name:
                 return bytes(self.model.buffers[entry.buffer].data)

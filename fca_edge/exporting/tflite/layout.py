@@ -54,7 +54,7 @@ def in_logical_order(value: Value) -> bool:
 
 
 def view(value: Value, shape: Shape) -> Value | None:
-    """Reshape the logical tensor without moving data, or None where data must move."""
+    """Reshape the logical tensor without moving data, or None if data must move."""
     if in_logical_order(value):
         return view_plain(value.tensor, shape)
     order = find_memory_order(value)
@@ -83,24 +83,26 @@ def factor_groups(old: list[int], new: Shape) -> list[tuple[int, int, list[int]]
     i = j = 0
     while i < len(old):
         start, run = i, []
-        left, i = old[i], i + 1
-        right = 1
-        while left != right or (j < len(new) and new[j] == 1):
-            if right < left or (right == left and j < len(new) and new[j] == 1):
+        old_product, i = old[i], i + 1
+        new_product = 1
+        while old_product != new_product or (j < len(new) and new[j] == 1):
+            if new_product < old_product or (
+                new_product == old_product and j < len(new) and new[j] == 1
+            ):
                 if j == len(new):
                     return None
-                right, j = right * new[j], j + 1
+                new_product, j = new_product * new[j], j + 1
                 run.append(j - 1)
             else:
                 if i == len(old):
                     return None
-                left, i = left * old[i], i + 1
+                old_product, i = old_product * old[i], i + 1
         groups.append((start, i, run))
     return groups if j == len(new) else None
 
 
 class Layout:
-    """Turns views into stored tensors, emitting RESHAPE and TRANSPOSE only where needed."""
+    """Turns views into stored tensors, emitting RESHAPE and TRANSPOSE only if needed."""
 
     def __init__(self, builder: GraphBuilder) -> None:
         self.builder = builder

@@ -26,6 +26,7 @@ Lowering = Callable[[Context, fx.Node], Lowered]
 # ATen operator -> lowering, by family.
 LOWERINGS: dict[str, Lowering] = {
     "aten.conv2d.default": ops_conv.convolution,
+    "aten.upsample_bilinear2d.vec": ops_conv.resize_bilinear,
     "aten.linear.default": ops_linear.linear,
     "aten.matmul.default": ops_linear.matmul,
     "aten.layer_norm.default": ops_norm.layer_norm,
@@ -36,6 +37,7 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.mul.Tensor": ops_elementwise.mul,
     "aten.minimum.default": ops_elementwise.minimum,
     "aten.clamp.default": ops_elementwise.clamp,
+    "aten.relu.default": ops_elementwise.relu,
     "aten.sigmoid.default": ops_elementwise.sigmoid,
     "aten.rsqrt.default": ops_elementwise.rsqrt,
     "aten.gelu.default": ops_elementwise.gelu,

@@ -1,4 +1,4 @@
-"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME where the program says so."""
+"""Convolutions: regular, pointwise and depthwise, NHWC, with SAME if the program says so."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from torch import fx
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.tflite.builder import Array
-from fca_edge.exporting.tflite.context import Context, argument, read_shape
+from fca_edge.exporting.tflite.context import Context, argument, read_shape, require
 from fca_edge.exporting.tflite.layout import Value
 from fca_edge.exporting.tflite.ops_shape import emit_pad
 
 NHWC = (0, 2, 3, 1)
 # A depthwise convolution with dilation is version 2 of the operator; 2.14 refuses others.
 DILATED_DEPTHWISE_VERSION = 2
+# RESIZE_BILINEAR with half-pixel centres.
+HALF_PIXEL_VERSION = 3
 
 
 def convolution(context: Context, node: fx.Node) -> Value:
-    """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD where SAME would pad otherwise."""
+    """conv2d: CONV_2D or DEPTHWISE_CONV_2D, with an explicit PAD if SAME would pad otherwise."""
     weight = context.array(argument(node, 1, "weight"))  # (out, in / groups, kh, kw)
     bias = argument(node, 2, "bias")
     stride, padding = (
@@ -68,7 +70,7 @@ def conv_options(multiplier: int | None) -> Any:
 
 
 def find_bias(context: Context, bias: Any, channels: int) -> Array:
-    """Return the bias, zeros where there is none: older runtimes want the tensor."""
+    """Return the bias, zeros if there is none: older runtimes want the tensor."""
     return np.zeros(channels, np.float32) if bias is None else context.array(bias)
 
 
@@ -85,3 +87,17 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     outputs = -(-size // stride)
     total = max(0, (outputs - 1) * stride + (kernel - 1) * dilation + 1 - size)
     return total // 2, total - total // 2
+
+
+def resize_bilinear(context: Context, node: fx.Node) -> Value:
+    """upsample_bilinear2d from pixel centres: RESIZE_BILINEAR, NHWC."""
+    require(node, not argument(node, 2, "align_corners", False), " with aligned corners")
+    value = context.layout.reorder(context.value(argument(node, 0, "input")), NHWC)
+    source = context.layout.reshape(value.tensor, value.shape)
+    batch, channels, height, width = read_shape(node)
+    options = schema.ResizeBilinearOptionsT()
+    options.halfPixelCenters = True
+    shape = (batch, height, width, channels)
+    inputs = (source, context.builder.ints(height, width))
+    out = context.emit("RESIZE_BILINEAR", inputs, shape, options, HALF_PIXEL_VERSION)
+    return Value(out, shape, (0, 3, 1, 2))

@@ -29,7 +29,7 @@ def add(context: Context, node: fx.Node) -> Value:
 
 
 def sub(context: Context, node: fx.Node) -> Value:
-    """Difference of two operands; already squared where nothing but its square is read."""
+    """Difference of two operands; already squared if nothing but its square is read."""
     return binary(context, node, "SQUARED_DIFFERENCE" if only_squared(node) else "SUB")
 
 
@@ -49,13 +49,13 @@ def minimum(context: Context, node: fx.Node) -> Value:
 def clamp(context: Context, node: fx.Node) -> Value:
     """Raise to a least and lower to a largest number; either may be missing."""
     value = context.value(argument(node, 0, "self"))
-    stored = context.layout.stored_shape(value)
+    stored_shape = context.layout.stored_shape(value)
     tensor = value.tensor
     for operator, index, name in (("MAXIMUM", 1, "min"), ("MINIMUM", 2, "max")):
         bound = argument(node, index, name)
         if bound is not None:
             inputs = (tensor, context.scalar(bound))
-            tensor = context.emit(operator, inputs, stored, OPTIONS[operator]())
+            tensor = context.emit(operator, inputs, stored_shape, OPTIONS[operator]())
     return Value(tensor, value.shape, value.perm)
 
 
@@ -122,14 +122,14 @@ def store_constant(context: Context, value: Value, constant: Any, shape: Shape) 
         return context.builder.constant(array.reshape(1))
     physical = sorted(range(len(value.perm)), key=lambda d: value.perm[d])
     array = array.transpose(physical)  # in the order of value.shape
-    stored = context.layout.stored_shape(value)
-    if array.size == prod(stored):
-        return context.builder.constant(array.reshape(stored))
-    if array.size == array.shape[-1] == stored[-1]:
+    stored_shape = context.layout.stored_shape(value)
+    if array.size == prod(stored_shape):
+        return context.builder.constant(array.reshape(stored_shape))
+    if array.size == array.shape[-1] == stored_shape[-1]:
         return context.builder.constant(array.reshape(-1))
-    if stored != value.shape:
+    if stored_shape != value.shape:
         # Broadcasting in the middle: repeat what the stored shape cannot express.
-        array = np.broadcast_to(array, value.shape).reshape(stored)
+        array = np.broadcast_to(array, value.shape).reshape(stored_shape)
     return context.builder.constant(array)
 
 
@@ -139,7 +139,7 @@ def align_operands(
     """Bring two dynamic operands into the memory order and rank of the larger one."""
     other = b if value is a else a
     order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
-    stored = context.layout.stored_shape(value)
+    stored_shape = context.layout.stored_shape(value)
     other_shape = (1,) * (len(value.perm) - len(other.perm)) + other.logical
     if len(other.perm) < len(value.perm):
         lift = len(value.perm) - len(other.perm)
@@ -147,18 +147,18 @@ def align_operands(
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
     if [d for d in order if other_shape[d] > 1] != list(find_memory_order(other)):
         other = context.layout.reorder(other, order)
-    target = broadcast_shape(node, stored, value, tuple(other_shape[d] for d in order))
+    target = broadcast_shape(node, stored_shape, value, tuple(other_shape[d] for d in order))
     tensor = context.layout.reshape(other.tensor, target)
     return (value.tensor, tensor) if value is a else (tensor, value.tensor)
 
 
-def broadcast_shape(node: fx.Node, stored: Shape, value: Value, physical: Shape) -> Shape:
+def broadcast_shape(node: fx.Node, stored_shape: Shape, value: Value, physical: Shape) -> Shape:
     """Shape in which an operand of the given physical shape broadcasts against `stored`."""
-    if prod(physical) == prod(stored):
-        return stored
-    if physical[-1] == 1 and prod(physical) == prod(stored[:-1]):
-        return (*stored[:-1], 1)
-    require(node, stored == value.shape, " that broadcasts in the middle of reshaped memory")
+    if prod(physical) == prod(stored_shape):
+        return stored_shape
+    if physical[-1] == 1 and prod(physical) == prod(stored_shape[:-1]):
+        return (*stored_shape[:-1], 1)
+    require(node, stored_shape == value.shape, " that broadcasts in the middle of reshaped memory")
     return physical
 
 
@@ -168,6 +168,18 @@ def gelu(context: Context, node: fx.Node) -> Value:
     options = schema.GeluOptionsT()
     options.approximate = argument(node, 1, "approximate", "none") == "tanh"
     return unary(context, value, "GELU", options)
+
+
+def relu(context: Context, node: fx.Node) -> Value:
+    """Rectifier: inside the operator before it if nothing else reads that one's output."""
+    source = argument(node, 0, "self")
+    value = context.value(source)
+    last = context.builder.operators[-1]
+    fusible = isinstance(last.options, schema.Conv2DOptionsT | schema.AddOptionsT)
+    if fusible and last.outputs == (value.tensor,) and len(source.users) == 1:
+        last.options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        return value
+    return unary(context, value, "RELU")
 
 
 def sigmoid(context: Context, node: fx.Node) -> Value:
@@ -183,7 +195,7 @@ def rsqrt(context: Context, node: fx.Node) -> Value:
 
 
 def inverse_root(context: Context, tensor: int) -> int:
-    """1 / sqrt(x): RSQRT, or SQRT and DIV where a delegate takes only those."""
+    """1 / sqrt(x): RSQRT, or SQRT and DIV if a delegate takes only those."""
     shape = context.builder.shape(tensor)
     if context.profile.operators.rate == "rsqrt":
         return context.emit("RSQRT", (tensor,), shape)
@@ -193,8 +205,8 @@ def inverse_root(context: Context, tensor: int) -> int:
 
 def unary(context: Context, value: Value, operator: str, options: Any = None) -> Value:
     """Emit an operator that does not care about layout."""
-    stored = context.layout.stored_shape(value)
-    out = context.emit(operator, (value.tensor,), stored, options)
+    stored_shape = context.layout.stored_shape(value)
+    out = context.emit(operator, (value.tensor,), stored_shape, options)
     return Value(out, value.shape, value.perm)
 
 

@@ -26,23 +26,25 @@ def linear(context: Context, node: fx.Node) -> Value:
 
 def fully_connected(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """FULLY_CONNECTED; keeps the stored leading dimensions if the last one is the input's width."""
-    stored, (units, width) = context.layout.stored_shape(value), weight.shape
-    keep = stored[-1] == width and len(stored) > 2
-    rows = prod(stored) // width
+    stored_shape, (units, width) = context.layout.stored_shape(value), weight.shape
+    keep = stored_shape[-1] == width and len(stored_shape) > 2
+    rows = prod(stored_shape) // width
     options = schema.FullyConnectedOptionsT()
     options.keepNumDims = keep
     # Without keepNumDims the operator itself flattens whatever rank it is given.
     inputs = (value.tensor, context.builder.constant(weight), context.builder.constant(bias))
-    shape = (*stored[:-1], units) if keep else (rows, units)
+    shape = (*stored_shape[:-1], units) if keep else (rows, units)
     version = KEEP_DIMS_VERSION if keep else 1
     return context.emit("FULLY_CONNECTED", inputs, shape, options, version)
 
 
 def pointwise(context: Context, value: Value, weight: Array, bias: Array) -> int:
     """1x1 CONV_2D over a 4-D tensor, (1, 1, rows, in) unless it already is an image."""
-    stored, (units, width) = context.layout.stored_shape(value), weight.shape
+    stored_shape, (units, width) = context.layout.stored_shape(value), weight.shape
     shape = (
-        stored if len(stored) == 4 and stored[-1] == width else (1, 1, prod(stored) // width, width)
+        stored_shape
+        if len(stored_shape) == 4 and stored_shape[-1] == width
+        else (1, 1, prod(stored_shape) // width, width)
     )
     options = schema.Conv2DOptionsT()
     options.strideH = options.strideW = 1
@@ -60,16 +62,19 @@ def matmul(context: Context, node: fx.Node) -> Value:
     a = context.layout.reorder(context.value(argument(node, 0, "self")))
     b = context.value(argument(node, 1, "other"))
     rank = len(b.perm)
-    require(node, a.logical[:-2] == b.logical[:-2], " of different batch dimensions")
+    shared = prod(a.logical[:-2]) == 1  # one matrix for the whole batch
+    same = shared or a.logical[:-2] == b.logical[:-2]
+    require(node, same, " of different batch dimensions")
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     adjoint = find_memory_order(b) == tuple(d for d in swapped if b.logical[d] > 1)
     b = context.layout.reorder(b, swapped if adjoint else None)
-    batch = tuple(n for n in a.logical[:-2] if n > 1) or (1,)
+    batch = tuple(n for n in b.logical[:-2] if n > 1) or (1,)
+    first = (1,) * len(batch) if shared else batch
     last = b.logical[-2:][::-1] if adjoint else b.logical[-2:]
     options = schema.BatchMatMulOptionsT()
     options.adjY = adjoint
     inputs = (
-        context.layout.reshape(a.tensor, (*batch, *a.logical[-2:])),
+        context.layout.reshape(a.tensor, (*first, *a.logical[-2:])),
         context.layout.reshape(b.tensor, (*batch, *last)),
     )
     shape = read_shape(node)

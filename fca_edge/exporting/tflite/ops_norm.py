@@ -125,8 +125,8 @@ def batch_norm(context: Context, node: fx.Node) -> Value:
         ("ADD", schema.AddOptionsT, shift - centre * factor),
     ):
         constant = per_channel(context, value, vector, shape)
-        stored = context.layout.stored_shape(value)
-        tensor = context.emit(operator, (tensor, constant), stored, options())
+        stored_shape = context.layout.stored_shape(value)
+        tensor = context.emit(operator, (tensor, constant), stored_shape, options())
     return Value(tensor, value.shape, value.perm)
 
 

@@ -10,21 +10,22 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.keeping import Kept, Note, Report, expect_room, keep, remove
 from fca_edge.runtimes import cache_folder
-from fca_edge.targets.provision.folders import Report, Stamp, stage
+from fca_edge.store import compute_sha256
+from fca_edge.targets.provision.programs import run_apt, run_program
 
 MIRROR_VARIABLE = "FCA_EDGE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT = Path("/etc/apt")
-STAMP = Stamp(".fca-edge-packages.json", "packages")
+STAMP = ".fca-edge-packages.json"
 # Debian's names of machines.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 
@@ -50,43 +51,38 @@ class Tree:
         """Where it is unpacked."""
         return cache_folder() / "trees" / self.name
 
+    @property
+    def kept(self) -> Kept:
+        """The folder with what decides whether it has to be made again."""
+        wanted = [self.architecture, self.release, *self.packages]
+        return Kept(self.folder, {"wanted": wanted}, STAMP)
+
 
 def host_architecture() -> str:
     """Debian's word for this machine."""
     return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def is_ready(tree: Tree) -> bool:
-    """Tell whether a tree is there with the packages that are wanted now."""
-    return STAMP.matches(tree.folder, describe_content(tree))
-
-
-def describe_content(tree: Tree) -> list[str]:
-    """What decides whether a tree has to be made again."""
-    return [tree.architecture, tree.release, *tree.packages]
-
-
-def ready_bytes(tree: Tree) -> int:
-    """Size of the packages that a tree was made from, as they were downloaded."""
-    return STAMP.downloaded_bytes(tree.folder)
-
-
 def read_version(tree: Tree, package: str) -> str:
     """Return the version of a package that a tree holds, as Debian writes it."""
-    for entry in STAMP.entries(tree.folder):
+    for entry in (tree.kept.read_stamp() or {}).get("packages", ()):
         name, version, _ = str(entry["file"]).split("_")
         if name == package:
             return unquote(version)
     return "unknown"
 
 
-def build_command(tree: Tree, program: str) -> list[str]:
+def build_command(root: Path, program: str) -> list[str]:
     """Return the words that start a program of a tree with the tree's own loader and libraries.
 
     The tree must be of this machine's architecture; what is installed here does not matter.
+
+    Raises:
+        TargetUnavailableError: it holds no loader.
     """
-    root = tree.folder
-    loader = next(root.glob("lib*/ld-linux-*.so.*"))
+    loader = next(root.glob("lib*/ld-linux-*.so.*"), None)
+    if loader is None:
+        raise TargetUnavailableError(f"{root}: holds no loader of Linux programs.")
     places = (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))
     # PulseAudio's own library lies in a folder of its own.
     libraries = [str(p) for place in places for p in (place, *place.glob("pulseaudio"))]
@@ -97,51 +93,107 @@ def build_command(tree: Tree, program: str) -> list[str]:
 def unpack(tree: Tree, report: Report) -> Path:
     """Make a tree unless it is there; returns its folder.
 
-    Downloads are kept until the tree is whole, so that a broken set-up goes on where it was.
+    Raises:
+        TargetUnavailableError: no apt, no Debian sources, or a package cannot be had.
+    """
+    keep(tree.kept, lambda staged: {"packages": unpack_into(staged, tree, report)}, report)
+    return tree.folder
+
+
+def unpack_into(folder: Path, tree: Tree, report: Report) -> list[dict[str, Any]]:
+    """Unpack a tree's packages into a folder; returns what they are.
+
+    Downloads are kept until that is done, so that a broken set-up goes on where it was.
 
     Raises:
         TargetUnavailableError: no apt, no Debian sources, or a package cannot be had.
     """
-    if is_ready(tree):
-        return tree.folder
     state = cache_folder() / "apt" / f"{tree.release}-{tree.architecture}-{tree.name}"
-    files = fetch(tree, state, report)
-    with stage(tree.folder) as staged:
-        for number, file in enumerate(files, 1):
-            report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
-            run(["dpkg-deb", "--extract", str(file), str(staged)])
-        relink(staged)
-        STAMP.finish(staged, tree.folder, describe_content(tree), files)
+    try:
+        files = fetch(tree, state, report)
+    except OSError:
+        remove(state)  # something is in the way there; the next set-up begins anew
+        raise
+    sizes = [run_program(["dpkg-deb", "--field", file, "Installed-Size"]) for file in files]
+    expect_room(folder, 1024 * sum(map(int, sizes)))
+    for number, file in enumerate(files, 1):
+        report(f"{tree.name}: unpacking {number} of {len(files)}, {file.name.split('_')[0]}")
+        run_program(["dpkg-deb", "--extract", file, folder])
+    relink(folder)
+    packages = describe_files(files)
     shutil.rmtree(state, ignore_errors=True)
-    return tree.folder
+    return packages
+
+
+def describe_files(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Say for a stamp which files a folder was made from."""
+    return [
+        {"file": file.name, "sha256": compute_sha256(file), "bytes": file.stat().st_size}
+        for file in files
+    ]
 
 
 def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
-    """Download a tree's packages with their dependencies; returns the files."""
+    """Download a tree's packages with their dependencies; returns the files.
+
+    Raises:
+        TargetUnavailableError: no apt, no Debian sources, or a package cannot be had.
+    """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise TargetUnavailableError(
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
             " use a Debian machine or container, or a board over ssh://."
         )
     archives = archive_folder(state)
-    for folder in (archives / "partial", state / "lists" / "partial", state / "etc"):
+    for folder in (archives / "partial", state / "none" / "partial", state / "lists" / "partial"):
         folder.mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    (state / "etc" / "sources.list").write_text(format_sources(tree.release))
+    (state / "sources.list").write_text(format_sources(tree.release))
     options = apt_options(state, tree.architecture)
     report(f"{tree.name}: reading the package lists of {tree.release} {tree.architecture}")
-    run_apt(["update", *options], lambda text: None)
+    run_apt(["update", *options])
     # What an earlier set-up left may be of versions that are gone.
-    run_apt(["autoclean", *options], lambda text: None)
-    install = ["install", "--download-only", "--yes", "--no-install-recommends"]
-    run_apt([*install, *options, *tree.packages], lambda text: report(f"{tree.name}: {text}"))
-    return sorted(archives.glob("*.deb"))
+    run_apt(["autoclean", *options])
+    install = ["install", "--yes", "--no-install-recommends", *options, *tree.packages]
+    # Of packages that are there apt prints none: it is pointed to a folder without any.
+    none = ["-o", f"Dir::Cache::Archives={state / 'none'}", "-o", "Acquire::ForceHash=SHA256"]
+    checksums = parse_checksums(run_apt([*install, "--print-uris", *none]))
+    for file in find_altered(archives, checksums):
+        if file.exists():
+            report(Note(f"{file}: its checksum is not the archive's; fetching it again"))
+            file.unlink()
+    run_apt([*install, "--download-only"], lambda text: report(f"{tree.name}: {text}"))
+    for file in find_altered(archives, checksums):
+        raise TargetUnavailableError(f"{file}: its checksum is not the archive's; run it again.")
+    return [archives / name for name in checksums]
+
+
+def parse_checksums(printed: Iterable[str]) -> dict[str, str]:
+    """Read the sha256 of each package from what `apt-get --print-uris` says.
+
+    They stand in lists whose own checksums stand in a file that the archive has signed.
+
+    Raises:
+        TargetUnavailableError: a package has none.
+    """
+    lines = [line for line in printed if line.startswith("'")]
+    pattern = r"'\S+' (\S+\.deb) \d+ SHA256:([0-9a-f]{64})"
+    rows = [row for row in (re.fullmatch(pattern, line) for line in lines) if row]
+    if not rows or len(rows) != len(lines):
+        raise TargetUnavailableError("the package lists have no sha256 of each package.")
+    return {row[1]: row[2] for row in rows}
+
+
+def find_altered(folder: Path, checksums: dict[str, str]) -> list[Path]:
+    """List the files that are missing or have another checksum."""
+    files = {folder / name: checksum for name, checksum in sorted(checksums.items())}
+    return [f for f, checksum in files.items() if not f.is_file() or compute_sha256(f) != checksum]
 
 
 def apt_options(state: Path, architecture: str) -> list[str]:
     """Point apt at a private state; its network settings stay those of the machine."""
     settings = {
-        "Dir::Etc::SourceList": state / "etc" / "sources.list",
+        "Dir::Etc::SourceList": state / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
         "Dir::Etc::Preferences": "/dev/null",
         "Dir::Etc::PreferencesParts": "/dev/null",
@@ -164,36 +216,6 @@ def apt_options(state: Path, architecture: str) -> list[str]:
 def archive_folder(state: Path) -> Path:
     """Where apt puts downloaded packages."""
     return state / "archives"
-
-
-def run_apt(words: list[str], report: Report) -> None:
-    """Run apt-get, reporting its progress."""
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    # Its complaints stand between the lines of its progress.
-    process = children.start(
-        ["apt-get", "--quiet", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-    )
-    complaints: list[str] = []
-    try:
-        for line in process.stdout or ():
-            status = re.match(r"dlstatus:\d+:([\d.]+):(.*)", line)
-            if status:
-                report(f"downloading, {float(status[1]):.0f} %")
-            elif line.strip():
-                complaints.append(line.strip())
-        process.wait()
-    finally:
-        children.end(process)  # broken off, what it has downloaded is kept
-    if process.returncode:
-        errors = [line for line in complaints if line.startswith("E:")] or complaints[-1:]
-        reason = errors[0].removeprefix("E: ") if errors else f"exit code {process.returncode}"
-        raise TargetUnavailableError(
-            f"apt-get {words[0]} failed: {reason}; run the set-up again to go on."
-        )
 
 
 def format_sources(release: str) -> str:
@@ -252,11 +274,3 @@ def relink(folder: Path) -> None:
         beside = library.parent.parent / library.name
         if library.parent.name in ("blas", "lapack", "openblas-pthread") and not beside.exists():
             beside.symlink_to(f"{library.parent.name}/{library.name}")
-
-
-def run(command: list[str]) -> None:
-    """Run a command; its last complaint becomes the error."""
-    process = children.run(command)
-    if process.returncode:
-        reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
-        raise TargetUnavailableError(f"{command[0]} failed: {reason}")

@@ -1,14 +1,20 @@
-"""Everything that an emulated machine needs: fetched, unpacked, linked together, kept."""
+"""Everything that an emulated machine needs: fetched, unpacked, linked together, kept, tried."""
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import cache_folder
+from fca_edge.keeping import Kept, Report, keep
+from fca_edge.runtimes import RUNTIMES, cache_folder, proof_code
 from fca_edge.targets.provision import debian, plugin, wheels
-from fca_edge.targets.provision.folders import Report, move_to, stage
 from fca_edge.targets.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
 
 HERE_IS = ("x86_64", "aarch64")
@@ -16,7 +22,7 @@ CPU_LISTS = ("possible", "present", "online")
 
 
 def setup(machine: Machine, report: Report) -> list[str]:
-    """Make what is missing; returns a line about each runtime.
+    """Make what is missing or wrong; returns a line about each runtime.
 
     Raises:
         TargetUnavailableError: something cannot be downloaded; what was fetched is kept.
@@ -26,44 +32,91 @@ def setup(machine: Machine, report: Report) -> list[str]:
             f"qemu:{machine.name} needs Linux on x86-64 or ARM64, not {platform.system()} on"
             f" {platform.machine()}; measure on a board over ssh://."
         )
+    missing = [name for name, e in machine.environments.items() if find_fault(e) is not None]
     report("the emulator")
     debian.unpack(HOST, report)
     report("the instruction counter")
-    plugin.compile_plugin()
-    for environment in machine.environments.values():
+    plugin.compile_plugin(report)
+    for name, environment in machine.environments.items():
+        report(name)
         debian.unpack(environment.tree, report)
         if environment.wheels is not None:
             wheels.unpack(environment.wheels, report)
+        for cpu in machine.cpus:
+            make_prefix(machine, environment, cpu, report)
+    report("starting each runtime that was missing")
+    for name, fault in try_runtimes(machine, missing).items():
+        if fault is not None:
+            raise TargetUnavailableError(f"qemu:{machine.name}: {name} does not run: {fault}")
+    return [f"{name}: {sum_bytes(e) / 1e6:.0f} MB" for name, e in machine.environments.items()]
+
+
+def list_kept(environment: Environment) -> Iterator[Kept]:
+    """List what one runtime of a machine stands on."""
+    yield HOST.kept
+    yield plugin.describe_plugin()
+    yield environment.tree.kept
+    if environment.wheels is not None:
+        yield environment.wheels.kept
+
+
+def sum_bytes(environment: Environment) -> int:
+    """Downloaded bytes of one environment."""
+    stamps = [kept.read_stamp() or {} for kept in list_kept(environment) if kept != HOST.kept]
+    entries = [e for stamp in stamps for key in ("packages", "wheels") for e in stamp.get(key, ())]
+    return sum(int(entry["bytes"]) for entry in entries)
+
+
+def find_fault(environment: Environment, full: bool = False) -> str | None:
+    """Say what keeps one runtime of a machine from being used, None where nothing does.
+
+    Args:
+        full: read every file of what is kept.
+    """
+    for kept in list_kept(environment):
+        fault = kept.find_fault(full)
+        if fault is not None:
+            return f"{kept.place}: {fault}"
+    return None
+
+
+def try_runtimes(machine: Machine, names: list[str]) -> dict[str, str | None]:
+    """Load runtimes in the guest, each in a process; says by name how that failed, if it did."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(partial(try_runtime, machine), names), strict=True))
+
+
+def try_runtime(machine: Machine, name: str) -> str | None:
+    """Load a runtime in the guest while its instructions are counted; says how that failed."""
+    environment = machine.environments[name]
+    command = build_command(machine, environment, machine.cpus[0], Path(os.devnull))
+    words = [*command, "-s", "-c", proof_code(RUNTIMES[name])]
+    process = children.run(words, env=guest_variables(environment))
+    reason = (process.stderr.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+    return reason if process.returncode else None
+
+
+def build_command(
+    machine: Machine, environment: Environment, cpu: Cpu, counts: Path | None = None
+) -> list[str]:
+    """Return the words that start an environment's Python in the guest.
+
+    Args:
+        counts: file to which the plugin writes how many instructions were run.
+    """
     return [
-        f"{name}: {downloaded_bytes(e) / 1e6:.0f} MB" for name, e in machine.environments.items()
+        *debian.build_command(HOST.folder, machine.emulator),
+        *("-L", str(make_prefix(machine, environment, cpu))),
+        *("-cpu", cpu.name),
+        *(("-plugin", f"{plugin.plugin_path()},out={counts}") if counts else ()),
+        str(environment.tree.folder / environment.python),
     ]
 
 
-def downloaded_bytes(environment: Environment) -> int:
-    """Downloaded bytes of one environment."""
-    beside = wheels.ready_bytes(environment.wheels) if environment.wheels else 0
-    return debian.ready_bytes(environment.tree) + beside
-
-
-def is_ready(environment: Environment) -> bool:
-    """Tell whether one runtime of a machine can be used now."""
-    if not (
-        debian.is_ready(HOST)
-        and debian.is_ready(environment.tree)
-        and plugin.plugin_path().is_file()
-    ):
-        return False
-    return environment.wheels is None or wheels.is_ready(environment.wheels)
-
-
-def has_emulator() -> bool:
-    """Tell whether QEMU itself is there."""
-    return debian.is_ready(HOST)
-
-
-def emulator_command(machine: Machine) -> list[str]:
-    """Return the words that start the emulator, with its own libraries and loader."""
-    return debian.build_command(HOST, machine.emulator)
+def guest_variables(environment: Environment) -> dict[str, str]:
+    """Return the environment variables of the guest's Python: nothing is written to a tree."""
+    beside = {"PYTHONPATH": str(environment.wheels.folder)} if environment.wheels else {}
+    return {"PYTHONDONTWRITEBYTECODE": "1", **beside}
 
 
 def emulator_version() -> str:
@@ -72,7 +125,9 @@ def emulator_version() -> str:
     return f"qemu-user {version.partition(':')[2].partition('+')[0] or version}"
 
 
-def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
+def make_prefix(
+    machine: Machine, environment: Environment, cpu: Cpu, report: Report = lambda text: None
+) -> Path:
     """Return a root for `qemu -L`: the tree, and the identity of a CPU.
 
     Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
@@ -80,10 +135,8 @@ def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
     tree = environment.tree
     folder = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
     identity = cpuinfo(machine, cpu)
-    file = folder / "proc" / "cpuinfo"
-    if file.is_file() and file.read_text() == identity and is_linked(folder, tree.folder):
-        return folder
-    with stage(folder) as staged:
+
+    def make(staged: Path) -> dict[str, Any]:
         (staged / "proc").mkdir()
         (staged / "proc" / "cpuinfo").write_text(identity)
         cores = staged / "sys" / "devices" / "system" / "cpu"
@@ -93,10 +146,11 @@ def make_prefix(machine: Machine, environment: Environment, cpu: Cpu) -> Path:
         for entry in tree.folder.iterdir():
             if entry.name not in ("proc", "sys"):
                 (staged / entry.name).symlink_to(entry)
-        move_to(staged, folder)
+        return {}
+
+    keep(
+        Kept(folder, {"identity": identity, "tree": [str(tree.folder), *tree.packages]}),
+        make,
+        report,
+    )
     return folder
-
-
-def is_linked(folder: Path, tree: Path) -> bool:
-    """Tell whether a prefix leads to a tree that is there."""
-    return (folder / "usr").exists() and (folder / "usr").resolve() == (tree / "usr").resolve()

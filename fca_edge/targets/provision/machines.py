@@ -81,9 +81,40 @@ DEBIAN_32 = Tree("armv7", "armhf", RELEASE, ("python3.11", "python3-numpy", "lib
 NEWER_32 = Tree("armv7-newer", "armhf", NEWER_RELEASE, ("python3-minimal", "python3-onnxruntime"))
 
 
+# sha256 of the wheels for Python 3.11, as PyPI's index gives them. A version that `runtimes.py`
+# pins needs a line here; `pip download --no-deps` and `sha256sum` tell it.
+CHECKSUMS = {
+    ("ai-edge-litert==2.3.0", "aarch64"): (
+        "853fc608f96da87bd5f3458465dfb9abbf18d5ae6b94eceacead407146f175ae"
+    ),
+    ("numpy==1.26.4", "aarch64"): (
+        "7ab55401287bfec946ced39700c053796e7cc0e3acbef09993a9ad2adba6ca6e"
+    ),
+    ("numpy==1.26.4", "x86_64"): (
+        "666dbfb6ec68962c033a450943ded891bed2d54e6755e35e5835d63f4f6931d5"
+    ),
+    ("numpy==2.4.6", "aarch64"): (
+        "0ab0a9c4ffb1a6d95ef519fe4247dba8eb6b18ad93999f76b7f657039acabd47"
+    ),
+    ("onnxruntime==1.32.0", "aarch64"): (
+        "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c"
+    ),
+    ("tflite-runtime==2.14.0", "aarch64"): (
+        "ce9fa5d770a9725c746dcbf6f59f3178233b3759f09982e8b2db8d2234c333b0"
+    ),
+    ("tflite-runtime==2.14.0", "armv7l"): (
+        "c4e66a74165b18089c86788400af19fa551768ac782d231a9beae2f6434f7949"
+    ),
+    ("tflite-runtime==2.14.0", "x86_64"): (
+        "195ab752e7e57329a68e54dd3dd5439fad888b9bff1be0f0dc042a3237a90e4d"
+    ),
+}
+
+
 def wheels(name: str, machine: str, *requirements: str) -> Wheels:
     """Describe wheels for the trees' Python 3.11."""
-    return Wheels(name, machine, "3.11", RELEASE_GLIBC_MINOR, requirements)
+    checksums = tuple(CHECKSUMS.get((text, machine), "") for text in requirements)
+    return Wheels(name, machine, "3.11", RELEASE_GLIBC_MINOR, requirements, checksums)
 
 
 def pinned_wheels(runtime: Runtime, machine: str) -> Wheels:

@@ -6,6 +6,7 @@ that is installed here, and Debian's 3.11, unpacked without root and started wit
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -15,22 +16,27 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.keeping import Kept, Report, empty, keep
 from fca_edge.runtimes import (
     OLD_TFLITE,
     OLD_TFLITE_VARIABLE,
     available,
+    cache_folder,
+    find_second_fault,
     imports,
     interpreter,
     old_tflite_python,
+    second_environment,
 )
 from fca_edge.targets.provision import debian, wheels
-from fca_edge.targets.provision.folders import Report
 from fca_edge.targets.provision.machines import pinned_wheels, python_tree
+from fca_edge.targets.provision.programs import run_program
 
-Way = Callable[[Path, Report], None]
+# Fills a folder, which then moves to the place that it is made for.
+Way = Callable[[Path, Path, Report], None]
 
 # Python releases that it has wheels for, newest first.
 RELEASES = ((3, 11), (3, 10), (3, 9))
@@ -45,48 +51,74 @@ exec {command} --argv0 {python} {program} "$@"
 
 
 def setup_old_tflite(report: Report) -> Path:
-    """Make the second environment unless it is there; returns its interpreter.
+    """Make the second environment unless it is there and works; returns its interpreter.
 
     Raises:
         TargetUnavailableError: it cannot be installed; says what was tried and what to do.
     """
-    python = old_tflite_python()
-    if available(OLD_TFLITE):
+    kept = second_environment()
+    if not is_ours(kept) and available(OLD_TFLITE):
         python = interpreter(OLD_TFLITE)
-        report(f"{RELEASE} is set up: {python}")
-        return python
-    refuse_foreign(python.parent.parent)
-    reasons = []
-    for name, build in list_ways():
-        report(f"making {python.parent.parent} with {name}")
-        try:
-            build(python, report)
-        except TargetUnavailableError as error:
-            reasons.append(f"{name}: {str(error).rstrip('.')}")
-            # Half of an environment would look like a whole one.
-            shutil.rmtree(python.parent.parent, ignore_errors=True)
-            continue
-        report(f"{RELEASE} is set up: {python}")
-        return python
-    raise TargetUnavailableError(
-        f"{RELEASE} needs Python 3.9 to 3.11, and this is"
-        f" {platform.python_version()}; install one (as `uv python install 3.11` does) and run"
-        f" `fca-edge targets setup local` again. Tried: {'; '.join(reasons)}."
-    )
+    else:
+        refuse_foreign(kept)
+        keep(kept, partial(make_environment, kept.place, report), report, find_import_fault)
+        imports.cache_clear()
+        python = old_tflite_python()
+    report(f"{RELEASE} is set up: {python}")
+    return python
 
 
-def refuse_foreign(folder: Path) -> None:
+def is_ours(kept: Kept) -> bool:
+    """Tell whether set-up made an environment and may therefore make it again."""
+    marks = (kept.place / OURS, kept.place / kept.stamp)
+    return any(map(os.path.lexists, marks))
+
+
+def find_import_fault() -> str | None:
+    """Say why the environment cannot be used, which is tried anew."""
+    imports.cache_clear()
+    return find_second_fault()
+
+
+def refuse_foreign(kept: Kept) -> None:
     """Refuse to make an environment where something lies that is not ours.
 
     Raises:
         TargetUnavailableError: says what to do instead.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / OURS).is_file():
+    folder = kept.place
+    if is_ours(kept) or folder.is_relative_to(cache_folder()) or not os.path.lexists(folder):
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
         raise TargetUnavailableError(
             f"{folder}: holds something that fca-edge did not make; install"
             f" {shlex.join(OLD_TFLITE.requirements)} there yourself, or unset"
             f" {OLD_TFLITE_VARIABLE}."
         )
+
+
+def make_environment(place: Path, report: Report, folder: Path) -> dict[str, Any]:
+    """Fill a folder, which then moves to its place, in the first way that works.
+
+    Raises:
+        TargetUnavailableError: none does; says what was tried and what to do.
+    """
+    reasons = []
+    for name, build in list_ways():
+        report(f"making {place} with {name}")
+        try:
+            (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")
+            build(folder, place, report)
+        except TargetUnavailableError as error:
+            reasons.append(f"{name}: {str(error).rstrip('.')}")
+            empty(folder)
+            continue
+        return {"way": name}
+    raise TargetUnavailableError(
+        f"{RELEASE} needs Python 3.9 to 3.11, and this is"
+        f" {platform.python_version()}; install one (as `uv python install 3.11` does) and run"
+        f" `fca-edge targets setup local` again. Tried: {'; '.join(reasons)}."
+    )
 
 
 def list_ways() -> Iterator[tuple[str, Way]]:
@@ -114,36 +146,31 @@ def find_pythons(release: tuple[int, int]) -> Iterator[Path]:
     yield from (place for place in places if imports(place, "venv"))
 
 
-def clear(folder: Path) -> None:
-    """Make an empty folder, marked as ours from the start: a set-up may break off."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / OURS).write_text("made by fca-edge targets setup, and made again by it\n")
-
-
-def build_with(base: Path, python: Path, report: Report) -> None:
+def build_with(base: Path, folder: Path, place: Path, report: Report) -> None:
     """Make a virtual environment of an interpreter, and install the runtime there.
 
     Raises:
         TargetUnavailableError: one of the two failed; gives the reason.
     """
-    folder = python.parent.parent
-    clear(folder)
+    python = folder / "bin" / "python"
     # pip of this environment serves the other one, for which Debian ships none.
     have_pip = importlib.util.find_spec("pip") is not None
-    run([str(base), "-m", "venv", *(["--without-pip"] if have_pip else []), str(folder)])
+    run_program([base, "-m", "venv", folder, *(["--without-pip"] if have_pip else [])])
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
     report(f"installing {RELEASE}")
-    run(
+    run_program(
         [
             *(pip if have_pip else [str(python), "-m", "pip"]),
             *("install", "--quiet", "--disable-pip-version-check", *OLD_TFLITE.requirements),
         ]
     )
     expect_runtime(python)
+    for file in (folder / "pyvenv.cfg", *(folder / "bin").iterdir()):
+        if not file.is_symlink():
+            file.write_bytes(file.read_bytes().replace(bytes(folder), bytes(place)))
 
 
-def build_with_debian(python: Path, report: Report) -> None:
+def build_with_debian(folder: Path, place: Path, report: Report) -> None:
     """Make an environment whose interpreter is Debian's, started with Debian's own loader.
 
     Raises:
@@ -152,20 +179,36 @@ def build_with_debian(python: Path, report: Report) -> None:
     machine = platform.machine()
     if platform.system() != "Linux" or machine not in ("x86_64", "aarch64"):
         raise TargetUnavailableError(f"not for {platform.system()} on {machine}.")
-    tree = python_tree(f"python-{debian.host_architecture()}", debian.host_architecture())
-    packages = wheels.unpack(pinned_wheels(OLD_TFLITE, machine), report)
-    debian.unpack(tree, report)
-    *loader, program = debian.build_command(tree, "python3.11")
-    folder = python.parent.parent
-    clear(folder)
-    (folder / "lib" / "python3.11").mkdir(parents=True)
-    (folder / "lib" / "python3.11" / "site-packages").symlink_to(packages)
-    (folder / "pyvenv.cfg").write_text(f"home = {Path(program).parent}\n")
+    tree, packages = folder / "debian", folder / "lib" / "python3.11" / "site-packages"
+    tree.mkdir()
+    packages.mkdir(parents=True)
+    wheels.unpack_into(packages, pinned_wheels(OLD_TFLITE, machine), report)
+    architecture = debian.host_architecture()
+    debian.unpack_into(tree, python_tree(f"python-{architecture}", architecture), report)
+    python = folder / "bin" / "python"
     python.parent.mkdir()
-    words = {"command": loader, "python": [str(python)], "program": [program]}
-    python.write_text(WRAPPER.format(**{key: shlex.join(value) for key, value in words.items()}))
-    python.chmod(0o755)
+    (folder / "pyvenv.cfg").write_text(f"home = {place}/debian/usr/bin\n")
+    write_wrapper(python, folder, folder)
     expect_runtime(python)
+    # What Python compiles at its first start is checked like the rest.
+    with contextlib.suppress(TargetUnavailableError):
+        run_program([python, "-m", "compileall", "-q", "-s", folder, "-p", place, folder])
+    write_wrapper(python, folder, place)
+
+
+def write_wrapper(python: Path, folder: Path, place: Path) -> None:
+    """Write the program that starts Debian's Python of an environment.
+
+    Args:
+        place: where the environment, which lies in `folder`, is when it is started.
+    """
+    words = debian.build_command(folder / "debian", "python3.11")
+    *loader, program = (word.replace(str(folder), str(place)) for word in words)
+    own = str(place / python.relative_to(folder))
+    words_of = {"command": loader, "python": [own], "program": [program]}
+    text = {key: shlex.join(value) for key, value in words_of.items()}
+    python.write_text(WRAPPER.format(**text))
+    python.chmod(0o755)
 
 
 def expect_runtime(python: Path) -> None:
@@ -175,20 +218,4 @@ def expect_runtime(python: Path) -> None:
         TargetUnavailableError: gives Python's reason.
     """
     imports.cache_clear()
-    run([str(python), "-E", "-c", f"import {OLD_TFLITE.module}"])
-
-
-def run(command: list[str]) -> None:
-    """Run a command.
-
-    Raises:
-        TargetUnavailableError: it failed; gives its last complaint.
-    """
-    try:
-        process = children.run(command)
-    except OSError as error:
-        raise TargetUnavailableError(f"{command[0]}: {error.strerror}.") from None
-    if process.returncode:
-        lines = [line for line in process.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (lines or process.stderr.strip().splitlines() or ["no message"])[-1]
-        raise TargetUnavailableError(reason.removeprefix("ERROR: "))
+    run_program([python, "-E", "-c", f"import {OLD_TFLITE.module}"])

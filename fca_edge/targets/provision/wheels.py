@@ -6,13 +6,16 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.keeping import Kept, Report, expect_room, keep
 from fca_edge.runtimes import cache_folder
-from fca_edge.targets.provision.folders import Report, Stamp, move_to, stage
+from fca_edge.store import compute_sha256
+from fca_edge.targets.provision.debian import describe_files
+from fca_edge.targets.provision.programs import run_program
 
-STAMP = Stamp(".fca-edge-wheels.json", "wheels")
+STAMP = ".fca-edge-wheels.json"
 # manylinux tags name the oldest glibc that a wheel runs on; PyPI's ARM wheels begin at 2.17.
 OLDEST_GLIBC_MINOR = 17
 
@@ -27,6 +30,7 @@ class Wheels:
         python: such as "3.11".
         glibc_minor: of the machine's glibc 2.x.
         requirements: one for each wheel; dependencies are not followed.
+        checksums: sha256 of each wheel, "" where any that the index gives will do.
     """
 
     name: str
@@ -34,26 +38,22 @@ class Wheels:
     python: str
     glibc_minor: int
     requirements: tuple[str, ...]
+    checksums: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Where they are unpacked."""
         return cache_folder() / "wheels" / self.name
 
+    @property
+    def kept(self) -> Kept:
+        """The folder with what decides whether it has to be made again."""
+        wanted = [self.machine, self.python, str(self.glibc_minor), *self.requirements]
+        return Kept(self.folder, {"wanted": wanted, "checksums": list(self.checksums)}, STAMP)
 
-def is_ready(wheels: Wheels) -> bool:
-    """Tell whether the wheels that are wanted now are unpacked."""
-    return STAMP.matches(wheels.folder, describe_content(wheels))
-
-
-def describe_content(wheels: Wheels) -> list[str]:
-    """What decides whether a set has to be made again."""
-    return [wheels.machine, wheels.python, str(wheels.glibc_minor), *wheels.requirements]
-
-
-def ready_bytes(wheels: Wheels) -> int:
-    """Size of the wheels as they were downloaded."""
-    return STAMP.downloaded_bytes(wheels.folder)
+    def checksum(self, requirement: str) -> str:
+        """Return the sha256 that the wheel of a requirement must have, "" for any."""
+        return dict(zip(self.requirements, self.checksums, strict=False)).get(requirement, "")
 
 
 def unpack(wheels: Wheels, report: Report) -> Path:
@@ -62,49 +62,75 @@ def unpack(wheels: Wheels, report: Report) -> Path:
     Raises:
         TargetUnavailableError: no pip, or no such wheel for that machine.
     """
-    if is_ready(wheels):
-        return wheels.folder
-    files = []
-    for requirement in wheels.requirements:
-        report(f"{wheels.name}: fetching {requirement}")
-        files.append(download(requirement, wheels))
-    with stage(wheels.folder) as staged:
-        for file in files:
-            report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
-            with zipfile.ZipFile(file) as archive:
-                archive.extractall(staged)
-        STAMP.finish(staged, wheels.folder, describe_content(wheels), files)
+    keep(wheels.kept, lambda staged: {"wheels": unpack_into(staged, wheels, report)}, report)
     return wheels.folder
 
 
-def download(requirement: str, wheels: Wheels) -> Path:
-    """Fetch one wheel into the cache, where a second call finds it; pip checks its digest.
+def unpack_into(folder: Path, wheels: Wheels, report: Report) -> list[dict[str, Any]]:
+    """Unpack wheels into a folder; returns what they are.
+
+    Raises:
+        TargetUnavailableError: no pip, or no such wheel for that machine.
+    """
+    files = []
+    for requirement in wheels.requirements:
+        report(f"{wheels.name}: fetching {requirement}")
+        files.append(download(requirement, wheels, report))
+    for file in files:
+        report(f"{wheels.name}: unpacking {file.name.split('-')[0]}")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                expect_room(folder, sum(entry.file_size for entry in archive.infolist()))
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            raise TargetUnavailableError(f"{file}: is no wheel ({error}).") from None
+    return describe_files(files)
+
+
+def download(requirement: str, wheels: Wheels, report: Report = lambda text: None) -> Path:
+    """Fetch one wheel into the cache, where a second call finds it; pip checks the index's digest.
+
+    Raises:
+        TargetUnavailableError: pip is missing, has no such wheel, or has another than is pinned.
+    """
+    checksum = wheels.checksum(requirement)
+    kept = Kept(downloads(wheels) / requirement, {"pinned": checksum})
+
+    def make(staged: Path) -> dict[str, Any]:
+        file = fetch(requirement, wheels, staged)
+        if checksum and compute_sha256(file) != checksum:
+            raise TargetUnavailableError(
+                f"{file.name}: its checksum is not the one that fca-edge pins; the index that pip"
+                " is configured with has another file."
+            )
+        return {"wheel": file.name}
+
+    return kept.place / str(keep(kept, make, report)["wheel"])
+
+
+def fetch(requirement: str, wheels: Wheels, folder: Path) -> Path:
+    """Let pip download one wheel into a folder; returns the file.
 
     Raises:
         TargetUnavailableError: pip is missing or has no such wheel.
     """
-    place = downloads(wheels) / requirement
-    files = list(place.glob("*.whl"))
-    if files:
-        return files[0]
-    with stage(place) as staged:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-        command += [str(staged), "--only-binary=:all:", "--implementation", "cp"]
-        command += ["--python-version", wheels.python, *platform_tags(wheels), requirement]
-        process = children.run(command)
-        if process.returncode:
-            lines = [
-                line
-                for line in process.stderr.splitlines()
-                if "ERROR" in line or "No module" in line
-            ]
-            reason = lines[-1].removeprefix("ERROR: ") if lines else "pip gave no reason"
-            raise TargetUnavailableError(
-                f"{requirement} for {wheels.machine}, Python {wheels.python},"
-                f" glibc 2.{wheels.glibc_minor}: {reason.rstrip('.')}."
-            )
-        move_to(staged, place)
-    return next(place.glob("*.whl"))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    command += [str(folder), "--only-binary=:all:", "--implementation", "cp"]
+    command += ["--python-version", wheels.python, *platform_tags(wheels), requirement]
+    try:
+        run_program(command)
+    except TargetUnavailableError as error:
+        reason = str(error).rstrip(".")
+        raise TargetUnavailableError(
+            f"{requirement} for {wheels.machine}, Python {wheels.python},"
+            f" glibc 2.{wheels.glibc_minor}: {reason}."
+        ) from None
+    (file,) = folder.glob("*.whl")
+    if not zipfile.is_zipfile(file):
+        raise TargetUnavailableError(
+            f"{file.name}: what the index that pip is configured with has is no wheel."
+        )
+    return file
 
 
 def downloads(wheels: Wheels) -> Path:

@@ -1,6 +1,5 @@
 """Packages unpacked without root: sources, links, and what is done only once."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -60,18 +59,18 @@ def test_without_apt_it_says_what_else_there_is(
 
 
 def test_a_tree_is_made_once_and_again_when_it_should_hold_other_things(
-    tree: Tree, tmp_path: Path
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree.folder.mkdir(parents=True)
-    assert not debian.is_ready(tree)
     entries = [{"file": "hello_2.10-3_arm64.deb", "sha256": "0", "bytes": 7}]
-    stamp = {"wanted": debian.describe_content(tree), "packages": entries}
-    (tree.folder / debian.STAMP.name).write_text(json.dumps(stamp))
-    assert debian.is_ready(tree)
+    monkeypatch.setattr(debian, "unpack_into", lambda folder, tree, report: entries)
+    assert tree.kept.find_fault() == "is not there"
+    assert debian.read_version(tree, "hello") == "unknown"
+    debian.unpack(tree, lambda text: None)
+    monkeypatch.setattr(debian, "unpack_into", lambda *words: pytest.fail("made again"))
     assert debian.unpack(tree, lambda text: None) == tree.folder
-    assert debian.ready_bytes(tree) == 7
     assert debian.read_version(tree, "hello") == "2.10-3"
-    assert not debian.is_ready(Tree("some", "arm64", "bookworm", ("hello", "more")))
+    other = Tree("some", "arm64", "bookworm", ("hello", "more"))
+    assert other.kept.find_fault() == "is of another version"
 
 
 def test_links_stay_inside(tmp_path: Path) -> None:

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.runtimes import OLD_TFLITE, OLD_TFLITE_VARIABLE, imports
+from fca_edge.keeping import Report
+from fca_edge.runtimes import (
+    OLD_TFLITE,
+    OLD_TFLITE_VARIABLE,
+    find_second_fault,
+    imports,
+    interpreter,
+)
 from fca_edge.targets.call import call_agent
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import old_tflite
-from fca_edge.targets.provision.folders import Report
+from fca_edge.targets.provision.programs import run_program
 
 
 def quiet(text: str) -> None:
@@ -35,18 +42,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return python
 
 
-def half(python: Path, report: Report) -> None:
+def half(folder: Path, place: Path, report: Report) -> None:
     """A way that breaks off in the middle."""
-    old_tflite.clear(python.parent.parent)
-    script(python, "exit 1")
+    script(folder / "bin" / "python", "exit 1")
     raise TargetUnavailableError("no network.")
 
 
-def whole(python: Path, report: Report) -> None:
+def whole(folder: Path, place: Path, report: Report) -> None:
     """A way that succeeds."""
-    assert not python.exists()
-    old_tflite.clear(python.parent.parent)
-    script(python, "exit 0")
+    assert not (folder / "bin").exists()
+    script(folder / "bin" / "python", "exit 0")
 
 
 def test_what_one_way_leaves_is_not_in_the_way_of_the_next(
@@ -70,15 +75,17 @@ def test_without_a_way_one_line_says_what_was_tried(
     assert not place.parent.parent.exists()
 
 
-def test_a_set_up_that_broke_off_is_made_again(
+def test_one_of_an_earlier_version_is_used_and_made_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TargetUnavailableError):
-        half(place, quiet)
-    monkeypatch.setattr(
-        old_tflite, "list_ways", lambda: [("two", lambda python, report: script(python, "exit 0"))]
-    )
-    assert old_tflite.setup_old_tflite(quiet) == place
+    """It was marked, and had no list of its files."""
+    script(place, "exit 0")
+    (place.parent.parent / old_tflite.OURS).write_text("made by fca-edge targets setup\n")
+    assert interpreter(OLD_TFLITE) == place
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("two", whole)])
+    said: list[str] = []
+    assert old_tflite.setup_old_tflite(said.append) == place
+    assert any("has no valid stamp; making it again" in text for text in said)
 
 
 def test_pythons_are_looked_for_on_path_and_where_managers_put_them(
@@ -110,16 +117,19 @@ def test_a_python_without_wheels_is_no_way_itself(
 def test_the_reason_is_the_installers(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('note\\nERROR: no such wheel\\nhint')"]
     with pytest.raises(TargetUnavailableError, match=r"^no such wheel$"):
-        old_tflite.run(command)
+        run_program(command)
     with pytest.raises(TargetUnavailableError, match="No such file"):
-        old_tflite.run([str(tmp_path / "none")])
+        run_program([str(tmp_path / "none")])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt to fetch Debian's Python")
-def test_debians_python_runs_the_runtime(place: Path, tmp_path: Path) -> None:
+def test_debians_python_runs_the_runtime(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its name is that of the environment, as programs need that start themselves again."""
-    old_tflite.build_with_debian(place, quiet)
+    monkeypatch.setattr(old_tflite, "list_ways", lambda: [("it", old_tflite.build_with_debian)])
+    old_tflite.setup_old_tflite(quiet)
     code = "import sys, numpy, tflite_runtime.interpreter; print(sys.version[:5], sys.executable)"
     for flags in ([], ["-E"], ["-I"]):
         command = [str(place), *flags, "-c", code]
@@ -127,3 +137,6 @@ def test_debians_python_runs_the_runtime(place: Path, tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (0, f"3.11. {place}\n"), done.stderr
     with pytest.raises(Exception, match=r"none\.tflite"):
         call_agent(place, AgentPlan(OLD_TFLITE, "none.tflite", "memory"))
+    assert not find_second_fault(full=True)
+    modules = place.parent.parent / "lib" / "python3.11" / "site-packages"
+    assert list(modules.rglob("*.pyc")), "what Python compiles at its first start is not checked"

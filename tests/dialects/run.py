@@ -1,7 +1,7 @@
 """Make tests/golden/dialects/networks.json.gz anew: other libraries' own networks, in their own
 environments.
 
-    python bench/dialects/run.py [LIBRARY=VERSION ...]
+    python tests/dialects/run.py [LIBRARY=VERSION ...]
 
 Takes about 6 GB of disk: torchvision's wheel wants a torch with CUDA's libraries. Versions
 that are not asked for stay in the file as they are.
@@ -18,11 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "peers"))
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "bench" / "peers"))
 
-from environment import Environment, clean_variables, ensure  # noqa: E402
+from environment import Environment, ensure  # noqa: E402
 
-GOLDEN = HERE.parents[1] / "tests" / "golden" / "dialects" / "networks.json.gz"
+from fca_edge.targets.call import agent_environment  # noqa: E402
+
+GOLDEN = ROOT / "tests" / "golden" / "dialects" / "networks.json.gz"
 NUMPY = "numpy==2.4.6"
 
 # transformers imports beside torch's CPU build; torchvision, which timm needs, does not.
@@ -53,11 +56,11 @@ def main(names: list[str]) -> None:
 
 def run_library(library: str, environment: Environment) -> dict[str, Any]:
     """Run `make.py` in an environment; returns what it wrote."""
-    python = ensure(environment, print)
+    ensure(environment)
     with TemporaryDirectory() as folder:
         out = Path(folder) / "networks.json"
-        command = [str(python), "make.py", library, str(out)]
-        subprocess.run(command, check=True, cwd=HERE, env=clean_variables())
+        command = [str(environment.python), "make.py", library, str(out)]
+        subprocess.run(command, check=True, cwd=HERE, env=agent_environment())
         content: dict[str, Any] = json.loads(out.read_text())
     return content
 

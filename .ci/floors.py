@@ -10,6 +10,7 @@ Where TORCH_INDEX names an index, torch alone is taken from there.
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,6 +62,11 @@ BOARD = (
 def main() -> None:
     """Run the check."""
     folder = Path(sys.argv[1]).resolve()
+    needed = 3 if os.environ.get("TORCH_INDEX") else 12
+    free = shutil.disk_usage(folder.parent).free >> 30
+    if free < needed:
+        print(f"SKIPPED: torch at its floor needs {needed} GB, and {folder.parent} has {free} GB")
+        return
     for python in PYTHONS:
         resolve(python)
     artefacts = folder / "artefacts"

@@ -117,3 +117,19 @@ def test_32_bit_arm_keeps_debians() -> None:
     assert not old.marker.evaluate({"platform_machine": "aarch64"})
     pinned = f"{CONSTRAINTS}pillow==9.4; platform_machine == 'armv7l'"
     assert "Debian's" in next(find_disagreements(PYPROJECT, pinned))
+
+
+def find_extra_indexes(text: str) -> list[str]:
+    """Find where pip or uv is given an index that may supply any name beside PyPI's."""
+    return re.findall(r"(?:--extra-index-url|--index-strategy|--index(?=[ =])).*", text)
+
+
+def test_no_index_may_supply_any_name() -> None:
+    files = [ROOT / "Makefile", *(ROOT / "docker").glob("*.*"), *(ROOT / ".ci").iterdir()]
+    texts = {file.name: file.read_text() for file in files if file.is_file()}
+    assert {name: found for name, t in texts.items() if (found := find_extra_indexes(t))} == {}
+    assert find_extra_indexes("pip install --extra-index-url https://example.org/simple torch")
+    lines = [line for text in texts.values() for line in text.splitlines()]
+    named = [line for line in lines if re.search(r"--(default-index|index-url)\b", line)]
+    assert named
+    assert all("torch" in line.lower() for line in named)

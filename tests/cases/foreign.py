@@ -8,12 +8,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # Escapes of a terminal, markup of Rich, an emoji's name, HTML, Markdown, what ends a line, turns
-# the direction of writing or cannot be seen, a byte that is no text, and more than a screen holds.
+# the direction of writing or cannot be seen, and more than a screen holds.
 NASTY = (
     "\x1b[31mred\x1b]0;title\x07 [/b] [bold]b[/bold] [/] :smile: <b>&amp;</b> | `x` **y**\r\n\t\x00"
-    "\x9b2J \x7f \u061c\u200b\u202eevil\u2066\u2028\ufeff\U000e0041 \udcff {0} %s \\ "
-    + "long "
-    * 2000
+    "\x9b2J \x7f \u061c\u200b\u202eevil\u2066\u2028\ufeff\U000e0041 {0} %s \\ " + "long " * 2000
 )
 
 

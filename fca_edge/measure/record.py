@@ -50,6 +50,7 @@ class JobEvents:
     cost: list[Events] = field(default_factory=list)
     memory: Events = field(default_factory=dict)
     agreement: Agreement | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def begun(self) -> bool:
@@ -93,7 +94,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         warnings=(
             *warnings,
             *list_warnings(job, plan, info, samples, loaded),
-            *list_board_warnings(timed),
+            *dict.fromkeys((*list_board_warnings(timed), *events.notes)),
         ),
         cost=read_cost(job, events.cost),
         conditions=read_conditions(timed),

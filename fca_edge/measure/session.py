@@ -170,6 +170,7 @@ def run_task(
     timeout += plan.cool_down_seconds or 0.0
     timeout += 0.0 if plan.start_below_celsius is None else COOLING_SECONDS
     answer = target.run(plan, timeout)
+    events.notes += answer.get("ended", {}).get("warnings", ())
     if task == "memory":
         events.memory = answer
     elif task == "cost":

@@ -10,6 +10,9 @@ from rich.text import Text
 
 from fca_edge.terminal import visible
 
+# A name or a path; what is longer makes no table.
+LONGEST_CELL = 400
+
 Kind = Literal["number", "label", "name", "text"]
 
 
@@ -51,7 +54,7 @@ class Sheet:
     def add(self, *cells: str | Text) -> None:
         """Add a row."""
         assert len(cells) == len(self.columns)
-        self.rows.append([c if isinstance(c, Text) else visible(c) for c in cells])
+        self.rows.append([c if isinstance(c, Text) else visible(c, LONGEST_CELL) for c in cells])
 
 
 class Notes:

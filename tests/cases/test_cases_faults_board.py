@@ -32,6 +32,7 @@ from fca_edge.targets.ssh.board import build_board
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files
 from fca_edge.targets.ssh.target import SshTarget
+from fca_edge.terminal import visible
 
 MIB = 1 << 20
 
@@ -589,7 +590,9 @@ def test_f12_a_board_with_foreign_words(
     )
     assert done.returncode == 0, done.stderr
     assert_harmless(done.stdout + done.stderr)
-    assert json.loads(records.read_text())["records"][0]["target"]["cpu_model"] == NASTY
+    # Records hold no control characters: what a board says is made readable as it is read.
+    record = json.loads(records.read_text())["records"][0]
+    assert record["target"]["cpu_model"] == visible(NASTY)
     if format_ == "table":
         assert_shown(done.stdout)
 
@@ -783,3 +786,18 @@ def test_f13_outputs_that_are_damaged(
         assert "outputs are" in str(error)
     else:
         assert damage in ("flipped", "longer")
+
+
+def test_f10_one_warning_in_the_record(
+    exported: list[Artefact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever process comes first, as a first load, of which nothing else is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "fca-edge").mkdir()
+    (tmp_path / "fca-edge" / "governor.json").write_text("")
+    words = ("--lean", "--runs", 1, "--processes", 1, "--warmup", 0, "--json", tmp_path / "r.json")
+    done = fca_edge("bench", exported[0].path, *words)
+    assert done.returncode == 0, done.stderr
+    records = json.loads((tmp_path / "r.json").read_text())["records"]
+    warnings = [text for record in records for text in record["warnings"] if "governor" in text]
+    assert len(warnings) == 1 and "was damaged and is removed" in warnings[0]

@@ -154,9 +154,11 @@ def workshop(place: Path, report: Report) -> Iterator[Path]:
     folder = find_workshop(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     sweep(place.parent, STAGED)
+    notes = [Note(f"{place}: another process is making it; waiting")]
 
     def tell() -> None:
-        report(Note(f"{place}: another process is making it; waiting"))
+        while notes:
+            report(notes.pop())
 
     while True:
         if folder.is_symlink():
@@ -188,10 +190,16 @@ def is_same(handle: int, folder: Path) -> bool:
 def empty(folder: Path) -> None:
     """Remove all that a folder holds, but for its lock."""
     for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != LOCK_NAME:
-            entry.unlink()
+        if entry.name != LOCK_NAME:
+            remove(entry)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that it holds; nothing where nothing is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def expect_room(folder: Path, needed_bytes: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.keeping import Kept, Note, Report, expect_room, keep
+from fca_edge.keeping import Kept, Note, Report, expect_room, keep, remove
 from fca_edge.runtimes import cache_folder
 from fca_edge.store import compute_sha256
 from fca_edge.targets.provision.programs import run_apt, run_program
@@ -109,7 +109,11 @@ def unpack_into(folder: Path, tree: Tree, report: Report) -> list[dict[str, Any]
         TargetUnavailableError: no apt, no Debian sources, or a package cannot be had.
     """
     state = cache_folder() / "apt" / f"{tree.release}-{tree.architecture}-{tree.name}"
-    files = fetch(tree, state, report)
+    try:
+        files = fetch(tree, state, report)
+    except OSError:
+        remove(state)  # something is in the way there; the next set-up begins anew
+        raise
     sizes = [run_program(["dpkg-deb", "--field", file, "Installed-Size"]) for file in files]
     expect_room(folder, 1024 * sum(map(int, sizes)))
     for number, file in enumerate(files, 1):
@@ -140,16 +144,6 @@ def fetch(tree: Tree, state: Path, report: Report) -> list[Path]:
             f"{tree.name}: needs apt-get and dpkg-deb, which this machine does not have;"
             " use a Debian machine or container, or a board over ssh://."
         )
-    try:
-        return fetch_verified(tree, state, report)
-    except TargetUnavailableError:
-        # Package lists that were cut or altered would fail again and again.
-        shutil.rmtree(state / "lists", ignore_errors=True)
-        raise
-
-
-def fetch_verified(tree: Tree, state: Path, report: Report) -> list[Path]:
-    """Download packages, and again those of an earlier set-up that are not what the lists say."""
     archives = archive_folder(state)
     for folder in (archives / "partial", state / "none" / "partial", state / "lists" / "partial"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --dura
 BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python check-floors \
-    audit hashes gate gate-update gate-count lint bench bench-exports tables clean
+.PHONY: help setup demo train-l1 test test-slow test-board test-docker fuzz check-python \
+    check-floors audit hashes gate gate-update gate-count lint bench bench-exports tables clean
 
 help:
 	@echo 'make setup       makes the environment .venv, with everything installed'
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
 	@echo 'make test        sets everything up and runs the suite'
 	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'
+	@echo 'make fuzz        tries every reader on damaged files for ten minutes; also: MINUTES=60'
 	@echo 'make check-python   sets up with another Python of this machine, and benches with it'
 	@echo 'make check-floors   sets up with the lowest versions that pyproject.toml admits, and tests'
 	@echo 'make audit       asks a database of advisories about every pin and every floor'
@@ -105,6 +106,12 @@ test-board: setup
 test-docker: setup
 	docker/tools.sh
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/docker
+
+# Every reader on documents, pictures and checkpoints near valid ones: nothing but our own errors.
+MINUTES := 10
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
+	$(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
 
 # Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
 check-python: setup

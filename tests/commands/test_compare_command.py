@@ -75,8 +75,11 @@ def test_nothing_that_pairs_is_exit_5(tmp_path: Path) -> None:
         ("[]", ["not records"]),
         ('{"schema": "x/1"}', ["'x/1' is not"]),
         ('{"schema": "fca_edge.records/99", "records": []}', ["newer"]),
-        ('{"schema": "fca_edge.records/2"}', ["damaged records", "'records'"]),
-        ('{"schema": "fca_edge.records/2", "records": [{"plan": 1}]}', ["damaged records"]),
+        ('{"schema": "fca_edge.records/2"}', ["records is missing"]),
+        (
+            '{"schema": "fca_edge.records/2", "records": [{"plan": 1}]}',
+            ["records[0].artefact is missing"],
+        ),
         ('{"schema": "fca_edge.records/2", "records": []}', ["holds no records"]),
     ],
 )

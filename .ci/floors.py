@@ -78,12 +78,14 @@ def main() -> None:
     step("an export", everything, "-m", "fca_edge", "export", *words)
     bare = install(folder / "bare", *list_bare("x86_64"))
     run_tests(bare, TESTS)
+    if sys.version_info >= (3, 12):
+        print("SKIPPED: Debian 12's versions, and a look at each floor, need Python 3.10 or 3.11")
+        return
     board = install(folder / "board", *list_bare("armv7l"))
     os.environ["FCA_EDGE_TFLITE_214"] = str(board)
     bench(board, artefacts / "digits-fp32-tflite-2.14.tflite")
     run_tests(board, BOARD)
-    check_versions("x86_64", everything, bare)
-    check_versions("armv7l", board)
+    check_versions(everything, bare, board)
 
 
 def resolve(python: str) -> None:
@@ -145,19 +147,18 @@ def bench(python: Path, file: Path) -> None:
     step("bench with the board's versions", python, "-m", "fca_edge", "bench", file, *words)
 
 
-def check_versions(machine: str, *pythons: Path) -> None:
-    """Look whether each floor of a machine was what one environment had, so that it is proven."""
+def check_versions(*pythons: Path) -> None:
+    """Look whether each floor is what one of the environments had, so that it is proven."""
     had: dict[str, set[Version]] = {}
     for python in pythons:
         text = step("versions", *UV, "list", "--python", python, "--format", "json")
         for row in json.loads(text):
-            had.setdefault(row["name"], set()).add(Version(row["version"]))
-    tested = {r.name for r in list_direct(machine)} & set(had)
-    floors = {r.name: read_floor(r) for r in list_direct(machine) if r.name in tested}
-    unproven = {n: v for n, v in floors.items() if v not in {Version(h.public) for h in had[n]}}
-    for name, floor in unproven.items():
-        print(f"{name}: its floor is {floor}, and {max(had[name])} was tested")
-    sys.exit("raise these floors in pyproject.toml") if unproven else None
+            had.setdefault(row["name"], set()).add(Version(Version(row["version"]).public))
+    asked = [r for machine in ("x86_64", "armv7l") for r in list_direct(machine)]
+    unproven = [r for r in asked if read_floor(r) not in had[r.name]]
+    if unproven:
+        tested = [f"{r.name}>={max(had[r.name])}" for r in unproven]
+        sys.exit(f"not proven: {', '.join(map(str, unproven))}; tested was {', '.join(tested)}")
 
 
 if __name__ == "__main__":

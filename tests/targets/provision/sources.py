@@ -13,6 +13,7 @@ from fca_edge.targets.provision import debian
 from fca_edge.targets.provision.debian import Tree
 from fca_edge.targets.provision.wheels import Wheels
 
+HELLO, ANSWER = b"hello\n" * 2000, "answer = 42\n"
 TOOLS = ("apt-get", "dpkg-deb", "gpg")
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}"
@@ -39,7 +40,7 @@ class Archive:
         self.lists = self.release / "main" / "binary-arm64"
         self.lists.mkdir(parents=True)
         self.package = folder / "pool" / "hello_1.0_arm64.deb"
-        self.build(b"hello\n" * 2000)
+        self.build(HELLO)
         self.publish()
 
     def gpg(self, *words: object) -> None:
@@ -89,7 +90,7 @@ class Archive:
 TREE = Tree("small", "arm64", "bookworm", ("hello",))
 
 
-def build_wheel(folder: Path, content: str = "answer = 42\n") -> Path:
+def build_wheel(folder: Path, content: str = ANSWER) -> Path:
     """Make a wheel of one module, with content that does not compress to nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "hello-1.0-py3-none-any.whl"

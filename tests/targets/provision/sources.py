@@ -14,7 +14,7 @@ from fca_edge.targets.provision.debian import Tree
 from fca_edge.targets.provision.wheels import Wheels
 
 HELLO, ANSWER = b"hello\n" * 2000, "answer = 42\n"
-TOOLS = ("apt-get", "dpkg-deb", "gpg")
+TOOLS = ("apt-get", "dpkg-deb", "gpg", "gpgconf")
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}"
 )
@@ -79,6 +79,9 @@ class Archive:
         signed = self.release / "InRelease"
         signed.unlink(missing_ok=True)
         self.gpg("--clearsign", "--output", signed, self.release / "Release")
+        # It has started an agent, which would live on.
+        words = ["gpgconf", "--homedir", str(self.home), "--kill", "all"]
+        subprocess.run(words, check=True, capture_output=True)
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let set-ups of this process fetch from here."""

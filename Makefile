@@ -1,6 +1,7 @@
 # Everything that a clone needs; see README.md. Environments are made inside the clone.
 VENV := .venv
 OLD := .venv-tflite-2.14
+FLOORS := .venv-floors
 BIN := $(VENV)/bin
 OUT := models/out
 # Another Python than that of the environment makes it anew; unless one is named, it stays.
@@ -10,23 +11,28 @@ NEEDS := Python 3.10 to 3.14 is needed
 IS := $(PYTHON) $(if $(RELEASE),is $(RELEASE),cannot be run)
 NAME_ONE := name another, as in: make demo PYTHON=python3.12
 # An index with a build of torch that has no CUDA, such as https://download.pytorch.org/whl/cpu.
-TORCH_INDEX ?=
+# torch alone comes from there: pip would take any name from an extra index.
+export TORCH_INDEX ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+    --constraint constraints.txt
 # Two workers of one thread each; what one has left the other takes over.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
-.PHONY: help setup demo train-l1 test test-slow test-board test-docker check-python gate \
-    gate-update gate-count lint bench bench-exports tables clean
+.PHONY: help setup demo train-l1 test test-slow test-board test-docker fuzz check-python \
+    check-floors audit hashes gate gate-update gate-count lint bench bench-exports tables clean
 
 help:
 	@echo 'make setup       makes the environment .venv, with everything installed'
 	@echo 'make demo        sets everything up, exports the digits model, proves and measures it'
 	@echo 'make test        sets everything up and runs the suite'
 	@echo 'make test-slow   runs the tests that take minutes; also: test-board, test-docker'
+	@echo 'make fuzz        tries every reader on damaged files for ten minutes; also: MINUTES=60'
 	@echo 'make check-python   sets up with another Python of this machine, and benches with it'
+	@echo 'make check-floors   sets up with the lowest versions that pyproject.toml admits, and tests'
+	@echo 'make audit       asks a database of advisories about every pin and every floor'
+	@echo 'make hashes      writes docker/hashes anew, from constraints.txt'
 	@echo 'make gate        counts on emulated ARM and compares with bench/baselines'
 	@echo 'make lint        runs ruff and mypy'
 	@echo 'make bench       measures what the project promises; also: bench-latency, bench-memory, ...'
@@ -58,6 +64,7 @@ $(STAMP):
 $(VENV)/.done: pyproject.toml constraints.txt $(STAMP)
 	@test '$(TORCH_INDEX)' || echo 'Installing; without a CPU build of torch, pip takes that with' \
 	    'CUDA (3 GB): see TORCH_INDEX in README.md'
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
 	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
@@ -100,9 +107,25 @@ test-docker: setup
 	docker/tools.sh
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/docker
 
+# Every reader on documents, pictures and checkpoints near valid ones: nothing but our own errors.
+MINUTES := 10
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
+	$(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
+
 # Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
 check-python: setup
 	$(BIN)/python .ci/other_python.py
+
+# The lowest versions of all direct dependencies, in environments of their own.
+check-floors: setup
+	$(BIN)/python .ci/floors.py $(FLOORS)
+
+audit: $(VENV)/.done
+	$(BIN)/python .ci/audit.py $(if $(OSV_URL),--osv-url $(OSV_URL))
+
+hashes: $(VENV)/.done
+	docker/hashes.sh $(BIN)/python
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .
@@ -178,4 +201,4 @@ tables: setup
 	$(BIN)/python bench/tables.py
 
 clean:
-	rm -rf $(VENV) $(OLD) $(OUT) bench/out docs/out
+	rm -rf $(VENV) $(OLD) $(FLOORS) $(OUT) bench/out docs/out

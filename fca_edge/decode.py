@@ -42,10 +42,14 @@ TURNS = {
     8: "ROTATE_90",
 }
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
-# A picture that is so many times as long as wide is cropped before it is resized, to this much.
-MOST_PARTS, PART = 32, 8
-# No filter of Pillow reaches further, in pixels of the larger scale.
+# A picture that grows beyond this many pixels is cropped before it is resized.
+MOST_PIXELS = 1 << 24
+# No filter of Pillow reaches further where a picture grows, in its own pixels.
 REACH = 4
+# A part may be so many times as long as the crop, so that its ends need no rounding.
+MOST_CROPS = 8
+# Values of deep pictures that are scaled at a time.
+BAND_VALUES = 1 << 20
 
 
 class PictureError(Exception):
@@ -203,13 +207,15 @@ def convert_to_eight_bits(image: Image.Image, values: NDArray[Any]) -> NDArray[n
     """
     tags = getattr(image, "tag_v2", {})
     low, high = find_value_range(image, tags)
-    values = values.astype(np.float64)
-    if not (np.isfinite(values).all() and values.min() >= low and values.max() <= high):
-        raise PictureError("its pixels lie outside the range that it states")
-    scaled = np.floor((values - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    scaled = np.empty(values.size, np.uint8)
+    for first in range(0, values.size, BAND_VALUES):  # eight times as large meanwhile
+        band = values.reshape(-1)[first : first + BAND_VALUES].astype(np.float64)
+        if not (np.isfinite(band).all() and band.min() >= low and band.max() <= high):
+            raise PictureError("its pixels lie outside the range that it states")
+        scaled[first : first + BAND_VALUES] = np.floor((band - low) * (255 / (high - low)) + 0.5)
     if tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO:
-        scaled = 255 - scaled
-    return scaled
+        np.subtract(255, scaled, out=scaled)
+    return scaled.reshape(values.shape)
 
 
 def find_value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
@@ -231,16 +237,20 @@ def find_value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
 
 
 def fit(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
-    """Resize, then cut out the centre, (crop, crop), in memory that the resized side bounds."""
+    """Resize, then cut out the centre, (crop, crop).
+
+    What memory that takes the picture itself and the crop bound, whatever the picture's shape.
+    """
     crop, method = (
         preprocessing["crop"],
         find_constant("Resampling", preprocessing.get("interpolation", "bicubic").upper()),
     )
     size = compute_resized_size(image.size, preprocessing["resize"], crop)
     left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
-    if isinstance(preprocessing["resize"], int) and max(size) > MOST_PARTS * min(size):
-        image, (left, top) = resize_part(image, size, (left, top), crop, method)
-    elif size != image.size:
+    grows = size[0] * size[1] > max(MOST_PIXELS, image.width * image.height)
+    if isinstance(preprocessing["resize"], int) and grows:
+        return resize_crop(image, size, (left, top), crop, method)
+    if size != image.size:
         image = image.resize(size, method)
     return image.crop((left, top, left + crop, top + crop))
 
@@ -257,39 +267,54 @@ def compute_resized_size(size: tuple[int, int], resize: Any, crop: int) -> tuple
     return max(crop, round(size[0] * scale)), max(crop, round(size[1] * scale))
 
 
-def resize_part(
+def resize_crop(
     image: Image.Image, size: tuple[int, int], place: tuple[int, int], crop: int, method: Any
-) -> tuple[Image.Image, tuple[int, int]]:
-    """Resize what is needed of a very long picture to the pixels that the whole would have.
+) -> Image.Image:
+    """Resize what a crop needs of a picture that grows, to the pixels that the whole would have.
+
+    A level may be rounded otherwise, and where "nearest" or "box" find a pixel's centre exactly
+    between two of the picture, they may take the other.
 
     Args:
         size: of the whole, resized.
         place: where the crop begins in that.
-
-    Returns:
-        the resized part, and where the crop begins in it.
     """
-    long = int(size[1] > size[0])
-    side, whole, begin = image.size[long], size[long], place[long]
-    # A part that is itself long, as versions of Pillow choose by shape which way they go first.
-    spare = (PART * min(size) - crop) // 2
+    across, down = (find_part(image.size[n], size[n], place[n], crop) for n in (0, 1))
+    image = image.crop((across.first, down.first, across.last, down.last))
+    # Rows before columns, as Pillow goes where a picture grows: what is between them is rounded.
+    rows = (across.near, 0, across.far, image.height)
+    image = image.resize((across.length, image.height), method, box=rows)
+    columns = (0, down.near, image.width, down.far)
+    image = image.resize((image.width, down.length), method, box=columns)
+    return image.crop((across.begin, down.begin, across.begin + crop, down.begin + crop))
+
+
+class Part(NamedTuple):
+    """What a crop needs along one axis.
+
+    `first` and `last` are the pixels of the picture; `near` and `far` where among them the part
+    lies that becomes `length` resized ones; `begin` is where the crop begins in those.
+    """
+
+    first: int
+    last: int
+    near: float
+    far: float
+    length: int
+    begin: int
+
+
+def find_part(side: int, resized: int, place: int, crop: int) -> Part:
+    """Find what a crop needs along one axis of a picture that grows."""
     # Where a resized pixel begins at a whole one, numbers are rounded as in the whole picture.
-    step = whole // math.gcd(side, whole)
-    if step > PART * min(size):
-        step = 1
-    low = max(0, begin - spare) // step * step
-    high = min(whole, -(-(begin + crop + spare) // step) * step)
-    near, far = low * side / whole, high * side / whole
-    margin = math.ceil(REACH * max(1.0, side / whole)) + 1
-    first, last = max(0, math.floor(near) - margin), min(side, math.ceil(far) + margin)
-    near, far = near - first, min(far - first, last - first)
-    if long == 0:
-        part = image.crop((first, 0, last, image.height))
-        part = part.resize((high - low, size[1]), method, box=(near, 0, far, image.height))
-        return part, (begin - low, place[1])
-    part = image.crop((0, first, image.width, last))
-    part = part.resize((size[0], high - low), method, box=(0, near, image.width, far))
-    return part, (place[0], begin - low)
+    step = resized // math.gcd(side, resized)
+    step = step if step <= MOST_CROPS * crop else 1
+    low = place // step * step
+    high = min(resized, -(-(place + crop) // step) * step)
+    near, far = low * side / resized, high * side / resized
+    first, last = max(0, math.floor(near) - REACH), min(side, math.ceil(far) + REACH)
+    far = min(far - first, last - first)
+    return Part(first, last, near - first, far, high - low, place - low)
 
 
 def normalise(image: Image.Image, preprocessing: dict[str, Any]) -> NDArray[np.float32]:

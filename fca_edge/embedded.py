@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+from fca_edge.parsing import parse_json
 
 # Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
 BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
@@ -16,7 +18,15 @@ ENTRY = "fca_edge"
 PROPERTIES, KEY, VALUE = 14, 1, 2
 # Texts that hold JSON.
 JSON = ("trained", "preprocessing", "labels", "passes")
+# What a file and the manifest beside it both say.
+SAID_TWICE = (
+    *("bytes", "precision", "profile", "input_layout", "folded", "tool"),
+    *("source.name", "source.variant", "source.trained", "source.checkpoint_sha256"),
+    *("source.img_size", "source.num_classes", "source.labels", "source.preprocessing"),
+)
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
+# More than any exporter writes, so that no made-up file keeps a reader busy.
+MOST_FIELDS, MOST_ENTRIES, MOST_BITS = 100_000, 1000, 64
 
 
 def read_embedded(path: Path) -> dict[str, str]:
@@ -24,7 +34,7 @@ def read_embedded(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             entries = tflite(data) if path.suffix == ".tflite" else onnx(data)
-    except (OSError, ValueError, IndexError, RecursionError, struct.error):
+    except (OSError, ValueError, LookupError, struct.error):
         return {}
     return (
         entries if "tool" in entries and all(isinstance(v, str) for v in entries.values()) else {}
@@ -39,7 +49,7 @@ def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
         ValueError: one that is JSON or a number is neither.
         TypeError: its JSON is of a wrong kind.
     """
-    stated: dict[str, Any] = {k: json.loads(v) if k in JSON else v for k, v in entries.items()}
+    stated: dict[str, Any] = {k: parse_json(v) if k in JSON else v for k, v in entries.items()}
     preprocessing = stated["preprocessing"]
     source = {
         **{name: stated[name] for name in ("variant", "name", "trained", "labels")},
@@ -59,6 +69,12 @@ def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def find_difference(manifest: Any, own: Any) -> str | None:
+    """Name the first field in which a manifest is not what its file says of itself, or None."""
+    reads = {name: attrgetter(name) for name in SAID_TWICE}
+    return next((name for name, read in reads.items() if read(manifest) != read(own)), None)
+
+
 def onnx(data: mmap.mmap) -> dict[str, str]:
     """Read the properties of an ONNX model, passing its graph by."""
     entries = (
@@ -69,7 +85,9 @@ def onnx(data: mmap.mmap) -> dict[str, str]:
 
 def fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, tuple[int, int]]]:
     """Yield (number, span) of a protobuf message's fields that hold bytes."""
-    while place < end:
+    for _ in range(MOST_FIELDS):
+        if place >= end:
+            return
         tag, place = varint(data, place)
         kind = tag & 7
         if kind == BYTES:
@@ -87,12 +105,13 @@ def fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, tuple[i
 def varint(data: mmap.mmap, place: int) -> tuple[int, int]:
     """Read a number of variable length; returns it and the place behind it."""
     value = shift = 0
-    while True:
+    while shift < MOST_BITS:
         byte = data[place]
         value |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
         if byte < 128:
             return value, place
+    raise ValueError("no protobuf: a number without end")
 
 
 def text(data: mmap.mmap, span: tuple[int, int]) -> str:
@@ -104,14 +123,14 @@ def tflite(data: mmap.mmap) -> dict[str, str]:
     """Read our entry of a TFLite model's metadata."""
     model = number(data, 0)
     metadata = follow(data, model, METADATA)
-    for index in range(number(data, metadata) if metadata else 0):
+    for index in range(min(number(data, metadata), MOST_ENTRIES) if metadata else 0):
         entry = metadata + 4 + 4 * index
         entry += number(data, entry)
         if content(data, follow(data, entry, NAME)) == ENTRY.encode():
             slot = field(data, entry, BUFFER)
             buffer = follow(data, model, BUFFERS) + 4 + 4 * (number(data, slot) if slot else 0)
             buffer += number(data, buffer)
-            entries: dict[str, str] = json.loads(content(data, follow(data, buffer, DATA)))
+            entries: dict[str, str] = parse_json(content(data, follow(data, buffer, DATA)))
             return entries if isinstance(entries, dict) else {}
     return {}
 

@@ -51,7 +51,7 @@ def check_fields(fields: Any, complete: bool = False) -> dict[str, Any]:
     checked = {}
     for name, value in fields.items():
         if name not in READERS:
-            raise FieldError(f"unknown field '{name}'; {remedy(str(name))}")
+            raise FieldError(f"unknown field {write_value(name)}; {remedy(str(name))}")
         checked[name] = READERS[name](name, value)
     missing = [name for name in ("resize", "crop", "mean", "std") if name not in checked]
     if complete and missing:
@@ -76,7 +76,7 @@ def remedy(name: str) -> str:
     """Say what an unknown field may have meant."""
     if name in FOREIGN:
         return f"here it is {FOREIGN[name]}"
-    close = difflib.get_close_matches(name.lower(), list(READERS), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower()[:99], list(READERS), n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "known are " + ", ".join(READERS)
 
 
@@ -149,7 +149,10 @@ def read_background(name: str, value: Any) -> str | tuple[int, int, int]:
 
 def write_value(value: Any) -> str:
     """Write a value for a message, shortened."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of digits or levels there are too many
+        return f"a {type(value).__name__} without end"
     return text if len(text) <= 40 else text[:37] + "..."
 
 

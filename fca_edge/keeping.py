@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
+from fca_edge.parsing import read_json
 from fca_edge.places import LOCK_NAME, locked, remove_unclaimed, sweep
 from fca_edge.stopping import uncut
-from fca_edge.store import STAGED, compute_sha256, read_json
+from fca_edge.store import STAGED, compute_sha256
 
 Report = Callable[[str], None]
 # Fills an empty folder; returns what its stamp shall say besides.

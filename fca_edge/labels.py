@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.parsing import parse_json, read_file
 
 EXPECTED = "a JSON list of texts, or a text file with one per line"
 # How JSON begins, whatever the file is called; "[unknown]" may be a label.
@@ -24,15 +24,15 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         FcaEdgeError: no such file, or no list of texts.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        in_json = path.suffix.lower() == ".json" or JSON.match(text)
-        listed = json.loads(text) if in_json else list_lines(text)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        if isinstance(error, RecursionError):
-            reason = "nested too deeply"
-        raise FcaEdgeError(f"{path}: cannot be read as labels ({reason}).") from None
+    in_json = False
+
+    def parse(content: bytes) -> Any:
+        nonlocal in_json
+        text = content.decode("utf-8-sig")
+        in_json = path.suffix.lower() == ".json" or JSON.match(text) is not None
+        return parse_json(text) if in_json else list_lines(text)
+
+    listed = read_file(path, "labels", parse)
     if not in_json:
         refuse_table(listed, str(path))
     return check_labels(listed, str(path))
@@ -66,20 +66,28 @@ def check_labels(labels: Any, place: str) -> tuple[str, ...]:
     Raises:
         FcaEdgeError: not a list of texts, or a text that cannot be printed.
     """
+    try:
+        return read_label_list(labels)
+    except ValueError as error:
+        raise FcaEdgeError(f"{place}: {error}.") from None
+
+
+def read_label_list(labels: Any) -> tuple[str, ...]:
+    """Return labels as they are printed; raises ValueError with the one that is wrong."""
     if not isinstance(labels, list | tuple) or not labels:
-        kind = f"{type(labels).__name__} " if labels else "an empty list "
-        raise FcaEdgeError(f"{place}: not labels; {kind}was given, expected {EXPECTED}.")
+        kind = "an empty list " if labels == [] else f"{type(labels).__name__} "
+        raise ValueError(f"not labels; {kind}was given, expected {EXPECTED}")
     checked = []
     for number, label in enumerate(labels):
         if not isinstance(label, str):
-            raise FcaEdgeError(
-                f"{place}: not labels; number {number} is of type {type(label).__name__}, expected"
-                f" {EXPECTED}."
+            raise ValueError(
+                f"not labels; number {number} is of type {type(label).__name__}, expected"
+                f" {EXPECTED}"
             )
         label = label.strip()
         if not label or any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in label):
             fault = "is empty" if not label else "holds a control character"
-            raise FcaEdgeError(f"{place}: label number {number} (counted from 0) {fault}.")
+            raise ValueError(f"label number {number} (counted from 0) {fault}")
         checked.append(label)
     return tuple(checked)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fca_edge.device import lean
 from fca_edge.errors import FcaEdgeError
-from fca_edge.store import read_json
+from fca_edge.parsing import read_json
 
 SCHEMA = "fca_edge.runtime/1"
 # What a runtime's arena takes of what the graph alone needs: kernels' own room, gaps.

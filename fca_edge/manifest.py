@@ -17,7 +17,6 @@ from fca_edge.documents import (
     Check,
     Details,
     Digest,
-    DocumentError,
     Name,
     Positive,
     Share,
@@ -26,10 +25,10 @@ from fca_edge.documents import (
     read_document,
     whole,
 )
-from fca_edge.embedded import embedded_fields, read_embedded
+from fca_edge.embedded import embedded_fields, find_difference, read_embedded
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import LARGEST_SIDE
-from fca_edge.labels import check_labels
+from fca_edge.labels import read_label_list
 from fca_edge.older_manifests import (
     NOT_TOLD,
     SCHEMA,
@@ -38,23 +37,16 @@ from fca_edge.older_manifests import (
     check_schema,
     fill_in,
 )
+from fca_edge.parsing import DocumentError, read_json
 from fca_edge.preprocess import Preprocessing
 from fca_edge.records import Planned
-from fca_edge.store import compute_sha256, read_json
+from fca_edge.store import compute_sha256
 
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Layout = Literal["nchw", "nhwc"]
 
-MOST_CLASSES = 1_000_000
-
-
-def read_labels_field(value: Any) -> tuple[str, ...]:
-    """Read the names of the classes; raises ValueError with the one that is wrong."""
-    try:
-        return check_labels(value, "")
-    except FcaEdgeError as error:
-        raise ValueError(str(error).removeprefix(": ").removesuffix(".")) from None
+MOST_CLASSES, MOST_CHECKS = 1_000_000, 1000
 
 
 def read_ratio(value: Any) -> float:
@@ -99,11 +91,19 @@ class Source:
     weights: str | None
     seed: Whole | None
     chosen: str | None
-    labels: Annotated[tuple[str, ...], Check(read_labels_field)] | None
+    labels: Annotated[tuple[str, ...], Check(read_label_list)] | None
     preprocessing: Annotated[Preprocessing, Check(Preprocessing.from_dict)]
     assumed: tuple[str, ...] = ()
     unsaid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.preprocessing.crop != self.img_size:
+            raise ValueError(
+                f"crop {self.preprocessing.crop}, but the model's input is {self.img_size} px"
+            )
+        if self.labels is not None and len(self.labels) != self.num_classes:
+            raise ValueError(f"{len(self.labels)} labels were given for {self.num_classes} classes")
 
     @property
     def assumed_preprocessing(self) -> tuple[str, ...]:
@@ -155,8 +155,8 @@ class Parity:
     top1_agreement: Share
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON; None for what is no finite number."""
-        pairs = asdict(self).items()
+        """Return the fields for JSON; None for what is no finite number, nothing for no figure."""
+        pairs = [(k, v) for k, v in asdict(self).items() if v is not NOT_TOLD]
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
 
     @property
@@ -170,7 +170,8 @@ class Verification:
     """How a file was compared with the float64 network.
 
     Attributes:
-        images: folder of the real images; None for seeded noise.
+        images: name of the folder of the real images; None for seeded noise.
+        images_sha256: of the list of those that were read, each with its own.
         pictures: what the images had about them; None for noise.
         seed: of the noise.
         checks: number of inputs.
@@ -181,9 +182,10 @@ class Verification:
     """
 
     images: str | None = None
+    images_sha256: Digest | None = None
     pictures: Details | None = None
     seed: Whole = 0
-    checks: Positive = 1
+    checks: Annotated[int, Check(whole(1, MOST_CHECKS))] = 1
     fold_max_abs_error: Error = 0.0
     floor_db: float | None = None
     runtimes: tuple[Parity, ...] = ()
@@ -361,17 +363,22 @@ def read_manifest(path: Path) -> Manifest | None:
     if not path.is_file():
         raise UsageError(f"{path}: no such artefact; `fca-edge export` makes one.")
     beside = manifest_path(path)
+    entries = read_embedded(path)
+    own = Manifest.from_embedded(entries, path) if entries else None
     if not beside.is_file():
-        entries = read_embedded(path)
-        return Manifest.from_embedded(entries, path) if entries else None
+        return own
+    if entries and own is None:
+        raise FcaEdgeError(f"{path}: what it says of itself cannot be read; export it again.")
     try:
         manifest = Manifest.from_document(read_json(beside))
     except NewerSchemaError as error:
         raise FcaEdgeError(f"{beside}: {error}; read it with a newer fca_edge.") from None
     except DocumentError as error:
         raise FcaEdgeError(f"{beside}: {error}; export the artefact again.") from None
-    if manifest.sha256 != compute_sha256(path):
+    if manifest.sha256 != (own.sha256 if own else compute_sha256(path)):
         raise FcaEdgeError(f"{path}: its checksum is not the manifest's; export it again.")
+    if own is not None and (name := find_difference(manifest, own)):
+        raise FcaEdgeError(f"{beside}: {name}: is not what the file says of itself; export again.")
     return manifest
 
 

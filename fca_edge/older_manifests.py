@@ -7,9 +7,10 @@ as it is, and what stands for them in older manifests is here.
 from __future__ import annotations
 
 import re
+from pathlib import PureWindowsPath
 from typing import Any
 
-from fca_edge.documents import DocumentError, shorten
+from fca_edge.parsing import DocumentError, shorten
 
 SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 
@@ -19,7 +20,7 @@ NOT_TOLD = float("nan")
 LACKED: dict[str, dict[str, Any]] = {
     "": {"quantization": None, "optimize": None, "macs": None, "planned": None, "accuracy": None},
     "source": {"weights": None, "seed": None, "assumed": [], "unsaid": [], "notes": []},
-    "verification": {"images": None, "pictures": None, "seed": 0},
+    "verification": {"images": None, "images_sha256": None, "pictures": None, "seed": 0},
     "run": {"delegate": "unknown", "partitions": None, "batch": 1, "worst_snr_db": NOT_TOLD},
 }
 
@@ -45,11 +46,14 @@ def check_schema(document: Any) -> None:
 
 
 def fill_in(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document with the fields that manifests of older exports lacked."""
+    """Return a document with the fields that manifests of older exports lacked.
+
+    Those held whole paths of folders, which are nobody's but their owner's; their names remain.
+    """
     filled: dict[str, Any] = {**LACKED[""], **document}
-    for name in ("source", "verification"):
+    for name in ("source", "verification", "quantization", "accuracy"):
         if isinstance(filled.get(name), dict):
-            filled[name] = {**LACKED[name], **filled[name]}
+            filled[name] = {**LACKED.get(name, {}), **filled[name]}
     check = filled.get("verification")
     if isinstance(check, dict) and isinstance(check.get("runtimes"), list):
         check["runtimes"] = [
@@ -57,7 +61,23 @@ def fill_in(document: dict[str, Any]) -> dict[str, Any]:
         ]
         if isinstance(text := check.get("inputs"), str):
             fill_inputs(check, text)
+    keep_name(check, "images")
+    keep_name(filled["accuracy"], "folder")
+    keep_name(filled["accuracy"], "corrupt")
+    quantization: Any = filled["quantization"] or {}
+    if isinstance(quantization, dict) and isinstance(quantization.get("calibration"), dict):
+        quantization["calibration"] = {**quantization["calibration"]}
+        keep_name(quantization["calibration"], "folder")
     return filled
+
+
+def keep_name(entries: Any, key: str) -> None:
+    """Reduce a path, or each of a list, to its name."""
+    value = entries.get(key) if isinstance(entries, dict) else None
+    if isinstance(value, str):
+        entries[key] = PureWindowsPath(value).name  # which knows both kinds of slashes
+    elif isinstance(value, list):
+        entries[key] = [PureWindowsPath(str(path)).name for path in value]
 
 
 def fill_inputs(check: dict[str, Any], text: str) -> None:

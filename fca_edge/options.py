@@ -84,7 +84,13 @@ def check_choice(option: str, value: Any, choices: Iterable[str]) -> None:
         raise UsageError(f"unknown {option} {value!r}.{suggestion} Known: {', '.join(names)}.")
 
 
-def check_number(option: str, value: Any, least: float | None = None, whole: bool = True) -> None:
+def check_number(
+    option: str,
+    value: Any,
+    least: float | None = None,
+    whole: bool = True,
+    most: float = math.inf,
+) -> None:
     """Refuse what is no number of its option; None is left to a default.
 
     Raises:
@@ -95,6 +101,7 @@ def check_number(option: str, value: Any, least: float | None = None, whole: boo
     kinds = Integral if whole else Real
     kind = "a whole number" if whole else "a number"
     bound = "" if least is None else f" from {least:g}"
+    bound += "" if most == math.inf else f" to {most:g}"
     fits = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or (least is not None and value < least):
+    if not fits or (least is not None and value < least) or value > most:
         raise UsageError(f"--{option} {value!r}: expected {kind}{bound}.")

@@ -52,9 +52,11 @@ class Checks(Printable, Sequence[Check]):
 
     Attributes:
         checks: one per file and runtime, and per batch size if the batch is dynamic.
+        notes: on what else than at the export they were compared.
     """
 
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, index: Any) -> Any:
         return self.checks[index]

@@ -6,32 +6,27 @@ figures may be compared: artefact, plan, target, runtime.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from fca_edge.documents import Check, Details, Name, Positive, read_document, whole
+from fca_edge.parsing import DocumentError, shorten
 
 SCHEMA = 2
 SCHEMA_NAME = "fca_edge.records"
 
 
-def from_first(document: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew peaks alone, no deterministic costs and no conditions."""
-    for record in document["records"]:
-        old = record["memory"]
-        if old is not None:
-            record["memory"] = {
-                "baseline": {"rss_bytes": old["baseline_bytes"]},
-                "loaded": {"rss_bytes": old["loaded_bytes"]},
-                "after": {"rss_bytes": old["peak_bytes"]},
-                "baseline_peak_bytes": old["baseline_bytes"],
-                "peak_bytes": old["peak_bytes"],
-                "method": "VmHWM",
-            }
-    return document
+def read_samples(value: Any) -> tuple[int, ...]:
+    """Read the samples of one process; raises ValueError."""
+    positive = whole(1)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"{shorten(value)} is no list of samples")
+    return tuple(positive(one) for one in value)
 
 
-# Version n -> function that turns a document of version n into one of version n + 1.
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: from_first}
+Samples = Annotated[tuple[int, ...], Check(read_samples)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Artefact:
     `weights` is the sha256 of the checkpoint; random weights have none.
     """
 
-    file: str
+    file: Name
     sha256: str
     file_bytes: int
     variant: str
@@ -77,11 +72,11 @@ class Artefact:
 class Plan:
     """How it was measured."""
 
-    threads: int
-    batch: int
+    threads: Positive
+    batch: Positive
     warmups: int
-    iterations: int
-    processes: int
+    iterations: Positive
+    processes: Positive
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ class RuntimeInfo:
     delegate: str
     partitions: int | None
     operators: int | None
-    settings: dict[str, Any] | None = None
+    settings: Details | None = None
 
     @property
     def label(self) -> str:
@@ -178,7 +173,7 @@ class Hot:
     """
 
     place: str
-    instructions: int
+    instructions: Positive
     classes: dict[str, int]
     code: tuple[str, ...] = ()
 
@@ -194,10 +189,14 @@ class Cost:
         hot: where most of the last inference's instructions were, in falling order.
     """
 
-    instructions: tuple[tuple[int, ...], ...]
+    instructions: tuple[Samples, ...]
     classes: dict[str, int]
     bound: int | None
     hot: tuple[Hot, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.instructions:
+            raise ValueError("counts no instructions")
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ class Record:
     plan: Plan
     target: TargetInfo
     runtime: RuntimeInfo
-    latency_ns: tuple[tuple[int, ...], ...]
+    latency_ns: tuple[Samples, ...]
     load_ns: tuple[int, ...]
     memory: Memory | None
     created: str
@@ -251,7 +250,52 @@ class Record:
     conditions: Conditions | None = None
     agreement: Agreement | None = None
     run: str | None = None
-    processor_ns: tuple[tuple[int, ...], ...] = ()
+    processor_ns: tuple[Samples, ...] = ()
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a file of records holds."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class FirstMemory:
+    """Memory as version 1 had it."""
+
+    baseline_bytes: int
+    loaded_bytes: int
+    peak_bytes: int
+
+
+def from_first(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew peaks alone, no deterministic costs and no conditions."""
+    records = document.get("records")
+    if not isinstance(records, list):
+        return document
+    return {**document, "records": [with_usages(one) for one in records]}
+
+
+def with_usages(record: Any) -> Any:
+    """Return a record of version 1 with its peaks where later ones have them."""
+    old = record.get("memory") if isinstance(record, dict) else None
+    if old is None:
+        return record
+    peaks = read_document(old, FirstMemory)
+    memory = Memory(
+        baseline=Usage(peaks.baseline_bytes),
+        loaded=Usage(peaks.loaded_bytes),
+        after=Usage(peaks.peak_bytes),
+        baseline_peak_bytes=peaks.baseline_bytes,
+        peak_bytes=peaks.peak_bytes,
+        method="VmHWM",
+    )
+    return {**record, "memory": asdict(memory)}
+
+
+# Version n -> function that turns a document of version n into one of version n + 1.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: from_first}
 
 
 def to_document(records: list[Record]) -> dict[str, Any]:
@@ -259,21 +303,21 @@ def to_document(records: list[Record]) -> dict[str, Any]:
     return {"schema": f"{SCHEMA_NAME}/{SCHEMA}", "records": [asdict(record) for record in records]}
 
 
-def from_document(document: dict[str, Any]) -> list[Record]:
-    """Read records of this or an older schema.
+def from_document(document: Any) -> list[Record]:
+    """Read records of this or an older schema; fields that older ones lack have their defaults.
 
     Raises:
-        ValueError: not a document of ours, or of a version that cannot be read, by name.
+        DocumentError: not a document of ours, of a version that is not read, by name, or a field
+            is missing or wrong.
     """
-    import cattrs
-
-    name, _, number = str(document.get("schema", "")).partition("/")
-    if name != SCHEMA_NAME or not number.isdigit():
-        raise ValueError(f"schema {document.get('schema')!r} is not {SCHEMA_NAME}/{SCHEMA}")
-    for version in range(int(number), SCHEMA):
+    schema = document.get("schema") if isinstance(document, dict) else None
+    match = re.fullmatch(rf"{SCHEMA_NAME}/([0-9]{{1,6}})", str(schema))
+    if match is None:
+        raise DocumentError(f"schema {shorten(schema)} is not {SCHEMA_NAME}/{SCHEMA}")
+    for version in range(int(match[1]), SCHEMA):
         if version not in UPGRADES:
-            raise ValueError(f"schema {SCHEMA_NAME}/{version} is too old to be read")
+            raise DocumentError(f"schema {SCHEMA_NAME}/{version} is too old to be read")
         document = UPGRADES[version](document)
-    if int(number) > SCHEMA:
-        raise ValueError(f"schema {SCHEMA_NAME}/{number} is newer than this tool's {SCHEMA}")
-    return cattrs.structure(document["records"], list[Record])
+    if int(match[1]) > SCHEMA:
+        raise DocumentError(f"schema {SCHEMA_NAME}/{match[1]} is newer than this tool's {SCHEMA}")
+    return list(read_document(document, Records, defaults=True).records)

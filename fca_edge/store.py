@@ -6,20 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.places import claimed_folder, is_replaceable, put, sweep, write_through
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CHUNK_BYTES = 1 << 20
 STAGED = ".fca-edge-"
@@ -147,38 +141,10 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n", force=True)
 
 
-def read_json(path: Path, unique: bool = False) -> Any:
-    """Read JSON, with or without a byte order mark.
-
-    Args:
-        unique: refuse a mapping that holds a key twice; otherwise its last value counts.
-
-    Raises:
-        FcaEdgeError: missing or not JSON.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text, object_pairs_hook=unique_keys if unique else None)
-    except FileNotFoundError:
-        raise FcaEdgeError(f"{path}: no such file.") from None
-    except RecursionError:
-        raise FcaEdgeError(f"{path}: not readable as JSON (nested too deeply).") from None
-    except (OSError, ValueError) as error:
-        raise FcaEdgeError(f"{path}: not readable as JSON ({error}).") from None
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a mapping of JSON.
-
-    Raises:
-        ValueError: a key is there twice.
-    """
-    mapping: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise ValueError(f"'{key}' is there twice; leave one out")
-        mapping[key] = value
-    return mapping
+def compute_list_sha256(paths: Iterable[Path]) -> str:
+    """Return the sha256 of a list of files, each with its own sha256 and its name."""
+    lines = sorted(f"{compute_sha256(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def compute_sha256(path: Path) -> str:
@@ -195,19 +161,3 @@ def compute_sha256(path: Path) -> str:
     except OSError as error:
         raise FcaEdgeError(f"{path}: cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        FcaEdgeError: missing, unreadable, or not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FcaEdgeError(f"{path}: no such file.") from None
-    except RecursionError:
-        raise FcaEdgeError(f"{path}: not readable as TOML (nested too deeply).") from None
-    except (OSError, ValueError) as error:
-        raise FcaEdgeError(f"{path}: not readable as TOML ({error}).") from None

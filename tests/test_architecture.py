@@ -13,6 +13,7 @@ PACKAGE = ROOT / "fca_edge"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
+READING = ("errors", "parsing", "documents")
 MEASURING = ("keeping", "runtimes", "stats", "lean_settings", "device", "targets", "measure")
 
 # Room -> rooms that it may import. Data flows one way.
@@ -30,34 +31,34 @@ MAY_IMPORT: dict[str, set[str]] = {
     "children": {"stopping"},
     "options": {"errors"},
     "artefacts": {"errors", "manifest", "report", "tables"},
-    "records": set(),
+    "parsing": {"errors"},
+    "documents": {"errors", "parsing"},
+    "records": {*READING},
     "places": {"errors"},
     "store": {"errors", "places"},
-    "keeping": {"errors", "places", "stopping", "store"},
-    "strict": {"errors", "store"},
+    "keeping": {"errors", "parsing", "places", "stopping", "store"},
     "tables": {"terminal"},
     "decode": set(),
     "fields": set(),
-    "documents": set(),
-    "embedded": set(),
-    "older_manifests": {"documents"},
-    "labels": {"errors"},
+    "embedded": {"parsing"},
+    "older_manifests": {"parsing"},
+    "labels": {"errors", "parsing"},
     "preprocess": {"errors", "decode", "fields"},
     "pictures": {"preprocess"},
     "manifest": {
         *("errors", "store", "fields", "labels", "preprocess", "records"),
-        *("documents", "embedded", "older_manifests"),
+        *("embedded", "older_manifests", *READING),
     },
     "zoo": {"errors"},
-    "checkpoint": {"errors", "store", "zoo"},
+    "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
     "runtimes": {"children", "errors", "keeping"},
     "stats": {"records"},
-    "lean_settings": {"errors", "store", "device"},
+    "lean_settings": {"device", *READING},
     "device": set(),
     "targets": {
-        *("children", "documents", "errors", "keeping", "records", "store", "runtimes"),
-        "device",
+        *("children", "keeping", "records", "store", "runtimes", "device", "terminal"),
+        *READING,
     },
     "measure": {
         "children",
@@ -65,15 +66,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("manifest", "device", "targets"),
     },
     "comparing": {
-        *("errors", "records", "store", "strict", "stats", "runtimes", "measure", "tables", "zoo"),
+        *("records", "store", "stats", "runtimes", "measure", "tables", "zoo", *READING),
     },
     "report": {
         *("errors", "records", "stats", "stopping", "comparing", "tables"),
         *("manifest", "parity", "accuracy"),
     },
     "suites": {
-        *("errors", "records", "stopping", "store", "strict", "zoo", "exporting", "manifest"),
-        *MEASURING,
+        *("records", "stopping", "store", "zoo", "exporting", "manifest"),
+        *(*READING, *MEASURING),
         *("artefacts", "report", "tables"),
     },
     "parity": {
@@ -146,7 +147,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "options",
         "artefacts",
         "fields",
-        "store",
+        "parsing",
         "preprocess",
         "model",
         "parity",
@@ -207,6 +208,7 @@ TORCH_FREE = (
     "decode",
     "fields",
     "labels",
+    "parsing",
     "documents",
     "embedded",
     "older_manifests",
@@ -214,7 +216,6 @@ TORCH_FREE = (
     "preprocess",
     "pictures",
     *MEASURING,
-    "strict",
     "tables",
     "comparing",
     "report",

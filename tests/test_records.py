@@ -6,6 +6,7 @@ import pytest
 from test_stats import RECORD
 
 from fca_edge import records
+from fca_edge.parsing import DocumentError
 from fca_edge.records import from_document, to_document
 
 
@@ -78,5 +79,5 @@ def test_a_document_of_version_1_is_upgraded() -> None:
 def test_a_field_of_the_wrong_kind_is_refused() -> None:
     document = to_document([RECORD])
     document["records"][0]["load_ns"] = "soon"
-    with pytest.raises(Exception, match="structuring"):
+    with pytest.raises(DocumentError, match=r"records\[0\]\.load_ns: 'soon' is no list"):
         from_document(document)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fca_edge.errors import FcaEdgeError
-from fca_edge.store import move_into, read_json, staging, write_text
+from fca_edge.parsing import read_json
+from fca_edge.store import move_into, staging, write_text
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.jobs import Job, describe, job_for, lean_jobs
 from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, TIMEOUT_SECONDS, build_plan
 from fca_edge.parity import compare_logits, in_layout
+from fca_edge.parsing import read_json
 from fca_edge.records import Plan
-from fca_edge.store import read_json, write_json
+from fca_edge.store import write_json
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, Event, agent_environment, failure_reason
 from fca_edge.targets.outputs import run_artefact

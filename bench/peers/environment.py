@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError
-from fca_edge.store import read_json, write_json
+from fca_edge.parsing import read_json
+from fca_edge.store import write_json
 from fca_edge.targets.provision.old_tflite import find_pythons
 from fca_edge.targets.provision.programs import run_program
 

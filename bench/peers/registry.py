@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from environment import Environment
 
+from fca_edge.documents import Check, Name, read_table, words
+from fca_edge.errors import FcaEdgeError, nearest
 from fca_edge.runtimes import Runtime
-from fca_edge.strict import Reader, read_tables
 from fca_edge.targets.provision.machines import wheels
 from fca_edge.targets.provision.wheels import Wheels
 
 FILE = Path(__file__).with_name("registry.toml")
+Texts = Annotated[tuple[str, ...], Check(words())]
 
 
 @dataclass(frozen=True)
@@ -43,33 +45,64 @@ class Peer:
     arm: dict[str, Wheels]
 
 
-def read_environments(table: Reader) -> dict[str, Environment]:
-    """Read environments; one stands behind that which it is based on."""
-    environments: dict[str, Environment] = {}
-    for name in list(table.content):
-        one = table.table(name)
-        base = environments.get(one.text("base", environments))
-        environments[name] = Environment(name, one.texts("requirements"), base, one.text("version"))
-        one.end()
-    return environments
+@dataclass(frozen=True)
+class EnvironmentTable:
+    """An environment; `base` stands before it in the file."""
+
+    base: str | None = None
+    requirements: Texts = ()
+    version: str | None = None
 
 
-def read_runtimes(table: Reader, environments: dict[str, Environment]) -> dict[str, dict[str, Any]]:
-    """Read the fields of peers that depend on their runtime."""
-    runtimes = {}
-    for name in list(table.content):
-        one = table.table(name)
-        arm = one.table("arm") or Reader(one.path, {})
-        lists = {machine: arm.texts(machine) for machine in ("aarch64", "armv7l")}
-        runtimes[name] = {
-            "runtime": Runtime(name, one.text("suffix"), one.text("module")),
-            "needs": one.texts("needs"),
-            "runner": environments.get(one.text("runner", environments)),
-            "arm": {m: wheels(f"peers-{name}-{m}", m, *some) for m, some in lists.items() if some},
-        }
-        arm.end()
-        one.end()
-    return runtimes
+@dataclass(frozen=True)
+class ArmTable:
+    """Wheels by the machines that they are for."""
+
+    aarch64: Texts = ()
+    armv7l: Texts = ()
+
+
+@dataclass(frozen=True)
+class RuntimeTable:
+    """What a runtime's files are called, and what running them needs."""
+
+    suffix: Name
+    module: Name
+    needs: Texts = ()
+    runner: str | None = None
+    arm: ArmTable = ArmTable()
+
+
+@dataclass(frozen=True)
+class PeerTable:
+    """A peer, as `Peer` has it."""
+
+    name: Name
+    title: Name
+    converter: str
+    runtime: str
+    tools: Texts = ()
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    source: str | None = None
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The whole file."""
+
+    environments: dict[str, EnvironmentTable]
+    runtimes: dict[str, RuntimeTable]
+    peers: tuple[PeerTable, ...]
+
+
+def arm_wheels(name: str, table: ArmTable) -> dict[str, Wheels]:
+    """Read wheels by the machines that they are for."""
+    return {
+        machine: wheels(f"peers-{name}-{machine}", machine, *requirements)
+        for machine, requirements in vars(table).items()
+        if requirements
+    }
 
 
 def read_peers(path: Path) -> tuple[Peer, ...]:
@@ -78,25 +111,41 @@ def read_peers(path: Path) -> tuple[Peer, ...]:
     Raises:
         FcaEdgeError: says in which place what cannot be meant.
     """
-    reader = read_tables(path)
-    environments = read_environments(reader.table("environments"))
-    runtimes = read_runtimes(reader.table("runtimes"), environments)
-    peers: list[Peer] = []
-    for one in reader.tables("peers"):
-        peer = Peer(
-            name=one.text("name"),
-            title=one.text("title"),
-            converter=environments[one.text("converter", environments)],
-            tools=one.texts("tools"),
-            layout=one.text("layout", ("nchw", "nhwc")) or "nchw",
-            source=one.text("source", [peer.name for peer in peers]),
-            precision=one.text("precision") or "fp32",
-            **runtimes[one.text("runtime", runtimes)],
+    registry = read_table(path, Registry)
+    environments: dict[str, Environment] = {}
+    for name, one in registry.environments.items():
+        base = find(environments, one.base, f"environments.{name}.base")
+        environments[name] = Environment(name, one.requirements, base, one.version)
+    peers: dict[str, Peer] = {}
+    for number, peer in enumerate(registry.peers, 1):
+        place = f"peers {number}"
+        runtime = find(registry.runtimes, peer.runtime, f"{place}.runtime")
+        find(peers, peer.source, f"{place}.source")
+        peers[peer.name] = Peer(
+            name=peer.name,
+            title=peer.title,
+            converter=find(environments, peer.converter, f"{place}.converter"),
+            tools=peer.tools,
+            runtime=Runtime(peer.runtime, runtime.suffix, runtime.module),
+            needs=runtime.needs,
+            runner=find(environments, runtime.runner, f"runtimes.{peer.runtime}.runner"),
+            layout=peer.layout,
+            source=peer.source,
+            precision=peer.precision,
+            arm=arm_wheels(peer.runtime, runtime.arm),
         )
-        one.end()
-        peers.append(peer)
-    reader.end()
-    return tuple(peers)
+    return tuple(peers.values())
+
+
+def find(entries: dict[str, Any], name: str | None, place: str) -> Any:
+    """Return what a name stands for, None where there is no name.
+
+    Raises:
+        FcaEdgeError: nothing before it has that name.
+    """
+    if name is not None and name not in entries:
+        raise FcaEdgeError(f"{FILE}: {place} = {name!r} is unknown.{nearest(name, entries)}")
+    return None if name is None else entries[name]
 
 
 PEERS = read_peers(FILE)

@@ -33,8 +33,9 @@ from tables import markdown
 from fca_edge.errors import FcaEdgeError
 from fca_edge.measure.record import read_git_commit
 from fca_edge.measure.session import count_processes, run_jobs
+from fca_edge.parsing import read_json
 from fca_edge.records import Plan, Record, to_document
-from fca_edge.store import read_json, write_json, write_text
+from fca_edge.store import write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 WARMUPS, ITERATIONS = 3, 12

@@ -23,6 +23,7 @@ from fca_edge.options import spell_options
 from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.specs import require_classifier
 
@@ -59,13 +60,14 @@ def describe_data(
 ) -> dict[str, Any]:
     """Return what a report says of the images, when they were read."""
     return {
-        "folder": str(request.data.resolve()),
+        "folder": request.data.resolve().name,
+        "sha256": compute_list_sha256(data.without(skipped).paths),
         "images": len(data.paths) - len(skipped),
         "found": data.total,
         "classes": len(np.unique(data.classes)),
         "limit": request.limit,
         "seed": request.seed,
-        "corrupt": [str(path) for path in skipped],
+        "corrupt": [str(path.relative_to(data.folder)) for path in skipped],
         "pictures": data.seen.describe(preprocessing, data.listing),
     }
 
@@ -305,7 +307,9 @@ def evaluate_files(
         reference.preprocessing = replace(reference.preprocessing, **reading)
         notes.append(f"weights: {checkpoint.name}: {reference.source.chosen}")
         if reference.source.checkpoint_sha256 != source.checkpoint_sha256:
-            warnings.append(f"{checkpoint} is not what {artefacts[0].path.name} was made from.")
+            warnings.append(
+                f"{checkpoint.name} is not what {artefacts[0].path.name} was made from."
+            )
     result = assess(artefacts, runtimes, request, progress, threads, reference, other)
     notes += describe_pictures(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:

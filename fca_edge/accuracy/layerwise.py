@@ -30,7 +30,7 @@ class Sensitivity:
     """What each layer of a file loses when it alone is quantised, and which to keep in float.
 
     Attributes:
-        data: the folder of labelled images.
+        data: name of the folder of labelled images.
         images: on which the search looked; `images_for_layers` on which each layer was measured.
         pictures: what the images had about them.
         mix: the layers, the most harmful first, and the fewest that must stay in float.
@@ -111,7 +111,7 @@ def measure_layers(
         file=artefact.path.name,
         sha256=manifest.sha256,
         precision=precision,
-        data=str(folder.resolve()),
+        data=folder.resolve().name,
         images=len(data.paths),
         images_for_layers=len(few.paths),
         pictures=pictures,

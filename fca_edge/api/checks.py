@@ -16,7 +16,7 @@ from fca_edge.api.shared import (
     read_given,
 )
 from fca_edge.errors import UsageError
-from fca_edge.options import check_number
+from fca_edge.options import check_number, spell_options
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Evaluation, ImageProgress
@@ -42,7 +42,7 @@ def verify(
         files: with their manifests, which tell floor, seed and number of inputs.
         checkpoint: that the files were made from; those with random weights need none.
         weights: path of the set of weights to take, if the checkpoint holds several.
-        images: folder of pictures to compare on, instead of the export's.
+        images: folder of pictures to compare on, instead of noise by the manifest's seed.
         threads: of the runtimes.
 
     Returns:
@@ -61,7 +61,7 @@ def verify(
         {('fcaformer_l1-fp32.onnx', 'onnxruntime'): 126.4}
     """
     from fca_edge.exporting.request import check_source
-    from fca_edge.parity import Checks
+    from fca_edge.parity import Check, Checks
     from fca_edge.preprocess import find_images
 
     check_number("threads", threads, least=1)
@@ -81,11 +81,13 @@ def verify(
     report("importing torch")
     from fca_edge.exporting.again import verify_again
 
-    checks = []
+    checks, notes = list[Check](), list[str]()
     for artefact in artefacts:
         report(f"verifying {artefact.path.name}")
-        checks += verify_again(artefact, checkpoint_path, weights, folder, threads)
-    return Checks(tuple(checks))
+        verified = verify_again(artefact, checkpoint_path, weights, folder, threads)
+        checks += verified.checks
+        notes += map(spell_options, verified.notes)
+    return Checks(tuple(checks), tuple(notes))
 
 
 @public

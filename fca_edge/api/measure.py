@@ -37,6 +37,7 @@ def bench(
     files: Files = (),
     *,
     target: str | Iterable[str] = (),
+    board_name: str | Iterable[str] = (),
     suite: str | None = None,
     against: str | None = None,
     threads: int | None = None,
@@ -58,15 +59,14 @@ def bench(
     Args:
         files: ONNX and TFLite files; without them and `suite` a suite of networks.
         target: "local", "ssh://user@host", "qemu:aarch64", "qemu:armv7" or "arm", or several.
-        suite: "l1", "quick", "standard", "full" or a .toml file, measured besides the files;
-            its settings count if none is given here.
+        board_name: what records, which hold no addresses, call the boards among the targets.
+        suite: its name or .toml file, measured besides the files; its settings are the default.
         against: file that ratios are over; or "first", the first of each "network", or "none".
-        threads: of the runtime; None takes 1.
-        runs: inferences timed per process; None takes 20, emulated 1.
+        threads, runs: of the runtime; inferences timed per process. None takes 1; 20, emulated 1.
         processes: fresh processes per file; None takes 5, which an interval needs; emulated 3.
         warmup: inferences before those that are timed; None takes 5, emulated 1.
         runtime: for all files, instead of each file's own.
-        lean: load in little memory; first and later loads are rows of their own.
+        lean: load in little memory; first and later loads have rows of their own.
         hot: show this many stretches of code that execute most instructions; emulated targets.
         out: folder of what a suite exports.
         cpus, governor, start_below, cool_down: cores such as "big", frequency governor, degrees
@@ -97,6 +97,7 @@ def bench(
         files=tuple(list_paths(files)) if files else (),
         suite=None if suite is None else read_suite(suite),
         targets=list_words(target),
+        board_names=list_words(board_name),
         against=against,
         threads=threads,
         runs=runs,
@@ -110,9 +111,7 @@ def bench(
     )
     if not isinstance(progress, Screen):
         progress = Screen.of_lines(progress or ignore_progress)
-    result = run_order(order, carry_out, progress)
-    result.raise_if_empty()
-    return result
+    return run_order(order, carry_out, progress).raise_if_empty()
 
 
 @public

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, UsageError, export_extra
 from fca_edge.fields import FieldError, check_fields
 from fca_edge.options import on_command_line, spell_options
-from fca_edge.store import read_json
+from fca_edge.parsing import read_json
 
 StrPath = str | os.PathLike[str]
 Files = StrPath | Sequence[StrPath]
@@ -100,7 +100,7 @@ def read_preprocessing(source: Mapping[str, Any] | StrPath | None) -> dict[str, 
     if source is None:
         return {}
     source_name = "preprocessing" if isinstance(source, Mapping) else str(Path(source))
-    fields = dict(source) if isinstance(source, Mapping) else read_json(Path(source), unique=True)
+    fields = dict(source) if isinstance(source, Mapping) else read_json(Path(source))
     try:
         return check_fields(fields)
     except FieldError as error:

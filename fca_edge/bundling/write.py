@@ -12,7 +12,6 @@ from typing import Any
 from fca_edge import decode, fields
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.labels import check_count
 from fca_edge.lean_settings import (
     Settings,
     read_settings,
@@ -84,12 +83,10 @@ def write_bundle(
         exif: whether the runner turns pictures upright: "apply" or "ignore".
 
     Raises:
-        FcaEdgeError: the folder is there already, or cannot be written; or a manifest whose
-            preprocessing or labels do not fit the model.
+        FcaEdgeError: the folder is there already, or cannot be written.
         UsageError: the artefact lies in that folder.
     """
     out = out.resolve()
-    check_fit(artefact)
     refuse(artefact, out, force)
     with staging(out.parent) as place:
         staged = place / out.name
@@ -121,35 +118,19 @@ def refuse(artefact: Artefact, out: Path, force: bool) -> None:
         raise UsageError(f"{out}: exists already; overwrite with --force or choose another place.")
 
 
-def check_fit(artefact: Artefact) -> None:
-    """Refuse what would break on the board: labels and crop that are not the model's.
-
-    Raises:
-        FcaEdgeError: says which.
-    """
-    where, source = manifest_path(artefact.path), artefact.manifest.source
-    if source.labels is not None:
-        check_count(source.labels, source.num_classes, str(where))
-    if source.preprocessing.crop != source.img_size:
-        raise FcaEdgeError(
-            f"{where}: crop {source.preprocessing.crop}, but the model's input is"
-            f" {source.img_size} px; export again."
-        )
-
-
 def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> None:
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
     shutil.copyfile(artefact.path, folder / artefact.path.name)
-    shutil.copyfile(manifest_path(artefact.path), folder / manifest_path(artefact.path).name)
+    write_json(folder / manifest_path(artefact.path).name, artefact.manifest.to_document())
     for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
     if settings_path(artefact.path).is_file() and list_runtimes(artefact)[0].lean:
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
-        document = to_document(own, artefact.manifest.proven[0])
+        document = to_document(own, list_runtimes(artefact)[0].name)
         write_json(settings_path(folder / artefact.path.name), document)
         shutil.copyfile(LEAN, folder / LEAN.name)
     write_json(folder / "preprocessing.json", describe_preprocessing(artefact, exif))
@@ -173,11 +154,23 @@ def describe_preprocessing(artefact: Artefact, exif: str) -> dict[str, Any]:
 
 
 def list_runtimes(artefact: Artefact) -> list[Runtime]:
-    """List the runtimes that a file was proven on, its own first."""
-    proven = [RUNTIMES[name] for name in artefact.manifest.proven if name in RUNTIMES]
+    """List the runtimes that a file was proven on, its own first.
+
+    Raises:
+        FcaEdgeError: its manifest names none that loads it.
+    """
+    manifest = artefact.manifest
+    proven = [RUNTIMES[name] for name in manifest.proven if name in RUNTIMES]
     # The file was made for its profile's runtime, which was perhaps not installed there.
-    own = [r for r in RUNTIMES.values() if artefact.manifest.profile in r.profiles]
-    return list(dict.fromkeys([*own, *proven]))
+    own = [r for r in RUNTIMES.values() if manifest.profile in r.profiles]
+    names = dict.fromkeys([*own, *proven])
+    runtimes = [runtime for runtime in names if runtime.suffix == artefact.path.suffix]
+    if not runtimes:
+        raise FcaEdgeError(
+            f"{manifest_path(artefact.path)}: profile: no runtime loads {manifest.profile!r};"
+            " export the artefact again."
+        )
+    return runtimes
 
 
 def describe_settings(artefact: Artefact, threads: int) -> dict[str, Any]:

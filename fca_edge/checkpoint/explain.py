@@ -20,7 +20,7 @@ from fca_edge.checkpoint.shapes import (
 )
 from fca_edge.checkpoint.translate import find_all, find_translations
 from fca_edge.checkpoint.tree import STEP, describe_entries
-from fca_edge.checkpoint.values import StandIn, StoredTensor, clean
+from fca_edge.checkpoint.values import StandIn, StoredTensor, clean, describe_fault
 
 # Beyond so many differences a network is not near: naming it would mislead.
 NEAR = 10
@@ -59,6 +59,8 @@ def explain(
     if not leaves:
         return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
     variants = all_variants()
+    if odd := name_odd_tensor(leaves, variants):
+        return f"{path}: {odd}"
     places = compare_places(leaves, variants)
     for translation in find_translations(leaves):
         words = f"{translation.prefix} with {translation.dialect.its_names}".strip()
@@ -76,6 +78,15 @@ def explain(
         f" No variant fits; the nearest is {nearest.variant}{where} with"
         f" {len(nearest.wrong)} difference{'s' if len(nearest.wrong) > 1 else ''}."
     )
+
+
+def name_odd_tensor(leaves: State, variants: tuple[str, ...]) -> str | None:
+    """Name a weight whose kind does not even tell its shape, such as a nested tensor's."""
+    for state in group_states(leaves, variants).values():
+        for key, tensor in state.items():
+            if tensor.kind != "dense" and not tensor.shape:
+                return describe_fault(key, tensor)
+    return None
 
 
 def fits_another(path: Path, leaves: State, variant_name: str, by_header: bool) -> str | None:

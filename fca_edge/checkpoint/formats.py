@@ -9,11 +9,12 @@ from typing import Any
 
 from fca_edge.checkpoint.archive import ZIP, NoCheckpoint, read_archive
 from fca_edge.checkpoint.elsewhere import advise, describe_folder, describe_zip
+from fca_edge.checkpoint.header import read_header_length
 from fca_edge.checkpoint.legacy import read_legacy
 from fca_edge.checkpoint.oldtar import read_tar
 from fca_edge.checkpoint.shards import SHARD, list_shard_files, read_head
 from fca_edge.checkpoint.signs import JOBLIB, describe_file
-from fca_edge.checkpoint.tensorfile import read_header_length, read_safetensors
+from fca_edge.checkpoint.tensorfile import read_safetensors
 from fca_edge.checkpoint.values import Damaged, Forbidden, clean
 from fca_edge.errors import FcaEdgeError, UsageError
 

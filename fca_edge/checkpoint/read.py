@@ -6,12 +6,10 @@ told: which entry, which prefix was stripped, what was left out.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from torch import Tensor
 from fca_edge.checkpoint.dialects import name_change
 from fca_edge.checkpoint.explain import explain, fits_another
 from fca_edge.checkpoint.formats import read_content
+from fca_edge.checkpoint.header import Header, read_facts
 from fca_edge.checkpoint.partial import Partial, find_partial, find_unnamed
 from fca_edge.checkpoint.search import (
     Candidate,
@@ -32,7 +31,7 @@ from fca_edge.checkpoint.shapes import OPTIONAL, last_word, list_variants
 from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
-from fca_edge.checkpoint.values import Damaged, clean
+from fca_edge.checkpoint.values import Damaged, clean, describe_fault
 from fca_edge.checkpoint.wrappers import unwrap_names
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.zoo.build import short_name
@@ -49,7 +48,7 @@ class Checkpoint:
         state: what one variant of the zoo needs, by official name.
         sha256: of the file; of all files of a set of shards.
         chosen: what was taken, for the user to see ("'model_ema' of model, model_ema").
-        metadata: the safetensors header's entries; empty for torch files.
+        header: what a safetensors header says; nothing for torch files.
         variant: whose keys and shapes they are.
         weights: the place in the file, as `--weights` takes it; None for the whole file.
     """
@@ -59,7 +58,7 @@ class Checkpoint:
     sha256: str
     chosen: str
     variant: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    header: Header = field(default_factory=Header)
     weights: str | None = None
 
 
@@ -78,7 +77,8 @@ def load_checkpoint(
     """
     content = read_content(path)
     leaves = flatten(content.value)
-    variant_name = short_name(variant) if variant else stated_variant(path, content.metadata)
+    header = read_facts(path, content.metadata)
+    variant_name = short_name(variant) if variant else stated_variant(path, header)
     variants = list_variants(leaves) if variant_name is None else (variant_name,)
     leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
@@ -98,7 +98,7 @@ def load_checkpoint(
     alone = len(candidates) + len(partial) == 1
     place = candidate.path if candidate.prefix or not alone else None
     digest = compute_files_digest(content.files)
-    return Checkpoint(path, state, digest, chosen, candidate.variant, content.metadata, place)
+    return Checkpoint(path, state, digest, chosen, candidate.variant, header, place)
 
 
 def search(path: Path, leaves: State, variants: tuple[str, ...]) -> list[Candidate]:
@@ -115,14 +115,13 @@ def search(path: Path, leaves: State, variants: tuple[str, ...]) -> list[Candida
         raise FcaEdgeError(f"{path}: {error}") from None
 
 
-def stated_variant(path: Path, metadata: Mapping[str, str]) -> str | None:
+def stated_variant(path: Path, header: Header) -> str | None:
     """Return the variant that a safetensors header names, if it does."""
-    name = metadata.get("variant")
     try:
-        return None if name is None else short_name(name)
+        return None if header.variant is None else short_name(header.variant)
     except UsageError:
         raise UsageError(
-            f"{path}: its header says variant '{clean(name)}', which is none of the zoo;"
+            f"{path}: its header says variant '{clean(header.variant)}', which is none of the zoo;"
             " say which it is with --variant."
         ) from None
 
@@ -246,10 +245,7 @@ def read_weights(path: Path, candidate: Candidate) -> tuple[dict[str, Tensor], l
         fault = stored.fault()
         optional = last_word(key) in OPTIONAL
         if fault is not None and not optional:
-            raise FcaEdgeError(
-                f"{path}: '{key}' {fault}; weights must be dense and floating point,"
-                " save those of the network before it was converted."
-            )
+            raise FcaEdgeError(f"{path}: {describe_fault(key, stored)}")
         if optional and (stored.read is None or stored.kind != "dense"):
             continue
         try:
@@ -274,12 +270,3 @@ def check_finite(path: Path, state: dict[str, Tensor]) -> None:
                 f"{path}: '{name}' has {count} values that are NaN or infinite;"
                 " the training diverged, use an earlier checkpoint."
             )
-
-
-def metadata_json(checkpoint: Checkpoint, key: str) -> Any:
-    """Return a JSON entry of the safetensors header, or None."""
-    text = checkpoint.metadata.get(key)
-    try:
-        return None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        raise FcaEdgeError(f"{checkpoint.path}: its header's '{key}' is not JSON.") from None

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from fca_edge.documents import read_document
 from fca_edge.errors import FcaEdgeError
-from fca_edge.store import compute_sha256
+from fca_edge.parsing import DocumentError, parse_json
+from fca_edge.store import compute_list_sha256, compute_sha256
 
 HEAD_BYTES = 4096
 # Five digits, as all writers of shards have it: `epoch-3-of-100.pth` is a whole file.
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)")
 MOST_SHARDS, LONGEST_INDEX, LONGEST = 10_000, 100_000_000, 60
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index of shards: which file each tensor is in."""
+
+    weight_map: dict[str, str]
 
 
 def clean(text: object, longest: int = LONGEST) -> str:
@@ -62,12 +70,9 @@ def find_shards(path: Path) -> list[str]:
 def weight_map(content: bytes) -> dict[str, str] | None:
     """Return tensor to file of an index of shards; None where a JSON text is none."""
     try:
-        index = json.loads(content.decode())
-        names = index["weight_map"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        return read_document(parse_json(content), Index).weight_map or None
+    except DocumentError:
         return None
-    plain = isinstance(names, dict) and all(isinstance(v, str) for v in names.values())
-    return names if plain and names else None
 
 
 def compute_digest(path: Path) -> str:
@@ -77,7 +82,4 @@ def compute_digest(path: Path) -> str:
 
 def compute_files_digest(files: tuple[Path, ...]) -> str:
     """Return the sha256 of one file, or of the list of several."""
-    if len(files) == 1:
-        return compute_sha256(files[0])
-    lines = sorted(f"{compute_sha256(file)}  {file.name}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return compute_sha256(files[0]) if len(files) == 1 else compute_list_sha256(files)

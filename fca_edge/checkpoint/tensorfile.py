@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fca_edge.checkpoint.header import (
+    LENGTH_BYTES,
+    METADATA,
+    read_header,
+    read_header_length,
+)
 from fca_edge.checkpoint.values import Damaged, StoredTensor, clean
+from fca_edge.documents import read_document
 from fca_edge.errors import FcaEdgeError
+from fca_edge.parsing import DocumentError
 
-LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -31,11 +38,11 @@ DTYPES = {
 }
 
 
-def read_header_length(head: bytes) -> int | None:
-    """Return the length of a safetensors header; None where the bytes begin otherwise."""
-    length = int.from_bytes(head[:LENGTH_BYTES], "little")
-    begins = head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
-    return length if begins and 1 < length <= LONGEST_HEADER else None
+@dataclass(frozen=True)
+class Span:
+    """Where a tensor lies behind the header."""
+
+    data_offsets: tuple[int, int]
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
@@ -66,22 +73,21 @@ def check_length(path: Path) -> None:
     """Compare the length of a file with what its header says.
 
     Raises:
-        Damaged: truncated, with the bytes that are missing.
+        Damaged: truncated, with the bytes that are missing; or its header is none.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = read_header_length(file.read(LENGTH_BYTES + 1))
-        if length is None:
-            raise Damaged("damaged: it has no safetensors header")
-        if LENGTH_BYTES + length > size:
-            raise Damaged(f"truncated: its header alone has {length} bytes, the file has {size}")
-        file.seek(LENGTH_BYTES)
-        try:
-            header = json.loads(file.read(length).decode())
-            ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise Damaged("damaged: its safetensors header is no table of tensors") from None
-    expected = LENGTH_BYTES + length + max((e for e in ends if isinstance(e, int)), default=0)
+        length = read_header_length(file.read(LENGTH_BYTES + 1)) or 0
+    if LENGTH_BYTES + length > size:
+        raise Damaged(f"truncated: its header alone has {length} bytes, the file has {size}")
+    try:
+        table = {name: one for name, one in read_header(path).items() if name != METADATA}
+        spans = [read_document(one, Span) for one in table.values()]
+    except DocumentError as error:
+        raise Damaged(
+            f"damaged: its safetensors header is no table of tensors ({clean(error)})"
+        ) from None
+    expected = LENGTH_BYTES + length + max((span.data_offsets[1] for span in spans), default=0)
     if expected > size:
         raise Damaged(f"truncated: its header names {expected} bytes, the file has {size}")
 

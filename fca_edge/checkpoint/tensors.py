@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +23,8 @@ from fca_edge.checkpoint.values import (
 )
 
 MOST_DIMENSIONS = 64
+# No axis, step or tensor is longer; what torch multiplies of these stays within 64 bits.
+LONGEST_SIDE, MOST_VALUES = 1 << 40, 1 << 50
 QUANTISED = ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage")
 _PLAIN = {
     "Double": torch.float64,
@@ -52,6 +56,7 @@ TENSOR_TYPES = {
 }
 FloatType = type[np.floating[Any]]
 NUMPY_FLOATS: dict[str, FloatType] = {"f2": np.float16, "f4": np.float32, "f8": np.float64}
+OTHER_NUMBERS = re.compile("b1|[iu][1248]|c8|c16")
 
 Arguments = tuple[Any, ...]
 
@@ -60,8 +65,10 @@ def read_sides(value: Any) -> tuple[int, ...]:
     """Return a shape or strides as a tuple of non-negative numbers."""
     parts = value.parts[0] if isinstance(value, StandIn) and value.parts else value
     plain = isinstance(parts, tuple | list) and len(parts) <= MOST_DIMENSIONS
-    if not plain or not all(type(side) is int and side >= 0 for side in parts):
-        raise Damaged("a tensor's shape or strides are no list of numbers")
+    if not plain or not all(type(side) is int and 0 <= side <= LONGEST_SIDE for side in parts):
+        raise Damaged("a tensor's shape or strides are no list of numbers of usual size")
+    if math.prod(max(1, side) for side in parts) > MOST_VALUES:
+        raise Damaged(f"a tensor of shape {list(parts)[:6]} is larger than any")
     return tuple(parts)
 
 
@@ -214,7 +221,7 @@ def from_state(array: StandIn) -> StoredTensor | None:
 
 
 def from_array(content: Any, dtype: Any, shape: Any, order: Any) -> StoredTensor | None:
-    """Describe an array of floats; None for other types, which no weights have."""
+    """Describe an array of floats, or of numbers that are no weights; None for other types."""
     if isinstance(content, str):  # Python 2 had no bytes
         content = content.encode("latin-1", "replace")
     if not isinstance(content, bytes | bytearray) or not isinstance(dtype, StandIn):
@@ -224,7 +231,9 @@ def from_array(content: Any, dtype: Any, shape: Any, order: Any) -> StoredTensor
     states = [part for part in dtype.parts[1:] if isinstance(part, tuple) and len(part) > 1]
     swapped = any(state[1] == ">" for state in states)
     sides = read_sides(shape)
-    if kind is None or len(content) != int(np.prod(sides, dtype=object)) * kind().itemsize:
+    if kind is None and isinstance(code, str) and OTHER_NUMBERS.fullmatch(code):
+        return StoredTensor(sides, None, np.dtype(code).name)
+    if kind is None or len(content) != math.prod(sides) * kind().itemsize:
         return None
     flat = np.frombuffer(bytearray(content), np.dtype(kind).newbyteorder(">" if swapped else "="))
 
@@ -247,6 +256,7 @@ REBUILDS: dict[str, Callable[[Arguments], Any]] = {
     "torch._utils._rebuild_xla_tensor": rebuild_moved,
     "torch._utils._rebuild_qtensor": odd("quantised"),
     "torch._utils._rebuild_sparse_tensor": odd("sparse"),
+    "torch._utils._rebuild_nested_tensor": odd("nested"),
     "torch._utils._rebuild_meta_tensor_no_storage": odd("without values (meta)"),
     "torch.storage._load_from_bytes": from_bytes,
 }

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fca_edge.checkpoint.shards import clean as clean
 
+# Floating point that stands for itself; that of 8 bits and fewer has scales elsewhere.
+WEIGHTS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # A repeated value (stride 0) beyond this many elements is no weight.
 MOST_REPEATED = 1 << 24
 
@@ -91,7 +93,7 @@ class StoredTensor:
         """Say why this cannot be a weight, or None."""
         if self.kind != "dense" or self.dtype is None or self.read is None:
             return f"is {self.kind}"
-        if not self.dtype.is_floating_point:
+        if self.dtype not in WEIGHTS:
             return f"is {str(self.dtype).removeprefix('torch.')}"
         if self.count > max(self.stored, MOST_REPEATED):
             return f"repeats {self.stored} stored values to {self.count}"
@@ -101,3 +103,11 @@ class StoredTensor:
         """Read the tensor, mapped into memory where its format allows."""
         assert self.read is not None
         return self.read()
+
+
+def describe_fault(key: str, tensor: StoredTensor) -> str:
+    """Say why a tensor cannot be a weight, and what to do."""
+    return (
+        f"'{clean(key)}' {tensor.fault()}; weights must be dense floating point of 16 bits or"
+        " more: save those of the network before it was converted."
+    )

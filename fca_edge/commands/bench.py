@@ -39,7 +39,7 @@ from fca_edge.suites.run import OUT as SUITE_OUT
 
 SECTIONS = {
     "What is measured, and where": (
-        *("targets", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
+        *("targets", "board_names", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
     ),
     "How often": ("runs", "processes", "warmup"),
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
@@ -79,6 +79,14 @@ class SuiteName(ParamType):
     help="Where to measure: local, ssh://user@host[:port], qemu:aarch64[:CPU], qemu:armv7[:CPU], or"
     " arm (this machine if it is ARM, else the configured board, else qemu:aarch64); may be given"
     " several times.  [local]",
+)
+@click.option(
+    "--board-name",
+    "board_names",
+    multiple=True,
+    metavar="NAME",
+    help="With --target ssh://…: what records call the board, which hold no address; once per"
+    " board, in the order of the targets.  [board]",
 )
 @click.option("--runs", type=AT_LEAST_1, help="Inferences timed per process.  [20; emulated: 1]")
 @click.option(
@@ -146,6 +154,7 @@ class SuiteName(ParamType):
 def command(
     artefacts: tuple[Path, ...],
     targets: tuple[str, ...],
+    board_names: tuple[str, ...],
     hot: int | None,
     format_: Format,
     wide: bool,
@@ -176,6 +185,7 @@ def command(
         runs = fca_edge.bench(
             artefacts,
             target=targets,
+            board_name=board_names,
             hot=hot or 0,
             progress=Screen(ERR.print, steps, count_steps),
             **settings,

@@ -41,7 +41,7 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import wide_option
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.request import DEFAULT_OUT, FORMATS, LAYOUTS
-from fca_edge.manifest import PRECISIONS
+from fca_edge.manifest import MOST_CHECKS, PRECISIONS
 
 SECTIONS = {
     "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
@@ -155,7 +155,7 @@ SECTIONS = {
 )
 @click.option(
     "--checks",
-    type=AT_LEAST_1,
+    type=click.IntRange(1, MOST_CHECKS),
     default=4,
     show_default=True,
     help="Number of inputs to verify on.",

@@ -11,6 +11,7 @@ import fca_edge
 from fca_edge.commands.heed import FORCE, WEIGHTS, WIDE, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
+from fca_edge.commands.picture_options import print_notes
 from fca_edge.commands.shared import (
     ARTEFACT,
     CHECKPOINT,
@@ -54,5 +55,6 @@ def command(
     claim_json(json_file, force)
     with steps() as report:
         result = fca_edge.verify(artefacts, **settings, progress=report)
+    print_notes(result)
     put_document(result.document(), result.to_dict(), "table", json_file, force, wide)
     result.raise_if_not_equal()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
 from fca_edge.comparing.ratios import compute_row_ratio, place
+from fca_edge.documents import Check, Name, read_table, word
 from fca_edge.errors import FcaEdgeError, RegressionError
+from fca_edge.parsing import shorten
 from fca_edge.records import Record
 from fca_edge.stats import median_interval
-from fca_edge.strict import Reader, read_tables
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Column, Sheet, style_text
 
@@ -27,6 +28,31 @@ AGREEMENT, SPREAD = "agreement_db", "instructions_spread"
 LEAN = ("cold", "warm", "no")
 COLOURS = {"holds": "green", "missed": "red", "undecided": "yellow", "not measured": "red"}
 MIB, NS_PER_MS, MILLION = 1 << 20, 1e6, 1e6
+
+
+def is_lean(record: Record) -> str:
+    """Name the way in which a record's file was loaded."""
+    settings = record.runtime.settings
+    return "no" if settings is None else "cold" if settings.get("cold") else "warm"
+
+
+# What a record can be selected by; a pattern such as "qemu:*" fits as in a shell.
+SELECTORS: dict[str, Callable[[Record], str]] = {
+    "file": lambda r: r.artefact.file,
+    "variant": lambda r: r.artefact.variant,
+    "precision": lambda r: r.artefact.precision,
+    "format": lambda r: Path(r.artefact.file).suffix.lstrip("."),
+    "profile": lambda r: r.artefact.profile,
+    "folded": lambda r: str(r.artefact.folded).lower(),
+    "runtime": lambda r: r.runtime.name,
+    "lean": is_lean,
+    "target": lambda r: r.target.name,
+    "cpu": lambda r: r.target.cpu_model,
+    "threads": lambda r: str(r.plan.threads),
+}
+
+
+Selectors = dict[Annotated[str, Check(word(SELECTORS))], Name]
 
 
 @dataclass(frozen=True)
@@ -42,13 +68,31 @@ class Bound:
         at_most, at_least: the bound, in the unit of the metric's name; one of them.
     """
 
-    name: str
-    metric: str
-    row: Mapping[str, str]
-    over: Mapping[str, str]
-    best: bool
-    at_most: float | None
-    at_least: float | None
+    name: str = ""
+    metric: Annotated[str, Check(word((*METRICS, AGREEMENT, SPREAD)))] = ""
+    row: Selectors = field(default_factory=dict)
+    over: Selectors = field(default_factory=dict)
+    best: bool = False
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.metric:
+            raise ValueError("names no 'metric'")
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("must have 'at_most' or 'at_least'")
+        if self.over and self.metric not in METRICS:
+            raise ValueError(f"'over' is for ratios, and {self.metric} has none; leave it out")
+        for lean in (self.row.get("lean", "no"), self.over.get("lean", "no")):
+            if lean not in LEAN:
+                raise ValueError(f"lean {shorten(lean)} is unknown. Known: {', '.join(LEAN)}")
+
+
+@dataclass(frozen=True)
+class Promises:
+    """A file of bounds."""
+
+    bounds: tuple[Bound, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,28 +116,6 @@ class Judgement:
         """How much there is of what should be little."""
         value = self.value or 0.0
         return value if self.bound.at_most is not None else -value
-
-
-def is_lean(record: Record) -> str:
-    """Name the way in which a record's file was loaded."""
-    settings = record.runtime.settings
-    return "no" if settings is None else "cold" if settings.get("cold") else "warm"
-
-
-# What a record can be selected by; a pattern such as "qemu:*" fits as in a shell.
-SELECTORS: dict[str, Callable[[Record], str]] = {
-    "file": lambda r: r.artefact.file,
-    "variant": lambda r: r.artefact.variant,
-    "precision": lambda r: r.artefact.precision,
-    "format": lambda r: Path(r.artefact.file).suffix.lstrip("."),
-    "profile": lambda r: r.artefact.profile,
-    "folded": lambda r: str(r.artefact.folded).lower(),
-    "runtime": lambda r: r.runtime.name,
-    "lean": is_lean,
-    "target": lambda r: r.target.name,
-    "cpu": lambda r: r.target.cpu_model,
-    "threads": lambda r: str(r.plan.threads),
-}
 
 
 @dataclass(frozen=True)
@@ -166,51 +188,10 @@ def read_bounds(path: Path) -> list[Bound]:
     Raises:
         FcaEdgeError: missing, not TOML, or something in it cannot be meant.
     """
-    reader = read_tables(path)
-    bounds = [read_bound(table) for table in reader.tables("bounds")]
-    reader.end()
+    bounds = read_table(path, Promises).bounds
     if not bounds:
         raise FcaEdgeError(f"{path}: promises nothing; add [[bounds]].")
-    return bounds
-
-
-def read_bound(reader: Reader) -> Bound:
-    """Check one promise.
-
-    Raises:
-        FcaEdgeError: says in which place what cannot be meant.
-    """
-    bound = Bound(
-        name=reader.text("name") or "",
-        metric=reader.text("metric", (*METRICS, AGREEMENT, SPREAD)) or "",
-        row=read_selector(reader, "row"),
-        over=read_selector(reader, "over"),
-        best=bool(reader.flag("best")),
-        at_most=reader.number("at_most"),
-        at_least=reader.number("at_least"),
-    )
-    reader.end()
-    if not bound.metric:
-        raise FcaEdgeError(f"{reader.path}: {reader.place} names no 'metric'.")
-    if (bound.at_most is None) == (bound.at_least is None):
-        raise FcaEdgeError(f"{reader.path}: {reader.place} must have 'at_most' or 'at_least'.")
-    if bound.over and bound.metric not in METRICS:
-        raise reader.error("over", f"is for ratios, and {bound.metric} has none; leave it out.")
-    return bound
-
-
-def read_selector(reader: Reader, name: str) -> dict[str, str]:
-    """Check what a row must be.
-
-    Raises:
-        FcaEdgeError: an unknown key, or a value that is no text.
-    """
-    table = reader.table(name)
-    if table is None:
-        return {}
-    values = {key: table.text(key, LEAN if key == "lean" else ()) for key in SELECTORS}
-    table.end()
-    return {key: value for key, value in values.items() if value is not None}
+    return list(bounds)
 
 
 def judge_bounds(bounds: Sequence[Bound], records: Sequence[Record]) -> BoundsReport:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fca_edge.comparing.judge import Row
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.errors import FcaEdgeError, nearest, plural
-from fca_edge.store import read_toml
+from fca_edge.documents import Check, number, read_table, word
+from fca_edge.errors import FcaEdgeError, plural
 
 if TYPE_CHECKING:
     from fca_edge.comparing.comparison import Comparison
 
 DECIDED = ("better", "worse", "same")
-# Table of the file -> whether its metrics are measured.
-TABLES = {"deterministic_percent": False, "measured_percent": True}
+Percent = Annotated[float, Check(number(0))]
+Counted = Annotated[str, Check(word([n for n, metric in METRICS.items() if not metric.measured]))]
+Measured = Annotated[str, Check(word([n for n, metric in METRICS.items() if metric.measured]))]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A file of allowed changes, by metric."""
+
+    deterministic_percent: dict[Counted, Percent] = field(default_factory=dict)
+    measured_percent: dict[Measured, Percent] = field(default_factory=dict)
 
 
 def read_thresholds(path: Path) -> dict[str, float]:
@@ -26,36 +35,11 @@ def read_thresholds(path: Path) -> dict[str, float]:
     Raises:
         FcaEdgeError: missing, not TOML, or a table, metric or number that cannot be meant.
     """
-    limits: dict[str, float] = {}
-    for table, entries in read_toml(path).items():
-        if table not in TABLES or not isinstance(entries, dict):
-            tables = ", ".join(f"[{name}]" for name in TABLES)
-            raise FcaEdgeError(
-                f"{path}: unknown '{table}'.{nearest(table, TABLES)} Known: {tables}."
-            )
-        for name, value in entries.items():
-            limits[name] = read_limit(path, table, name, value)
+    tables = read_table(path, Thresholds)
+    limits = {**tables.deterministic_percent, **tables.measured_percent}
     if not limits:
         raise FcaEdgeError(f"{path}: sets no threshold.")
     return limits
-
-
-def read_limit(path: Path, table: str, name: str, value: Any) -> float:
-    """Check one threshold."""
-    names = [n for n, metric in METRICS.items() if metric.measured == TABLES[table]]
-    if name not in names:
-        raise FcaEdgeError(
-            f"{path}: [{table}] has no metric '{name}'.{nearest(name, names)}"
-            f" Known: {', '.join(names)}."
-        )
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_percent(value):
-        raise FcaEdgeError(f"{path}: {table}.{name} = {value!r} is not a percentage of 0 or more.")
-    return float(value)
-
-
-def is_percent(value: float) -> bool:
-    """Tell whether a number can be a limit."""
-    return math.isfinite(value) and value >= 0
 
 
 def list_failures(comparison: Comparison, thresholds: Mapping[str, float]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.parsing import DocumentError, read_json
 from fca_edge.records import Record, from_document
-from fca_edge.store import read_json
 
 
 def read_records(path: Path) -> list[Record]:
@@ -25,18 +25,8 @@ def read_records(path: Path) -> list[Record]:
         raise FcaEdgeError(f"{path}: not records; `fca-edge bench --json` writes them.")
     try:
         records = from_document(document)
-    except ValueError as error:
+    except DocumentError as error:
         raise FcaEdgeError(f"{path}: {error}; measure again with `fca-edge bench`.") from None
-    except Exception as error:
-        # cattrs and the upgrades raise whatever the damage is, in groups and over many lines.
-        raise FcaEdgeError(f"{path}: damaged records ({find_cause(error)}).") from None
     if not records:
         raise FcaEdgeError(f"{path}: holds no records.")
     return records
-
-
-def find_cause(error: BaseException) -> str:
-    """Say the first cause of a group of errors in one line."""
-    while isinstance(causes := getattr(error, "exceptions", None), tuple):
-        error = causes[0]
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from fca_edge.records import Artefact, Record
 from fca_edge.runtimes import runtime_for
 from fca_edge.zoo.specs import ZOO
 
-LOCAL, QEMU, VERSION = "local", "qemu:", "runtime version"
+LOCAL, QEMU, SSH, VERSION = "local", "qemu:", "ssh:", "runtime version"
 # Where exports and suites put their files.
 OUT = Path("models/out")
 FOLDERS = (Path(), OUT, OUT / "suite")
@@ -78,18 +79,39 @@ def describe_way(lack: Lack) -> Way:
     """Say how a record was measured."""
     target, runtime = lack.record.target, lack.record.runtime
     place = f"on {target.cpu_model}" if target.name == LOCAL else ""
+    if is_named_board(target.name):
+        place = f"with the address of {target.name} for USER@HOST"
     remark = f"{runtime.name} {runtime.version} must be what is installed there"
     return Way(place, write_options(lack.record), remark if VERSION in lack.kinds else "")
 
 
 def write_options(record: Record) -> str:
     """Return the options of the command that measures a record again."""
-    target, runtime, threads = record.target, record.runtime, record.plan.threads
-    name = f"{target.name}:{target.cpu_model}" if target.name.startswith(QEMU) else target.name
-    more = "" if runtime.name == choose_usual_runtime(record) else f" --runtime {runtime.name}"
-    more += "" if runtime.settings is None else " --lean"
-    more += "" if target.cpus is None else f" --cpus {target.cpus}"
-    return f"--target {name} --threads {threads}{more}"
+    target, runtime = record.target, record.runtime
+    options = {"target": target.name}
+    if target.name.startswith(QEMU):
+        options["target"] = f"{target.name}:{target.cpu_model}"
+    elif is_named_board(target.name):
+        options = {"target": f"{SSH}//USER@HOST", "board-name": target.name.removeprefix(SSH)}
+    options["threads"] = str(record.plan.threads)
+    if runtime.name != choose_usual_runtime(record):
+        options["runtime"] = runtime.name
+    if target.cpus is not None:
+        options["cpus"] = target.cpus
+    lean = "" if runtime.settings is None else " --lean"
+    return join_options(options) + lean
+
+
+def is_named_board(target_name: str) -> bool:
+    """Tell whether a record's target is a board by its name; older records hold its address."""
+    return target_name.startswith(SSH) and not target_name.startswith(f"{SSH}//")
+
+
+def join_options(options: Mapping[str, object]) -> str:
+    """Write options for the shell: what a record says is never more than a word."""
+    return " ".join(
+        f"--{name} {quote(str(value))}" for name, value in options.items() if value is not None
+    )
 
 
 def choose_usual_runtime(record: Record) -> str:
@@ -113,7 +135,7 @@ def choose_names(candidate: Path, count: int) -> list[Path]:
 def find_artefact(record: Record, folders: Sequence[Path]) -> Path | None:
     """Find a record's artefact by its name; None if it is not here."""
     places = (folder / record.artefact.file for folder in folders)
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if os.path.isfile(path)), None)  # of any length
 
 
 def export_path(record: Record) -> Path:

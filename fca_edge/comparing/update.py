@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fca_edge.comparing.comparison import Comparison, compare
-from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
 from fca_edge.comparing.read import read_records
 from fca_edge.comparing.table import update_document
@@ -76,7 +76,7 @@ def strip_record(record: Record) -> Record:
         load_ns=(),
         processor_ns=(),
         memory=None,
-        cost=None if record.cost is None else reduce_counts(record),
+        cost=None if record.cost is None else reduce_counts(record.cost),
         conditions=None,
         agreement=None,
         created="",
@@ -86,9 +86,7 @@ def strip_record(record: Record) -> Record:
     )
 
 
-def reduce_counts(record: Record) -> Cost:
-    """Reduce the counts of a record to their median."""
-    assert record.cost is not None
-    median = METRICS["instructions"].value(record)
-    counts = () if median is None else ((round(median),),)
-    return Cost(counts, record.cost.classes, record.cost.bound)
+def reduce_counts(cost: Cost) -> Cost:
+    """Reduce counts to the median of the processes' medians."""
+    medians = [median(process) for process in cost.instructions]
+    return Cost(((round(median(medians)),),), cost.classes, cost.bound)

@@ -77,7 +77,6 @@ def write_whole(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    expect_file(path)
     os.replace(staged, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

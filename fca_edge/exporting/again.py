@@ -1,17 +1,35 @@
-"""Repeat the parity check of an artefact that stands in its folder."""
+"""Repeat the parity check of an artefact that stands in its folder.
+
+What its manifest says is believed only where that makes the check no easier: floors are those of
+this tool's table, and what follows from the file is counted again.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from fca_edge.errors import FcaEdgeError
-from fca_edge.exporting.check_inputs import make_inputs
-from fca_edge.exporting.request import build_network_request
+from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.exporting import onnx
+from fca_edge.exporting.check_inputs import CheckInputs, make_inputs
+from fca_edge.exporting.forms import Profile, choose_profile
+from fca_edge.exporting.planned import measure_footprint
+from fca_edge.exporting.quantize import STATIC
+from fca_edge.exporting.request import LEAST_CHECKS, build_network_request
 from fca_edge.exporting.source import load_source
-from fca_edge.manifest import Artefact
+from fca_edge.exporting.tflite import file as tflite
+from fca_edge.manifest import Artefact, Source, Verification, manifest_path
 from fca_edge.parity import Check, in_layout, measure, shortfall
 from fca_edge.passes.run import logits
-from fca_edge.runtimes import RUNTIMES, available, interpreter, proving_runtimes
+from fca_edge.runtimes import RUNTIMES, available, interpreter
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The parity of one artefact on its runtimes, and what to say of it."""
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
 
 
 def verify_again(
@@ -20,37 +38,110 @@ def verify_again(
     weights: str | None,
     images: Path | None,
     threads: int,
-) -> list[Check]:
+) -> Verified:
     """Measure parity on every runtime that is set up.
 
     Raises:
-        FcaEdgeError: the checkpoint is not the manifest's, or nothing was verified.
-        UsageError: a trained artefact without its checkpoint.
+        FcaEdgeError: the checkpoint is not the manifest's, nothing was verified, or the manifest
+            says something else than what is counted in the file.
+        UsageError: a trained artefact without its checkpoint, or a static one without images.
     """
-    manifest = artefact.manifest
-    check = manifest.verification
-    if check.floor_db is None:
-        raise FcaEdgeError(f"{artefact.path}: was never verified; export the artefact again.")
-    request = build_network_request(artefact, checkpoint, weights)
-    network, source = load_source(request)
-    if images is None and check.images is not None and Path(check.images).is_dir():
-        images = Path(check.images)
-    pictures = make_inputs(source, check.checks, check.seed, images).tensor
-    reference = logits(network, pictures).numpy()
-    inputs = in_layout(pictures.float().numpy(), manifest.input_layout)
+    manifest, proof = artefact.manifest, artefact.manifest.verification
+    profile, floor_db = find_profile(artefact), find_floor(artefact)
+    runtimes = list_runtimes(profile)
+    network, source = load_source(build_network_request(artefact, checkpoint, weights))
+    inputs = choose_inputs(artefact, source, images)
+    reference = logits(network, inputs.tensor).numpy()
+    arrays = in_layout(inputs.tensor.float().numpy(), manifest.input_layout)
     checks = []
-    for name in list_runtimes(manifest.profile):
-        parity, _ = measure(artefact.path, name, inputs, reference, threads)
-        checks.append(Check(artefact.path.name, parity, shortfall(parity, check.floor_db)))
-    return checks
+    for name in runtimes:
+        for together in (False, True) if manifest.dynamic_batch else (False,):
+            parity, _ = measure(artefact.path, name, arrays, reference, threads, together)
+            checks.append(Check(artefact.path.name, parity, shortfall(parity, floor_db)))
+    check_counts(artefact)
+    return Verified(tuple(checks), list_notes(artefact.path.name, proof, inputs))
 
 
-def list_runtimes(profile_name: str) -> list[str]:
+def find_profile(artefact: Artefact) -> Profile:
+    """Return the profile that a file of its kind is written for, by this tool's table.
+
+    Raises:
+        FcaEdgeError: its manifest names none that the file can have.
+    """
+    manifest, where = artefact.manifest, manifest_path(artefact.path)
+    try:
+        profile = choose_profile(manifest.profile, manifest.precision, fold=manifest.folded)
+    except UsageError as error:
+        raise FcaEdgeError(f"{where}: {error}") from None
+    if artefact.path.suffix != f".{profile.format}":
+        raise FcaEdgeError(f"{where}: profile {profile.name} is for .{profile.format} files.")
+    return profile
+
+
+def find_floor(artefact: Artefact) -> float:
+    """Return the least signal-to-noise ratio that is taken: a manifest can only raise it.
+
+    Raises:
+        FcaEdgeError: the file was never verified.
+    """
+    stated = artefact.manifest.verification.floor_db
+    if stated is None:
+        raise FcaEdgeError(f"{artefact.path}: was never verified; export the artefact again.")
+    return max(stated, find_profile(artefact).snr_floor_db)
+
+
+def list_runtimes(profile: Profile) -> list[str]:
     """Runtimes on which an artefact must be right: its own, and others that are set up here.
 
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    usual, *others = proving_runtimes(profile_name)
+    usual, *others = profile.runtimes
     interpreter(RUNTIMES[usual])
     return [usual, *(name for name in others if available(RUNTIMES[name]))]
+
+
+def choose_inputs(artefact: Artefact, source: Source, images: Path | None) -> CheckInputs:
+    """Read the images that are given, else draw the noise that the manifest's seed tells.
+
+    Raises:
+        UsageError: a static file, which is right for pictures like its own, without images.
+    """
+    manifest, proof = artefact.manifest, artefact.manifest.verification
+    if images is None and proof.images is not None and manifest.precision == STATIC:
+        raise UsageError(
+            f"{artefact.path}: was proven on pictures of '{proof.images}', and noise is outside of"
+            " what it was made for; name that folder with --images."
+        )
+    return make_inputs(source, max(proof.checks, LEAST_CHECKS), proof.seed, images)
+
+
+def list_notes(file: str, proof: Verification, inputs: CheckInputs) -> tuple[str, ...]:
+    """Say where a file was not verified on what it was proven on."""
+    if proof.images is None or inputs.sha256 == proof.images_sha256 is not None:
+        return ()
+    now = "seeded noise" if inputs.folder is None else f"other pictures, of '{inputs.folder}'"
+    return (f"{file}: was proven on pictures of '{proof.images}', now on {now} (--images).",)
+
+
+def check_counts(artefact: Artefact) -> None:
+    """Count again what a manifest says of the file's graph; records and gates rely on it.
+
+    Raises:
+        FcaEdgeError: names what differs.
+    """
+    manifest, path = artefact.manifest, artefact.path
+    count = onnx.count_operators if path.suffix == ".onnx" else tflite.count_operators
+    try:
+        graph = measure_footprint(path)
+        counted = {"macs": graph.macs, "planned": graph.planned, "operators": count(path)}
+    except Exception as error:  # a graph that a runtime takes can still be odd in any way
+        reason = str(error).splitlines()[:1] or [type(error).__name__]
+        raise FcaEdgeError(f"{path}: its graph cannot be counted ({reason[0]}).") from None
+    for name, value in counted.items():
+        stated = getattr(manifest, name)
+        if stated and stated != value:
+            raise FcaEdgeError(
+                f"{manifest_path(path)}: {name}: is not what the file has; export the artefact"
+                " again."
+            )

@@ -194,7 +194,8 @@ def complete_manifest(
         macs=graph.macs,
         planned=graph.planned,
         verification=Verification(
-            images=str(inputs.folder.resolve()) if inputs.folder else None,
+            images=inputs.folder,
+            images_sha256=inputs.sha256,
             pictures=inputs.pictures,
             seed=inputs.seed,
             checks=inputs.count,

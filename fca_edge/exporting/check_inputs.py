@@ -13,6 +13,7 @@ from torch import Tensor
 from fca_edge.manifest import Source
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import list_images, load_marked
+from fca_edge.store import compute_list_sha256
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,17 @@ class CheckInputs:
     Attributes:
         tensor: (n, 3, H, W) float64, representable in float32.
         count: as many as were asked for; a folder may have fewer.
-        folder: of the pictures; None for noise.
+        folder: name of the pictures' folder; None for noise.
         seed: of the noise.
+        sha256: of the list of the pictures; None for noise.
         pictures: what the pictures had about them; None for noise.
     """
 
     tensor: Tensor
     count: int
-    folder: Path | None
+    folder: str | None
     seed: int
+    sha256: str | None = None
     pictures: dict[str, Any] | None = None
 
 
@@ -54,9 +57,12 @@ def make_inputs(
     listing, seen, arrays = list_images(folder), Seen(), []
     total = len(listing.paths)
     step = max(1, total // count)
-    for path in listing.paths[first % total :: step][:count]:
+    paths = listing.paths[first % total :: step][:count]
+    for path in paths:
         pixels, marks = load_marked(path, preprocessing)  # (3, H, W)
         seen.add(path, marks)
         arrays.append(pixels)
     tensor = torch.from_numpy(np.stack(arrays)).double()
-    return CheckInputs(tensor, count, folder, seed, seen.describe(preprocessing, listing))
+    described = seen.describe(preprocessing, listing)
+    name, sha256 = folder.resolve().name, compute_list_sha256(paths)
+    return CheckInputs(tensor, count, name, seed, sha256, described)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from fca_edge.manifest import Artefact
@@ -20,11 +19,11 @@ def list_notes(artefacts: Sequence[Artefact]) -> list[str]:
     notes += first.source.notes
     proof = first.verification
     if proof.pictures and proof.images:
-        notes += describe_pictures(proof.pictures, "verified on " + Path(proof.images).name)
+        notes += describe_pictures(proof.pictures, "verified on " + proof.images)
     for artefact in artefacts:
         if calibration := read_calibration(artefact):
-            folder = Path(calibration["folder"]).name
-            notes += describe_pictures(calibration["pictures"], "calibrated on " + folder)
+            where = f"calibrated on {calibration['folder']}"
+            notes += describe_pictures(calibration["pictures"], where)
     return list(dict.fromkeys(notes))
 
 

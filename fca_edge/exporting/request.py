@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fca_edge.checkpoint.header import states_variant
 from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.errors import FcaEdgeError, UsageError, plural
 from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.quantize import STATIC
 from fca_edge.labels import read_labels
 from fca_edge.manifest import (
+    MOST_CHECKS,
     PRECISIONS,
     Artefact,
     Layout,
@@ -29,8 +30,8 @@ from fca_edge.zoo.specs import DenseSpec, find_spec, require_classifier, short_n
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
 LAYOUTS = ("nhwc", "nchw")
-# A safetensors file begins with the length of its header, which is JSON.
-LENGTH_BYTES, MOST_HEADER_BYTES = 8, 100 << 20
+# Inputs of a proof where nothing else is asked for; a proof that is repeated has no fewer.
+LEAST_CHECKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class Request:
     calibration: Path | None = None
     calibration_images: int = 128
     images: Path | None = None
-    checks: int = 4
+    checks: int = LEAST_CHECKS
     drop_tolerance: float = 1e-10
     accuracy: AccuracyRequest = AccuracyRequest()
     force: bool = False
@@ -166,7 +167,7 @@ def check_values(request: Request) -> None:
     check_number("img-size", network.img_size, least=1)
     check_number("num-classes", network.num_classes, least=1)
     check_number("seed", network.seed)
-    check_number("checks", request.checks, least=1)
+    check_number("checks", request.checks, least=1, most=MOST_CHECKS)
     check_number("calibration-images", request.calibration_images, least=1)
     check_number("drop-tolerance", request.drop_tolerance, least=0, whole=False)
     check_number("max-drop", request.accuracy.max_drop, least=0, whole=False)
@@ -282,7 +283,7 @@ def predict_name(network: NetworkRequest) -> str | None:
     if network.checkpoint is None:
         assert network.variant is not None
         return name_network(network.variant, network.img_size)
-    if "variant" in read_header(network.checkpoint):
+    if states_variant(network.checkpoint):
         return network.checkpoint.stem
     if network.variant is None or network.img_size is None:
         return None
@@ -293,18 +294,6 @@ def name_network(variant: str, img_size: int | None) -> str:
     """Return a network's name, with its size if that is not the usual one."""
     spec = find_spec(variant)
     return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Return the entries of a safetensors header that are no tensors; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            header = json.loads(file.read(length)) if length < MOST_HEADER_BYTES else {}
-        entries = header.get("__metadata__") or {}
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return {}  # the reader of checkpoints says what is wrong with it
-    return entries if isinstance(entries, dict) else {}
 
 
 def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Artefact:

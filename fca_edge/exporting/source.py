@@ -8,7 +8,7 @@ from torch import nn
 from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import list_fitting_sizes
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import UsageError
 from fca_edge.exporting.request import NetworkRequest, check_network, name_network
 from fca_edge.exporting.stated import complete_preprocessing, read_stated
 from fca_edge.manifest import Source
@@ -28,7 +28,7 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     if request.variant is not None:
         short_name(request.variant)  # a wrong name fails before a large file is read
     checkpoint = load_checkpoint(request.checkpoint, request.weights, request.variant)
-    variant, stated_px = checkpoint.variant, read_stated_size(checkpoint)
+    variant, stated_px = checkpoint.variant, checkpoint.header.img_size
     if request.img_size is not None and stated_px not in (None, request.img_size):
         raise UsageError(
             f"{checkpoint.path}: --img-size {request.img_size}, but its header says {stated_px} px;"
@@ -62,7 +62,7 @@ def list_assumptions(
 ) -> tuple[str, ...]:
     """Say what neither the user nor the file said, and how to say it."""
     notes = []
-    if request.variant is None and "variant" not in checkpoint.metadata:
+    if request.variant is None and checkpoint.header.variant is None:
         notes.append(f"the weights are those of {checkpoint.variant}")
     if known_size is None:
         others = list_fitting_sizes(checkpoint.variant, size)
@@ -72,17 +72,9 @@ def list_assumptions(
 
 def name_artefact(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:
     """Prefix of the file name: the network's, or the checkpoint's if it names its variant."""
-    if checkpoint is not None and "variant" in checkpoint.metadata:
+    if checkpoint is not None and checkpoint.header.variant is not None:
         return checkpoint.path.stem
     return name_network(variant, size)
-
-
-def read_stated_size(checkpoint: Checkpoint) -> int | None:
-    """Return the image size that a safetensors header states."""
-    text = checkpoint.metadata.get("img_size")
-    if text is not None and not (text.isascii() and text.isdigit()):
-        raise FcaEdgeError(f"{checkpoint.path}: its header has img_size '{text}', not a number.")
-    return int(text) if text else None
 
 
 def build_random_source(request: NetworkRequest) -> tuple[nn.Module, Source]:

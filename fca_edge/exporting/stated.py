@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fca_edge.checkpoint.read import Checkpoint, metadata_json
+from fca_edge.checkpoint.read import Checkpoint
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.fields import FieldError, check_fields
+from fca_edge.fields import FieldError
 from fca_edge.labels import check_count, check_labels, read_labels, repeated
 from fca_edge.preprocess import IMAGENET, Preprocessing
 
@@ -48,7 +48,7 @@ def read_stated(
         UsageError: options that do not fit the network.
     """
     name = checkpoint.path.name
-    header = read_header_fields(checkpoint)
+    header = checkpoint.header.preprocessing or {}
     preprocessing, assumed = complete_preprocessing(
         {**header, **options}, size, f"{checkpoint.path}", options
     )
@@ -84,21 +84,6 @@ def complete_preprocessing(
         return Preprocessing.from_dict({**usual, **fields}), tuple(assumed)
     except FieldError as error:
         raise FcaEdgeError(f"{place}: {error}.") from None
-
-
-def read_header_fields(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the fields of preprocessing that a checkpoint states.
-
-    Raises:
-        FcaEdgeError: they are not fields of preprocessing.
-    """
-    fields = metadata_json(checkpoint, "preprocessing")
-    try:
-        return {} if fields is None else check_fields(fields)
-    except FieldError as error:
-        raise FcaEdgeError(
-            f"{checkpoint.path}: its header's preprocessing: {error}; write the header anew."
-        ) from None
 
 
 def list_overridden(name: str, header: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
@@ -137,19 +122,20 @@ def read_class_names(
     Raises:
         FcaEdgeError: not labels, or not as many as there are classes.
     """
-    name, notes = checkpoint.path.name, []
-    header_labels, place = metadata_json(checkpoint, "labels"), f"{checkpoint.path}: its header"
-    if labels is None and header_labels is None:
+    name, stated, notes = checkpoint.path.name, checkpoint.header.labels, []
+    if labels is None and stated is None:
         return None, [f"{name} names no classes, so they are numbers; --labels FILE names them."]
     if labels is None:
-        names = check_labels(header_labels, place)
+        names, where = stated or (), f"{checkpoint.path}: its header"
     elif not isinstance(labels, Path):
-        names = check_labels(labels, place)
+        names, where = check_labels(labels, "labels"), "labels"
     else:
-        names, place = read_labels(labels), str(labels)
-        if header_labels not in (None, list(names)):
-            notes.append(f"labels are those of {labels}, as you gave it; {name} states others.")
-    check_count(names, classes, place)
+        names, where = read_labels(labels), str(labels)
+        if stated not in (None, names):
+            notes.append(
+                f"labels are those of {labels.name}, as you gave it; {name} states others."
+            )
+    check_count(names, classes, where)
     if twice := repeated(names):
-        notes.append(f"{place}: the label '{twice[0]}' stands for several classes.")
+        notes.append(f"labels: '{twice[0]}' stands for several classes.")
     return names, notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,7 +30,7 @@ from fca_edge.records import (
 from fca_edge.stats import drifts
 from fca_edge.targets.call import Event
 
-HERE = Path(__file__).parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 # A vector register of NEON holds this many fp32 numbers.
 FP32_LANES = 4
 NO_MANIFEST = "no manifest beside it: what is told of it is the file's own word, or unknown"
@@ -202,10 +204,28 @@ def list_delegation_warnings(job: Job, loaded: Event) -> list[str]:
     return [f"{partitions} XNNPACK partitions instead of 1"]
 
 
-def read_git_commit() -> str | None:
-    """Return the commit of this package's checkout, None if it is installed without one."""
+def read_git_commit(checkout: Path = CHECKOUT) -> str | None:
+    """Return the commit of this package's own clone, None where it is installed without one.
+
+    The repository of somebody who has installed it inside of theirs is not its own, and neither
+    is what `GIT_DIR` names.
+    """
+    if not (checkout / ".git").exists() or not is_own(checkout / "pyproject.toml"):
+        return None
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    # Where `.git` is broken git would look for another one above.
+    environment["GIT_CEILING_DIRECTORIES"] = str(checkout.parent)
     try:
-        process = children.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], timeout_seconds=10)
+        command = ["git", "-C", str(checkout), "rev-parse", "--verify", "HEAD^{commit}"]
+        process = children.run(command, timeout_seconds=10, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() or None if process.returncode == 0 else None
+
+
+def is_own(project: Path) -> bool:
+    """Tell whether a project file is this tool's."""
+    try:
+        return re.search(r'^name = "fca-edge"$', project.read_text("utf-8"), re.M) is not None
+    except (OSError, ValueError):
+        return False

@@ -62,7 +62,10 @@ TIME: tuple[Shown, ...] = (
         Column("p90 ms", 4, legend="nine of ten inferences took no longer"),
         time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
-    Shown(Column("load ms", 3), time_cell(lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]))),
+    Shown(
+        Column("load ms", 3),
+        lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]) if r.load_ns else "",
+    ),
 )
 INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
@@ -284,7 +287,7 @@ def hot_sheet(record: Record, most: int) -> Sheet:
     """Show where the instructions of one inference were."""
     sheet = Sheet(HOT, title=f"{record.artefact.file} on {record.runtime.name}")
     assert record.cost is not None
-    total = sum(record.cost.classes.values())
+    total = sum(record.cost.classes.values()) or 1
     for hot in record.cost.hot[:most]:
         sheet.add(
             hot.place,
@@ -298,9 +301,9 @@ def hot_sheet(record: Record, most: int) -> Sheet:
 
 def write_shares(cost: Cost) -> str:
     """Write the shares of the classes of instructions, in per cent."""
-    total = sum(cost.classes.values())
+    total = sum(cost.classes.values()) or 1
     names = ("fma", "simd", "load_store", "other")
-    return " / ".join(f"{100 * cost.classes[name] / total:.0f}" for name in names)
+    return " / ".join(f"{100 * cost.classes.get(name, 0) / total:.0f}" for name in names)
 
 
 def write_kinds(record: Record) -> str:

@@ -55,8 +55,8 @@ class Runs(Printable, Sequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         return self.records[index]
 
-    def raise_if_empty(self) -> None:
-        """Turn failures into an error if nothing was measured.
+    def raise_if_empty(self) -> Runs:
+        """Turn failures into an error if nothing was measured; else return these results.
 
         Raises:
             FcaEdgeError: the first of them; its `others` are the rest.
@@ -65,6 +65,7 @@ class Runs(Printable, Sequence[Record]):
             error = self.lost or self.failures[0]
             error.others = tuple(other for other in self.failures if str(other) != str(error))
             raise error
+        return self
 
     def ratios(self, to: int | str | Record | None = None) -> list[dict[str, RowRatio]]:
         """Return the ratios of every row to one, by metric, with their intervals.

@@ -120,7 +120,7 @@ class Workshop:
         """
         if entry.files:
             return list(entry.files)
-        variants: tuple[str | None, ...] = entry.variants or (None,)
+        variants: tuple[str | None, ...] = entry.variant or (None,)
         files = [path for variant in variants for path in self.find_or_export(entry, variant)]
         if entry.checkpoint is None:
             for path in files:
@@ -135,10 +135,10 @@ class Workshop:
         request = Request(
             network=network,
             out=folder,
-            formats=entry.formats,
-            profiles=entry.profiles,
+            formats=entry.format,
+            profiles=entry.profile,
             fold=entry.fold,
-            precisions=entry.precisions,  # type: ignore[arg-type]  # checked later
+            precisions=entry.precision,  # type: ignore[arg-type]  # checked later
             optimize=entry.optimize,
             force=True,
         )
@@ -179,8 +179,9 @@ def check_size(path: Path) -> None:
         FcaEdgeError: it is not of the size that the zoo gives its network.
     """
     artefact = job_for(path).artefact
-    spec = ZOO[artefact.variant]
-    if (artefact.img_size, artefact.num_classes) != (spec.img_size, spec.num_classes):
+    spec = ZOO.get(artefact.variant)
+    size = (artefact.img_size, artefact.num_classes)
+    if spec is None or size != (spec.img_size, spec.num_classes):
         raise FcaEdgeError(f"{path}: not of the suite's size; remove it or choose another --out.")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
+from fca_edge.documents import Check, Name, Positive, plain_text, read_table, word, words
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.strict import Reader, read_tables
 from fca_edge.zoo.specs import ZOO
 
 SUFFIX = ".toml"
@@ -18,30 +19,50 @@ FORMATS = ("onnx", "tflite")
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
+Texts = Annotated[tuple[str, ...], Check(words())]
+File = Annotated[Path, Check(lambda value: Path(plain_text(value)))]
+Paths = Annotated[tuple[Path, ...], Check(lambda value: tuple(map(Path, words()(value))))]
+
+
 @dataclass(frozen=True)
 class Entry:
     """Files to measure: some that are there, or exports that are made if they are missing.
 
     Attributes:
         files: artefacts that are there.
-        variants, checkpoint: what is exported; random weights without a checkpoint.
-        precisions, formats, profiles, optimize, fold: as of `fca-edge export`.
+        variant, checkpoint: what is exported; random weights without a checkpoint.
+        precision, format, profile, optimize, fold: as of `fca-edge export`.
         runtimes: each file runs on those that load it; empty takes its own.
         targets: patterns of the only targets on which it is measured; empty means on all.
         lean: whether it is loaded in little memory; None leaves that to the suite.
     """
 
-    files: tuple[Path, ...] = ()
-    variants: tuple[str, ...] = ()
-    checkpoint: Path | None = None
-    precisions: tuple[str, ...] = ("fp32",)
-    formats: tuple[str, ...] = FORMATS
-    profiles: tuple[str, ...] = ("modern",)
-    optimize: str = USUAL
+    files: Paths = ()
+    variant: Annotated[tuple[str, ...], Check(words(ZOO))] = ()
+    checkpoint: File | None = None
+    precision: Annotated[tuple[str, ...], Check(words(PRECISIONS))] = ("fp32",)
+    format: Annotated[tuple[str, ...], Check(words(FORMATS))] = FORMATS
+    profile: Annotated[tuple[str, ...], Check(words(PROFILES))] = ("modern",)
+    optimize: Annotated[str, Check(word(OPTIMIZE))] = USUAL
     fold: bool = True
-    runtimes: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
+    runtimes: Annotated[tuple[str, ...], Check(words(RUNTIMES))] = ()
+    targets: Texts = ()
     lean: bool | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.variant or self.checkpoint) == bool(self.files):
+            raise ValueError(
+                "must have either 'files' or what is exported: 'variant', 'checkpoint'"
+            )
+        if self.checkpoint is not None and len(self.variant) > 1:
+            raise ValueError("'variant' names more than one network")
+
+    def within(self, folder: Path) -> Entry:
+        """Return the entry with paths that are relative to a folder."""
+        checkpoint = None if self.checkpoint is None else folder / self.checkpoint
+        return replace(
+            self, files=tuple(folder / path for path in self.files), checkpoint=checkpoint
+        )
 
 
 @dataclass(frozen=True)
@@ -52,15 +73,14 @@ class Suite:
         against: what ratios are over, as --against.
     """
 
-    name: str
-    entries: tuple[Entry, ...]
-    targets: tuple[str, ...] = ()
-    threads: int | None = None
-    runs: int | None = None
-    processes: int | None = None
+    entries: tuple[Entry, ...] = ()
+    targets: Texts = ()
+    threads: Positive | None = None
+    runs: Positive | None = None
+    processes: Positive | None = None
     warmup: int | None = None
     lean: bool = False
-    against: str | None = None
+    against: Name | None = None
 
 
 def list_suites() -> tuple[str, ...]:
@@ -71,76 +91,21 @@ def list_suites() -> tuple[str, ...]:
 
 
 def read_suite(name: str) -> Suite:
-    """Read a suite by its name, or from a file.
+    """Read a suite by its name, or from a file; paths are relative to the file's folder.
 
     Raises:
         UsageError: neither a known name nor a .toml file.
         FcaEdgeError: the file is missing, or something in it cannot be meant.
     """
-    if name.endswith(SUFFIX):
-        return build_suite(read_tables(Path(name)), Path(name).stem)
-    names = list_suites()
-    if name not in names:
+    known = list_suites()
+    if not name.endswith(SUFFIX) and name not in known:
         raise UsageError(
-            f"--suite {name}: no such suite.{nearest(name, names)} Known: {', '.join(names)};"
+            f"--suite {name}: no such suite.{nearest(name, known)} Known: {', '.join(known)};"
             f" or name a {SUFFIX} file."
         )
-    return build_suite(read_tables(Path(str(files("fca_edge.suites") / f"{name}{SUFFIX}"))), name)
-
-
-def build_suite(reader: Reader, name: str) -> Suite:
-    """Check a file's content.
-
-    Raises:
-        FcaEdgeError: says in which place what cannot be meant.
-    """
-    entries = tuple(build_entry(table) for table in reader.tables("entries"))
-    suite = Suite(
-        name,
-        entries,
-        targets=reader.texts("targets"),
-        threads=reader.whole("threads"),
-        runs=reader.whole("runs"),
-        processes=reader.whole("processes"),
-        warmup=reader.whole("warmup", least=0),
-        lean=bool(reader.flag("lean")),
-        against=reader.text("against"),
-    )
-    reader.end()
-    if not entries:
-        raise FcaEdgeError(f"{reader.path}: measures nothing; add [[entries]].")
-    return suite
-
-
-def build_entry(reader: Reader) -> Entry:
-    """Check one entry; paths are relative to the file's folder.
-
-    Raises:
-        FcaEdgeError: as `build_suite`.
-    """
-    folder = reader.path.parent
-    checkpoint = reader.text("checkpoint")
-    fold = reader.flag("fold")
-    entry = Entry(
-        files=tuple(folder / name for name in reader.texts("files")),
-        variants=reader.texts("variant", ZOO),
-        checkpoint=None if checkpoint is None else folder / checkpoint,
-        precisions=reader.texts("precision", PRECISIONS) or Entry.precisions,
-        formats=reader.texts("format", FORMATS) or Entry.formats,
-        profiles=reader.texts("profile", tuple(PROFILES)) or Entry.profiles,
-        optimize=reader.text("optimize", OPTIMIZE) or Entry.optimize,
-        fold=True if fold is None else fold,
-        runtimes=reader.texts("runtimes", RUNTIMES),
-        targets=reader.texts("targets"),
-        lean=reader.flag("lean"),
-    )
-    reader.end()
-    exported = bool(entry.variants or entry.checkpoint)
-    if exported == bool(entry.files):
-        raise FcaEdgeError(
-            f"{reader.path}: {reader.place} must have either 'files' or what is exported:"
-            " 'variant', 'checkpoint'."
-        )
-    if entry.checkpoint is not None and len(entry.variants) > 1:
-        raise FcaEdgeError(f"{reader.path}: {reader.place}.variant names more than one network.")
-    return entry
+    own = Path(str(files("fca_edge.suites") / f"{name}{SUFFIX}"))
+    path = Path(name) if name.endswith(SUFFIX) else own
+    suite = read_table(path, Suite)
+    if not suite.entries:
+        raise FcaEdgeError(f"{path}: measures nothing; add [[entries]].")
+    return replace(suite, entries=tuple(entry.within(path.parent) for entry in suite.entries))

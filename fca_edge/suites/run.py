@@ -22,7 +22,8 @@ from fca_edge.suites.jobs import (
 )
 from fca_edge.suites.read import Suite, read_suite
 from fca_edge.targets.base import Target
-from fca_edge.targets.resolve import resolve
+from fca_edge.targets.resolve import name_boards, resolve
+from fca_edge.targets.ssh.address import KIND as SSH
 
 OUT = Path("models/out/suite")
 WORDS = (FIRST, NETWORK, NONE)
@@ -48,12 +49,14 @@ class Order:
     Attributes:
         files: artefacts.
         suite: what is measured as well; its settings apply if none is given here.
+        board_names: what records call the boards among the targets, in their order.
         hot: stretches of code that the result shows, which only some targets can tell.
     """
 
     files: tuple[Path, ...] = ()
     suite: Suite | None = None
     targets: tuple[str, ...] = ()
+    board_names: tuple[str, ...] = ()
     threads: int | None = None
     runs: int | None = None
     processes: int | None = None
@@ -67,7 +70,7 @@ class Order:
 
     def fill_from_suite(self) -> Order:
         """Return it with the suite's settings, and the usual target."""
-        suite = self.suite or Suite("", ())
+        suite = self.suite or Suite()
         return replace(
             self,
             targets=tuple(dict.fromkeys(self.targets or suite.targets or ("local",))),
@@ -105,8 +108,8 @@ def run_order(order: Order, export: Export, screen: Screen) -> Runs:
     settings, order = order, order.fill_from_suite()
     with ExitStack() as stack:
         places = []
-        for name in order.targets:
-            place = resolve(name, report=screen.say)
+        for name, board in zip(order.targets, name_boards(order.targets, order.board_names)):
+            place = resolve(name, screen.say, board)
             stack.callback(place.close)
             refuse_uncounted(place, place.info(), settings)
             places.append((name, place))
@@ -227,4 +230,5 @@ def announce_target(info: TargetInfo, target_name: str, report: Report) -> None:
             " instructions, memory and correctness, but no latency."
         )
     elif info.name != target_name:
-        report(f"{target_name}: {info.name}")
+        board = " in records; --board-name names it" if info.name.startswith(f"{SSH}:") else ""
+        report(f"{target_name}: {info.name}{board}")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fca_edge import children
 from fca_edge.device import AGENT
-from fca_edge.documents import DocumentError
 from fca_edge.errors import FcaEdgeError
+from fca_edge.parsing import DocumentError
 from fca_edge.targets.events import Event as Event
 from fca_edge.targets.events import read_events
 from fca_edge.targets.plan import AgentPlan

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
-from fca_edge.documents import Check, Details, Positive, Whole, read_value, text
+from fca_edge.documents import Check, Details, Positive, Reading, Whole, text
 
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def read_kind(event: Event, kind: type[T]) -> T:
     """
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     document = {name: event.get(name) for name in names}
-    value: T = read_value(document, kind, event["event"])
+    value: T = Reading(defaults=False, closed=False).read_value(document, kind, event["event"])
     return value
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fca_edge import children
 from fca_edge.device import AGENT, LEAN
-from fca_edge.documents import DocumentError
+from fca_edge.parsing import DocumentError
 from fca_edge.runtimes import Runtime, interpreter
 from fca_edge.store import temporary
 from fca_edge.targets.base import Target

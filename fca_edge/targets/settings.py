@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from fca_edge.errors import FcaEdgeError
-from fca_edge.store import read_toml
+from fca_edge.documents import Name, read_table
 
 BOARD_VARIABLE = "FCA_EDGE_BOARD"
 SSH_CONFIG_VARIABLE = "FCA_EDGE_SSH_CONFIG"
-KNOWN = ("board", "ssh_config")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What may stand in the file.
+
+    Attributes:
+        board: address of the user's board, as in ssh://pi@board.
+        ssh_config: SSH configuration to use instead of ~/.ssh/config.
+    """
+
+    board: Name | None = None
+    ssh_config: Name | None = None
 
 
 def config_file() -> Path:
@@ -19,25 +31,19 @@ def config_file() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "fca-edge" / "config.toml"
 
 
-def read_config() -> dict[str, str]:
+def read_config() -> Config:
     """Read the file; empty where there is none.
 
     Raises:
         FcaEdgeError: not TOML, or a key that means nothing.
     """
     file = config_file()
-    if not file.is_file():
-        return {}
-    config = read_toml(file)
-    for key, value in config.items():
-        if key not in KNOWN or not isinstance(value, str):
-            raise FcaEdgeError(f"{file}: '{key}' is not a setting; known: {', '.join(KNOWN)}.")
-    return config
+    return read_table(file, Config) if file.is_file() else Config()
 
 
 def board() -> str | None:
     """Address of the user's board, as in ssh://pi@board."""
-    return os.environ.get(BOARD_VARIABLE) or read_config().get("board")
+    return os.environ.get(BOARD_VARIABLE) or read_config().board
 
 
 def ssh_config_setting() -> str:
@@ -49,5 +55,5 @@ def ssh_config_setting() -> str:
 
 def ssh_config() -> Path | None:
     """SSH configuration to use instead of ~/.ssh/config."""
-    setting = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().get("ssh_config")
+    setting = os.environ.get(SSH_CONFIG_VARIABLE) or read_config().ssh_config
     return Path(setting).expanduser() if setting else None

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -48,6 +49,12 @@ def family(tmp: Path) -> list[int]:
             if str(tmp).encode() in text and number != os.getpid() and is_running(number):
                 found.append(number)
     return found
+
+
+def became(number: int, program: str) -> bool:
+    """Tell whether the launcher of a child has become the program."""
+    words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    return words[0] == program.encode()
 
 
 def assert_gone(tmp: Path) -> None:
@@ -105,9 +112,10 @@ def test_f18_a_child_ends_with_its_parent(tmp: Path, number: str) -> None:
     parent = python(CHILD.format(["sleep", "100"], "time.sleep(100)"), stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    assert is_running(child)
+    wait_for(lambda: became(child, "sleep"), 20)
     parent.send_signal(getattr(signal, f"SIG{number}"))
-    parent.communicate()
+    parent.wait()
+    parent.stdout.close()
     assert_gone(tmp)
 
 
@@ -122,7 +130,12 @@ def test_f18_a_parent_that_ended_too_early(tmp_path: Path) -> None:
 def test_f18_a_child_outlives_the_thread_that_started_it() -> None:
     """For the kernel that thread is its parent."""
     started: list[children.Process] = []
-    thread = threading.Thread(target=lambda: started.append(children.start(["sleep", "100"])))
+
+    def start() -> None:
+        started.append(children.start(["sleep", "100"]))
+        wait_for(lambda: became(started[0].pid, "sleep"), 20)
+
+    thread = threading.Thread(target=start)
     thread.start()
     thread.join()
     (process,) = started
@@ -214,11 +227,22 @@ def test_f18_a_sweep_between_making_and_locking(
         assert folder.is_dir() and len(swept) == 1 and folder != Path(swept[0])
 
 
-def test_f18_a_sweep_while_it_waits_for_the_lock(tmp_path: Path) -> None:
+def test_f18_a_sweep_while_it_waits_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the lock of a folder that is gone: a second is made."""
+    real, swept = fcntl.flock, []
+
+    def sweep_first(handle: int, how: int) -> None:
+        if not swept:
+            swept.append(Path(f"/proc/self/fd/{handle}").readlink())
+            shutil.rmtree(swept[0])
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
     folder, handle = claim_new(tmp_path, STAGED)
     os.close(handle)
-    with staging(tmp_path) as other:
-        assert not folder.exists() and other.is_dir()
+    assert folder.is_dir() and folder != swept[0]
 
 
 def test_f18_nothing_of_others_is_swept(tmp_path: Path) -> None:

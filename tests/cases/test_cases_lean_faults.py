@@ -209,7 +209,7 @@ def shared(kept: Kept) -> Iterator[Kept]:
 
 # Everything is imported before: the other user may perhaps not read this Python.
 OTHER_USER = f"""
-from fca_edge.lean_settings import Settings
+import fcntl
 before = lean["RUNTIMES"][name]()
 before.settle = lambda: None
 with lean["quiet"]():

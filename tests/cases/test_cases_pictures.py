@@ -215,7 +215,9 @@ def test_p1_wrong_options(words: tuple[str, ...], said: tuple[str, ...], tmp_pat
         ('{"interpolatoin": "bicubic"}', ("did you mean 'interpolation'",)),
         ('{"mean": "0.5"}', ("mean '0.5'",)),
         ('{"mean": [[0.5]]}', ("neither one number nor three",)),
-        ('{"std": NaN}', ("not finite",)),
+        ('{"std": NaN}', ("NaN is no finite number",)),
+        ('{"std": 1e999}', ("1e999 is no finite number",)),
+        ('{"crop": ' + "9" * 10_000 + "}", ("9999 is no finite number",)),
         ('{"crop": true}', ("crop True",)),
         ('{"interpolation": 3}', ("interpolation 3", "lanczos")),
         ("[1]", ("no mapping",)),
@@ -275,7 +277,7 @@ def test_p2_other_fields_are_refused(
         ({"labels": {"0": "a"}}, ("not labels; dict was given",)),
         ({"labels": [*NAMES[:9], " "]}, ("label number 9", "is empty")),
         ({"labels": [*NAMES[:9], "\x1b[2J"]}, ("label number 9", "control character")),
-        ({"labels": "{"}, ("'labels' is not JSON",)),
+        ({"labels": "{"}, ("labels: is not JSON",)),
         ({"preprocessing": stated(crop=224, resize=256)}, ("crop 224", "input is 96 px")),
         ({"preprocessing": stated(crop=64)}, ("crop 64", "input is 96 px")),
         ({"preprocessing": [1, 2]}, ("no mapping",)),
@@ -329,6 +331,12 @@ def test_p3_a_bundle_is_checked_again(exported: list[Artefact], tmp_path: Path) 
     assert not (tmp_path / "b").exists()
 
 
+def runtime(**fields: Any) -> str:
+    """A bundle's runtime.json with other fields."""
+    usual = {"model": "digits-fp32.onnx", "packages": ["onnxruntime"], "modules": ["onnxruntime"]}
+    return json.dumps({**usual, "providers": ["CPUExecutionProvider"], "threads": 1, **fields})
+
+
 def test_p3_a_broken_bundle_says_so(bundle: Path, digits: Path, tmp_path: Path) -> None:
     """On the board there is one line, whatever was lost or edited."""
     picture = next(digits.rglob("*.png"))
@@ -345,6 +353,11 @@ def test_p3_a_broken_bundle_says_so(bundle: Path, digits: Path, tmp_path: Path) 
         ),
         ("runtime.json", "nothing", "runtime.json: cannot be used"),
         ("runtime.json", "{}", "runtime.json"),
+        ("runtime.json", runtime(model=5), "runtime.json: 'model' is not there or wrong"),
+        ("runtime.json", runtime(model="../x.onnx"), "is no file of the bundle"),
+        ("runtime.json", runtime(threads="2"), "runtime.json: 'threads' is not there or wrong"),
+        ("labels.json", json.dumps([*range(10)]), "labels.json: holds something that is no text"),
+        ("labels.json", json.dumps(["\x1b[31m"] * 10), "something that is no text"),
         ("digits-fp32.onnx", "no model", "the model cannot be loaded"),
     ):
         shutil.copytree(bundle, tmp_path / "b")

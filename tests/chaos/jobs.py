@@ -131,10 +131,11 @@ class FirstLoad(Job):
 
     def command(self, world: Path) -> list[str]:
         code = (
-            "import sys, numpy; sys.path.insert(0, sys.argv[1]); from lean import open_model;"
+            "import os, sys, numpy; sys.path.insert(0, sys.argv[1]); from lean import open_model;"
             "from jobs import make_input; model = open_model(sys.argv[2]);"
             "shape = getattr(model, 'input_shape', model.shape);"
-            "numpy.save(sys.argv[3], model(make_input(list(shape))))"
+            "own = f'{sys.argv[3]}.{os.getpid()}.npy';"
+            "numpy.save(own, model(make_input(list(shape)))); os.replace(own, sys.argv[3])"
         )
         out = Path(str(world) + ".npy")
         out.unlink(missing_ok=True)
@@ -151,8 +152,7 @@ class FirstLoad(Job):
         out = Path(str(world) + ".npy")
         if not out.is_file():
             return "no logits"
-        logits = np.load(out)
-        out.unlink()
+        logits = np.load(out)  # which stays: another run may have written it at the same time
         distance = float(np.abs(logits - self.template.logits).max())
         return None if distance < NEAR else f"logits differ by {distance:.3g}"
 

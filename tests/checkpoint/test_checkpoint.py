@@ -109,7 +109,7 @@ def test_safetensors(tmp_path: Path, raw: State) -> None:
     save_file(raw, path, {"variant": "micro"})
     found = load_checkpoint(path)
     assert same(found.state, raw)
-    assert found.metadata["variant"] == "micro"
+    assert found.header.variant == "micro"
 
 
 class Attack:

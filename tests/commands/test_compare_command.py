@@ -75,8 +75,11 @@ def test_nothing_that_pairs_is_exit_5(tmp_path: Path) -> None:
         ("[]", ["not records"]),
         ('{"schema": "x/1"}', ["'x/1' is not"]),
         ('{"schema": "fca_edge.records/99", "records": []}', ["newer"]),
-        ('{"schema": "fca_edge.records/2"}', ["damaged records", "'records'"]),
-        ('{"schema": "fca_edge.records/2", "records": [{"plan": 1}]}', ["damaged records"]),
+        ('{"schema": "fca_edge.records/2"}', ["records is missing"]),
+        (
+            '{"schema": "fca_edge.records/2", "records": [{"plan": 1}]}',
+            ["records[0].artefact is missing"],
+        ),
         ('{"schema": "fca_edge.records/2", "records": []}', ["holds no records"]),
     ],
 )
@@ -189,10 +192,10 @@ def test_u10_limits_that_were_not_judged_are_named(tmp_path: Path) -> None:
     written(tmp_path / "b.json", row(artefact=artefact(file_bytes=99_000_000), **FEW))
     done = gated(tmp_path, limits)
     refused(done, 4, "file_bytes")
-    assert "not judged by the gate: latency_ns" in done.stdout
+    assert "not judged by the gate: instructions" in done.stdout
     written(tmp_path / "b.json", row(**FEW))
     done = run(tmp_path, "a.json", "b.json", "--gate", "t.toml", "--json", "-")
-    assert done.stderr.startswith("note: not judged by the gate: latency_ns (undecided")
+    assert done.stderr.startswith("note: not judged by the gate: instructions (neither")
 
 
 @pytest.mark.parametrize(

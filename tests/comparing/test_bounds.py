@@ -115,11 +115,11 @@ def test_every_row_is_judged_or_the_best_alone(tmp_path: Path) -> None:
         ),
         (
             '[[bounds]]\nmetric = "latency_ns"\nat_most = 1\nrow = { lean = "hot" }',
-            ("bounds 1.row.lean", "cold, warm, no"),
+            ("bounds 1: lean 'hot'", "cold, warm, no"),
         ),
         (
             '[[bounds]]\nmetric = "agreement_db"\nat_least = 1\nover = { file = "x" }',
-            ("bounds 1.over", "ratios"),
+            ("bounds 1: 'over'", "ratios"),
         ),
         ('bounds = "x"', ("[[bounds]]",)),
         ("[[bound]]\nx = 1", ("unknown", "Did you mean 'bounds'")),

@@ -136,7 +136,7 @@ CASES = {
         (1, 3, 4, 4),
     ),
     "windows": (
-        Apply(lambda m, x: x.reshape(1, 2, 2, 2, 3, 5).transpose(2, 3).reshape(4, 6, 5) * 2.0),
+        Apply(lambda m, x: x.reshape(1, 2, 2, 2, 3, 5).transpose(2, 3).reshape(1, 4, 6, 5) * 2),
         (1, 4, 6, 5),
     ),
     "layouts_meet": (

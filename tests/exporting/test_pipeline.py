@@ -162,7 +162,7 @@ def test_checkpoint_in_the_training_scripts_form(tmp_path: Path) -> None:
 
 def test_verify_again(exported: list[Artefact]) -> None:
     for item in exported:
-        checks = verify_again(item, DIGITS, None, None, 2)
+        checks = verify_again(item, DIGITS, None, None, 2).checks
         assert checks
         assert all(check.equal for check in checks)
     with pytest.raises(UsageError, match="name it with --checkpoint"):

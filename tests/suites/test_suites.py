@@ -27,7 +27,7 @@ def test_the_given_suites_can_be_read(name: str) -> None:
 
 def test_named_suites_come_with_the_package() -> None:
     assert list_suites() == ("full", "l1", "quick", "standard")
-    assert read_suite("quick").entries[0].variants == ("l1", "convnext_tiny", "swin_tiny")
+    assert read_suite("quick").entries[0].variant == ("l1", "convnext_tiny", "swin_tiny")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_named_suites_come_with_the_package() -> None:
         ('[[entries]]\nvariant = "l1"\nruntimes = "ort"', ("entries 1.runtimes", "onnxruntime")),
         ('[[entries]]\nvariant = "l1"\nlean = 1', ("entries 1.lean", "neither true nor false")),
         ('[[entries]]\nvariant = ["l1", "l2"]\ncheckpoint = "a.pth"', ("more than one network",)),
-        ('threads = 0\n[[entries]]\nvariant = "l1"', ("threads = 0", "1 or more")),
+        ('threads = 0\n[[entries]]\nvariant = "l1"', ("threads: 0", "1 or more")),
         ('processes = true\n[[entries]]\nvariant = "l1"', ("processes", "whole number")),
         ('theads = 2\n[[entries]]\nvariant = "l1"', ("theads", "Did you mean 'threads'")),
         ('entries = "l1"', ("[[entries]]",)),

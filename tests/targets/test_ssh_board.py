@@ -196,7 +196,7 @@ def test_a_board_by_its_address(config: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("bord = 'x'", "'bord' is not a setting"), ("board = 3", "'board'"), ("=", "as TOML")],
+    [("bord = 'x'", "'bord' is unknown"), ("board = 3", "board: 3"), ("=", "as TOML")],
 )
 def test_wrong_settings(config: Path, text: str, message: str) -> None:
     config.write_text(text)

@@ -107,7 +107,7 @@ def test_a_run(board: Loopback, target: SshTarget, plan: AgentPlan) -> None:
     events = target.run(plan, 60)
     assert len(events["samples"]["latency_ns"]) == 3
     assert events["ended"]["warnings"] == []
-    assert target.info().name == "ssh://loopback"
+    assert target.info().name == "ssh:board"
     assert_clean(board)
 
 

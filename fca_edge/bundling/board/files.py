@@ -31,6 +31,8 @@ def read_json(name):
 
 def check_model(name):
     """Refuse a model that was cut or damaged: a runtime can end the whole process over it."""
+    if os.path.basename(name) != name or name.isspace() or not name:
+        sys.exit("runtime.json: the model %r is no file of the bundle; copy it again" % name[:60])
     try:
         manifest = read_json(name + ".json")
         size, digest = int(manifest["bytes"]), str(manifest["sha256"])

@@ -9,6 +9,7 @@ weights beside the model), or model.py plainly. No torch. Exit code 1 where an i
 
 import argparse
 import os
+import re
 import sys
 
 try:
@@ -19,7 +20,8 @@ try:
 except ImportError as error:
     sys.exit("%s; pip install pillow numpy" % error)
 
-SETTINGS = ("model", "modules", "packages", "providers", "threads")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+SETTINGS = {"model": str, "modules": list, "packages": list, "providers": list, "threads": int}
 SAID = {
     "deep": "it has more than 8 bits per channel; scaled to 8",
     "dim": "no value is above 1/8 of full scale: 10 or 12 bits stored in 16? It is nearly black;"
@@ -113,10 +115,12 @@ def main(words):
         sys.exit(__doc__)
     picture_settings, layout = read_preprocessing(arguments.exif, arguments.background)
     labels = read_checked("labels.json", list)
+    if not all(isinstance(label, str) and not CONTROL.search(label) for label in labels):
+        sys.exit("labels.json: holds something that is no text; copy the bundle again")
     settings = read_checked("runtime.json", dict)
-    for name in SETTINGS:
-        if name not in settings:
-            sys.exit("runtime.json: lacks '%s'; copy the bundle again" % name)
+    for name, kind in SETTINGS.items():
+        if not isinstance(settings.get(name), kind):
+            sys.exit("runtime.json: '%s' is not there or wrong; copy the bundle again" % name)
     check_model(settings["model"])
     try:
         run_model = open_model(settings)

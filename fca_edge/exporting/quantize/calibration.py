@@ -14,6 +14,7 @@ from fca_edge.exporting.quantize import Array, Draw, Inputs
 from fca_edge.parity import in_layout
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import Preprocessing, find_images, list_images, load_marked
+from fca_edge.store import compute_list_sha256
 
 
 def sample_images(folder: Path, number: int, seed: int) -> list[Path]:
@@ -74,7 +75,8 @@ class Calibration:
     def describe(self) -> dict[str, Any]:
         """Return what the manifest says of it."""
         return {
-            "folder": str(self.folder.resolve()),
+            "folder": self.folder.resolve().name,
+            "sha256": compute_list_sha256(self.paths),
             "images": len(self.paths),
             "of_one_colour": len(self.of_one_colour),
             "pictures": self.seen.describe(self.preprocessing, list_images(self.folder)),

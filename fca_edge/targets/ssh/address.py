@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from fca_edge.errors import UsageError
 
-SCHEME = "ssh://"
+KIND = "ssh"
+SCHEME = f"{KIND}://"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fca_edge.device import PROBE
-from fca_edge.documents import Check, DocumentError, read_document, text
+from fca_edge.documents import Check, read_document, text
 from fca_edge.errors import TargetUnavailableError, plural
+from fca_edge.parsing import DocumentError, shorten
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.events import read_events
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import last_line
+from fca_edge.terminal import visible
 
 # Everything that fca-edge keeps on a board.
 FOLDER = '"$HOME/.cache/fca-edge"'
@@ -21,8 +23,18 @@ NO_PYTHON = 44
 MIB = 1 << 20
 
 
+def read_foreign(value: Any) -> str:
+    """Read what a board says of itself; control characters become escapes."""
+    if not isinstance(value, str):
+        raise ValueError(f"{shorten(value)} is no text")
+    return visible(value)
+
+
 Place = Annotated[str, Check(text(r"/[^\0\n]*", "absolute path"))]
-Release = Annotated[str, Check(text(r"\d{1,4}\.\d{1,6}\S*", "version"))]
+Release = Annotated[
+    str, Check(lambda value: text(r"\d{1,4}\.\d{1,6}\S*", "version")(read_foreign(value)))
+]
+Foreign = Annotated[str, Check(read_foreign)]
 
 
 @dataclass(frozen=True)
@@ -45,21 +57,21 @@ class Board:
     """
 
     folder: Place
-    machine: str
+    machine: Foreign
     bits: Literal[32, 64]
-    kernel: str
+    kernel: Foreign
     glibc: Release | None
     python: Release
     executable: Place
     numpy: Release | None
-    cpu_model: str
+    cpu_model: Foreign
     cores: tuple[Core, ...]
     memory_bytes: int
     available_bytes: int
     disk_free_bytes: int
-    governor: str | None
-    sensors: dict[str, float]
-    emulator: str | None
+    governor: Foreign | None
+    sensors: dict[Foreign, float]
+    emulator: Foreign | None
 
     @property
     def python_release(self) -> tuple[int, int]:

@@ -10,14 +10,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from fca_edge.device import AGENT, GUARD
-from fca_edge.documents import DocumentError
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.parsing import DocumentError
 from fca_edge.records import TargetInfo
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.call import AgentError, check_events, failure_reason
 from fca_edge.targets.events import Event, read_ended
 from fca_edge.targets.plan import AgentPlan
-from fca_edge.targets.ssh.address import Address
+from fca_edge.targets.ssh.address import KIND, Address
 from fca_edge.targets.ssh.board import Board, describe_board, probe_board
 from fca_edge.targets.ssh.connection import Connection, Done
 from fca_edge.targets.ssh.environment import Environments
@@ -35,9 +35,18 @@ class SshTarget:
     counts_instructions = False
 
     def __init__(
-        self, address: Address, config: Path | None = None, report: Report = lambda text: None
+        self,
+        address: Address,
+        config: Path | None = None,
+        report: Report = lambda text: None,
+        name: str = "board",
     ) -> None:
-        self.address = address
+        """Name a board; the first use connects.
+
+        Args:
+            name: what records call it, which hold no address.
+        """
+        self.address, self.name = address, name
         self.connection = Connection(address, config, report)
         self.report = report
         self.owner = uuid.uuid4().hex
@@ -107,7 +116,7 @@ class SshTarget:
         """Describe the board."""
         board = self.board
         return TargetInfo(
-            name=str(self.address),
+            name=f"{KIND}:{self.name}",
             machine=board.machine,
             cpu_model=board.cpu_model,
             cores=len(board.cores),

@@ -230,7 +230,7 @@ class BenchOverSsh(Job):
 class SetUp(Job):
     """Set up a machine of one Debian package and one wheel, from sources that lie elsewhere."""
 
-    name, seconds, needs_bytes = "set-up", 4.0, 300 << 10
+    name, seconds, needs_bytes = "set-up", 4.0, 2 << 20
 
     def prepare(self, world: Path) -> None:
         self.sources = self.template.folder / "sources"

@@ -13,7 +13,7 @@ from fca_edge.targets.provision import debian
 from fca_edge.targets.provision.debian import Tree
 from fca_edge.targets.provision.wheels import Wheels
 
-HELLO, ANSWER = b"hello\n" * 2000, "answer = 42\n"
+HELLO, ANSWER = b"hello\n" * 100_000, "answer = 42\n"
 TOOLS = ("apt-get", "dpkg-deb", "gpg", "gpgconf")
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}"
@@ -55,7 +55,7 @@ class Archive:
         (root / "usr" / "bin" / "hello").write_bytes(content)
         fields = {"Package": "hello", "Version": "1.0", "Architecture": "arm64"}
         fields |= {"Maintainer": "test <test@example>", "Description": "test"}
-        fields |= {"Installed-Size": "12"}
+        fields |= {"Installed-Size": str(len(content) >> 10)}
         text = "".join(f"{key}: {value}\n" for key, value in fields.items())
         (root / "DEBIAN" / "control").write_text(text)
         self.package.parent.mkdir(exist_ok=True)

@@ -168,7 +168,7 @@ def test_f9_two_pushes_at_once(board: Loopback, big: Path) -> None:
 
 @pytest.fixture
 def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshTarget]:
-    def download(text: str, _: object) -> Path:
+    def download(text: str, *_: object) -> Path:
         return wheel(tmp_path, text.partition("<")[0], "VALUE = 12345\n")
 
     monkeypatch.setattr(wheels, "download", download)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from commandline import fca_edge, refused
 from targets.provision.sources import (
+    ANSWER,
+    HELLO,
     TREE,
     Archive,
     build_wheel,
@@ -181,7 +183,7 @@ def test_f15_a_kept_wheel_that_is_not_what_it_was(
     (note,) = list_notes(said)
     assert file.name in note and "making it again" in note
     assert compute_checksum(file) == checksum
-    assert (wanted.folder / "hello.py").read_text() == "answer = 42\n"
+    assert (wanted.folder / "hello.py").read_text() == ANSWER
     assert list_notes(said) == [note]
 
 
@@ -266,7 +268,7 @@ def test_f15_a_kept_package_that_is_not_what_it_was(
     assert len(notes) == (name != "gone")
     assert all(f"{file}: its checksum is not the archive's" in note for note in notes)
     content = (TREE.folder / "usr" / "bin" / "hello").read_bytes()
-    assert content == b"hello\n" * 2000
+    assert content == HELLO
 
 
 STATES: dict[str, Callable[[Path], object]] = {
@@ -345,7 +347,7 @@ def test_f15_kept_lists_that_are_wrong_heal(damage: str, archive: Archive, cache
         SPOILED[damage](file)
     debian.unpack(TREE, lambda text: None)
     content = (TREE.folder / "usr" / "bin" / "hello").read_bytes()
-    assert content == b"hello\n" * 2000
+    assert content == HELLO
 
 
 def test_f15_lists_without_checksums_are_refused() -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 from targets.loopback import USER, Loopback
+from targets.provision.sources import ANSWER, HELLO, Archive, build_wheel, compute_checksum
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
@@ -226,6 +227,55 @@ class BenchOverSsh(Job):
         shutil.rmtree(self.board.folder.parent.with_name(self.board.folder.parent.name + "-wheels"))
 
 
+class SetUp(Job):
+    """Set up a machine of one Debian package and one wheel, from sources that lie elsewhere."""
+
+    name, seconds, needs_bytes = "set-up", 4.0, 2 << 20
+
+    def prepare(self, world: Path) -> None:
+        self.sources = self.template.folder / "sources"
+        if not self.sources.exists():
+            build_wheel(self.sources / "wheels")
+            Archive(self.sources / "archive")
+
+    def command(self, world: Path) -> list[str]:
+        (wheel,) = (self.sources / "wheels").iterdir()
+        # In place of a machine that takes minutes to fetch.
+        code = (
+            "import sys, pathlib\n"
+            "from targets.provision.sources import TREE, describe_wheels\n"
+            "from fca_edge.targets.provision import debian, emulation, wheels\n"
+            "debian.KEYRING = pathlib.Path(sys.argv[1])\n"
+            "def setup(machine, report):\n"
+            "    debian.unpack(TREE, report)\n"
+            f"    wheels.unpack(describe_wheels({compute_checksum(wheel)!r}), report)\n"
+            "    return ['ready']\n"
+            "emulation.setup = setup\n"
+            "sys.argv = ['fca-edge', 'targets', 'setup', 'qemu:aarch64']\n"
+            "from fca_edge.cli import run; run()"
+        )
+        return [sys.executable, "-c", code, str(self.sources / "archive" / "keyring.gpg")]
+
+    def environment(self, world: Path) -> dict[str, str]:
+        return {
+            **super().environment(world),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            "XDG_CACHE_HOME": str(world),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.sources / "wheels"),
+            "FCA_EDGE_DEBIAN_MIRROR": f"copy:{self.sources / 'archive'}",
+        }
+
+    def list_kept(self, world: Path) -> list[Path]:
+        return [path for path in (world / "fca-edge").rglob("*") if path.is_file()]
+
+    def find_wrong(self, world: Path) -> str | None:
+        program = world / "fca-edge" / "trees" / "small" / "usr" / "bin" / "hello"
+        module = world / "fca-edge" / "wheels" / "small" / "hello.py"
+        right = program.read_bytes() == HELLO and module.read_text() == ANSWER
+        return None if right else "what was unpacked is not what was fetched"
+
+
 JOBS: dict[str, type[Job]] = {
-    job.name: job for job in (Export, FirstLoadOnnx, FirstLoadTflite, BenchOverSsh)
+    job.name: job for job in (Export, FirstLoadOnnx, FirstLoadTflite, BenchOverSsh, SetUp)
 }

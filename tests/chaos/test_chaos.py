@@ -14,7 +14,7 @@ import rounds
 
 @pytest.mark.slow
 def test_nothing_is_wrong_without_a_word_and_everything_heals() -> None:
-    results = rounds.run_rounds(24, seed=20)
+    results = rounds.run_rounds(30, seed=20)
     failures = [rounds.describe(one) for one in results if one.failure]
     assert not failures, "\n".join(failures)
 

@@ -40,7 +40,9 @@ def wheel(folder: Path, name: str, content: str = "") -> Path:
 
 @pytest.fixture
 def target(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshTarget]:
-    monkeypatch.setattr(wheels, "download", lambda text, _: wheel(tmp_path, text.partition("<")[0]))
+    monkeypatch.setattr(
+        wheels, "download", lambda text, *_: wheel(tmp_path, text.partition("<")[0])
+    )
     made = SshTarget(Address("loopback"), board.config)
     made.connection.first_patience_seconds = made.connection.later_patience_seconds = 2
     yield made
@@ -232,7 +234,7 @@ def test_a_wheel_of_another_machine_is_not_sent(
 ) -> None:
     foreign = tmp_path / "onnxruntime-1.0-cp311-cp311-manylinux_2_28_riscv64.whl"
     foreign.write_bytes(b"?")
-    monkeypatch.setattr(wheels, "download", lambda text, _: foreign)
+    monkeypatch.setattr(wheels, "download", lambda text, *_: foreign)
     with pytest.raises(TargetUnavailableError, match=r"riscv64\.whl is not for"):
         target.setup(lambda text: None)
     assert not list((kept(board)).iterdir())
@@ -243,7 +245,7 @@ def test_set_up_once(target: SshTarget, monkeypatch: pytest.MonkeyPatch) -> None
     target.environments.provide(ONNX, print)
     assert target.ready()["onnxruntime"] == "1.0"
     again = SshTarget(target.address, target.connection.config)
-    monkeypatch.setattr(wheels, "download", lambda text, _: pytest.fail("fetched again"))
+    monkeypatch.setattr(wheels, "download", lambda text, *_: pytest.fail("fetched again"))
     again.environments.provide(ONNX, print)
     again.close()
 

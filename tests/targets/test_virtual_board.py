@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from fca_edge.keeping import Kept, keep
 from fca_edge.manifest import Artefact
 from fca_edge.runtimes import cache_folder
 from fca_edge.targets.provision import wheels
@@ -260,6 +261,17 @@ def fetched_of(board: SshTarget, base: Path) -> Path:
     return base / "fca-edge" / place.relative_to(cache_folder())
 
 
+def plant(file: Path, place: Path, name: str) -> None:
+    """Keep a wheel under a name, as if it had been fetched so."""
+    shutil.rmtree(place, ignore_errors=True)
+
+    def make(folder: Path) -> dict[str, str]:
+        shutil.copyfile(file, folder / name)
+        return {"wheel": name}
+
+    keep(Kept(place, {"pinned": ""}), make)
+
+
 @pytest.fixture
 def foreign(board: SshTarget, tmp_path: Path) -> Iterator[Path]:
     """A cache of this machine in which the board's wheel is one for x86."""
@@ -272,8 +284,7 @@ def foreign(board: SshTarget, tmp_path: Path) -> Iterator[Path]:
         subprocess.run([sys.executable, "-m", "pip", *words, "onnxruntime==1.32.0"], check=True)
         there = [tmp_path / wheel]
     place = fetched_of(board, tmp_path) / "onnxruntime<=1.32.0"
-    place.mkdir(parents=True)
-    shutil.copyfile(there[0], place / wheel)
+    plant(there[0], place, wheel)
     stamp = f"{board.board.folder}/runtimes/onnxruntime.json"
     console(board, f"mv {stamp} {stamp}.kept")
     yield place
@@ -287,7 +298,8 @@ def test_a_wheel_of_another_machine(board: SshTarget, foreign: Path, tmp_path: P
     assert code == 6
     assert f"{WHEEL.format('x86_64')} is not for aarch64" in error
     # One that lies about itself is found out on the board.
-    (foreign / WHEEL.format("x86_64")).rename(foreign / WHEEL.format("aarch64"))
+    copy = shutil.copy(foreign / WHEEL.format("x86_64"), tmp_path / "copy")
+    plant(Path(copy), foreign, WHEEL.format("aarch64"))
     kept = fetched_of(board, cache_folder().parent)
     if kept.is_dir():
         # Saves fetching NumPy once more.

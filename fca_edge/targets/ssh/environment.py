@@ -174,7 +174,7 @@ class Environments:
     def _fetch(self, requirement: str, report: Report) -> Path:
         """Fetch a wheel here, and look at it before it is sent."""
         report(f"fetching {requirement}")
-        file = wheels.download(requirement, wheels_for(self.board, requirement))
+        file = wheels.download(requirement, wheels_for(self.board, requirement), report)
         tags = file.stem.split("-")[-1]
         if tags != "any" and not tags.endswith(self.board.machine):
             raise self._error(

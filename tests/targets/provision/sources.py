@@ -13,7 +13,8 @@ from fca_edge.targets.provision import debian
 from fca_edge.targets.provision.debian import Tree
 from fca_edge.targets.provision.wheels import Wheels
 
-TOOLS = ("apt-get", "dpkg-deb", "gpg")
+HELLO, ANSWER = b"hello\n" * 100_000, "answer = 42\n"
+TOOLS = ("apt-get", "dpkg-deb", "gpg", "gpgconf")
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}"
 )
@@ -39,7 +40,7 @@ class Archive:
         self.lists = self.release / "main" / "binary-arm64"
         self.lists.mkdir(parents=True)
         self.package = folder / "pool" / "hello_1.0_arm64.deb"
-        self.build(b"hello\n" * 2000)
+        self.build(HELLO)
         self.publish()
 
     def gpg(self, *words: object) -> None:
@@ -54,7 +55,7 @@ class Archive:
         (root / "usr" / "bin" / "hello").write_bytes(content)
         fields = {"Package": "hello", "Version": "1.0", "Architecture": "arm64"}
         fields |= {"Maintainer": "test <test@example>", "Description": "test"}
-        fields |= {"Installed-Size": "12"}
+        fields |= {"Installed-Size": str(len(content) >> 10)}
         text = "".join(f"{key}: {value}\n" for key, value in fields.items())
         (root / "DEBIAN" / "control").write_text(text)
         self.package.parent.mkdir(exist_ok=True)
@@ -78,6 +79,9 @@ class Archive:
         signed = self.release / "InRelease"
         signed.unlink(missing_ok=True)
         self.gpg("--clearsign", "--output", signed, self.release / "Release")
+        # It has started an agent, which would live on.
+        words = ["gpgconf", "--homedir", str(self.home), "--kill", "all"]
+        subprocess.run(words, check=True, capture_output=True)
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let set-ups of this process fetch from here."""
@@ -89,7 +93,7 @@ class Archive:
 TREE = Tree("small", "arm64", "bookworm", ("hello",))
 
 
-def build_wheel(folder: Path, content: str = "answer = 42\n") -> Path:
+def build_wheel(folder: Path, content: str = ANSWER) -> Path:
     """Make a wheel of one module, with content that does not compress to nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "hello-1.0-py3-none-any.whl"

@@ -76,6 +76,7 @@ class ProposalHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         self.rpn_conv = nn.Conv2d(width, width, 3, padding=1)
         self.rpn_cls = nn.Conv2d(width, 3, 1)
         self.rpn_reg = nn.Conv2d(width, 12, 1)
@@ -124,6 +125,11 @@ class MaskHead(nn.Module):
             x = F.relu(conv(x))
         out: Tensor = self.conv_logits(F.relu(self.upsample(x)))
         return out
+
+    def draw(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Logits (N, 28, 28) of one class for each RoI."""
+        rows = torch.arange(labels.shape[0], device=labels.device)
+        return self(x)[rows, labels]  # type: ignore[no-any-return]
 
 
 class RoiHead(nn.Module):
@@ -201,8 +207,52 @@ class Detector(nn.Module):
         if not len(boxes):
             return boxes.new_zeros(0, 2 * MASK_BINS, 2 * MASK_BINS)
         features = read_rois(maps[:4], boxes, STRIDES, MASK_BINS)
-        shares = [head(features).sigmoid() for _, head in self.roi_head.stages]
-        return torch.stack(shares).mean(0)[torch.arange(len(boxes)), labels]
+        return self.average_masks(features, labels)
+
+    def average_masks(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Shares (N, 28, 28) of the cells of RoI features (N, C, 14, 14), for a class each."""
+        total: Tensor | float = 0.0
+        for _, head in self.roi_head.stages:
+            total = total + head.draw(features, labels).sigmoid()  # type: ignore[operator]
+        assert isinstance(total, Tensor)
+        return total / len(self.roi_head.stages)
+
+    def probe(self, x: Tensor) -> Tensor:
+        """Return all that is continuous in a picture's answer, as one row (1, n).
+
+        What is chosen by comparing (proposals, objects) jumps where two scores are close, so
+        passes and files are compared here: maps, the RPN's, and the heads on fixed boxes.
+        """
+        return torch.cat([one.flatten() for one in self.probe_parts(x).values()])[None]
+
+    def probe_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the parts of `probe` by the names that they have in exported files."""
+        maps, scores, deltas = self(x)
+        parts = {f"fpn{i}": one for i, one in enumerate(maps)}
+        parts |= {f"rpn_cls{i}": one for i, one in enumerate(scores)}
+        parts |= {f"rpn_reg{i}": one for i, one in enumerate(deltas)}
+        boxes = make_probe_boxes((x.shape[2], x.shape[3])).to(x)
+        features = read_rois(maps[:4], boxes, STRIDES, BOX_BINS)
+        for stage, (head, _) in enumerate(self.roi_head.stages):
+            parts[f"cls{stage}"], parts[f"reg{stage}"] = head(features)
+        labels = torch.arange(len(boxes), device=x.device) % self.classes
+        features = read_rois(maps[:4], boxes, STRIDES, MASK_BINS)
+        return {**parts, "masks": self.average_masks(features, labels)}
+
+    @property
+    def classes(self) -> int:
+        """Number of classes without the background."""
+        head: BoxHead = self.roi_head.stages[0][0]  # type: ignore[assignment]
+        return head.fc_reg.out_features // 4
+
+
+def make_probe_boxes(size: tuple[int, int]) -> Tensor:
+    """Boxes (8, 4) of a picture: all of it, parts of all levels, a sliver, a point, none at all."""
+    height, width = size
+    shares = [(0, 0, 1, 1), (0.1, 0.2, 0.6, 0.9), (0.5, 0.5, 1, 1), (0.3, 0, 0.45, 0.3)]
+    boxes = [[a * width, b * height, c * width, d * height] for a, b, c, d in shares]
+    boxes += [[5.3, 7.1, 21.7, 60.2], [10.5, 3.2, 12.1, 5.9], [0, 9.5, width, 10], [8, 8, 8, 8]]
+    return torch.tensor(boxes, dtype=torch.float64)
 
 
 def choose_class(moved: Tensor, logits: Tensor) -> Tensor:

@@ -87,6 +87,44 @@ def run_artefact(
         return {name.replace("|", "/"): array for name, array in arrays.items()}, events
 
 
+def run_named(
+    artefact: Path,
+    runtime: Runtime,
+    sets: list[dict[str, Array]],
+    threads: int = 1,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[list[dict[str, Array]], dict[str, Event]]:
+    """Run sets of inputs by name through a file in a fresh process here.
+
+    Returns:
+        All outputs of each set by their names, and the agent's events.
+
+    Raises:
+        AgentError: the process failed.
+        TargetUnavailableError: the runtime is not set up.
+    """
+    place = LocalTarget()
+    with temporary() as folder:
+        inputs_file, outputs_file = folder / "inputs.npz", folder / "outputs.npz"
+        arrays = {f"{n}|{name}": array for n, one in enumerate(sets) for name, array in one.items()}
+        np.savez(inputs_file, **arrays)  # type: ignore[arg-type]
+        plan = AgentPlan(
+            runtime=runtime,
+            artefact=place.push(artefact),
+            mode="outputs",
+            threads=threads,
+            inputs=str(inputs_file),
+            outputs=str(outputs_file),
+            named=True,
+        )
+        events = place.run(plan, timeout_seconds)
+        results: list[dict[str, Array]] = [{} for _ in sets]
+        for key, array in read_arrays(outputs_file, plan.label).items():
+            number, _, name = key.partition("|")
+            results[int(number)][name.replace("|", "/")] = array
+        return results, events
+
+
 def read_arrays(file: Path, label: str) -> dict[str, Array]:
     """Read what an agent stored; it may have been cut, or come from any machine.
 

@@ -333,7 +333,8 @@ def run_outputs(runtime, plan):
     import numpy
 
     if plan.get("named"):
-        return run_named(runtime, plan)
+        run_named(runtime, plan)
+        return
     inputs = numpy.load(plan["inputs"])
     rows = []
     for array in inputs[None] if plan.get("together") else inputs[:, None]:

@@ -45,7 +45,9 @@ def convert_to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model
 
 
 def translate(
-    program: ExportedProgram, inputs: Sequence[str] = ("image",), outputs: Sequence[str] = ("logits",)
+    program: ExportedProgram,
+    inputs: Sequence[str] = ("image",),
+    outputs: Sequence[str] = ("logits",),
 ) -> ir.Model:
     """Run torch.onnx without its chatter; its warnings are of torchvision and of copying."""
     logger = logging.getLogger("torch.onnx")

@@ -15,11 +15,11 @@ from fca_edge.exporting.forms import (
     choose_profile,
 )
 from fca_edge.exporting.quantize import STATIC, Draw, Recipe
-from fca_edge.exporting.request import Request, check_request, predict_name
+from fca_edge.exporting.request import MOST_PROPOSALS, Request, check_request, predict_name
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
-from fca_edge.zoo.specs import list_parts
+from fca_edge.zoo.specs import is_detector, list_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +128,22 @@ def make_output(request: Request, name: str, precision: Precision, profile_name:
 
 
 def split(output: Output, variant: str | None) -> list[Output]:
-    """Return the files of an output: TFLite has no RoIAlign, so a detector is several there."""
-    if variant is None or output.profile.format != "tflite":
+    """Return the files of an output: TFLite has no RoIAlign, so a detector is several there.
+
+    How many boxes a detector looks at stands in the names of its files if it is not as usual.
+    """
+    if variant is None or not is_detector(variant):
         return [output]
-    parts = list_parts(variant)
+    number = output.proposals or MOST_PROPOSALS
     start, _, end = output.file.partition(f"-{output.precision}")
-    files = [f"{start}-{part}-{output.precision}{end}" for part in parts]
-    return [replace(output, file=f, part=p) for f, p in zip(files, parts)] or [output]
+    if number != MOST_PROPOSALS:
+        start += f"-{number}proposals"
+    parts = list_parts(variant) if output.profile.format == "tflite" else (None,)
+    names = {part: f"{start}-{part}" if part else start for part in parts}
+    return [
+        replace(output, file=f"{names[part]}-{output.precision}{end}", part=part, proposals=number)
+        for part in parts
+    ]
 
 
 def list_profiles(request: Request, precision: Precision) -> list[str]:

@@ -20,6 +20,12 @@ from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
+from fca_edge.passes.detector_heads import (
+    JoinBoxes,
+    JoinProposals,
+    RepeatInPyramid,
+    SpreadMasks,
+)
 from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
@@ -119,7 +125,17 @@ def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     cross = (GatherCross(),) if forms.cross == "gather" else ()
     splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
     levels = () if forms.levels == "whole" else (LeanUper(rows=forms.levels == "rows"),)
-    return (*blocks, *cross, splits, *norms, *levels, *choose_memory_passes(forms))
+    heads = choose_head_passes(forms)
+    return (*blocks, *cross, splits, *norms, *levels, *heads, *choose_memory_passes(forms))
+
+
+def choose_head_passes(forms: Forms) -> tuple[FoldPass, ...]:
+    """Return the passes that bring a detector's heads into the forms of an output."""
+    if forms.heads == "published":
+        return ()
+    last = forms.heads == "channels_last"
+    pyramid = (RepeatInPyramid(),) if last else ()
+    return (JoinProposals(), JoinBoxes(last), SpreadMasks(), *pyramid)
 
 
 def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:

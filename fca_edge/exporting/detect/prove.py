@@ -18,12 +18,11 @@ import torch
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting.detect.matching import Boxes, share
 from fca_edge.exporting.detect.reference import Objects
-from fca_edge.manifest import Parity
-from fca_edge.parity import Array, refusal
+from fca_edge.parity import Array
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stats import snr_db
 from fca_edge.store import temporary
-from fca_edge.targets.call import AgentError, Event
+from fca_edge.targets.call import Event
 from fca_edge.targets.outputs import run_named
 from fca_edge.zoo.dense.boxes import decode
 from fca_edge.zoo.dense.detectors import (
@@ -41,7 +40,12 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class Errors:
-    """What continuous tensors are off: the worst part of the worst picture, and all together."""
+    """What continuous tensors are off: the one with the least ratio, and all together.
+
+    Attributes:
+        part: name of that tensor.
+        span: range of the reference's values.
+    """
 
     part: str
     snr_db: float
@@ -49,47 +53,35 @@ class Errors:
     span: float
 
 
-def measure_detector(
-    path: Path, runtime: str, pictures: Array, reference: Array, objects: Objects, threads: int = 1
-) -> tuple[Parity, Errors, dict[str, Event]]:
-    """Measure parity of a detector's ONNX file on one runtime.
+def check_model(
+    path: Path, runtime: str, pictures: Array, reference: Array, objects: Objects, threads: int
+) -> tuple[Errors, float, dict[str, Event]]:
+    """Compare an ONNX file with the float64 network on one runtime.
 
     Args:
         pictures: (n, 3, H, W) float32.
         reference: (n, values), rows of `Detector.probe`.
 
+    Returns:
+        The errors of what is continuous, the share of objects that match those of the float64
+        network in the worst picture, and the agent's events.
+
     Raises:
-        NotEquivalentError: the runtime cannot run the file, or it chooses other boxes than its own
-            tensors give.
+        NotEquivalentError: the file chooses other boxes than its own tensors give.
     """
-    try:
-        free, fixed, events = run_both(path, runtime, pictures, objects, threads)
-    except AgentError as error:
-        raise refusal(path, error) from None
+    free, fixed, events = run_both(path, runtime, pictures, objects, threads)
+    rows = [objects.split(row) for row in reference]
     joined = [{**one, **two} for one, two in zip(free, fixed)]
-    errors = compare_parts([objects.split(row) for row in reference], joined)
+    stacked = [
+        {name: np.stack([row[name] for row in one]) for name in rows[0]} for one in (rows, joined)
+    ]
     for number, answer in enumerate(free):
         check_choices(path.name, answer, objects, number)
     shares = [
         share(to_boxes(found), Boxes(one["boxes"], one["scores"], one["labels"]))
         for found, one in zip(objects.found, free)
     ]
-    loaded = events["loaded"]
-    parity = Parity(
-        runtime,
-        str(events["ready"]["version"]),
-        loaded["delegate"],
-        loaded["partitions"],
-        threads,
-        len(reference),
-        1,
-        max_abs=errors.max_abs,
-        relative=errors.max_abs / errors.span,
-        snr_db=errors.snr_db,
-        worst_snr_db=errors.snr_db,
-        top1_agreement=min(shares),
-    )
-    return parity, errors, events
+    return compare_parts(*stacked), min(shares), events
 
 
 def to_boxes(found: object) -> Boxes:
@@ -152,12 +144,11 @@ def cut_model(path: Path, out: Path, given: Arrays, outputs: list[str]) -> None:
     onnx.save(model, str(out))
 
 
-def compare_parts(expected: list[Arrays], actual: list[Arrays]) -> Errors:
-    """Find the part with the least signal-to-noise ratio over all pictures."""
+def compare_parts(expected: Arrays, actual: Arrays) -> Errors:
+    """Find the tensor with the least signal-to-noise ratio."""
     worst, max_abs, span = ("", np.inf), 0.0, 0.0
-    for name in expected[0]:
-        one = np.stack([parts[name] for parts in expected])
-        two = np.stack([parts[name].astype(np.float64) for parts in actual])
+    for name, one in expected.items():
+        two = actual[name].astype(np.float64)
         ratio = snr_db(one, two)
         if not ratio >= worst[1]:
             worst = (name, ratio)

@@ -84,4 +84,3 @@ def find_objects(
     shapes = {name: tuple(part.shape) for name, part in parts.items()}
     joined = {bins: np.concatenate(rows) for bins, rows in features.items()}
     return Objects(extents, shapes, tuple(found), joined, most, trained)
-

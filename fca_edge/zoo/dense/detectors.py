@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from fca_edge.zoo.dense.boxes import decode, make_anchors, read_rois, suppress
 from fca_edge.zoo.dense.upernet import ConvBNReLU
+from fca_edge.zoo.layers import Sites
 
 STRIDES = (4, 8, 16, 32, 64)
 BOX_BINS, MASK_BINS = 7, 14
@@ -65,10 +67,18 @@ class Pyramid(nn.Module):
     def forward(self, maps: Maps) -> Maps:
         sums = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(sums) - 1, 0, -1):
-            size = (sums[i - 1].shape[2], sums[i - 1].shape[3])
-            sums[i - 1] = sums[i - 1] + F.interpolate(sums[i], size=size, mode="nearest")
+            sums[i - 1] = self.enlarge_and_add(sums[i - 1], sums[i])
         levels = [conv(x) for conv, x in zip(self.fpn_convs, sums)]
-        return (*levels, levels[-1][:, :, ::2, ::2])
+        return (*levels, self.halve(levels[-1]))
+
+    def halve(self, level: Tensor) -> Tensor:
+        """Take every second row and column of a map."""
+        return level[:, :, ::2, ::2]
+
+    def enlarge_and_add(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Bring a map to the size of a finer one, and add them."""
+        size = (fine.shape[2], fine.shape[3])
+        return fine + F.interpolate(coarse, size=size, mode="nearest")
 
 
 class ProposalHead(nn.Module):
@@ -137,6 +147,7 @@ class RoiHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, classes: int, cascade: bool) -> None:
         super().__init__()
+        self.classes = classes
         convs, fcs = (4, 1) if cascade else (0, 2)
         boxes = [BoxHead(width, hidden, classes, convs, fcs) for _ in STAGE_STDS[: 1 + 2 * cascade]]
         masks = [MaskHead(width, classes) for _ in boxes]
@@ -153,6 +164,11 @@ class RoiHead(nn.Module):
 
 class Detector(nn.Module):
     """Trunk, pyramid, RPN and RoI heads; a picture (1, 3, H, W)."""
+
+    # The trunk's maps have no other reader.
+    NORM_FEEDS: ClassVar[Sites] = tuple(
+        (f"backbone.norm{i}", f"neck.lateral_convs.{i}.conv") for i in range(4)
+    )
 
     def __init__(
         self, trunk: nn.Module, width: int, hidden: int, classes: int, cascade: bool
@@ -242,8 +258,7 @@ class Detector(nn.Module):
     @property
     def classes(self) -> int:
         """Number of classes without the background."""
-        head: BoxHead = self.roi_head.stages[0][0]  # type: ignore[assignment]
-        return head.fc_reg.out_features // 4
+        return self.roi_head.classes
 
 
 def make_probe_boxes(size: tuple[int, int]) -> Tensor:

@@ -106,8 +106,7 @@ def run_named(
     place = LocalTarget()
     with temporary() as folder:
         inputs_file, outputs_file = folder / "inputs.npz", folder / "outputs.npz"
-        arrays = {f"{n}|{name}": array for n, one in enumerate(sets) for name, array in one.items()}
-        np.savez(inputs_file, **arrays)  # type: ignore[arg-type]
+        save_sets(inputs_file, sets)
         plan = AgentPlan(
             runtime=runtime,
             artefact=place.push(artefact),
@@ -118,11 +117,29 @@ def run_named(
             named=True,
         )
         events = place.run(plan, timeout_seconds)
-        results: list[dict[str, Array]] = [{} for _ in sets]
-        for key, array in read_arrays(outputs_file, plan.label).items():
-            number, _, name = key.partition("|")
-            results[int(number)][name.replace("|", "/")] = array
-        return results, events
+        return read_sets(outputs_file, len(sets), plan.label), events
+
+
+def save_sets(file: Path, sets: list[dict[str, Array]]) -> None:
+    """Store sets of arrays for an agent."""
+    arrays = {f"{n}|{name}": array for n, one in enumerate(sets) for name, array in one.items()}
+    with file.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def read_sets(file: Path, count: int, label: str) -> list[dict[str, Array]]:
+    """Read the sets that an agent stored.
+
+    Raises:
+        AgentError: there are not as many as were given to it.
+    """
+    results: list[dict[str, Array]] = [{} for _ in range(count)]
+    for key, array in read_arrays(file, label).items():
+        number, _, name = key.partition("|")
+        if not number.isdigit() or int(number) >= count:
+            raise AgentError(f"{label}: its outputs are damaged; run it again.")
+        results[int(number)][name.replace("|", "/")] = array
+    return results
 
 
 def read_arrays(file: Path, label: str) -> dict[str, Array]:
@@ -244,6 +261,17 @@ class Stream(Closing):
         arrays = read_arrays(self.outputs, self.label)
         check_logits(arrays, len(inputs), self.label)
         return arrays["logits"]
+
+    def run_named(self, sets: list[dict[str, Array]]) -> list[dict[str, Array]]:
+        """Run sets of inputs by name; returns all outputs of each by their names.
+
+        Raises:
+            AgentError: the process crashed, was killed or took too long.
+        """
+        save_sets(self.inputs, sets)
+        self.send({"inputs": str(self.inputs), "outputs": str(self.outputs), "named": True})
+        self.wait_for("answer")
+        return read_sets(self.outputs, len(sets), self.label)
 
     def send(self, fields: dict[str, Any]) -> None:
         """Write one line to the agent."""

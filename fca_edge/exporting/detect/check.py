@@ -7,9 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fca_edge.exporting.detect.parts import arrange_answers, choose_expected, make_part_inputs
+from fca_edge.exporting.detect.parts import (
+    MASK,
+    arrange_answers,
+    choose_expected,
+    make_part_inputs,
+)
 from fca_edge.exporting.detect.prove import Errors, check_model, compare_parts
 from fca_edge.exporting.detect.reference import Objects
+from fca_edge.exporting.detect.together import find_siblings, match_together
 from fca_edge.manifest import Parity
 from fca_edge.parity import Array, in_layout, refusal, shortfall
 from fca_edge.runtimes import RUNTIMES
@@ -73,7 +79,12 @@ def check_file(
             )
         else:
             errors, events = check_part(path, runtime, expected, part, layout, threads)
+            stages = sum(name.startswith("cls") for name in objects.shapes)
+            files = find_siblings(path, stages) if part == MASK else None
             matched = 1.0
+            if files is not None:
+                pictures = expected.pictures
+                matched = match_together(files, runtime, pictures, objects, layout, threads)
     except AgentError as error:
         raise refusal(path, error) from None
     parity = build_parity(runtime, errors, matched, events, len(expected.pictures), threads)

@@ -1,7 +1,7 @@
 """The parts of a detector between which boxes are chosen: what TFLite files hold.
 
 TFLite has neither RoIAlign nor a suppression of several classes, so three kinds of files stand
-around NumPy (`bundling/board/detect.py`). Boxes go through the heads in blocks of one size.
+around NumPy (`fca_edge/detect.py`). Boxes go through the heads in blocks of one size.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-MODULE = ROOT / "fca_edge" / "bundling" / "board" / "detect.py"
+MODULE = ROOT / "fca_edge" / "detect.py"
 SIZE = (300, 400)
 glue = SimpleNamespace(**runpy.run_path(str(MODULE)))
 
@@ -49,7 +49,7 @@ def extract(levels: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndar
 
 
 def test_it_needs_nothing_but_numpy() -> None:
-    code = "import sys, detect; print([m for m in sys.modules if m.startswith(('fca', 'PIL'))])"
+    code = "import sys; sys.path.insert(0, '.'); import detect; print([m for m in sys.modules if m.startswith(('fca', 'PIL'))])"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=MODULE.parent, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

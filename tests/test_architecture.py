@@ -13,7 +13,7 @@ PACKAGE = ROOT / "fca_edge"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
-READING = ("errors", "parsing", "documents")
+READING = ("errors", "parsing", "documents", "sizes")
 MEASURING = ("keeping", "runtimes", "stats", "lean_settings", "device", "targets", "measure")
 
 # Room -> rooms that it may import. Data flows one way.
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artefacts": {"errors", "manifest", "report", "tables"},
     "parsing": {"errors"},
     "documents": {"errors", "parsing"},
+    "sizes": {"documents", "errors", "fields", "parsing"},
     "records": {*READING},
     "places": {"errors"},
     "store": {"errors", "places"},
@@ -40,16 +41,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": {"terminal"},
     "decode": set(),
     "fields": set(),
-    "embedded": {"parsing"},
+    "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
     "labels": {"errors", "parsing"},
-    "preprocess": {"errors", "decode", "fields"},
+    "preprocess": {"errors", "decode", "fields", "sizes"},
     "pictures": {"preprocess"},
     "manifest": {
         *("errors", "store", "fields", "labels", "preprocess", "records"),
         *("embedded", "older_manifests", *READING),
     },
-    "zoo": {"errors"},
+    "zoo": {"errors", "fields", "sizes"},
     "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
     "runtimes": {"children", "errors", "keeping"},
@@ -62,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "measure": {
         "children",
-        *("errors", "records", "stopping", "store", "runtimes", "stats", "lean_settings"),
+        *("errors", "records", "sizes", "stopping", "store", "runtimes", "stats", "lean_settings"),
         *("manifest", "device", "targets"),
     },
     "comparing": {
@@ -82,6 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "sizes",
         "children",
         "errors",
         "embedded",
@@ -120,6 +122,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "bundling": {
+        "sizes",
         "zoo",
         "errors",
         "manifest",
@@ -134,6 +137,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "model": {
+        "sizes",
         "errors",
         "manifest",
         "preprocess",
@@ -143,6 +147,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What a user imports: every command as a function.
     "api": {
+        "sizes",
         "errors",
         "options",
         "artefacts",
@@ -162,6 +167,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tables",
     },
     "commands": {
+        "sizes",
         "api",
         "artefacts",
         "parity",
@@ -207,6 +213,7 @@ TORCH_FREE = (
     "store",
     "decode",
     "fields",
+    "sizes",
     "labels",
     "parsing",
     "documents",

@@ -74,11 +74,11 @@ def find_stage(part: str) -> int:
     return int(part.removeprefix("box") or 0)
 
 
-def trace_part(network: Detector, part: str, side: int) -> ExportedProgram:
+def trace_part(network: Detector, part: str, size: tuple[int, int]) -> ExportedProgram:
     """Trace one part of a float32 detector."""
     width = network.rpn_head.width
     if part == FEATURES:
-        return quiet_export(PicturePart(network), (torch.zeros(1, 3, side, side),), None)
+        return quiet_export(PicturePart(network), (torch.zeros(1, 3, *size),), None)
     if part == MASK:
         features = torch.zeros(MASK_BLOCK, width, MASK_BINS, MASK_BINS)
         return quiet_export(MaskPart(network), (features,), None)

@@ -24,6 +24,7 @@ from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.exporting.writer import Writer
 from fca_edge.manifest import Parity
 from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.sizes import split_size
 from fca_edge.zoo.dense.detectors import Detector
 
 
@@ -47,16 +48,16 @@ class DetectorWriter(Writer):
         self, program: Any, output: Output, metadata: dict[str, str], path: Path
     ) -> dict[str, int]:
         assert self.prepared.objects is not None
-        side = self.prepared.source.img_size
+        size = split_size(self.prepared.source.img_size)
         if output.part is not None:
-            traced = trace_part(program.network, output.part, side)
+            traced = trace_part(program.network, output.part, size)
             names = name_outputs(output.part)
             to_tflite(traced, output.profile, json.dumps(metadata), path, output.layout, names)
             return count_operators(path)
         model = build_model(
             program.picture,
             program.network,
-            (side, side),
+            size,
             self.prepared.objects.proposals,
             simplify=output.folded,
         )

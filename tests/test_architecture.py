@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keeping": {"errors", "parsing", "places", "stopping", "store"},
     "tables": {"terminal"},
     "decode": set(),
+    "detect": set(),
     "fields": set(),
     "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
@@ -83,6 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "detect",
         "sizes",
         "children",
         "errors",
@@ -212,6 +214,7 @@ TORCH_FREE = (
     "records",
     "store",
     "decode",
+    "detect",
     "fields",
     "sizes",
     "labels",

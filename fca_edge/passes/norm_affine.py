@@ -36,8 +36,9 @@ class FoldNormAffine(FoldPass):
             owner.set_submodule(target, absorb_affine(reader, norm.weight, norm.bias))
             owner.set_submodule(norm_name, strip_affine(norm))
             rewrites.done.append(f"{prefix}{norm_name} -> {prefix}{target}")
-        for prefix, _, (norm_name, reason) in find_sites(network, "NORM_KEEPS"):
-            rewrites.skipped.append((prefix + norm_name, reason))
+        for prefix, owner, (norm_name, reason) in find_sites(network, "NORM_KEEPS"):
+            if getattr(find_part(owner, norm_name), "weight", None) is not None:
+                rewrites.skipped.append((prefix + norm_name, reason))
         return network, rewrites
 
     def ensures(self, network: nn.Module) -> list[str]:

@@ -24,6 +24,7 @@ from fca_edge.passes.winograd import AxisWinograd
 from fca_edge.zoo.dense.upernet import BINS, ConvBNReLU, UperHead, resize
 
 Size = tuple[int, int]
+FINE_LEVELS = 2
 
 
 class LevelConvolution(nn.Module):
@@ -164,7 +165,8 @@ class LeanUper(FoldPass):
         del lean.psp_modules
         if self.winograd:
             lean.first = AxisWinograd(narrow, head.sizes[0], self.rows)
-            for layer, size in zip(lean.fpn_convs, head.sizes):
+            # Twice the weights: what is won on coarser maps is not worth them.
+            for layer, size in zip(lean.fpn_convs, head.sizes[:FINE_LEVELS]):
                 assert isinstance(layer, ConvBNReLU)
                 layer.set_submodule("conv", AxisWinograd(layer.conv, size, self.rows))
         return lean

@@ -28,6 +28,7 @@ Cross = Literal["convolution", "gather"]
 Bias = Literal["expanded", "compact", "tied"]
 Levels = Literal["whole", "rows", "columns"]
 Heads = Literal["published", "channels_first", "channels_last"]
+Products = Literal["all", "half"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Forms:
             that stay small (see `passes.uper_levels`).
         heads: a detector's heads as they were trained, or with fewer layers, for either order of
             memory (see `passes.detector_heads`).
+        products: of UperNet's 3x3 convolutions all, or half of them (see `passes.winograd`).
     """
 
     depthwise: str | None = None
@@ -63,6 +65,7 @@ class Forms:
     most_wide_bytes: int | None = None
     levels: Levels = "whole"
     heads: Heads = "published"
+    products: Products = "all"
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,26 @@ class Profile:
 ONNX = Profile(
     "onnx",
     "onnx",
-    Forms(blocks="channels_first", cross="gather", levels="rows", heads="channels_first"),
+    Forms(
+        blocks="channels_first",
+        cross="gather",
+        levels="rows",
+        products="half",
+        heads="channels_first",
+    ),
 )
 # LiteRT 2.x with XNNPACK.
 MODERN = Profile(
     name="modern",
     format="tflite",
-    forms=Forms("grid", "grid", norm="uncentred", levels="columns", heads="channels_last"),
+    forms=Forms(
+        "grid",
+        "grid",
+        norm="uncentred",
+        levels="columns",
+        products="half",
+        heads="channels_last",
+    ),
     operators=Operators(affine="depthwise"),
     whole=True,
 )
@@ -138,12 +154,17 @@ MODERN = Profile(
 OLD = Profile(
     name="tflite-2.14",
     format="tflite",
-    forms=Forms(gelu="tanh", levels="columns", heads="channels_last"),
+    forms=Forms(gelu="tanh", levels="columns", products="half", heads="channels_last"),
     operators=Operators(difference="add_negated"),
     snr_floor_db=APPROXIMATE_SNR_DB,
 )
 # XNNPACK computes in fp16 on ARMv8.2 cores (a55, a76, ...) when a file allows it.
-HALF = replace(MODERN, name="litert-fp16", half_arithmetic=True)
+HALF = replace(
+    MODERN,
+    name="litert-fp16",
+    forms=replace(MODERN.forms, products="all"),
+    half_arithmetic=True,
+)
 # With its XNNPACK provider ONNX Runtime works channels last, and on 32-bit ARM it needs the
 # kernels that XNNPACK has (docs/arm32.md).
 ONNX_XNNPACK = Profile(
@@ -235,7 +256,9 @@ def keep_matrix_products(profile: Profile) -> Profile:
     tflite-runtime 2.14 computes garbage from a FULLY_CONNECTED with int8 weights per channel,
     and says nothing; a 1x1 CONV_2D is right there, and LiteRT is as fast with either. ONNX
     Runtime has 8-bit kernels for MatMul and not for the 1x1 convolutions of its usual form.
+    What Winograd's algorithm multiplies are sums, which eight bits are too few for.
     """
+    profile = replace(profile, forms=replace(profile.forms, products="all"))
     if profile.format == "onnx":
         return replace(profile, forms=replace(profile.forms, blocks="channels_last"))
     return replace(profile, operators=replace(profile.operators, linear="conv_2d"))

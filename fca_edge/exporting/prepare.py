@@ -124,7 +124,8 @@ def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     norms = (UncentreNorms(),) if forms.norm == "uncentred" else ()
     cross = (GatherCross(),) if forms.cross == "gather" else ()
     splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
-    levels = () if forms.levels == "whole" else (LeanUper(rows=forms.levels == "rows"),)
+    lean = LeanUper(rows=forms.levels == "rows", winograd=forms.products == "half")
+    levels = () if forms.levels == "whole" else (lean,)
     heads = choose_head_passes(forms)
     return (*blocks, *cross, splits, *norms, *levels, *heads, *choose_memory_passes(forms))
 

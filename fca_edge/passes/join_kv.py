@@ -39,8 +39,16 @@ class JoinedAttention(nn.Module):
 
     def forward(self, x: Tensor, cross: list[Centred]) -> Tensor:
         y = self.norm1(x)
-        (q,) = split_heads(self.q(y).flatten(1, 2), self.heads, 1)  # (B, heads, N, C / heads)
-        kv = self.kv(y).flatten(1, 2)  # (B, N, 2C)
+        return self.attend(self.q(y), self.kv(y), cross, x)
+
+    def attend(self, q: Tensor, kv: Tensor, cross: list[Centred], x: Tensor) -> Tensor:
+        """Attention of queries (B, H, W, C) over keys and values (B, H, W, 2C) and cross tokens.
+
+        Args:
+            x: grid (B, H, W, C) that the result is added to.
+        """
+        (q,) = split_heads(q.flatten(1, 2), self.heads, 1)  # (B, heads, N, C / heads)
+        kv = kv.flatten(1, 2)  # (B, N, 2C)
         if self.kv_s is not None:
             kv_s = self.kv_s(normalise(cross, self.s_norm))  # (B, Ns, 2C)
             kv = torch.cat([kv, kv_s], 1)  # (B, N + Ns, 2C)

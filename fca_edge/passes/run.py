@@ -15,6 +15,7 @@ from fca_edge.passes.join_kv import JoinKeysValues
 from fca_edge.passes.layer_scale import FoldLayerScale
 from fca_edge.passes.merge_order import OrderPatchMerging
 from fca_edge.passes.norm_affine import FoldNormAffine
+from fca_edge.passes.padded_windows import LeanPadding
 from fca_edge.passes.pool_first import PoolFirst
 from fca_edge.passes.query import DropCrossQuery, FoldQueryScale
 from fca_edge.passes.scale_factors import FoldScaleFactors
@@ -32,6 +33,7 @@ DEFAULT_PASSES: tuple[FoldPass, ...] = (
     FoldScaleFactors(),
     BakeAttentionBias(),
     JoinKeysValues(),
+    LeanPadding(),
     PoolFirst(),
 )
 

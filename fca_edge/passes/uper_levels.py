@@ -9,6 +9,8 @@ of all levels never exist together.
 
 Adaptive pooling and the resizing of its bins are constant matrices, too; some runtimes replace
 such a pool by one of a fixed kernel, which is another function where bins overlap.
+
+The 3x3 convolutions that are left may take half of their products (see `winograd`).
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree, copy_convolution, freeze, recast
-from fca_edge.zoo.dense.upernet import BINS, UperHead, resize
+from fca_edge.passes.winograd import AxisWinograd
+from fca_edge.zoo.dense.upernet import BINS, ConvBNReLU, UperHead, resize
 
 Size = tuple[int, int]
+FINE_LEVELS = 2
 
 
 class LevelConvolution(nn.Module):
@@ -106,7 +110,7 @@ class LeanUperHead(UperHead):
     """UperNet's head whose small levels stay small for as long as they can."""
 
     pools: PyramidPools
-    first: nn.Conv2d
+    first: nn.Module
     levels: nn.ModuleList
 
     def pool(self, coarse: Tensor) -> Tensor:
@@ -127,12 +131,13 @@ class LeanUper(FoldPass):
 
     Args:
         rows: memory has channels first.
+        winograd: make large 3x3 convolutions with half of their products.
     """
 
     name = "uper_levels"
 
-    def __init__(self, rows: bool) -> None:
-        self.rows = rows
+    def __init__(self, rows: bool, winograd: bool) -> None:
+        self.rows, self.winograd = rows, winograd
 
     def call(self, network: nn.Module) -> tuple[nn.Module, Rewrites]:
         network, rewrites = clone_tree(network), Rewrites()
@@ -148,7 +153,8 @@ class LeanUper(FoldPass):
         conv = head.fpn_bottleneck.conv
         first, *others = conv.weight.detach().chunk(len(head.sizes), 1)
         del lean.fpn_bottleneck
-        lean.first = copy_convolution(conv, first, conv.bias)
+        narrow = copy_convolution(conv, first, conv.bias)
+        lean.first = narrow
         lean.levels = nn.ModuleList(
             [
                 LevelConvolution(weight, size, head.sizes[0], self.rows)
@@ -157,6 +163,12 @@ class LeanUper(FoldPass):
         )
         lean.pools = PyramidPools(head.psp_modules, head.sizes[-1], conv.weight)
         del lean.psp_modules
+        if self.winograd:
+            lean.first = AxisWinograd(narrow, head.sizes[0], self.rows)
+            # Twice the weights: what is won on coarser maps is not worth them.
+            for layer, size in zip(lean.fpn_convs, head.sizes[:FINE_LEVELS]):
+                assert isinstance(layer, ConvBNReLU)
+                layer.set_submodule("conv", AxisWinograd(layer.conv, size, self.rows))
         return lean
 
     def ensures(self, network: nn.Module) -> list[str]:

@@ -110,7 +110,7 @@ def build_trunk(spec: DenseSpec, size: tuple[int, int]) -> Trunk:
     """Make the trunk of a dense network."""
     under = find_spec(spec.trunk)
     if isinstance(under, FcaFormerSpec):
-        return FcaTrunk(under, spec.outputs)
+        return FcaTrunk(under, spec.outputs, size)
     if isinstance(under, SwinSpec):
         return SwinTrunk(under, size)
     assert isinstance(under, ConvNeXtSpec)

@@ -103,12 +103,15 @@ class FcaBlock(nn.Module):
         self.mlp = Mlp(dim, 4 * dim, inner_norm=True)
 
     def forward(self, x: Tensor, cross: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        x = x + scaled(self.attend(x, cross), self.gamma_1)
-        grid = x.permute(0, 3, 1, 2)  # (B, C, H, W)
+        x, cross = self.mix(x, self.attend(x, cross), cross)
+        return self.feed_forward(x), cross
+
+    def mix(self, x: Tensor, attended: Tensor, cross: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """All of the block between its attention and its MLP, both (B, H, W, C)."""
+        grid = (x + scaled(attended, self.gamma_1)).permute(0, 3, 1, 2)  # (B, C, H, W)
         if self.dw_conv is not None:
             cross = [*cross, self.cross_tokens(grid)][-MAX_CROSS_SETS:]
-        x = self.local_conv(grid).permute(0, 2, 3, 1)
-        return self.feed_forward(x), cross
+        return self.local_conv(grid).permute(0, 2, 3, 1), cross
 
     def derived(self) -> dict[str, Tensor]:
         """Compute the buffers that follow from the sizes and stand in no checkpoint."""

@@ -24,11 +24,14 @@ def folded(size: tuple[int, int], variant: str = "upernet_micro") -> tuple:
     return (*fold(network, images), images, logits(network, images))
 
 
+@pytest.mark.parametrize("winograd", [True, False])
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_pass_and_the_lean_head_are_exact(size: tuple[int, int], rows: bool) -> None:
+def test_every_pass_and_the_lean_head_are_exact(
+    size: tuple[int, int], rows: bool, winograd: bool
+) -> None:
     network, _, images, expected = folded(size)
-    lean, after, report = apply(LeanUper(rows), network, expected, images)
+    lean, after, report = apply(LeanUper(rows, winograd), network, expected, images)
     assert report.rewrote == ("decode_head.fpn_bottleneck",)
     assert isinstance(lean.decode_head, LeanUperHead)
     assert float((after - expected).abs().max()) < 1e-12
@@ -37,7 +40,7 @@ def test_every_pass_and_the_lean_head_are_exact(size: tuple[int, int], rows: boo
 
 def test_the_network_before_the_pass_stays_as_it_was() -> None:
     network, _, images, expected = folded(SIZES[0])
-    LeanUper(rows=True).call(network)
+    LeanUper(rows=True, winograd=True).call(network)
     assert torch.equal(logits(network, images), logits(network, images))
     assert float((logits(network, images) - expected).abs().max()) < 1e-12
 
@@ -56,7 +59,7 @@ def test_a_line_of_the_kernel_at_the_wrong_place_is_seen(
 
     monkeypatch.setattr(uper_levels, "shifted_lines", wrong)
     with pytest.raises(NotEquivalentError, match="uper_levels"):
-        apply(LeanUper(rows=True), network, expected, images)
+        apply(LeanUper(rows=True, winograd=True), network, expected, images)
 
 
 def test_bins_overlap_where_they_do_not_divide_a_side() -> None:

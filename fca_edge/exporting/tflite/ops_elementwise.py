@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -88,7 +89,9 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
     else:
         a, b = context.value(left), context.value(right)
         value = whole(node, a if a.logical == shape else b)
-        value, inputs = align_operands(context, a, b, value)
+        other = b if value is a else a
+        value, tensor = align_operands(context, value, other)
+        inputs = (value.tensor, tensor) if other is b else (tensor, value.tensor)
     out = emit_binary(context, operator, inputs, context.layout.stored_shape(value))
     return Value(out, value.shape, value.perm)
 
@@ -133,15 +136,12 @@ def store_constant(context: Context, value: Value, constant: Any, shape: Shape) 
     return context.builder.constant(array)
 
 
-def align_operands(
-    context: Context, a: Value, b: Value, value: Value
-) -> tuple[Value, tuple[int, int]]:
-    """Bring two dynamic operands into the memory order and rank of the larger one.
+def align_operands(context: Context, value: Value, other: Value) -> tuple[Value, int]:
+    """Bring an operand into the memory order and rank of the larger one; returns both.
 
-    Returns that one, in other dimensions where the smaller one broadcasts between those it had.
+    Where it broadcasts in the middle of dimensions that memory has as one, the larger one gets
+    its dimensions back.
     """
-    first = value is a
-    other = b if value is a else a
     order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
     stored_shape = context.layout.stored_shape(value)
     other_shape = (1,) * (len(value.perm) - len(other.perm)) + other.logical
@@ -151,24 +151,15 @@ def align_operands(
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
     if [d for d in order if other_shape[d] > 1] != list(find_memory_order(other)):
         other = context.layout.reorder(other, order)
-    target = broadcast_shape(stored_shape, value, tuple(other_shape[d] for d in order))
-    if target is None:
-        value = Value(context.layout.reshape(value.tensor, value.shape), value.shape, value.perm)
-        target = tuple(other_shape[d] for d in order)
-    tensor = context.layout.reshape(other.tensor, target)
-    return value, (value.tensor, tensor) if first else (tensor, value.tensor)
-
-
-def broadcast_shape(stored_shape: Shape, value: Value, physical: Shape) -> Shape | None:
-    """Shape in which an operand of the given physical shape broadcasts against `stored`.
-
-    None if it broadcasts in the middle of dimensions that are stored as one.
-    """
+    physical = tuple(other_shape[d] for d in order)
     if prod(physical) == prod(stored_shape):
-        return stored_shape
-    if physical[-1] == 1 and prod(physical) == prod(stored_shape[:-1]):
-        return (*stored_shape[:-1], 1)
-    return physical if stored_shape == value.shape else None
+        target = stored_shape
+    elif physical[-1] == 1 and prod(physical) == prod(stored_shape[:-1]):
+        target = (*stored_shape[:-1], 1)
+    else:
+        target = physical
+        value = replace(value, tensor=context.layout.reshape(value.tensor, value.shape))
+    return value, context.layout.reshape(other.tensor, target)
 
 
 def gelu(context: Context, node: fx.Node) -> Value:

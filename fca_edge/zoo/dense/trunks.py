@@ -7,7 +7,7 @@ padded. Sources: the dense releases of FcaFormer, Swin and ConvNeXt.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,29 @@ class Trunk(nn.Module):
         return -(-side // (1 << halvings))
 
 
+class Frame(NamedTuple):
+    """Where a map (B, H, W, C) lies on a grid of whole windows."""
+
+    window: int
+    height: int
+    width: int
+    top: int
+    left: int
+    grid: tuple[int, int]
+
+    def cut(self, x: Tensor) -> Tensor:
+        """Pad a map with zeros and cut it into windows (B * windows, M, M, C)."""
+        right, down = self.grid[1] - self.width - self.left, self.grid[0] - self.height - self.top
+        x = F.pad(x, (0, 0, self.left, right, self.top, down))
+        windows: Tensor = to_windows(x, self.window).unflatten(1, (self.window, self.window))  # type: ignore[no-untyped-call]
+        return windows
+
+    def join(self, windows: Tensor) -> Tensor:
+        """Join windows (B * windows, M, M, C) and take the map (B, H, W, C) out."""
+        x = join_windows(windows, self.grid)
+        return x[:, self.top : self.top + self.height, self.left : self.left + self.width]
+
+
 class WindowedStage(FcaStage):
     """Forward-cross-attention blocks on windows, then a downsample unless it is the last stage.
 
@@ -48,7 +71,12 @@ class WindowedStage(FcaStage):
     blocks, at the bottom and right in odd ones. Each block pads and crops anew. Padded tokens
     are keys and values like others, for `norm1` comes after the padding. Cross tokens belong
     to the window's number, whatever area it covers.
+
+    Attributes:
+        padded: windows reach beyond the map.
     """
+
+    padded = False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return the stage's map (B, C, H, W), and the input of the next stage."""
@@ -63,15 +91,16 @@ class WindowedStage(FcaStage):
         self, block: nn.Module, x: Tensor, cross: list[Tensor], at_end: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Pad, cut into windows, run a block, join and crop: (B, H, W, C) kept."""
+        frame = self.frame(x, at_end)
+        windows, cross = block(frame.cut(x), cross)
+        return frame.join(windows), cross
+
+    def frame(self, x: Tensor, at_end: bool) -> Frame:
+        """Place a map (B, H, W, C) on whole windows, padded at its end or at its beginning."""
         height, width = x.shape[1], x.shape[2]
         down, right = -height % self.side, -width % self.side
         top, left = (0, 0) if at_end else (down, right)
-        x = F.pad(x, (0, 0, left, right - left, top, down - top))
-        grid = (x.shape[1], x.shape[2])
-        x = to_windows(x, self.side).unflatten(1, (self.side, self.side))  # type: ignore[no-untyped-call]
-        x, cross = block(x, cross)  # (windows, M, M, C)
-        x = join_windows(x, grid)
-        return x[:, top : top + height, left : left + width], cross
+        return Frame(self.side, height, width, top, left, (height + down, width + right))
 
 
 class FcaTrunk(Trunk):
@@ -80,13 +109,16 @@ class FcaTrunk(Trunk):
     Args:
         outputs: channels of the maps, made by a 1x1 convolution each; None is the form without
             them, whose maps have the stages' own widths.
+        size: height and width of the picture.
     """
 
     NORM_KEEPS: ClassVar[Sites] = tuple(
         (f"norm{i}", "its map is read by the head") for i in range(4)
     )
 
-    def __init__(self, spec: FcaFormerSpec, outputs: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, spec: FcaFormerSpec, outputs: tuple[int, ...] | None, size: tuple[int, int]
+    ) -> None:
         super().__init__()
         d, n = spec.dims, spec.depths
         self.patch_embed = Stem(d[0])
@@ -94,6 +126,8 @@ class FcaTrunk(Trunk):
         self.layer_1 = ConvStage(d[1], n[1], d[2])
         self.layer_2 = WindowedStage(d[2], n[2], spec.heads[0], WINDOWS[0], d[3])
         self.layer_3 = WindowedStage(d[3], n[3], spec.heads[1], WINDOWS[1], None)
+        for windowed, sides in zip((self.layer_2, self.layer_3), self.map_sizes(size)[2:]):
+            windowed.padded = any(side % windowed.side for side in sides)
         self.channels = outputs or d
         for i, (dim, channels) in enumerate(zip(d, self.channels)):
             self.add_module(f"norm{i}", ChannelNorm(channels, eps=1e-6))

@@ -5,11 +5,14 @@ State-dict keys are those of MMSegmentation.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.zoo.dense.trunks import Trunk
+from fca_edge.zoo.layers import Sites
 
 BINS = (1, 2, 3, 6)
 
@@ -109,6 +112,11 @@ class AuxiliaryHead(nn.Module):
 
 class UperNet(nn.Module):
     """Trunk and head: a picture (B, 3, H, W) to logits (B, classes, H/4, W/4)."""
+
+    # The fourth map is read by a convolution with padding, too, so its norm keeps its affine.
+    NORM_FEEDS: ClassVar[Sites] = tuple(
+        (f"backbone.norm{i}", f"decode_head.lateral_convs.{i}.conv") for i in range(3)
+    )
 
     def __init__(self, trunk: Trunk, size: tuple[int, int], width: int, classes: int) -> None:
         super().__init__()

@@ -31,6 +31,8 @@ class Preprocessing:
         layout: order of the channels that the network was trained on, "RGB" or "BGR".
         background: what lies behind transparent pixels: "white", "black", "none", (R, G, B).
         exif: "apply" turns pictures as their EXIF orientation says; "ignore" does not.
+        fit: "crop" cuts the centre out; "pad" keeps all of a picture and its shape, and adds
+            zeros: `resize` then is the most of the long and of the short side.
     """
 
     resize: int | tuple[int, int] = 256
@@ -41,6 +43,7 @@ class Preprocessing:
     layout: str = "RGB"
     background: str | tuple[int, int, int] = "white"
     exif: str = "ignore"
+    fit: str = "crop"
 
     def for_size(self, img_size: int) -> Preprocessing:
         """Return the same preprocessing for another input size, the resize in proportion."""

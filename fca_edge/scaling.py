@@ -8,6 +8,7 @@ Stand-alone: NumPy, Pillow 9 or newer, Python 3.7 or newer. Bundles hold a copy 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,16 @@ def place_windows(side: int, window: int) -> list[int]:
     step = max(int(window * STEP / OF_SIDE + 0.5), 1)
     count = max(side - window + step - 1, 0) // step + 1
     return [max(min(number * step, side - window), 0) for number in range(count)]
+
+
+def cut_windows(
+    image: Image.Image, window: tuple[int, int]
+) -> Iterator[tuple[tuple[int, int], Image.Image]]:
+    """Yield where each window (top, left) of a scaled picture begins, and what it shows.
+
+    At the right and the bottom that is less than a window where the picture is smaller.
+    """
+    for top in place_windows(image.height, window[0]):
+        for left in place_windows(image.width, window[1]):
+            right, bottom = min(left + window[1], image.width), min(top + window[0], image.height)
+            yield (top, left), image.crop((left, top, right, bottom))

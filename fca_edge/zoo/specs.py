@@ -171,6 +171,14 @@ def short_name(variant: str) -> str:
     return short
 
 
+def find_task(variant: str) -> str:
+    """Return what a network does: "classify", "segment" (a class per pixel) or "detect"."""
+    spec = NETWORKS.get(variant)
+    if not isinstance(spec, DenseSpec):
+        return "classify"
+    return "segment" if spec.head == "upernet" else "detect"
+
+
 def require_classifier(variant: str, name: str, command: str) -> None:
     """Refuse what only classifiers can do of a network that answers per pixel or per object.
 

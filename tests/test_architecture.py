@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": {"parsing"},
     "older_manifests": {"parsing"},
     "labels": {"errors", "parsing"},
-    "preprocess": {"errors", "decode", "fields"},
+    "preprocess": {"errors", "decode", "fields", "scaling"},
     "pictures": {"preprocess"},
     "manifest": {
         *("errors", "store", "fields", "labels", "preprocess", "records"),

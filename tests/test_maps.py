@@ -137,7 +137,7 @@ def unpack(bits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def check_runs(part: tuple[int, int, np.ndarray], size: tuple[int, int]) -> None:
     runs = masks.count_runs(part, size)
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    assert (flat.reshape(size[::-1]).T == draw(part, size)).all()
+    assert (draw(part, size) == flat.reshape(size[::-1]).T).all()
     assert all(runs[1:]) and sum(runs) == size[0] * size[1]
 
 

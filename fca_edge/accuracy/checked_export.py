@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.check import AccuracyCheck
+from fca_edge.accuracy.data import DataRequest
 from fca_edge.artefacts import Artefacts, RefusedError
 from fca_edge.exporting.notes import list_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export

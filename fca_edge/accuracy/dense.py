@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fca_edge import decode, masks, scaling
+from fca_edge.accuracy.data import DataRequest
 from fca_edge.accuracy.objects import (
     ObjectCounts,
     ObjectData,
@@ -30,7 +31,7 @@ from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.manifest import Artefact
 from fca_edge.maps import Window, label_pixels, resize_labels
 from fca_edge.pictures import Seen
-from fca_edge.preprocess import Listing, Preprocessing
+from fca_edge.preprocess import Listing, Preprocessing, find_window, pad, scale
 from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.specs import find_task
@@ -65,30 +66,12 @@ class DenseRunner(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class DenseRequest:
-    """Which pictures are taken, and how.
-
-    Attributes:
-        annotations: a folder of label maps, or a JSON file; None takes the data set's own.
-        sliding: cover pictures by windows of the file's size instead of shrinking them to it.
-        limit: number of pictures of a seeded sample; None takes all.
-        skip_corrupt: leave pictures out that cannot be read, and count them.
-    """
-
-    data: Path
-    annotations: Path | None = None
-    sliding: bool = False
-    limit: int | None = None
-    seed: int = 0
-    skip_corrupt: bool = False
-
-    def sample(self, items: Sequence[Item]) -> list[Item]:
-        """Take a seeded sample, in the order of all."""
-        if self.limit is None or self.limit >= len(items):
-            return list(items)
-        places = random.Random(self.seed).sample(range(len(items)), self.limit)
-        return [items[place] for place in sorted(places)]
+def take_sample(items: Sequence[Item], request: DataRequest) -> list[Item]:
+    """Take a seeded sample, in the order of all; all without a limit."""
+    if request.limit is None or request.limit >= len(items):
+        return list(items)
+    places = random.Random(request.seed).sample(range(len(items)), request.limit)
+    return [items[place] for place in sorted(places)]
 
 
 @dataclass(frozen=True)
@@ -206,11 +189,6 @@ def key_of(way: Preprocessing) -> tuple[Any, ...]:
     return way.exif, way.background
 
 
-def split_side(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of an input."""
-    return (size, size) if isinstance(size, int) else size
-
-
 def label_picture(runner: DenseRunner, image: Image.Image, sliding: bool) -> NDArray[Any]:
     """Return the class (H, W) of each pixel of a picture.
 
@@ -218,12 +196,12 @@ def label_picture(runner: DenseRunner, image: Image.Image, sliding: bool) -> NDA
         UsageError: sliding windows of a file that gives labels, which cannot be averaged.
         NotEquivalentError: logits that are not finite.
     """
-    way, window = runner.preprocessing, split_side(runner.preprocessing.crop)
-    size, small = scale(image, way, None if sliding else window)
+    way, window = runner.preprocessing, find_window(runner.preprocessing)
+    small, size = scale(image, way, inside=not sliding), (image.height, image.width)
     scaled = (small.height, small.width)
     windows = []
     for place, part in scaling.cut_windows(small, window):
-        answer = runner.logits(to_input(part, way, window))[0]
+        answer = runner.logits(pad(part, way)[None])[0]
         if answer.ndim == 2:
             if sliding:
                 raise UsageError(
@@ -244,38 +222,19 @@ def find_in_picture(runner: DenseRunner, image: Image.Image) -> Objects:
     Raises:
         NotEquivalentError: boxes or scores that are not finite.
     """
-    way, window = runner.preprocessing, split_side(runner.preprocessing.crop)
-    size, small = scale(image, way, window)
-    scaled = (small.height, small.width)
-    answer = runner.find_objects(to_input(small, way, window), scaled)
+    small = scale(image, runner.preprocessing)
+    scaled, size = (small.height, small.width), (image.height, image.width)
+    answer = runner.find_objects(pad(small, runner.preprocessing)[None], scaled)
     boxes = masks.rescale_boxes(answer["boxes"].reshape(-1, 4), scaled, size)
     if not (np.isfinite(boxes).all() and np.isfinite(answer["scores"]).all()):
         raise NotEquivalentError(f"{runner.name}: its boxes or scores are not finite.")
     return Objects(boxes, answer["scores"], answer["labels"], answer["masks"])
 
 
-def scale(
-    image: Image.Image, way: Preprocessing, window: tuple[int, int] | None
-) -> tuple[tuple[int, int], Image.Image]:
-    """Return the size (height, width) of a picture, and the picture scaled as it must be."""
-    size = (image.height, image.width)
-    assert not isinstance(way.resize, int)
-    scaled = scaling.compute_scaled_size(size, way.resize, window)
-    return size, scaling.scale_picture(image, scaled, way.interpolation)
-
-
-def to_input(
-    image: Image.Image, way: Preprocessing, window: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Normalise a scaled picture, then pad it: (1, 3, H, W)."""
-    pixels = scaling.pad(decode.normalise(image, vars(way)), window)  # (H, W, 3)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-
-
 def count_pixels(
     runners: Sequence[DenseRunner],
     names: Sequence[str],
-    request: DenseRequest,
+    request: DataRequest,
     reading: Reading,
     progress: ImageProgress,
 ) -> tuple[list[PixelCounts], list[Path], Listing, int]:
@@ -285,7 +244,7 @@ def count_pixels(
         Counts of each, the pictures that were taken, the folder's listing, and how many it has.
     """
     pairs, listing = list_labelled(request.data, request.annotations)
-    taken: list[Labelled] = request.sample(pairs)
+    taken: list[Labelled] = take_sample(pairs, request)
     counts = [PixelCounts(names) for _ in runners]
     for number, pair in enumerate(taken):
         progress(number, len(taken))
@@ -306,12 +265,12 @@ def count_pixels(
 def count_objects(
     runners: Sequence[DenseRunner],
     data: ObjectData,
-    request: DenseRequest,
+    request: DataRequest,
     reading: Reading,
     progress: ImageProgress,
 ) -> tuple[list[ObjectCounts], list[Path]]:
     """Run all networks on pictures with objects, the reference first."""
-    taken: list[Photo] = request.sample(data.photos)
+    taken: list[Photo] = take_sample(data.photos, request)
     counts = [ObjectCounts(data) for _ in runners]
     for number, photo in enumerate(taken):
         progress(number, len(taken))
@@ -333,7 +292,7 @@ def count_objects(
 def assess_dense(
     artefacts: Sequence[Artefact],
     runtimes: Sequence[str],
-    request: DenseRequest,
+    request: DataRequest,
     labels: Sequence[str] | None,
     progress: ImageProgress,
     threads: int = 1,
@@ -367,16 +326,15 @@ def assess_dense(
         ]
         if against is not None:
             reference = stack.enter_context(ArtefactRunner(*against, threads))
-        runners: list[Any] = [*([reference] if reference else []), *own]
-        counts: Sequence[PixelCounts | ObjectCounts]
+        runners: list[DenseRunner] = [*([reference] if reference else []), *own]
+        counts: list[Any]
         if data is None:
             classes = names or [str(number) for number in range(source.num_classes)]
-            counts, paths, listing, total = count_pixels(
-                runners, classes, request, reading, progress
-            )
+            counted = count_pixels(runners, classes, request, reading, progress)
+            counts, paths, listing, total = list(counted[0]), *counted[1:]
         else:
-            counts, paths = count_objects(runners, data, request, reading, progress)
-            total = len(data.photos)
+            found, paths = count_objects(runners, data, request, reading, progress)
+            counts, total = list(found), len(data.photos)
     if len(reading.corrupt) == len(paths):
         raise FcaEdgeError(f"{request.data}: all {len(paths)} images are corrupt.")
     first: Any = counts[0].compute_figures() if reference else None
@@ -390,7 +348,7 @@ def assess_dense(
             preprocessing=runner.preprocessing.to_dict(),
             figures=count.compute_figures(first),
         )
-        for runner, count in zip(own, counts[len(runners) - len(own) :])
+        for runner, count in zip(own, counts[-len(own) :])
     ]
     left_out = set(reading.corrupt)
     return DenseEvaluation(
@@ -398,7 +356,7 @@ def assess_dense(
         results=tuple(results),
         data={
             "folder": request.data.resolve().name,
-            "sha256": compute_list_sha256([path for path in paths if path not in left_out]),
+            "sha256": compute_list_sha256([p for p in paths if p not in left_out]),
             "images": len(paths) - len(left_out),
             "found": total,
             "sliding": request.sliding,

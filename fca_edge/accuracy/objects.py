@@ -182,7 +182,7 @@ def check_annotations(
         place = f"{file}: annotations[{number}]"
         if not isinstance(entry, dict):
             raise FcaEdgeError(f"{place} is no mapping.")
-        photo = photos.get(entry.get("image_id", None)) if is_number(entry, "image_id") else None
+        photo = photos.get(entry["image_id"]) if is_number(entry, "image_id") else None
         if photo is None:
             raise FcaEdgeError(f"{place}: no picture has the id {shorten(entry.get('image_id'))}.")
         if not is_number(entry, "category_id") or entry["category_id"] not in categories:
@@ -308,7 +308,7 @@ class ObjectCounts:
         """Return the figures of the pictures that were added."""
         inside = set(self.photos)
         box, mask = (self.measure(kind) for kind in ("bbox", "segm"))
-        drops = [None, None]
+        drops: list[float | None] = [None, None]
         if reference is not None:
             pairs = ((reference.box, box), (reference.mask, mask))
             drops = [None if a.ap is None or b.ap is None else a.ap - b.ap for a, b in pairs]

@@ -59,6 +59,20 @@ class ArtefactRunner(Closing):
         """End the process of the file."""
         self.stream.close()
 
+    def find_objects(
+        self, image: NDArray[np.float32], size: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
+        """Run one image (1, 3, H, W) through a detector; returns its outputs by name.
+
+        Args:
+            size: height and width of the picture without its padding.
+        """
+        inputs: dict[str, NDArray[Any]] = {"image": image, "size": np.array(size, np.int64)}
+        try:
+            return self.stream.run_named(inputs)
+        except AgentError as error:
+            raise refusal(self.path, error) from None
+
     def logits(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Run images (n, 3, H, W); returns (n, classes)."""
         try:

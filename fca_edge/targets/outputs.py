@@ -207,6 +207,19 @@ class Stream(Closing):
         check_logits(arrays, len(inputs), self.label)
         return arrays["logits"]
 
+    def run_named(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run one set of inputs by name; returns all outputs by theirs.
+
+        Raises:
+            AgentError: the process crashed, was killed or took too long.
+        """
+        file = self.inputs.with_suffix(".npz")
+        np.savez(file, **{f"0|{name}": array for name, array in inputs.items()})  # type: ignore[arg-type]
+        self.send({"inputs": str(file), "outputs": str(self.outputs), "named": True})
+        self.wait_for("answer")
+        arrays = read_arrays(self.outputs, self.label)
+        return {key.partition("|")[2].replace("|", "/"): array for key, array in arrays.items()}
+
     def send(self, fields: dict[str, Any]) -> None:
         """Write one line to the agent."""
         assert self.process.stdin is not None

@@ -63,7 +63,10 @@ def main() -> None:
         return pick_loss(network, [pictures[row] for row in rows], arguments.variant, random)
 
     fit(network, draw_loss, arguments.steps, arguments.peak_rate)
+    short, long = sorted(size)
+    limits = (4 * short, short) if arguments.variant.startswith("upernet") else (long, short)
     preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bilinear"}
+    preprocessing |= {"fit": "pad", "resize": limits}
     metadata = {
         "variant": arguments.variant,
         "labels": json.dumps(labels),

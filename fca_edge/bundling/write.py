@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge import decode, fields
+from fca_edge import decode, fields, maps, masks, scaling
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.lean_settings import (
@@ -24,18 +24,25 @@ from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.stopping import uncut
 from fca_edge.store import compute_sha256, staging, write_json
-from fca_edge.zoo.specs import require_classifier
+from fca_edge.zoo.specs import find_task
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
 # Shared with the tools here, so that both see the same pixels.
 SHARED = (Path(decode.__file__), Path(fields.__file__))
+DENSE = tuple(Path(module.__file__) for module in (maps, masks, scaling))
+# Task -> the runner's part of it, which is task.py in a bundle, and what else that needs.
+TASKS = {
+    "classify": ("classify.py", ()),
+    "segment": ("segment.py", (BOARD / "results.py", *DENSE)),
+    "detect": ("objects.py", (BOARD / "results.py", *DENSE)),
+}
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder that classifies images on a board.
+    """A folder that answers what images show on a board.
 
     Attributes:
         files: all that is in it.
@@ -57,7 +64,12 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
     check_choice("exif", exif, fields.EXIF)
     artefact = read_artefact(path)
     source = artefact.manifest.source
-    require_classifier(source.variant, str(path), "bundle")
+    task = find_task(source.variant)
+    if (artefact.preprocessing.fit == "pad") != (task != "classify"):
+        raise FcaEdgeError(
+            f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
+            " the whole; export it again."
+        )
     files = write_bundle(artefact, out, threads, force, exif)
     notes, warnings = [], []
     if not source.labels:
@@ -124,8 +136,12 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     threads = threads or beside.threads or 1
     shutil.copyfile(artefact.path, folder / artefact.path.name)
     write_json(folder / manifest_path(artefact.path).name, artefact.manifest.to_document())
-    for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
+    task, others = TASKS[find_task(artefact.manifest.source.variant)]
+    for name in ("run.py", "files.py", "checks.py", "pictures.py"):
+        shutil.copyfile(BOARD / name, folder / name)
+    for path in (*SHARED, *others):
         shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(BOARD / task, folder / "task.py")
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
     if settings_path(artefact.path).is_file() and list_runtimes(artefact)[0].lean:
         # Packed weights have a place of their own in a bundle.

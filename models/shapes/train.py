@@ -66,7 +66,7 @@ def main() -> None:
     short, long = sorted(size)
     limits = (4 * short, short) if arguments.variant.startswith("upernet") else (long, short)
     preprocessing = {"mean": MEAN, "std": STD, "interpolation": "bilinear"}
-    preprocessing |= {"fit": "pad", "resize": limits}
+    preprocessing |= {"fit": "pad", "layout": "RGB", "resize": limits}
     metadata = {
         "variant": arguments.variant,
         "labels": json.dumps(labels),

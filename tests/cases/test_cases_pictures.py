@@ -425,10 +425,10 @@ PIXELS = """
 import os, sys
 import numpy
 sys.path.insert(0, sys.argv[1])
-import run
-how, layout = run.read_preprocessing(sys.argv[4])
+import pictures, task
+how, layout = pictures.read_preprocessing(sys.argv[4])
 numpy.savez(sys.argv[3], **{
-    name: run.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
+    name: task.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
     for name in os.listdir(sys.argv[2])
 })
 """

@@ -16,6 +16,7 @@ from PIL import Image
 from fca_edge import decode, scaling
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import check_fields
+from fca_edge.sizes import Size, split_size
 
 # What file managers leave behind; hidden files are ignored as well.
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
@@ -27,6 +28,7 @@ class Preprocessing:
 
     Attributes:
         resize: of the short side; or height and width, to which every picture is stretched.
+        crop: side of the square that is cut from the centre; or its height and width.
         mean: of the channels in the order of `layout`, as are those of `std`.
         layout: order of the channels that the network was trained on, "RGB" or "BGR".
         background: what lies behind transparent pixels: "white", "black", "none", (R, G, B).
@@ -36,7 +38,7 @@ class Preprocessing:
     """
 
     resize: int | tuple[int, int] = 256
-    crop: int = 224
+    crop: Size = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
@@ -45,11 +47,16 @@ class Preprocessing:
     exif: str = "ignore"
     fit: str = "crop"
 
-    def for_size(self, img_size: int) -> Preprocessing:
+    def for_size(self, img_size: Size) -> Preprocessing:
         """Return the same preprocessing for another input size, the resize in proportion."""
-        sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
-        first, *others = (round(side * img_size / self.crop) for side in sides)
-        return replace(self, resize=(first, others[0]) if others else first, crop=img_size)
+        wanted, sides = split_size(img_size), split_size(self.crop)
+        if isinstance(self.resize, int):
+            # Of the longer side, so that the other fits whatever the picture's shape.
+            resize: Size = round(self.resize * max(wanted) / max(sides))
+        else:
+            height, width = (round(r * n / m) for r, n, m in zip(self.resize, wanted, sides))
+            resize = (height, width)
+        return replace(self, resize=resize, crop=img_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into manifests and metadata."""
@@ -69,7 +76,7 @@ IMAGENET = Preprocessing()
 
 
 def load(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Read one image as (3, crop, crop) float32.
+    """Read one image as (3, H, W) float32.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
@@ -80,7 +87,7 @@ def load(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
 def load_marked(
     path: Path, preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], frozenset[str]]:
-    """Read one image as (3, crop, crop) float32, and what is told of it: `decode.Picture`.
+    """Read one image as (3, H, W) float32, and what is told of it: `decode.Picture`.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
@@ -95,7 +102,7 @@ def load_marked(
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Resize, crop and normalise one RGB image to (3, crop, crop) float32."""
+    """Resize, crop and normalise one RGB image to (3, H, W) float32."""
     if preprocessing.fit == "pad":
         return pad(scale(image, preprocessing), preprocessing)
     pixels = decode.normalise(
@@ -111,7 +118,7 @@ def scale(image: Image.Image, preprocessing: Preprocessing, inside: bool = True)
         inside: not beyond the network's input either; else windows slide over it.
     """
     assert not isinstance(preprocessing.resize, int)
-    window = find_window(preprocessing) if inside else None
+    window = split_size(preprocessing.crop) if inside else None
     size = scaling.compute_scaled_size((image.height, image.width), preprocessing.resize, window)
     return scaling.scale_picture(image, size, preprocessing.interpolation)
 
@@ -119,14 +126,8 @@ def scale(image: Image.Image, preprocessing: Preprocessing, inside: bool = True)
 def pad(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Normalise a scaled picture and add zeros at the right and bottom: (3, H, W)."""
     pixels = decode.normalise(image, vars(preprocessing))  # (h, w, 3)
-    padded = scaling.pad(pixels, find_window(preprocessing))
+    padded = scaling.pad(pixels, split_size(preprocessing.crop))
     return np.ascontiguousarray(padded.transpose(2, 0, 1))
-
-
-def find_window(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return height and width of the network's input."""
-    crop = preprocessing.crop
-    return (crop, crop) if isinstance(crop, int) else crop
 
 
 @dataclass(frozen=True)

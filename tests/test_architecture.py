@@ -13,7 +13,7 @@ PACKAGE = ROOT / "fca_edge"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
-READING = ("errors", "parsing", "documents")
+READING = ("errors", "parsing", "documents", "sizes")
 MEASURING = ("keeping", "runtimes", "stats", "lean_settings", "device", "targets", "measure")
 
 # Room -> rooms that it may import. Data flows one way.
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artefacts": {"errors", "manifest", "report", "tables"},
     "parsing": {"errors"},
     "documents": {"errors", "parsing"},
+    "sizes": {"documents", "errors", "fields", "parsing"},
     "records": {*READING},
     "places": {"errors"},
     "store": {"errors", "places"},
@@ -43,16 +44,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "maps": set(),
     "masks": set(),
     "fields": set(),
-    "embedded": {"parsing"},
+    "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
     "labels": {"errors", "parsing"},
-    "preprocess": {"errors", "decode", "fields", "scaling"},
+    "preprocess": {"errors", "decode", "fields", "scaling", "sizes"},
     "pictures": {"preprocess"},
     "manifest": {
         *("errors", "store", "fields", "labels", "preprocess", "records"),
         *("embedded", "older_manifests", *READING),
     },
-    "zoo": {"errors"},
+    "zoo": {"errors", "fields", "sizes"},
     "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
     "runtimes": {"children", "errors", "keeping"},
@@ -65,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "measure": {
         "children",
-        *("errors", "records", "stopping", "store", "runtimes", "stats", "lean_settings"),
+        *("errors", "records", "sizes", "stopping", "store", "runtimes", "stats", "lean_settings"),
         *("manifest", "device", "targets"),
     },
     "comparing": {
@@ -85,6 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "sizes",
         "children",
         "errors",
         "embedded",
@@ -124,6 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "bundling": {
+        "sizes",
         "zoo",
         "errors",
         "manifest",
@@ -138,6 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "model": {
+        "sizes",
         "errors",
         "manifest",
         "preprocess",
@@ -147,6 +151,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What a user imports: every command as a function.
     "api": {
+        "sizes",
         "errors",
         "options",
         "artefacts",
@@ -166,6 +171,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tables",
     },
     "commands": {
+        "sizes",
         "api",
         "artefacts",
         "parity",
@@ -211,6 +217,7 @@ TORCH_FREE = (
     "store",
     "decode",
     "fields",
+    "sizes",
     "labels",
     "parsing",
     "documents",

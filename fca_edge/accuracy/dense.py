@@ -31,7 +31,8 @@ from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.manifest import Artefact
 from fca_edge.maps import Window, label_pixels, resize_labels
 from fca_edge.pictures import Seen
-from fca_edge.preprocess import Listing, Preprocessing, find_window, pad, scale
+from fca_edge.preprocess import Listing, Preprocessing, pad, scale
+from fca_edge.sizes import split_size
 from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.specs import find_task
@@ -196,7 +197,7 @@ def label_picture(runner: DenseRunner, image: Image.Image, sliding: bool) -> NDA
         UsageError: sliding windows of a file that gives labels, which cannot be averaged.
         NotEquivalentError: logits that are not finite.
     """
-    way, window = runner.preprocessing, find_window(runner.preprocessing)
+    way, window = runner.preprocessing, split_size(runner.preprocessing.crop)
     small, size = scale(image, way, inside=not sliding), (image.height, image.width)
     scaled = (small.height, small.width)
     windows = []

@@ -62,7 +62,7 @@ def answer(path, run_model, setup):
         if score >= setup.options.score:
             drawn.append((box, "%s %.2f" % (label, score), int(number), part))
             text = "%s: %5.1f %%  %s  (%.0f, %.0f) to (%.0f, %.0f)"
-            lines.append(text % ((path, 100 * score, label) + tuple(box)))
+            lines.append(text % (path, 100 * score, label, *box))
     shown = draw(np.array(image), drawn, maps.choose_colours(len(setup.labels) + 1))
     document = {"picture": path, "width": size[1], "height": size[0], "objects": objects}
     place = results.write_png(ENDINGS[0], shown)
@@ -70,7 +70,7 @@ def answer(path, run_model, setup):
     weak = len(objects) - len(drawn)
     more = "; %d weaker ones are in the JSON alone" % weak if weak else ""
     what = "drawn in %s" % place if drawn else "nothing found"
-    return lines + ["%s: %s%s" % (path, what, more)]
+    return [*lines, "%s: %s%s" % (path, what, more)]
 
 
 def draw(pixels, drawn, colours):

@@ -6,13 +6,14 @@ import os
 from PIL import Image
 
 
+WRITTEN = set()
+
+
 class Results:
     """The files of one picture, in the folder that --out names.
 
     Nothing is overwritten without --force, and nothing that this run wrote of another picture.
     """
-
-    written = set()
 
     def __init__(self, path, folder, force):
         name = os.path.splitext(os.path.basename(path))[0]
@@ -23,7 +24,7 @@ class Results:
         """Refuse to go on where a file would be overwritten."""
         for ending in endings:
             place = self.start + ending
-            if place in self.written:
+            if place in WRITTEN:
                 raise ValueError("%s is another picture's; give another --out" % place)
             if os.path.lexists(place) and not self.force:
                 raise ValueError("%s exists already; give --force or another --out" % place)
@@ -48,7 +49,7 @@ class Results:
         finally:
             if os.path.exists(staged):
                 os.remove(staged)
-        self.written.add(place)
+        WRITTEN.add(place)
         return place
 
 

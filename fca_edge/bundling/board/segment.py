@@ -84,4 +84,4 @@ def answer(path, run_model, setup):
         "%s: %5.1f %%  %s" % (path, share, setup.labels[number])
         for share, number in zip(shares, order)
     ]
-    return lines + ["%s: drawn in %s" % (path, place)]
+    return [*lines, "%s: drawn in %s" % (path, place)]

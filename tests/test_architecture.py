@@ -115,7 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "manifest",
         "checkpoint",
-        *("decode", "maps", "masks", "parsing", "scaling"),
+        *("decode", "maps", "masks", "parsing", "scaling", "sizes"),
         "labels",
         "options",
         "artefacts",

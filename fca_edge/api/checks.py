@@ -111,18 +111,16 @@ def evaluate(
     background: str | tuple[int, int, int] | None = None,
     progress: ImageProgress | None = None,
 ) -> Evaluation | DenseEvaluation:
-    """Count how often files are right on labelled images, by what they answer.
+    """Count how often files are right on labelled images.
 
-    Classifiers get top-1 and top-5 with intervals; networks with a class per pixel the mean
-    intersection over union; detectors the average precision of boxes and masks (this needs the
-    extra "coco"). Needs torch only with `checkpoint`.
+    Classifiers get top-1 and top-5, networks with a class per pixel mIoU, detectors the average
+    precision of boxes and masks (with the extra "coco"). Needs torch only with `checkpoint`.
 
     Args:
         data: folder with one folder of images per class, named as the labels in the manifest, or
             by number; for pixels a data set of ADE20K's layout, for objects of COCO's.
         annotations: folder of label maps, or JSON file of objects; None takes the data set's own.
-        sliding: cover each picture by windows of the file's size that overlap, and average what
-            they say; else it is shrunk to that size.
+        sliding: cover pictures by windows that overlap, instead of shrinking them to one.
         labels: file of the classes' names, instead of the manifest's.
         checkpoint, weights: compare with these, in torch float32.
         against: compare with another file instead.

@@ -5,7 +5,6 @@ import os
 
 from PIL import Image
 
-
 WRITTEN = set()
 
 

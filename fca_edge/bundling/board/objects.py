@@ -11,8 +11,8 @@ import numpy as np
 import scaling
 from files import plain
 from pictures import find_window, read_picture, to_input
-from PIL import ImageDraw
-from results import Results, add_output_options, to_image
+from PIL import Image, ImageDraw
+from results import Results, add_output_options
 
 FAILED = "not searched"
 ENDINGS = ("-shown.png", ".json")
@@ -79,7 +79,7 @@ def draw(pixels, drawn, colours):
         region = pixels[top : top + part.shape[0], left : left + part.shape[1]]
         for row, inside in zip(region, part):
             row[inside] = (1 - COVER) * row[inside] + COVER * colours[number + 1]
-    image = to_image(pixels)
+    image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     thick = max(1, round(max(pixels.shape[:2]) / 400))
     for box, text, number, _ in reversed(drawn):

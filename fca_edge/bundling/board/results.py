@@ -3,8 +3,6 @@
 import json
 import os
 
-from PIL import Image
-
 WRITTEN = set()
 
 
@@ -56,8 +54,3 @@ def add_output_options(parser):
     """Add the options that say where results go."""
     parser.add_argument("--out", default=".", metavar="FOLDER", help="where results go  [here]")
     parser.add_argument("--force", action="store_true", help="overwrite results that are there")
-
-
-def to_image(pixels):
-    """Return pixels (H, W, 3) as a picture."""
-    return Image.fromarray(pixels, "RGB") if pixels.ndim == 3 else Image.fromarray(pixels)

@@ -9,7 +9,8 @@ import maps
 import numpy as np
 import scaling
 from pictures import find_window, read_picture, to_input
-from results import Results, add_output_options, to_image
+from PIL import Image
+from results import Results, add_output_options
 
 FAILED = "not labelled"
 ENDINGS = ("-shown.png", "-labels.png", ".json")
@@ -56,7 +57,7 @@ def answer(path, run_model, setup):
     labels, windows = label(image, run_model, setup)
     colours = maps.choose_colours(len(setup.labels))
     shown = maps.colour_rows(np.asarray(image), labels, colours)
-    numbered = to_image(labels)
+    numbered = Image.fromarray(labels)
     if labels.dtype == np.uint8:
         numbered.putpalette(colours.ravel().tolist())
     counts = np.bincount(labels.ravel(), minlength=len(setup.labels))
@@ -76,7 +77,7 @@ def answer(path, run_model, setup):
             for place in order
         ],
     }
-    place = results.write_png(ENDINGS[0], to_image(shown))
+    place = results.write_png(ENDINGS[0], Image.fromarray(shown))
     results.write_png(ENDINGS[1], numbered)
     results.write_json(ENDINGS[2], document)
     shares = [100.0 * counts[number] / labels.size for number in order[:SHOWN]]

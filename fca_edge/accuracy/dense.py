@@ -28,7 +28,7 @@ from fca_edge.accuracy.objects import (
 from fca_edge.accuracy.pixels import Labelled, PixelCounts, PixelFigures, list_labelled, read_labels
 from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
-from fca_edge.manifest import Artefact
+from fca_edge.manifest import Artefact, Source
 from fca_edge.maps import Window, label_pixels, resize_labels
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import Listing, Preprocessing, pad, scale
@@ -232,21 +232,80 @@ def find_in_picture(runner: DenseRunner, image: Image.Image) -> Objects:
     return Objects(boxes, answer["scores"], answer["labels"], answer["masks"])
 
 
+@dataclass
+class Measured:
+    """What networks made of the same pictures.
+
+    Attributes:
+        counts: of each network, in their order.
+        paths: pictures that were taken, corrupt ones among them.
+        total: how many the data set has.
+        listing: of the folder, where it was listed.
+    """
+
+    counts: list[Any]
+    paths: list[Path]
+    total: int
+    reading: Reading
+    listing: Listing = field(default_factory=Listing)
+
+    def describe(self, request: DataRequest, way: Preprocessing) -> dict[str, Any]:
+        """Return what a report says of the pictures."""
+        left_out = set(self.reading.corrupt)
+        return {
+            "folder": request.data.resolve().name,
+            "sha256": compute_list_sha256([p for p in self.paths if p not in left_out]),
+            "images": len(self.paths) - len(left_out),
+            "found": self.total,
+            "sliding": request.sliding,
+            "limit": request.limit,
+            "seed": request.seed,
+            "corrupt": [path.name for path in self.reading.corrupt],
+            "pictures": self.reading.seen.describe(way, self.listing),
+        }
+
+
+def measure(
+    runners: Sequence[DenseRunner],
+    source: Source,
+    labels: Sequence[str] | None,
+    request: DataRequest,
+    progress: ImageProgress,
+) -> Measured:
+    """Run networks of one task on a data set, the reference first.
+
+    Args:
+        source: of the first network.
+        labels: names of the classes, instead of the source's.
+
+    Raises:
+        FcaEdgeError: pictures or annotations that cannot be used.
+        NotEquivalentError: answers that are not finite.
+    """
+    names = labels or source.labels
+    if find_task(source.variant) == "segment":
+        classes = names or [str(number) for number in range(source.num_classes)]
+        measured = count_pixels(runners, classes, request, progress)
+    else:
+        require_coco()
+        data = read_objects(request.data, request.annotations, names, source.num_classes)
+        measured = count_objects(runners, data, request, progress)
+    if len(measured.reading.corrupt) == len(measured.paths):
+        raise FcaEdgeError(f"{request.data}: all {len(measured.paths)} images are corrupt.")
+    return measured
+
+
 def count_pixels(
     runners: Sequence[DenseRunner],
     names: Sequence[str],
     request: DataRequest,
-    reading: Reading,
     progress: ImageProgress,
-) -> tuple[list[PixelCounts], list[Path], Listing, int]:
-    """Run all networks on pictures with label maps, the reference first.
-
-    Returns:
-        Counts of each, the pictures that were taken, the folder's listing, and how many it has.
-    """
+) -> Measured:
+    """Run networks on pictures with label maps."""
     pairs, listing = list_labelled(request.data, request.annotations)
     taken: list[Labelled] = take_sample(pairs, request)
     counts = [PixelCounts(names) for _ in runners]
+    reading = Reading(skip_corrupt=request.skip_corrupt)
     for number, pair in enumerate(taken):
         progress(number, len(taken))
         images = reading.decode(pair.picture, [runner.preprocessing for runner in runners])
@@ -260,19 +319,16 @@ def count_pixels(
             count.add(truth, labels, first)
             first = labels if first is None else first
     progress(len(taken), len(taken))
-    return counts, [pair.picture for pair in taken], listing, len(pairs)
+    return Measured(counts, [pair.picture for pair in taken], len(pairs), reading, listing)
 
 
 def count_objects(
-    runners: Sequence[DenseRunner],
-    data: ObjectData,
-    request: DataRequest,
-    reading: Reading,
-    progress: ImageProgress,
-) -> tuple[list[ObjectCounts], list[Path]]:
-    """Run all networks on pictures with objects, the reference first."""
+    runners: Sequence[DenseRunner], data: ObjectData, request: DataRequest, progress: ImageProgress
+) -> Measured:
+    """Run networks on pictures with objects."""
     taken: list[Photo] = take_sample(data.photos, request)
     counts = [ObjectCounts(data) for _ in runners]
+    reading = Reading(skip_corrupt=request.skip_corrupt)
     for number, photo in enumerate(taken):
         progress(number, len(taken))
         images = reading.decode(photo.path, [runner.preprocessing for runner in runners])
@@ -287,7 +343,7 @@ def count_objects(
                 )
             count.add(photo, find_in_picture(runner, image))
     progress(len(taken), len(taken))
-    return counts, [photo.path for photo in taken]
+    return Measured(counts, [photo.path for photo in taken], len(data.photos), reading)
 
 
 def assess_dense(
@@ -297,7 +353,7 @@ def assess_dense(
     labels: Sequence[str] | None,
     progress: ImageProgress,
     threads: int = 1,
-    reference: Any = None,
+    reference: DenseRunner | None = None,
     against: tuple[Artefact, str] | None = None,
 ) -> DenseEvaluation:
     """Evaluate each artefact of one task on its runtime.
@@ -312,14 +368,7 @@ def assess_dense(
         NotEquivalentError: an artefact that does not run, or without finite answers.
     """
     source = artefacts[0].manifest.source
-    task, names = find_task(source.variant), labels or source.labels
     refuse_other_preprocessing(artefacts)
-    data = None
-    if task == "detect":
-        require_coco()
-        data = read_objects(request.data, request.annotations, names, source.num_classes)
-    reading = Reading(skip_corrupt=request.skip_corrupt)
-    listing = Listing()
     with ExitStack() as stack:
         own = [
             stack.enter_context(ArtefactRunner(artefact, runtime, threads))
@@ -328,45 +377,27 @@ def assess_dense(
         if against is not None:
             reference = stack.enter_context(ArtefactRunner(*against, threads))
         runners: list[DenseRunner] = [*([reference] if reference else []), *own]
-        counts: list[Any]
-        if data is None:
-            classes = names or [str(number) for number in range(source.num_classes)]
-            counted = count_pixels(runners, classes, request, reading, progress)
-            counts, paths, listing, total = list(counted[0]), *counted[1:]
-        else:
-            found, paths = count_objects(runners, data, request, reading, progress)
-            counts, total = list(found), len(data.photos)
-    if len(reading.corrupt) == len(paths):
-        raise FcaEdgeError(f"{request.data}: all {len(paths)} images are corrupt.")
-    first: Any = counts[0].compute_figures() if reference else None
-    results = [
-        DenseAccuracy(
-            file=runner.path.name,
-            sha256=runner.artefact.manifest.sha256,
-            precision=runner.artefact.manifest.precision,
-            runtime=runner.runtime,
-            version=runner.version,
-            preprocessing=runner.preprocessing.to_dict(),
-            figures=count.compute_figures(first),
-        )
-        for runner, count in zip(own, counts[-len(own) :])
-    ]
-    left_out = set(reading.corrupt)
+        measured = measure(runners, source, labels, request, progress)
+    compared = None
+    if reference is not None:
+        compared = DenseReference(reference.name, measured.counts[0].compute_figures())
+    first = None if compared is None else compared.figures
     return DenseEvaluation(
-        task=task,
-        results=tuple(results),
-        data={
-            "folder": request.data.resolve().name,
-            "sha256": compute_list_sha256([p for p in paths if p not in left_out]),
-            "images": len(paths) - len(left_out),
-            "found": total,
-            "sliding": request.sliding,
-            "limit": request.limit,
-            "seed": request.seed,
-            "corrupt": [path.name for path in reading.corrupt],
-            "pictures": reading.seen.describe(artefacts[0].preprocessing, listing),
-        },
-        reference=None if first is None else DenseReference(reference.name, first),
+        task=find_task(source.variant),
+        results=tuple(
+            DenseAccuracy(
+                file=runner.path.name,
+                sha256=runner.artefact.manifest.sha256,
+                precision=runner.artefact.manifest.precision,
+                runtime=runner.runtime,
+                version=runner.version,
+                preprocessing=runner.preprocessing.to_dict(),
+                figures=count.compute_figures(first),
+            )
+            for runner, count in zip(own, measured.counts[-len(own) :])
+        ),
+        data=measured.describe(request, artefacts[0].preprocessing),
+        reference=compared,
         threads=threads,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fca_edge.manifest import Artefact
 from fca_edge.tables.document import Document
@@ -54,7 +55,8 @@ def build_sheet(exported: Sequence[Artefact]) -> Sheet:
 
 def name_accuracy(item: Artefact) -> str:
     """Name the figure that an export with labelled images judges a file by."""
-    entry = next(iter((item.manifest.accuracy or {}).get("runtimes", ())), {})
+    entries: list[dict[str, Any]] = (item.manifest.accuracy or {}).get("runtimes", [])
+    entry = entries[0] if entries else {}
     return "mIoU %" if "miou" in entry else "box AP %" if "box" in entry else "top-1 %"
 
 

@@ -69,6 +69,7 @@ def main() -> None:
     preprocessing |= {"fit": "pad", "layout": "RGB", "resize": limits}
     metadata = {
         "variant": arguments.variant,
+        "img_size": "x".join(map(str, dict.fromkeys(size))),
         "labels": json.dumps(labels),
         "preprocessing": json.dumps(preprocessing),
     }

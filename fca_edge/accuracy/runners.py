@@ -69,7 +69,7 @@ class ArtefactRunner(Closing):
         """
         inputs: dict[str, NDArray[Any]] = {"image": image, "size": np.array(size, np.int64)}
         try:
-            return self.stream.run_named(inputs)
+            return self.stream.run_named([inputs])[0]
         except AgentError as error:
             raise refusal(self.path, error) from None
 

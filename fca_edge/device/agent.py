@@ -212,15 +212,22 @@ class OnnxRuntime:
         provider_options = {"intra_op_num_threads": str(plan["threads"])}
         providers = [*((name, provider_options) for name in self.before), "CPUExecutionProvider"]
         self.session = self.module.InferenceSession(plan["artefact"], options, providers)
-        self.input = self.session.get_inputs()[0]
+        self.input, *self.more = self.session.get_inputs()
         self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
         meta = self.session.get_modelmeta().custom_metadata_map
         if self.before and self.session.get_providers()[0] not in self.before:
             raise RuntimeError(f"this ONNX Runtime was built without {self.before[0]}")
         return {"delegate": self.session.get_providers()[0], "partitions": None, "metadata": meta}
 
-    def set(self, array):
-        self.feed = {self.input.name: array}
+    def set(self, given):
+        if isinstance(given, dict):
+            self.feed = given
+            return
+        self.feed = {self.input.name: given}
+        for one in self.more:  # of a detector: height and width without padding
+            import numpy
+
+            self.feed[one.name] = numpy.array(given.shape[2:], "int64")
 
     def invoke(self):
         self.out = self.session.run(None, self.feed)
@@ -230,6 +237,8 @@ class OnnxRuntime:
 
     def tensors(self):
         return dict(zip((o.name for o in self.session.get_outputs()), self.out))
+
+    results = tensors
 
 
 class TfLite:
@@ -255,7 +264,8 @@ class TfLite:
         self.interpreter.allocate_tensors()
         details = self.interpreter.get_input_details()[0]
         self.index, self.shape = details["index"], [int(n) for n in details["shape"]]
-        self.out = self.interpreter.get_output_details()[0]["index"]
+        self.outputs = self.interpreter.get_output_details()
+        self.out = self.outputs[0]["index"]
         nodes = self.interpreter._get_ops_details()
         delegated = [n for n in nodes if n["op_name"] == "DELEGATE"]
         operators = [n for n in nodes if n["op_name"] != "DELEGATE"]
@@ -266,7 +276,8 @@ class TfLite:
             "undelegated": count_undelegated(operators, delegated),
         }
 
-    def set(self, array):
+    def set(self, given):
+        (array,) = given.values() if isinstance(given, dict) else (given,)
         self.interpreter.set_tensor(self.index, array)
 
     def invoke(self):
@@ -274,6 +285,9 @@ class TfLite:
 
     def output(self):
         return self.interpreter.get_tensor(self.out)
+
+    def results(self):
+        return {o["name"]: self.interpreter.get_tensor(o["index"]) for o in self.outputs}
 
     def tensors(self):
         arrays = {}
@@ -297,10 +311,30 @@ RUNTIMES = {
 }
 
 
+def run_named(runtime, plan):
+    """Run sets of inputs, stored as "number|name", and store all outputs of each likewise."""
+    import numpy
+
+    sets, arrays = {}, {}
+    with numpy.load(plan["inputs"]) as stored:
+        for key in stored.files:
+            number, _, name = key.partition("|")
+            sets.setdefault(number, {})[name] = stored[key]
+    for number, given in sets.items():
+        runtime.set(given)
+        runtime.invoke()
+        results = {k.replace("/", "|"): v for k, v in runtime.results().items()}
+        arrays.update({number + "|" + name: array for name, array in results.items()})
+    numpy.savez(plan["outputs"], **arrays)
+
+
 def run_outputs(runtime, plan):
     """Run given inputs and store the logits of all, or every tensor of the last inference."""
     import numpy
 
+    if plan.get("named"):
+        run_named(runtime, plan)
+        return
     inputs = numpy.load(plan["inputs"])
     rows = []
     for array in inputs[None] if plan.get("together") else inputs[:, None]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting import onnx
 from fca_edge.exporting.check_inputs import CheckInputs, make_inputs
+from fca_edge.exporting.detect.again import verify_detector
 from fca_edge.exporting.forms import Profile, choose_profile
 from fca_edge.exporting.planned import measure_footprint
 from fca_edge.exporting.quantize import STATIC
@@ -22,6 +24,7 @@ from fca_edge.manifest import Artefact, Source, Verification, manifest_path
 from fca_edge.parity import Check, in_layout, measure, shortfall
 from fca_edge.passes.run import logits
 from fca_edge.runtimes import RUNTIMES, available, interpreter
+from fca_edge.zoo.dense.detectors import Detector
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,19 @@ def verify_again(
     runtimes = list_runtimes(profile)
     network, source = load_source(build_network_request(artefact, checkpoint, weights))
     inputs = choose_inputs(artefact, source, images)
+    if isinstance(network, Detector):
+        checks = verify_detector(artefact, network, inputs, runtimes, floor_db, threads)
+        check_counts(artefact)
+        return Verified(checks, list_notes(artefact.path.name, proof, inputs))
     reference = logits(network, inputs.tensor).numpy()
     arrays = in_layout(inputs.tensor.float().numpy(), manifest.input_layout)
-    checks = []
+    checks: tuple[Check, ...] = ()
     for name in runtimes:
         for together in (False, True) if manifest.dynamic_batch else (False,):
             parity, _ = measure(artefact.path, name, arrays, reference, threads, together)
-            checks.append(Check(artefact.path.name, parity, shortfall(parity, floor_db)))
+            checks += (Check(artefact.path.name, parity, shortfall(parity, floor_db)),)
     check_counts(artefact)
-    return Verified(tuple(checks), list_notes(artefact.path.name, proof, inputs))
+    return Verified(checks, list_notes(artefact.path.name, proof, inputs))
 
 
 def find_profile(artefact: Artefact) -> Profile:
@@ -133,8 +140,10 @@ def check_counts(artefact: Artefact) -> None:
     manifest, path = artefact.manifest, artefact.path
     count = onnx.count_operators if path.suffix == ".onnx" else tflite.count_operators
     try:
-        graph = measure_footprint(path)
-        counted = {"macs": graph.macs, "planned": graph.planned, "operators": count(path)}
+        counted: dict[str, Any] = {"operators": count(path)}
+        if manifest.planned is not None or manifest.macs is not None:
+            graph = measure_footprint(path)
+            counted |= {"macs": graph.macs, "planned": graph.planned}
     except Exception as error:  # a graph that a runtime takes can still be odd in any way
         reason = str(error).splitlines()[:1] or [type(error).__name__]
         raise FcaEdgeError(f"{path}: its graph cannot be counted ({reason[0]}).") from None

@@ -22,7 +22,7 @@ from fca_edge.exporting.diagnose import (
     locate_layer,
 )
 from fca_edge.exporting.outputs import Output
-from fca_edge.exporting.planned import measure_footprint
+from fca_edge.exporting.planned import Footprint, measure_footprint
 from fca_edge.exporting.prepare import Prepared
 from fca_edge.exporting.quantize import LARGEST_HALF
 from fca_edge.exporting.tflite.file import count_operators
@@ -47,6 +47,7 @@ def build_manifest(prepared: Prepared, output: Output) -> Manifest:
         forms={
             **({"opset": onnx_writer.OPSET} if output.profile.format == "onnx" else {}),
             **output.profile.describe(),
+            **describe_detector(output),
         },
         optimize=output.optimize,
         approximations=list_approximations(prepared, output),
@@ -55,6 +56,12 @@ def build_manifest(prepared: Prepared, output: Output) -> Manifest:
         folded=output.folded,
         passes=prepared.reports[output.forms],
     )
+
+
+def describe_detector(output: Output) -> dict[str, Any]:
+    """Return what a manifest's forms say of a detector's file; nothing of other networks'."""
+    fields = {"part": output.part, "proposals": output.proposals}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def write_artefact(
@@ -183,7 +190,10 @@ def complete_manifest(
     quantization: dict[str, Any] | None = None,
 ) -> Manifest:
     """Add to a manifest what is known of the finished file: identity, cost by its graph, proof."""
-    graph, inputs = measure_footprint(path), prepared.inputs
+    inputs = prepared.inputs
+    # How many boxes there are, and so what a detector's graph costs, its picture decides.
+    is_open = prepared.objects is not None and output.part is None
+    graph = Footprint(None, None) if is_open else measure_footprint(path)
     return replace(
         manifest,
         sha256=compute_sha256(path),

@@ -27,6 +27,7 @@ Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
 Bias = Literal["expanded", "compact", "tied"]
 Levels = Literal["whole", "rows", "columns"]
+Heads = Literal["published", "channels_first", "channels_last"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Forms:
         most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
         levels: UperNet's last convolution whole, or by rows or columns of its kernel on levels
             that stay small (see `passes.uper_levels`).
+        heads: a detector's heads as they were trained, or with fewer layers, for either order of
+            memory (see `passes.detector_heads`).
     """
 
     depthwise: str | None = None
@@ -59,6 +62,7 @@ class Forms:
     bias: Bias = "expanded"
     most_wide_bytes: int | None = None
     levels: Levels = "whole"
+    heads: Heads = "published"
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,16 @@ class Profile:
 
 
 # Every ONNX export writes this one. ONNX Runtime runs a whole 7x7 faster than any split of it.
-ONNX = Profile("onnx", "onnx", Forms(blocks="channels_first", cross="gather", levels="rows"))
+ONNX = Profile(
+    "onnx",
+    "onnx",
+    Forms(blocks="channels_first", cross="gather", levels="rows", heads="channels_first"),
+)
 # LiteRT 2.x with XNNPACK.
 MODERN = Profile(
     name="modern",
     format="tflite",
-    forms=Forms("grid", "grid", norm="uncentred", levels="columns"),
+    forms=Forms("grid", "grid", norm="uncentred", levels="columns", heads="channels_last"),
     operators=Operators(affine="depthwise"),
     whole=True,
 )
@@ -130,7 +138,7 @@ MODERN = Profile(
 OLD = Profile(
     name="tflite-2.14",
     format="tflite",
-    forms=Forms(gelu="tanh", levels="columns"),
+    forms=Forms(gelu="tanh", levels="columns", heads="channels_last"),
     operators=Operators(difference="add_negated"),
     snr_floor_db=APPROXIMATE_SNR_DB,
 )
@@ -138,7 +146,9 @@ OLD = Profile(
 HALF = replace(MODERN, name="litert-fp16", half_arithmetic=True)
 # With its XNNPACK provider ONNX Runtime works channels last, and on 32-bit ARM it needs the
 # kernels that XNNPACK has (docs/arm32.md).
-ONNX_XNNPACK = Profile("onnxruntime-xnnpack", "onnx", Forms("grid", "grid", levels="rows"))
+ONNX_XNNPACK = Profile(
+    "onnxruntime-xnnpack", "onnx", Forms("grid", "grid", levels="rows", heads="channels_first")
+)
 
 # What `--profile` can name.
 PROFILES: dict[str, Profile] = {p.name: p for p in (MODERN, OLD, HALF, ONNX_XNNPACK)}

@@ -12,7 +12,7 @@ import logging
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,11 @@ def convert_to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model
     return simplify_model(model) if simplify else model
 
 
-def translate(program: ExportedProgram) -> ir.Model:
+def translate(
+    program: ExportedProgram,
+    inputs: Sequence[str] = ("image",),
+    outputs: Sequence[str] = ("logits",),
+) -> ir.Model:
     """Run torch.onnx without its chatter; its warnings are of torchvision and of copying."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -57,8 +61,8 @@ def translate(program: ExportedProgram) -> ir.Model:
                 (),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["image"],
-                output_names=["logits"],
+                input_names=list(inputs),
+                output_names=list(outputs),
                 verbose=False,
             )
         assert exported is not None

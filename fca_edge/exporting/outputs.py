@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fca_edge.exporting.forms import (
@@ -15,10 +15,11 @@ from fca_edge.exporting.forms import (
     choose_profile,
 )
 from fca_edge.exporting.quantize import STATIC, Draw, Recipe
-from fca_edge.exporting.request import Request, check_request, predict_name
+from fca_edge.exporting.request import MOST_PROPOSALS, Request, check_request, predict_name
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
+from fca_edge.zoo.specs import is_detector, list_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class Output:
         calibration: the images of static quantisation; None for any other.
         folded: False for a network as it was trained.
         optimize: a row of `forms.OPTIMIZE`.
+        part: of a detector, where it takes several files.
+        proposals: how many boxes a detector looks at.
     """
 
     file: str
@@ -42,6 +45,8 @@ class Output:
     dynamic_batch: bool = False
     folded: bool = True
     optimize: str = USUAL
+    part: str | None = None
+    proposals: int | None = None
 
     @property
     def forms(self) -> Forms:
@@ -64,7 +69,7 @@ def check_early(request: Request) -> None:
     """
     check_request(request)
     name = predict_name(request.network)
-    outputs = [] if name is None else list_outputs(request, name)
+    outputs = [] if name is None else list_outputs(request, name, request.network.variant)
     refuse_existing(list_places(request.out, outputs), request.force)
     with staging(request.out):
         pass
@@ -83,16 +88,18 @@ def list_places(folder: Path, outputs: list[Output]) -> list[Path]:
     return [*files, *beside, *(path for path in caches if path.exists())]
 
 
-def list_outputs(request: Request, name: str) -> list[Output]:
+def list_outputs(request: Request, name: str, variant: str | None) -> list[Output]:
     """List the files of a request, those of one traced network side by side.
 
     Args:
         name: of the network, with which the files' names begin.
+        variant: of the zoo; None before it is known.
     """
     outputs = [
-        make_output(request, name, precision, profile_name)
+        part
         for precision in request.precisions
         for profile_name in list_profiles(request, precision)
+        for part in split(make_output(request, name, precision, profile_name), variant)
     ]
     order = list(dict.fromkeys(output.forms for output in outputs))
     return sorted(outputs, key=lambda output: order.index(output.forms))
@@ -116,7 +123,27 @@ def make_output(request: Request, name: str, precision: Precision, profile_name:
         dynamic_batch=request.dynamic_batch,
         folded=request.fold,
         optimize=request.optimize,
+        proposals=request.proposals,
     )
+
+
+def split(output: Output, variant: str | None) -> list[Output]:
+    """Return the files of an output: TFLite has no RoIAlign, so a detector is several there.
+
+    How many boxes a detector looks at stands in the names of its files if it is not as usual.
+    """
+    if variant is None or not is_detector(variant):
+        return [output]
+    number = output.proposals or MOST_PROPOSALS
+    start, _, end = output.file.partition(f"-{output.precision}")
+    if number != MOST_PROPOSALS:
+        start += f"-{number}proposals"
+    parts = list_parts(variant) if output.profile.format == "tflite" else (None,)
+    names = {part: f"{start}-{part}" if part else start for part in parts}
+    return [
+        replace(output, file=f"{names[part]}-{output.precision}{end}", part=part, proposals=number)
+        for part in parts
+    ]
 
 
 def list_profiles(request: Request, precision: Precision) -> list[str]:

@@ -11,10 +11,13 @@ from fca_edge.records import Planned
 
 @dataclass(frozen=True)
 class Footprint:
-    """Planned memory, and the multiply-accumulates of the graph's convolutions and products."""
+    """Planned memory, and the multiply-accumulates of the graph's convolutions and products.
 
-    planned: Planned
-    macs: int
+    None where the graph does not tell: how many boxes a detector finds, its picture decides.
+    """
+
+    planned: Planned | None
+    macs: int | None
 
 
 def measure_footprint(path: Path) -> Footprint:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting.check_inputs import CheckInputs, make_inputs
+from fca_edge.exporting.detect.reference import Objects, find_objects, pad_some
 from fca_edge.exporting.forms import APPROXIMATE_MARGIN_DB, APPROXIMATE_SNR_DB, Forms
 from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.program import convert_to_float32, release
@@ -19,6 +20,12 @@ from fca_edge.passes.bands import BandWideLayers
 from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
+from fca_edge.passes.detector_heads import (
+    JoinBoxes,
+    JoinProposals,
+    RepeatInPyramid,
+    SpreadMasks,
+)
 from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances
@@ -26,6 +33,7 @@ from fca_edge.passes.split_depthwise import SplitDepthwise
 from fca_edge.passes.tanh_gelu import approximate_gelu
 from fca_edge.passes.uncentred_norm import UncentreNorms
 from fca_edge.passes.uper_levels import LeanUper
+from fca_edge.zoo.dense.detectors import Detector
 
 # Inputs on which approximated sites are chosen; none of them is an input of the proof.
 CALIBRATION, CALIBRATION_SEED = 6, 1000
@@ -41,6 +49,7 @@ class Prepared:
         inputs: of the proof.
         reference: float64 logits (n, classes, ...) of the network as it was loaded.
         fold_error: largest absolute difference of the folded network's float64 logits.
+        objects: what a detector finds; None of other networks.
     """
 
     source: Source
@@ -49,6 +58,7 @@ class Prepared:
     inputs: CheckInputs
     reference: Array
     fold_error: float
+    objects: Objects | None = None
 
     @property
     def images(self) -> Array:
@@ -72,6 +82,10 @@ def prepare(
     """
     network = loaded.pop()
     inputs = make_inputs(source, request.checks, request.network.seed, request.pictures)
+    objects = None
+    if isinstance(network, Detector):
+        inputs, extents = pad_some(inputs)
+        objects = find_objects(network, inputs, extents, request.proposals, source.trained)
     images = inputs.tensor
     reference = logits(network, images)
     if not bool(torch.isfinite(reference).all()):
@@ -101,7 +115,7 @@ def prepare(
             floor = APPROXIMATE_SNR_DB + APPROXIMATE_MARGIN_DB
             networks[forms], report = approximate_gelu(networks[forms], *calibration, floor)
             by_forms[forms] += (report,)
-    return Prepared(source, networks, by_forms, inputs, reference.numpy(), error)
+    return Prepared(source, networks, by_forms, inputs, reference.numpy(), error, objects)
 
 
 def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
@@ -111,7 +125,17 @@ def choose_form_passes(forms: Forms) -> tuple[FoldPass, ...]:
     cross = (GatherCross(),) if forms.cross == "gather" else ()
     splits = SplitDepthwise(forms.depthwise, forms.strided_depthwise)
     levels = () if forms.levels == "whole" else (LeanUper(rows=forms.levels == "rows"),)
-    return (*blocks, *cross, splits, *norms, *levels, *choose_memory_passes(forms))
+    heads = choose_head_passes(forms)
+    return (*blocks, *cross, splits, *norms, *levels, *heads, *choose_memory_passes(forms))
+
+
+def choose_head_passes(forms: Forms) -> tuple[FoldPass, ...]:
+    """Return the passes that bring a detector's heads into the forms of an output."""
+    if forms.heads == "published":
+        return ()
+    last = forms.heads == "channels_last"
+    pyramid = (RepeatInPyramid(),) if last else ()
+    return (JoinProposals(), JoinBoxes(last), SpreadMasks(), *pyramid)
 
 
 def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:

@@ -53,9 +53,14 @@ def export_program(
     """Trace a float32 network on (B, 3, H, W), B = 1 or dynamic."""
     example = torch.zeros(2 if dynamic_batch else 1, 3, *split_size(img_size))
     dynamic = ({0: Dim("batch", min=1, max=MOST_BATCH)},) if dynamic_batch else None
+    return quiet_export(network, (example,), dynamic)
+
+
+def quiet_export(network: nn.Module, example: tuple[Tensor, ...], dynamic: Any) -> ExportedProgram:
+    """Trace a network without torch's warnings."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(network, (example,), dynamic_shapes=dynamic)
+        return torch.export.export(network, example, dynamic_shapes=dynamic)
 
 
 def release() -> None:

@@ -26,13 +26,14 @@ from fca_edge.manifest import (
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
 from fca_edge.sizes import Size, check_size, write_size
-from fca_edge.zoo.specs import DenseSpec, find_spec
+from fca_edge.zoo.specs import find_spec, is_detector, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
 LAYOUTS = ("nhwc", "nchw")
 # Inputs of a proof where nothing else is asked for; a proof that is repeated has no fewer.
 LEAST_CHECKS = 4
+MOST_PROPOSALS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ class Request:
         images: folder of real images to verify on; None takes seeded noise.
         checks: number of inputs to verify on.
         drop_tolerance: relative error below which a scale factor is dropped altogether.
+        proposals: boxes that a detector looks at; None takes the usual number.
         accuracy: what files must not lose of it.
         force: overwrite files that are there.
         all_or_nothing: write no file if one is refused.
@@ -118,6 +120,7 @@ class Request:
     images: Path | None = None
     checks: int = LEAST_CHECKS
     drop_tolerance: float = 1e-10
+    proposals: int | None = None
     accuracy: AccuracyRequest = AccuracyRequest()
     force: bool = False
     all_or_nothing: bool = False
@@ -152,6 +155,24 @@ def check_request(request: Request) -> None:
     check_precisions(request)
     check_network(request.network)
     check_accuracy(request)
+    if request.network.variant is not None:
+        check_detector(request, short_name(request.network.variant))
+
+
+def check_detector(request: Request, variant: str) -> None:
+    """Refuse what only detectors heed of other networks, and what detectors cannot have.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if not is_detector(variant):
+        if request.proposals is not None:
+            raise UsageError(f"--proposals is for detectors, and {variant} is none; leave it out.")
+        return
+    if request.dynamic_batch:
+        raise UsageError(f"--dynamic-batch: {variant} takes one picture at a time; leave it out.")
+    if request.weight_cache:
+        raise UsageError(f"--weight-cache: {variant} cannot be loaded lean; leave it out.")
 
 
 def check_values(request: Request) -> None:
@@ -174,6 +195,7 @@ def check_values(request: Request) -> None:
     check_number("drop-tolerance", request.drop_tolerance, least=0, whole=False)
     check_number("max-drop", request.accuracy.max_drop, least=0, whole=False)
     check_number("limit", request.accuracy.limit, least=1)
+    check_number("proposals", request.proposals, least=1, most=MOST_PROPOSALS)
 
 
 def check_calibration(request: Request) -> None:
@@ -240,12 +262,7 @@ def check_network(network: NetworkRequest) -> None:
         FcaEdgeError: a file of labels that cannot be read as such.
     """
     if network.variant is not None:
-        spec = find_spec(network.variant)
-        if isinstance(spec, DenseSpec) and spec.head != "upernet":
-            raise UsageError(
-                f"--variant {network.variant} is counted and proven as a network, and cannot be"
-                " exported yet; `fca-edge models` lists the others."
-            )
+        short_name(network.variant)
     if isinstance(network.labels, Path):
         read_labels(network.labels)
     if network.checkpoint is not None:

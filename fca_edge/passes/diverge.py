@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from fca_edge.passes.base import run_hooked
@@ -15,8 +17,10 @@ def record_outputs(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     hooks = []
 
     def watch(path: str, module: nn.Module) -> None:
-        def hook(_: nn.Module, __: object, output: Tensor | tuple[Tensor, object]) -> None:
-            outputs[path] = output[0] if isinstance(output, tuple) else output
+        def hook(_: nn.Module, __: object, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, Tensor):
+                outputs[path] = first
 
         hooks.append(module.register_forward_hook(hook))
 

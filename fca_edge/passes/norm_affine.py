@@ -36,7 +36,9 @@ class FoldNormAffine(FoldPass):
             owner.set_submodule(target, absorb_affine(reader, norm.weight, norm.bias))
             owner.set_submodule(norm_name, strip_affine(norm))
             rewrites.done.append(f"{prefix}{norm_name} -> {prefix}{target}")
-        for prefix, _, (norm_name, reason) in find_sites(network, "NORM_KEEPS"):
+        for prefix, owner, (norm_name, reason) in find_sites(network, "NORM_KEEPS"):
+            if getattr(find_part(owner, norm_name), "weight", None) is None:
+                continue  # who reads it declares the pair, and has taken it
             rewrites.skipped.append((prefix + norm_name, reason))
         return network, rewrites
 

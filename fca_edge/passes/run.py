@@ -88,6 +88,10 @@ def fold(
 
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits (B, classes) of images (B, 3, H, W), one image at a time to keep memory flat."""
+    """Logits (B, classes) of images (B, 3, H, W), one image at a time to keep memory flat.
+
+    A network that answers by choosing has a `probe`, which gives what comes before the choices.
+    """
+    answer = getattr(network, "probe", network)
     with torch.no_grad():
-        return torch.cat([network(image[None]) for image in images])
+        return torch.cat([answer(image[None]) for image in images])

@@ -87,6 +87,61 @@ def run_artefact(
         return {name.replace("|", "/"): array for name, array in arrays.items()}, events
 
 
+def run_named(
+    artefact: Path,
+    runtime: Runtime,
+    sets: list[dict[str, Array]],
+    threads: int = 1,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[list[dict[str, Array]], dict[str, Event]]:
+    """Run sets of inputs by name through a file in a fresh process here.
+
+    Returns:
+        All outputs of each set by their names, and the agent's events.
+
+    Raises:
+        AgentError: the process failed.
+        TargetUnavailableError: the runtime is not set up.
+    """
+    place = LocalTarget()
+    with temporary() as folder:
+        inputs_file, outputs_file = folder / "inputs.npz", folder / "outputs.npz"
+        save_sets(inputs_file, sets)
+        plan = AgentPlan(
+            runtime=runtime,
+            artefact=place.push(artefact),
+            mode="outputs",
+            threads=threads,
+            inputs=str(inputs_file),
+            outputs=str(outputs_file),
+            named=True,
+        )
+        events = place.run(plan, timeout_seconds)
+        return read_sets(outputs_file, len(sets), plan.label), events
+
+
+def save_sets(file: Path, sets: list[dict[str, Array]]) -> None:
+    """Store sets of arrays for an agent."""
+    arrays = {f"{n}|{name}": array for n, one in enumerate(sets) for name, array in one.items()}
+    with file.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def read_sets(file: Path, count: int, label: str) -> list[dict[str, Array]]:
+    """Read the sets that an agent stored.
+
+    Raises:
+        AgentError: there are not as many as were given to it.
+    """
+    results: list[dict[str, Array]] = [{} for _ in range(count)]
+    for key, array in read_arrays(file, label).items():
+        number, _, name = key.partition("|")
+        if not number.isdigit() or int(number) >= count:
+            raise AgentError(f"{label}: its outputs are damaged; run it again.")
+        results[int(number)][name.replace("|", "/")] = array
+    return results
+
+
 def read_arrays(file: Path, label: str) -> dict[str, Array]:
     """Read what an agent stored; it may have been cut, or come from any machine.
 
@@ -207,18 +262,16 @@ class Stream(Closing):
         check_logits(arrays, len(inputs), self.label)
         return arrays["logits"]
 
-    def run_named(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Run one set of inputs by name; returns all outputs by theirs.
+    def run_named(self, sets: list[dict[str, Array]]) -> list[dict[str, Array]]:
+        """Run sets of inputs by name; returns all outputs of each by their names.
 
         Raises:
             AgentError: the process crashed, was killed or took too long.
         """
-        file = self.inputs.with_suffix(".npz")
-        np.savez(file, **{f"0|{name}": array for name, array in inputs.items()})  # type: ignore[arg-type]
-        self.send({"inputs": str(file), "outputs": str(self.outputs), "named": True})
+        save_sets(self.inputs, sets)
+        self.send({"inputs": str(self.inputs), "outputs": str(self.outputs), "named": True})
         self.wait_for("answer")
-        arrays = read_arrays(self.outputs, self.label)
-        return {key.partition("|")[2].replace("|", "/"): array for key, array in arrays.items()}
+        return read_sets(self.outputs, len(sets), self.label)
 
     def send(self, fields: dict[str, Any]) -> None:
         """Write one line to the agent."""

@@ -31,6 +31,7 @@ class AgentPlan:
         all_tensors: write every tensor that can be seen instead, by its name, of the last
             inference: that of the last input, or of all of them with `together`.
         together: feed the inputs as one batch.
+        named: `inputs` is an .npz file of sets of inputs, "number|name", as is then `outputs`.
         guest: measure the guest's memory alone, where a user-mode emulator runs the process.
         cpus: cores to stay on: "big", "little" or a list such as "0-3,5"; None leaves it be.
         governor: of the cores, which the target sets for the run and puts back.
@@ -52,6 +53,7 @@ class AgentPlan:
     outputs: str | None = None
     all_tensors: bool = False
     together: bool = False
+    named: bool = False
     guest: bool = False
     cpus: str | None = None
     governor: str | None = None

@@ -33,6 +33,8 @@ from fca_edge.zoo.swin import Swin
 SMALLEST_SIDE = 32
 # The coarsest map has two positions per axis then.
 SMALLEST_DENSE_SIDE = 64
+# As in training: each map is then half of the one before.
+DETECTOR_MULTIPLE = 32
 
 
 def build(
@@ -91,6 +93,12 @@ def build_dense(variant: str, spec: DenseSpec, size: tuple[int, int], classes: i
         raise UsageError(
             f"--img-size {write_size(join_sides(*size))} is too small for {variant}; use"
             f" {SMALLEST_DENSE_SIDE} or more per side, such as {write_size(nearest)}."
+        )
+    if spec.head != "upernet" and any(side % DETECTOR_MULTIPLE for side in size):
+        nearest = join_sides(*(-(-side // DETECTOR_MULTIPLE) * DETECTOR_MULTIPLE for side in size))
+        raise UsageError(
+            f"--img-size {write_size(join_sides(*size))} does not fit {variant}: pictures are padded"
+            f" to multiples of {DETECTOR_MULTIPLE}; use {write_size(nearest)}."
         )
     trunk = build_trunk(spec, size)
     if spec.head == "upernet":

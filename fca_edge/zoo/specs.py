@@ -179,6 +179,21 @@ def find_task(variant: str) -> str:
     return "segment" if spec.head == "upernet" else "detect"
 
 
+def is_detector(variant: str) -> bool:
+    """Tell whether a network answers with boxes and masks."""
+    spec = NETWORKS.get(variant)
+    return isinstance(spec, DenseSpec) and spec.head in ("mask_rcnn", "cascade")
+
+
+def list_parts(variant: str) -> tuple[str, ...]:
+    """Name the parts of a detector between which boxes are chosen; none of other networks."""
+    spec = find_spec(variant)
+    if not isinstance(spec, DenseSpec) or spec.head == "upernet":
+        return ()
+    boxes = ("box",) if spec.head == "mask_rcnn" else ("box0", "box1", "box2")
+    return ("features", *boxes, "mask")
+
+
 def require_classifier(variant: str, name: str, command: str) -> None:
     """Refuse what only classifiers can do of a network that answers per pixel or per object.
 

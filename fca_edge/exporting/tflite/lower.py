@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.transpose.int": ops_shape.transpose,
     "aten.contiguous.default": ops_shape.identity,
     "aten.clone.default": ops_shape.identity,
+    "aten.alias.default": ops_shape.identity,
     "aten.dropout.default": ops_shape.identity,
     "aten.cat.default": ops_shape.concatenate,
     "aten.split.Tensor": ops_shape.split,
@@ -69,26 +70,29 @@ def to_tflite(
     metadata: str,
     path: Path,
     input_layout: str = "nhwc",
+    names: Sequence[str] = ("logits",),
 ) -> None:
-    """Lower a program with the forms of a profile and write the file, metadata included."""
-    graph, source, target = lower(program, profile, input_layout)
-    write(graph, source, target, {ENTRY: metadata.encode()}, path)
-
-
-def lower(
-    program: ExportedProgram, profile: Profile, input_layout: str
-) -> tuple[GraphBuilder, int, int]:
-    """Emit a whole program; returns the graph, the input tensor and the output tensor.
+    """Lower a program with the forms of a profile and write the file, metadata included.
 
     Args:
         input_layout: "nhwc" or "nchw", of the artefact's input.
+        names: of the outputs.
+    """
+    graph, source, targets = lower(program, profile, input_layout, names)
+    write(graph, source, targets, {ENTRY: metadata.encode()}, path)
+
+
+def lower(
+    program: ExportedProgram, profile: Profile, input_layout: str, names: Sequence[str]
+) -> tuple[GraphBuilder, int, dict[str, int]]:
+    """Emit a whole program; returns the graph, the input tensor and the outputs by their names.
 
     Raises:
         FcaEdgeError: an operator without a lowering, named with shapes and module.
     """
     context = Context(profile)
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-    source = target = -1
+    source, targets = -1, {}
     for node in program.graph.nodes:
         context.builder.origin = node.name
         if node.op == "placeholder":
@@ -101,9 +105,11 @@ def lower(
         elif node.op == "call_function":
             context.results[node.name] = lower_node(context, node)
         elif node.op == "output":
-            target = context.layout.materialise(context.value(node.args[0][0]))
-    context.builder.tensors[target] = rename(context.builder, target, "logits")
-    return context.builder, source, target
+            for name, result in zip(names, node.args[0], strict=True):
+                target = context.layout.materialise(context.value(result))
+                context.builder.tensors[target] = rename(context.builder, target, name)
+                targets[name] = target
+    return context.builder, source, targets
 
 
 def rename(builder: GraphBuilder, tensor: int, name: str) -> Any:

@@ -88,7 +88,7 @@ def binary(context: Context, node: fx.Node, operator: str) -> Value:
     else:
         a, b = context.value(left), context.value(right)
         value = whole(node, a if a.logical == shape else b)
-        inputs = align_operands(context, node, a, b, value)
+        value, inputs = align_operands(context, a, b, value)
     out = emit_binary(context, operator, inputs, context.layout.stored_shape(value))
     return Value(out, value.shape, value.perm)
 
@@ -134,9 +134,13 @@ def store_constant(context: Context, value: Value, constant: Any, shape: Shape) 
 
 
 def align_operands(
-    context: Context, node: fx.Node, a: Value, b: Value, value: Value
-) -> tuple[int, int]:
-    """Bring two dynamic operands into the memory order and rank of the larger one."""
+    context: Context, a: Value, b: Value, value: Value
+) -> tuple[Value, tuple[int, int]]:
+    """Bring two dynamic operands into the memory order and rank of the larger one.
+
+    Returns that one, in other dimensions where the smaller one broadcasts between those it had.
+    """
+    first = value is a
     other = b if value is a else a
     order = tuple(sorted(range(len(value.perm)), key=lambda d: value.perm[d]))
     stored_shape = context.layout.stored_shape(value)
@@ -147,19 +151,24 @@ def align_operands(
         other = Value(other.tensor, (1,) * lift + other.shape, perm)
     if [d for d in order if other_shape[d] > 1] != list(find_memory_order(other)):
         other = context.layout.reorder(other, order)
-    target = broadcast_shape(node, stored_shape, value, tuple(other_shape[d] for d in order))
+    target = broadcast_shape(stored_shape, value, tuple(other_shape[d] for d in order))
+    if target is None:
+        value = Value(context.layout.reshape(value.tensor, value.shape), value.shape, value.perm)
+        target = tuple(other_shape[d] for d in order)
     tensor = context.layout.reshape(other.tensor, target)
-    return (value.tensor, tensor) if value is a else (tensor, value.tensor)
+    return value, (value.tensor, tensor) if first else (tensor, value.tensor)
 
 
-def broadcast_shape(node: fx.Node, stored_shape: Shape, value: Value, physical: Shape) -> Shape:
-    """Shape in which an operand of the given physical shape broadcasts against `stored`."""
+def broadcast_shape(stored_shape: Shape, value: Value, physical: Shape) -> Shape | None:
+    """Shape in which an operand of the given physical shape broadcasts against `stored`.
+
+    None if it broadcasts in the middle of dimensions that are stored as one.
+    """
     if prod(physical) == prod(stored_shape):
         return stored_shape
     if physical[-1] == 1 and prod(physical) == prod(stored_shape[:-1]):
         return (*stored_shape[:-1], 1)
-    require(node, stored_shape == value.shape, " that broadcasts in the middle of reshaped memory")
-    return physical
+    return physical if stored_shape == value.shape else None
 
 
 def gelu(context: Context, node: fx.Node) -> Value:

@@ -46,15 +46,19 @@ class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
 
 
 def write(
-    graph: GraphBuilder, source: int, target: int, metadata: Mapping[str, bytes], path: Path
+    graph: GraphBuilder,
+    source: int,
+    targets: Mapping[str, int],
+    metadata: Mapping[str, bytes],
+    path: Path,
 ) -> None:
-    """Write the graph with one signature, image to logits, and named metadata entries."""
+    """Write the graph with one signature, image to named outputs, and named metadata entries."""
     model = schema.ModelT()
     model.version = SCHEMA_VERSION
     model.description = "fca_edge"
     codes = sorted({(op.code, op.version) for op in graph.operators})
     model.operatorCodes = [operator_code(*code) for code in codes]
-    model.subgraphs = [subgraph(graph, source, target, codes)]
+    model.subgraphs = [subgraph(graph, source, targets, codes)]
     model.buffers = [schema.BufferT(array) for array in graph.buffers]
     model.metadata = []
     for name, content in metadata.items():
@@ -62,7 +66,7 @@ def write(
         entry.name, entry.buffer = name, len(model.buffers)
         model.buffers.append(schema.BufferT(np.frombuffer(content, np.uint8)))
         model.metadata.append(entry)
-    model.signatureDefs = [signature(source, target)]
+    model.signatureDefs = [signature(source, targets)]
     write_model(model, path)
 
 
@@ -86,13 +90,15 @@ def operator_code(code: int, version: int) -> Any:
     return entry
 
 
-def subgraph(graph: GraphBuilder, source: int, target: int, codes: list[tuple[int, int]]) -> Any:
+def subgraph(
+    graph: GraphBuilder, source: int, targets: Mapping[str, int], codes: list[tuple[int, int]]
+) -> Any:
     """Describe the one subgraph."""
     entry = schema.SubGraphT()
     entry.name = "main"
     entry.tensors = [tensor(info) for info in graph.tensors]
     entry.operators = [operator(op, codes) for op in graph.operators]
-    entry.inputs, entry.outputs = [source], [target]
+    entry.inputs, entry.outputs = [source], list(targets.values())
     return entry
 
 
@@ -113,11 +119,12 @@ def operator(info: OperatorInfo, codes: list[tuple[int, int]]) -> Any:
     return entry
 
 
-def signature(source: int, target: int) -> Any:
-    """Describe the signature: `image` in, `logits` out."""
+def signature(source: int, targets: Mapping[str, int]) -> Any:
+    """Describe the signature: `image` in, `logits` or other outputs out."""
     entry = schema.SignatureDefT()
     entry.signatureKey, entry.subgraphIndex = SIGNATURE, 0
-    entry.inputs, entry.outputs = [named("image", source)], [named("logits", target)]
+    entry.inputs = [named("image", source)]
+    entry.outputs = [named(name, target) for name, target in targets.items()]
     return entry
 
 

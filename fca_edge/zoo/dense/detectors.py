@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from fca_edge.zoo.dense.boxes import decode, make_anchors, read_rois, suppress
 from fca_edge.zoo.dense.upernet import ConvBNReLU
+from fca_edge.zoo.layers import Sites
 
 STRIDES = (4, 8, 16, 32, 64)
 BOX_BINS, MASK_BINS = 7, 14
@@ -65,10 +67,18 @@ class Pyramid(nn.Module):
     def forward(self, maps: Maps) -> Maps:
         sums = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(sums) - 1, 0, -1):
-            size = (sums[i - 1].shape[2], sums[i - 1].shape[3])
-            sums[i - 1] = sums[i - 1] + F.interpolate(sums[i], size=size, mode="nearest")
+            sums[i - 1] = self.enlarge_and_add(sums[i - 1], sums[i])
         levels = [conv(x) for conv, x in zip(self.fpn_convs, sums)]
-        return (*levels, levels[-1][:, :, ::2, ::2])
+        return (*levels, self.halve(levels[-1]))
+
+    def halve(self, level: Tensor) -> Tensor:
+        """Take every second row and column of a map."""
+        return level[:, :, ::2, ::2]
+
+    def enlarge_and_add(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Bring a map to the size of a finer one, and add them."""
+        size = (fine.shape[2], fine.shape[3])
+        return fine + F.interpolate(coarse, size=size, mode="nearest")
 
 
 class ProposalHead(nn.Module):
@@ -76,6 +86,7 @@ class ProposalHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         self.rpn_conv = nn.Conv2d(width, width, 3, padding=1)
         self.rpn_cls = nn.Conv2d(width, 3, 1)
         self.rpn_reg = nn.Conv2d(width, 12, 1)
@@ -125,12 +136,18 @@ class MaskHead(nn.Module):
         out: Tensor = self.conv_logits(F.relu(self.upsample(x)))
         return out
 
+    def draw(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Logits (N, 28, 28) of one class for each RoI."""
+        rows = torch.arange(labels.shape[0], device=labels.device)
+        return self(x)[rows, labels]  # type: ignore[no-any-return]
+
 
 class RoiHead(nn.Module):
     """Box and mask heads; a cascade has three of each, in lists."""
 
     def __init__(self, width: int, hidden: int, classes: int, cascade: bool) -> None:
         super().__init__()
+        self.classes = classes
         convs, fcs = (4, 1) if cascade else (0, 2)
         boxes = [BoxHead(width, hidden, classes, convs, fcs) for _ in STAGE_STDS[: 1 + 2 * cascade]]
         masks = [MaskHead(width, classes) for _ in boxes]
@@ -147,6 +164,11 @@ class RoiHead(nn.Module):
 
 class Detector(nn.Module):
     """Trunk, pyramid, RPN and RoI heads; a picture (1, 3, H, W)."""
+
+    # The trunk's maps have no other reader.
+    NORM_FEEDS: ClassVar[Sites] = tuple(
+        (f"backbone.norm{i}", f"neck.lateral_convs.{i}.conv") for i in range(4)
+    )
 
     def __init__(
         self, trunk: nn.Module, width: int, hidden: int, classes: int, cascade: bool
@@ -201,8 +223,51 @@ class Detector(nn.Module):
         if not len(boxes):
             return boxes.new_zeros(0, 2 * MASK_BINS, 2 * MASK_BINS)
         features = read_rois(maps[:4], boxes, STRIDES, MASK_BINS)
-        shares = [head(features).sigmoid() for _, head in self.roi_head.stages]
-        return torch.stack(shares).mean(0)[torch.arange(len(boxes)), labels]
+        return self.average_masks(features, labels)
+
+    def average_masks(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Shares (N, 28, 28) of the cells of RoI features (N, C, 14, 14), for a class each."""
+        total: Tensor | float = 0.0
+        for _, head in self.roi_head.stages:
+            total = total + head.draw(features, labels).sigmoid()  # type: ignore[operator]
+        assert isinstance(total, Tensor)
+        return total / len(self.roi_head.stages)
+
+    def probe(self, x: Tensor) -> Tensor:
+        """Return all that is continuous in a picture's answer, as one row (1, n).
+
+        What is chosen by comparing (proposals, objects) jumps where two scores are close, so
+        passes and files are compared here: maps, the RPN's, and the heads on fixed boxes.
+        """
+        return torch.cat([one.flatten() for one in self.probe_parts(x).values()])[None]
+
+    def probe_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the parts of `probe` by the names that they have in exported files."""
+        maps, scores, deltas = self(x)
+        parts = {f"fpn{i}": one for i, one in enumerate(maps)}
+        parts |= {f"rpn_cls{i}": one for i, one in enumerate(scores)}
+        parts |= {f"rpn_reg{i}": one for i, one in enumerate(deltas)}
+        boxes = make_probe_boxes((x.shape[2], x.shape[3])).to(x)
+        features = read_rois(maps[:4], boxes, STRIDES, BOX_BINS)
+        for stage, (head, _) in enumerate(self.roi_head.stages):
+            parts[f"cls{stage}"], parts[f"reg{stage}"] = head(features)
+        labels = torch.arange(len(boxes), device=x.device) % self.classes
+        features = read_rois(maps[:4], boxes, STRIDES, MASK_BINS)
+        return {**parts, "masks": self.average_masks(features, labels)}
+
+    @property
+    def classes(self) -> int:
+        """Number of classes without the background."""
+        return self.roi_head.classes
+
+
+def make_probe_boxes(size: tuple[int, int]) -> Tensor:
+    """Boxes (8, 4) of a picture: all of it, parts of all levels, a sliver, a point, none at all."""
+    height, width = size
+    shares = [(0, 0, 1, 1), (0.1, 0.2, 0.6, 0.9), (0.5, 0.5, 1, 1), (0.3, 0, 0.45, 0.3)]
+    boxes = [[a * width, b * height, c * width, d * height] for a, b, c, d in shares]
+    boxes += [[5.3, 7.1, 21.7, 60.2], [10.5, 3.2, 12.1, 5.9], [0, 9.5, width, 10], [8, 8, 8, 8]]
+    return torch.tensor(boxes, dtype=torch.float64)
 
 
 def choose_class(moved: Tensor, logits: Tensor) -> Tensor:

@@ -1,0 +1,93 @@
+"""Writes and proves a detector's files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from fca_edge.embedded import read_embedded
+from fca_edge.errors import NotEquivalentError
+from fca_edge.exporting import onnx as onnx_writer
+from fca_edge.exporting.artefact import check_delegation
+from fca_edge.exporting.detect.check import Expected, check_file
+from fca_edge.exporting.detect.model import build_model
+from fca_edge.exporting.detect.parts import name_outputs, trace_part
+from fca_edge.exporting.outputs import Output
+from fca_edge.exporting.program import export_program
+from fca_edge.exporting.tflite.file import count_operators
+from fca_edge.exporting.tflite.lower import to_tflite
+from fca_edge.exporting.writer import Writer
+from fca_edge.manifest import Parity
+from fca_edge.runtimes import RUNTIMES, available
+from fca_edge.sizes import split_size
+from fca_edge.zoo.dense.detectors import Detector
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A float32 detector and the program of the part that sees the picture."""
+
+    network: Detector
+    picture: ExportedProgram
+
+
+class DetectorWriter(Writer):
+    """Writes files of a detector: one in ONNX, one for each part in TFLite."""
+
+    def trace(self, network: nn.Module, output: Output) -> Traced:
+        assert isinstance(network, Detector)
+        self.report("tracing the network")
+        return Traced(network, export_program(network, self.prepared.source.img_size))
+
+    def write_file(
+        self, program: Any, output: Output, metadata: dict[str, str], path: Path
+    ) -> dict[str, int]:
+        assert self.prepared.objects is not None
+        size = split_size(self.prepared.source.img_size)
+        if output.part is not None:
+            traced = trace_part(program.network, output.part, size)
+            names = name_outputs(output.part)
+            to_tflite(traced, output.profile, json.dumps(metadata), path, output.layout, names)
+            return count_operators(path)
+        model = build_model(
+            program.picture,
+            program.network,
+            size,
+            self.prepared.objects.proposals,
+            simplify=output.folded,
+        )
+        return onnx_writer.write(model, metadata, path)
+
+    def prove(
+        self, program: Any, output: Output, metadata: dict[str, str], path: Path
+    ) -> list[Parity]:
+        """Measure parity on every runtime that is set up; the file's own must be.
+
+        Raises:
+            NotEquivalentError: below the profile's floor; names the tensor that is.
+        """
+        prepared, parities = self.prepared, []
+        assert prepared.objects is not None
+        if read_embedded(path) != metadata:
+            raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
+        expected = Expected(prepared.images, prepared.reference, prepared.objects)
+        for name in output.profile.runtimes:
+            if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
+                continue
+            verdict = check_file(
+                path, name, expected, output.profile.snr_floor_db, output.part, output.layout
+            )
+            if verdict.short:
+                raise NotEquivalentError(f"{output.file} is refused: {verdict.short}.")
+            check_delegation(output, name, verdict.events["loaded"])
+            parities.append(verdict.parity)
+        return parities
+
+    def locate(self, program: Any, layer: str) -> str:
+        """Name a layer; parts of a detector have their names in it."""
+        return layer

@@ -49,7 +49,8 @@ class Planned:
 class Artefact:
     """The measured file; its identity is its sha256. None if nothing says.
 
-    `weights` is the sha256 of the checkpoint; random weights have none.
+    `weights` is the sha256 of the checkpoint; random weights have none. `part` is that of a
+    detector's file, and `proposals` how many boxes it looks at.
     """
 
     file: Name
@@ -67,6 +68,8 @@ class Artefact:
     operators: int | None = None
     planned: Planned | None = None
     weights: str | None = None
+    part: str | None = None
+    proposals: int | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def export(
     weights: str | None = None,
     img_size: Size | None = None,
     num_classes: int | None = None,
+    proposals: int | None = None,
     seed: int = 0,
     formats: Words = ("onnx", "tflite"),
     precision: Words = "fp32",
@@ -75,6 +76,7 @@ def export(
         weights: path of the set of weights to take, if the checkpoint holds several.
         img_size: of the input in pixels: one number, or (height, width); usually the file says.
         num_classes: usually the file says.
+        proposals: boxes that a detector looks at; None takes 1000. Fewer are another result.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
         precision: "fp32", "fp16", "int8", "int8-static"; the last needs `calibration`.
@@ -155,6 +157,7 @@ def export(
         images=optional_path(images),
         checks=checks,
         drop_tolerance=drop_tolerance,
+        proposals=proposals,
         accuracy=accuracy,
         force=force,
         all_or_nothing=all_or_nothing,

@@ -41,11 +41,13 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
-from fca_edge.exporting.request import DEFAULT_OUT, FORMATS, LAYOUTS
+from fca_edge.exporting.request import DEFAULT_OUT, FORMATS, LAYOUTS, MOST_PROPOSALS
 from fca_edge.manifest import MOST_CHECKS, PRECISIONS
 
 SECTIONS = {
-    "The network": (*("variant", "checkpoint", "weights", "img_size", "num_classes", "seed"),),
+    "The network": (
+        *("variant", "checkpoint", "weights", "img_size", "num_classes", "proposals", "seed"),
+    ),
     "The files": (
         *("out", "formats", "precision", "profile", "input_layout", "dynamic_batch", "optimize"),
         *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
@@ -136,6 +138,12 @@ SECTIONS = {
     "--num-classes",
     type=AT_LEAST_1,
     help="Number of classes; usually the checkpoint says it.",
+)
+@click.option(
+    "--proposals",
+    type=click.IntRange(1, MOST_PROPOSALS),
+    help=f"Boxes that a detector looks at, {MOST_PROPOSALS} if not given; fewer are quicker, and"
+    " find other objects.",
 )
 @preprocessing_options
 @click.option(

@@ -43,7 +43,7 @@ def subject(record: Record) -> tuple[object, ...]:
     return (
         *(record.run, record.target, record.plan, runtime.label, runtime.version),
         *(artefact.variant, artefact.img_size, artefact.num_classes),
-        *(artefact.folded, artefact.trained),
+        *(artefact.folded, artefact.trained, artefact.part, artefact.proposals),
     )
 
 

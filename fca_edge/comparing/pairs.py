@@ -29,11 +29,16 @@ class Identity:
     img_size: Size | None
     num_classes: int | None
     runtime: str
+    part: str | None = None
+    proposals: int | None = None
 
     def __str__(self) -> str:
         profile = "" if self.profile == self.format else f"{self.profile} "
         size = "" if self.img_size is None else f" {write_size(self.img_size)} px"
-        return f"{self.variant} {self.precision} {profile}{self.format}{size} on {self.runtime}"
+        part = f" {self.part}" if self.part else ""
+        boxes = f" {self.proposals} proposals" if self.proposals else ""
+        what = f"{self.variant}{part} {self.precision} {profile}{self.format}{size}{boxes}"
+        return f"{what} on {self.runtime}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ def build_identity(record: Record) -> Identity:
         artefact.img_size,
         artefact.num_classes,
         record.runtime.label,
+        artefact.part,
+        artefact.proposals,
     )
 
 

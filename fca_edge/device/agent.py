@@ -311,31 +311,26 @@ RUNTIMES = {
 }
 
 
-def run_named(runtime, plan):
-    """Run sets of inputs, stored as "number|name", and store all outputs of each likewise."""
-    import numpy
-
-    sets, arrays = {}, {}
-    with numpy.load(plan["inputs"]) as stored:
-        for key in stored.files:
-            number, _, name = key.partition("|")
-            sets.setdefault(number, {})[name] = stored[key]
-    for number, given in sets.items():
-        runtime.set(given)
+def run_named(runtime, stored):
+    """Run sets of inputs, "number|name", and store all outputs of each likewise."""
+    arrays = {}
+    for number in sorted({key.partition("|")[0] for key in stored}):
+        begin = number + "|"
+        runtime.set({k[len(begin) :]: v for k, v in stored.items() if k.startswith(begin)})
         runtime.invoke()
-        results = {k.replace("/", "|"): v for k, v in runtime.results().items()}
-        arrays.update({number + "|" + name: array for name, array in results.items()})
-    numpy.savez(plan["outputs"], **arrays)
+        arrays.update({begin + k.replace("/", "|"): v for k, v in runtime.results().items()})
+    return arrays
 
 
 def run_outputs(runtime, plan):
     """Run given inputs and store the logits of all, or every tensor of the last inference."""
     import numpy
 
-    if plan.get("named"):
-        run_named(runtime, plan)
-        return
     inputs = numpy.load(plan["inputs"])
+    if plan.get("named"):
+        with inputs as stored:
+            numpy.savez(plan["outputs"], **run_named(runtime, dict(stored)))
+        return
     rows = []
     for array in inputs[None] if plan.get("together") else inputs[:, None]:
         runtime.set(array)
@@ -371,7 +366,8 @@ def run_samples(runtime, plan, board, generator):
         runtime.invoke()
         samples.append(time.perf_counter_ns() - start)
     if plan["mode"] == "latency":
-        say("samples", latency_ns=samples, before=before, after=board.state())
+        found = {"objects": len(runtime.output())} if getattr(runtime, "more", None) else {}
+        say("samples", latency_ns=samples, before=before, after=board.state(), **found)
 
 
 def count(runtime, iterations):

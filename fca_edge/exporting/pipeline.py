@@ -13,7 +13,7 @@ from fca_edge.exporting.outputs import Output, list_outputs, list_places
 from fca_edge.exporting.precise import Choose
 from fca_edge.exporting.prepare import prepare
 from fca_edge.exporting.program import quick_collections, release
-from fca_edge.exporting.request import Request, check_request
+from fca_edge.exporting.request import Request, check_detector, check_request
 from fca_edge.exporting.source import load_source
 from fca_edge.exporting.writer import CheckAccuracy, Report, Writer
 from fca_edge.lean_settings import cache_path, settings_path
@@ -48,6 +48,7 @@ def run_export(
     with quick_collections(), staging(request.out) as folder:
         report("loading and folding, each pass compared in float64")
         network, source = load_source(request.network)
+        check_detector(request, source.variant)
         loaded = [network]
         del network  # `prepare` alone holds it from now on
         outputs = list_outputs(request, source.name, source.variant)

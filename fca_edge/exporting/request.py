@@ -286,6 +286,11 @@ def list_request_notes(request: Request) -> list[str]:
         notes.append(
             f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
         )
+    if request.proposals not in (None, MOST_PROPOSALS):
+        notes.append(
+            f"looks at {plural(request.proposals, 'proposal')} instead of {MOST_PROPOSALS}: another"
+            " result than that of the network as published (--proposals)."
+        )
     count = request.checks if request.pictures is None else len(find_images(request.pictures))
     if count < request.checks:
         notes.append(

@@ -122,4 +122,6 @@ def describe(path: Path, manifest: Manifest | None) -> Artefact:
         operators=sum(manifest.operators.values()) or None,
         planned=manifest.planned,
         weights=manifest.source.checkpoint_sha256,
+        part=manifest.forms.get("part"),
+        proposals=manifest.forms.get("proposals"),
     )

@@ -94,6 +94,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         warnings=(
             *warnings,
             *list_warnings(job, plan, info, samples, loaded),
+            *list_object_warnings(timed),
             *dict.fromkeys((*list_board_warnings(timed), *events.notes)),
         ),
         cost=read_cost(job, events.cost),
@@ -161,6 +162,15 @@ def is_slowed_down(before: Event, after: Event) -> bool:
     """Tell whether a board slowed down while it was measured."""
     old, new = before["frequency_khz"], after["frequency_khz"]
     return bool(after["held_back"] or (old and new and new < SLOWER * old))
+
+
+def list_object_warnings(runs: list[Events]) -> list[str]:
+    """Say for how many objects a detector's time has masks; nothing for other networks."""
+    counts = {run["samples"].get("objects") for run in runs} - {None}
+    if not counts:
+        return []
+    numbers = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
+    return [f"timed on noise, with masks of {numbers} objects; more of them take longer"]
 
 
 def list_board_warnings(runs: list[Events]) -> tuple[str, ...]:

@@ -58,11 +58,12 @@ class State:
 
 @dataclass(frozen=True)
 class Samples:
-    """The time of each inference."""
+    """The time of each inference, and what a detector found in its input."""
 
     latency_ns: tuple[Positive, ...]
     before: State
     after: State
+    objects: Whole | None
 
 
 @dataclass(frozen=True)

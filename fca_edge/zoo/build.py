@@ -97,8 +97,8 @@ def build_dense(variant: str, spec: DenseSpec, size: tuple[int, int], classes: i
     if spec.head != "upernet" and any(side % DETECTOR_MULTIPLE for side in size):
         nearest = join_sides(*(-(-side // DETECTOR_MULTIPLE) * DETECTOR_MULTIPLE for side in size))
         raise UsageError(
-            f"--img-size {write_size(join_sides(*size))} does not fit {variant}: pictures are padded"
-            f" to multiples of {DETECTOR_MULTIPLE}; use {write_size(nearest)}."
+            f"--img-size {write_size(join_sides(*size))} does not fit {variant}: pictures are"
+            f" padded to multiples of {DETECTOR_MULTIPLE}; use {write_size(nearest)}."
         )
     trunk = build_trunk(spec, size)
     if spec.head == "upernet":

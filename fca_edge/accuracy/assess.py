@@ -22,6 +22,7 @@ from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spell_options
+from fca_edge.parts import join_parts, read_parts
 from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
@@ -270,17 +271,20 @@ def evaluate_files(
         FcaEdgeError: images, manifests or a checkpoint that cannot be used.
         NotEquivalentError: a file that does not run, or without finite logits.
     """
-    artefacts = [read_artefact(path).read_as(reading) for path in paths]
+    artefacts = [one.read_as(reading) for one in join_parts(map(read_artefact, paths))]
     task = find_task(artefacts[0].manifest.source.variant)
     refuse_other_tasks(artefacts, task, request)
     runtimes = [choose_runtime(artefact, runtime) for artefact in artefacts]
-    other = None if against is None else read_artefact(against).read_as(reading)
+    other = None
+    if against is not None:
+        other = join_parts([read_artefact(against)])[0].read_as(reading)
     names = None if request.labels is None else read_labels(request.labels)
     if task == "classify":
         find_images(request.data)
     elif task == "detect":
         require_coco()
     notes, warnings, reference = list_assumptions(artefacts), list[str](), None
+    notes += list_parts_together(artefacts)
     if checkpoint is not None:
         from fca_edge.accuracy.torch_run import load_runner
 
@@ -327,6 +331,16 @@ def refuse_other_tasks(artefacts: Sequence[Artefact], task: str, request: DataRe
         raise UsageError(f"--sliding is for a class per pixel, which {first} does not give.")
     if request.annotations is not None and task == "classify":
         raise UsageError(f"--annotations is for pixels and objects; {first} is a classifier.")
+
+
+def list_parts_together(artefacts: Sequence[Artefact]) -> list[str]:
+    """Say which files are one of several, with which the others are run."""
+    return [
+        f"{artefact.path.name}: one of {len(parts)} files of a detector, which run together with"
+        " NumPy between them."
+        for artefact in artefacts
+        if (parts := read_parts(artefact))
+    ]
 
 
 def list_assumptions(artefacts: Sequence[Artefact]) -> list[str]:

@@ -26,7 +26,7 @@ from fca_edge.accuracy.objects import (
     require_coco,
 )
 from fca_edge.accuracy.pixels import Labelled, PixelCounts, PixelFigures, list_labelled, read_labels
-from fca_edge.accuracy.runners import ArtefactRunner
+from fca_edge.accuracy.runners import open_runner
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.manifest import Artefact, Source
 from fca_edge.maps import Window, label_pixels, resize_labels
@@ -370,12 +370,13 @@ def assess_dense(
     source = artefacts[0].manifest.source
     refuse_other_preprocessing(artefacts)
     with ExitStack() as stack:
-        own = [
-            stack.enter_context(ArtefactRunner(artefact, runtime, threads))
+        own: list[Any] = [
+            stack.enter_context(open_runner(artefact, runtime, threads))
             for artefact, runtime in zip(artefacts, runtimes)
         ]
         if against is not None:
-            reference = stack.enter_context(ArtefactRunner(*against, threads))
+            other: Any = open_runner(*against, threads)
+            reference = stack.enter_context(other)
         runners: list[DenseRunner] = [*([reference] if reference else []), *own]
         measured = measure(runners, source, labels, request, progress)
     compared = None

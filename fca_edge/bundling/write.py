@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge import decode, fields, maps, masks, scaling
+from fca_edge import decode, detect, fields, maps, masks, scaling
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.lean_settings import (
@@ -20,6 +20,7 @@ from fca_edge.lean_settings import (
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
 from fca_edge.options import check_choice, spell_options
+from fca_edge.parts import join_parts, read_parts
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.sizes import write_size
@@ -36,7 +37,7 @@ DENSE = (Path(maps.__file__), Path(masks.__file__), Path(scaling.__file__))
 TASKS = {
     "classify": ("classify.py", ()),
     "segment": ("segment.py", (BOARD / "results.py", *DENSE)),
-    "detect": ("objects.py", (BOARD / "results.py", *DENSE)),
+    "detect": ("objects.py", (BOARD / "results.py", *DENSE, Path(detect.__file__))),
 }
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
@@ -63,7 +64,7 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
         FcaEdgeError: as `write_bundle`, or a manifest that cannot be used.
     """
     check_choice("exif", exif, fields.EXIF)
-    artefact = read_artefact(path)
+    (artefact,) = join_parts([read_artefact(path)])
     source = artefact.manifest.source
     task = find_task(source.variant)
     if (artefact.preprocessing.fit == "pad") != (task != "classify"):
@@ -135,16 +136,20 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
-    shutil.copyfile(artefact.path, folder / artefact.path.name)
-    write_json(folder / manifest_path(artefact.path).name, artefact.manifest.to_document())
-    task, others = TASKS[find_task(artefact.manifest.source.variant)]
+    for one in list_files(artefact):
+        shutil.copyfile(one.path, folder / one.path.name)
+        write_json(folder / manifest_path(one.path).name, one.manifest.to_document())
+    kind = find_task(artefact.manifest.source.variant)
+    task, others = TASKS[kind]
     for name in ("run.py", "files.py", "checks.py", "pictures.py"):
         shutil.copyfile(BOARD / name, folder / name)
     for path in (*SHARED, *others):
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / task, folder / "task.py")
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    if settings_path(artefact.path).is_file() and list_runtimes(artefact)[0].lean:
+    # What loads in little memory takes one input, and a detector has more.
+    lean = kind != "detect" and list_runtimes(artefact)[0].lean
+    if lean and settings_path(artefact.path).is_file():
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, list_runtimes(artefact)[0].name)
@@ -159,6 +164,11 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
     sums = [f"{compute_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
+
+
+def list_files(artefact: Artefact) -> list[Artefact]:
+    """List the files of a network, of which a detector may have several."""
+    return list(read_parts(artefact).values()) or [artefact]
 
 
 def describe_preprocessing(artefact: Artefact, exif: str) -> dict[str, Any]:
@@ -194,7 +204,15 @@ def describe_settings(artefact: Artefact, threads: int) -> dict[str, Any]:
     """Say how model.py loads the model."""
     runtimes = list_runtimes(artefact)
     providers = [runtime.provider for runtime in runtimes if artefact.path.suffix == ".onnx"]
+    detector = {}
+    if find_task(artefact.manifest.source.variant) == "detect":
+        detector = {
+            "parts": [one.path.name for one in list_files(artefact)],
+            "layout": artefact.manifest.input_layout,
+            "proposals": artefact.manifest.forms["proposals"],
+        }
     return {
+        **detector,
         "model": artefact.path.name,
         "packages": [shlex.join(runtime.requirements) for runtime in runtimes],
         "modules": list(dict.fromkeys(runtime.module for runtime in runtimes)),

@@ -16,8 +16,8 @@ from fca_edge.passes.base import FoldPass
 from fca_edge.passes.detector_heads import (
     JoinBoxes,
     JoinProposals,
-    RepeatInPyramid,
     RepeatingPyramid,
+    RepeatInPyramid,
     SpreadMaskHead,
     SpreadMasks,
 )
@@ -117,8 +117,6 @@ def test_weights_in_the_wrong_order_are_seen(name: str, monkeypatch: pytest.Monk
 def test_a_wrong_pyramid_is_seen(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images, expected = example()
     right = getattr(RepeatingPyramid, method)
-    monkeypatch.setattr(
-        RepeatingPyramid, method, lambda self, *maps: right(self, *maps).roll(1, 3)
-    )
+    monkeypatch.setattr(RepeatingPyramid, method, lambda self, *maps: right(self, *maps).roll(1, 3))
     with pytest.raises(NotEquivalentError, match="pyramid_repeat"):
         apply(PASSES["pyramid"], network, expected, images)

@@ -10,7 +10,7 @@ import masks
 import numpy as np
 import scaling
 from files import plain
-from pictures import find_window, read_picture, to_input
+from pictures import find_window, read_picture
 from PIL import Image, ImageDraw
 from results import Results, add_output_options
 
@@ -27,7 +27,7 @@ def add_options(parser):
 
 
 def load(module, folder, settings):
-    """Load the model plainly; returns a function from picture and size to results by name."""
+    """Load the model; returns a function from pixels (1, H, W, 3) and size to results by name."""
     return module.load_detector(folder, settings)
 
 
@@ -38,7 +38,7 @@ def find(image, run_model, setup):
     scaled = scaling.compute_scaled_size(size, way["resize"], window)
     small = scaling.scale_picture(image, scaled, way.get("interpolation", "linear"))
     pixels = scaling.pad(decode.normalise(small, way), window)
-    found = run_model(to_input(pixels, setup.layout), scaled)
+    found = run_model(pixels[None], scaled)
     boxes = masks.rescale_boxes(np.reshape(found["boxes"], (-1, 4)), scaled, size)
     if not (np.isfinite(boxes).all() and np.isfinite(found["scores"]).all()):
         raise ValueError("the model's answer is not finite")

@@ -29,17 +29,18 @@ def load(folder, settings):
 
 
 def load_detector(folder, settings):
-    """Load a detector; returns a function from a picture and its size to results by name.
+    """Load a detector; returns a function from pixels (1, H, W, 3) and size to results by name.
 
     The size is the height and width without the zeros at the right and the bottom.
     """
+    import numpy
+
     session = open_session(folder, settings)
     image, size = (one.name for one in session.get_inputs())
     names = [one.name for one in session.get_outputs()]
 
-    def run_model(array, extent):
-        import numpy
-
+    def run_model(pixels, extent):
+        array = numpy.ascontiguousarray(pixels.transpose(0, 3, 1, 2), numpy.float32)
         inputs = {image: array, size: numpy.array(extent, numpy.int64)}
         return dict(zip(names, session.run(None, inputs)))
 

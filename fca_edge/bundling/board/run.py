@@ -80,7 +80,8 @@ def main(words):
     for name, kind in SETTINGS.items():
         if not isinstance(settings.get(name), kind):
             sys.exit("runtime.json: '%s' is not there or wrong; copy the bundle again" % name)
-    check_model(settings["model"])
+    for name in {settings["model"], *settings.get("parts", ())}:
+        check_model(name)
     try:
         run_model = open_model(settings)
     except Exception as error:

@@ -81,6 +81,16 @@ def segmenters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [artefact.path for artefact in artefacts]
 
 
+@pytest.fixture(scope="session")
+def detectors(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The trained micro Mask R-CNN as ONNX, and in three files as TFLite; not to be changed."""
+    wanted = NetworkRequest(checkpoint=SHAPES["detect"])
+    artefacts = export_once(
+        tmp_path_factory, "detectors", lambda out: Request(network=wanted, out=out)
+    )
+    return [artefact.path for artefact in artefacts]
+
+
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     """State dict of the trained micro: 96 px, 10 classes. Not to be changed."""

@@ -23,6 +23,7 @@ from fca_edge.zoo.dense.detectors import (
 )
 
 IGNORED = -1
+BACKGROUND_WEIGHT = 0.3  # three pixels of four are background
 NEAR_ANCHOR, FAR_ANCHOR, NEAR_BOX = 0.7, 0.3, 0.5
 ANCHORS, ROIS, PROPOSALS = 96, 48, 128  # per picture
 SHARE_OF_OBJECTS = {"anchors": 0.5, "rois": 0.33}
@@ -48,7 +49,9 @@ class Truth:
 def compute_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of labels (B, H, W) at the input's size; `IGNORED` does not count."""
     logits = F.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
-    return F.cross_entropy(logits, labels, ignore_index=IGNORED)
+    weights = torch.ones(logits.shape[1])
+    weights[0] = BACKGROUND_WEIGHT
+    return F.cross_entropy(logits, labels, weights, ignore_index=IGNORED)
 
 
 def compute_detector_losses(

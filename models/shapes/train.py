@@ -1,10 +1,11 @@
 """Train a micro UperNet or a micro Mask R-CNN on drawn shapes.
 
     python models/shapes/draw.py /tmp/shapes --part train
-    python models/shapes/train.py /tmp/shapes --variant upernet_micro --out seg.safetensors
-    python models/shapes/train.py /tmp/shapes --variant mask_rcnn_micro --out boxes.safetensors
+    python models/shapes/train.py /tmp/shapes --variant mask_rcnn_micro --out mask_rcnn.safetensors
+    python models/shapes/train.py /tmp/shapes --variant upernet_micro --steps 1000 \\
+        --trunk mask_rcnn.safetensors --out upernet.safetensors
 
-Each takes some minutes on one core. The test part is not looked at: `fca-edge eval` does that.
+Each takes some minutes on one core. The second begins with the trunk of the first. The test part is not looked at: `fca-edge eval` does that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from losses import (
     compute_label_loss,
 )
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fca_edge.zoo.build import build
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that draw.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--variant", choices=SIZES, required=True)
+    parser.add_argument("--trunk", type=Path, help="weights whose trunk to begin with")
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--peak-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -55,6 +57,8 @@ def main() -> None:
     labels = CLASSES if arguments.variant.startswith("mask") else ("background", *CLASSES)
     size = SIZES[arguments.variant]
     network = initialise(build(arguments.variant, size, len(labels)).train())
+    if arguments.trunk is not None:
+        take_trunk(network, arguments.trunk)
     pictures = read_pictures(arguments.data, arguments.variant)
     random = np.random.Generator(np.random.PCG64(arguments.seed))
 
@@ -75,6 +79,13 @@ def main() -> None:
     }
     state = {k: v.contiguous() for k, v in network.state_dict().items()}
     save_file(state, arguments.out, metadata)
+
+
+def take_trunk(network: nn.Module, path: Path) -> None:
+    """Begin with the trunk of other weights; it has the same names and shapes everywhere."""
+    state = {k: v for k, v in load_file(path).items() if k.startswith("backbone.")}
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    assert not unexpected and not [name for name in missing if name.startswith("backbone.")]
 
 
 def read_pictures(data: Path, variant: str) -> list[tuple[Image.Image, list]]:

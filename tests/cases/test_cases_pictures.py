@@ -177,6 +177,7 @@ def test_p1_a_file_says_it_and_options_go_first(bgr: tuple[Path, str]) -> None:
         **stated(resize=[96, 96], layout="BGR"),
         "background": [1, 2, 3],
         "exif": "ignore",
+        "fit": "crop",
     }
     assert told["unsaid"] == []
     assert "mean 0.5,0.5,0.5 as you gave it; bgr.safetensors states 0.4,0.4,0.4." in text

@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "linear")
+# How a picture of another shape becomes the input: its centre, or all of it with zeros added.
+FITS = ("crop", "pad")
 LAYOUTS = ("RGB", "BGR")
 EXIF = ("apply", "ignore")
 BACKGROUNDS = ("white", "black", "none")
@@ -61,7 +63,16 @@ def check_fields(fields: Any, complete: bool = False) -> dict[str, Any]:
 
 
 def check_sizes(fields: dict[str, Any]) -> None:
-    """Refuse a crop that is larger than the resized picture."""
+    """Refuse a crop that is larger than the resized picture, and limits that are none."""
+    if fields.get("fit") == "pad":
+        if isinstance(fields.get("resize", ()), int):
+            raise FieldError(
+                f"resize {fields['resize']} is one number; where fit is 'pad' it is two, the most"
+                " of the long and of the short side"
+            )
+        return
+    if fields.get("interpolation") == "linear":
+        raise FieldError("interpolation 'linear' goes with fit 'pad'; choose 'bilinear'")
     if "resize" in fields and "crop" in fields:
         resize, crop = fields["resize"], fields["crop"]
         # A resized short side must do for both; a picture may be upright or not.
@@ -176,4 +187,5 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "layout": lambda name, value: read_word(name, value, LAYOUTS),
     "background": read_background,
     "exif": lambda name, value: read_word(name, value, EXIF),
+    "fit": lambda name, value: read_word(name, value, FITS),
 }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fca_edge import decode
+from fca_edge import decode, scaling
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import check_fields
 from fca_edge.sizes import Size, split_size
@@ -33,6 +33,8 @@ class Preprocessing:
         layout: order of the channels that the network was trained on, "RGB" or "BGR".
         background: what lies behind transparent pixels: "white", "black", "none", (R, G, B).
         exif: "apply" turns pictures as their EXIF orientation says; "ignore" does not.
+        fit: "crop" cuts the centre out; "pad" keeps all of a picture and its shape, and adds
+            zeros: `resize` then is the most of the long and of the short side.
     """
 
     resize: int | tuple[int, int] = 256
@@ -43,6 +45,7 @@ class Preprocessing:
     layout: str = "RGB"
     background: str | tuple[int, int, int] = "white"
     exif: str = "ignore"
+    fit: str = "crop"
 
     def for_size(self, img_size: Size) -> Preprocessing:
         """Return the same preprocessing for another input size, the resize in proportion."""
@@ -90,20 +93,41 @@ def load_marked(
         FcaEdgeError: the file is not an image that can be read.
     """
     try:
-        pixels, marks = decode.read(str(path), vars(preprocessing))  # (H, W, 3)
+        picture = decode.decode(str(path), preprocessing.exif, preprocessing.background)
     except decode.PictureError as error:
         raise FcaEdgeError(
             f"{path}: not a readable image ({error}); remove or replace it."
         ) from None
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), marks
+    return prepare(picture.image, preprocessing), picture.marks
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Resize, crop and normalise one RGB image to (3, H, W) float32."""
+    if preprocessing.fit == "pad":
+        return pad(scale(image, preprocessing), preprocessing)
     pixels = decode.normalise(
         decode.fit(image, vars(preprocessing)), vars(preprocessing)
     )  # (H, W, 3)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def scale(image: Image.Image, preprocessing: Preprocessing, inside: bool = True) -> Image.Image:
+    """Scale a whole picture within the limits of a network that pads.
+
+    Args:
+        inside: not beyond the network's input either; else windows slide over it.
+    """
+    assert not isinstance(preprocessing.resize, int)
+    window = split_size(preprocessing.crop) if inside else None
+    size = scaling.compute_scaled_size((image.height, image.width), preprocessing.resize, window)
+    return scaling.scale_picture(image, size, preprocessing.interpolation)
+
+
+def pad(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Normalise a scaled picture and add zeros at the right and bottom: (3, H, W)."""
+    pixels = decode.normalise(image, vars(preprocessing))  # (h, w, 3)
+    padded = scaling.pad(pixels, split_size(preprocessing.crop))
+    return np.ascontiguousarray(padded.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ HEAVIEST_FIRST = (
     "tests/commands/",
 )
 DIGITS = ROOT / "models" / "digits" / "digits.safetensors"
+SHAPES = {
+    "segment": ROOT / "models" / "shapes" / "upernet.safetensors",
+    "detect": ROOT / "models" / "shapes" / "mask_rcnn.safetensors",
+}
 # A bare install runs the tests of what it has; see .ci/other_python.py.
 pytest_plugins = [
     "networks" if importlib.util.find_spec("torch") else "ready_made",
@@ -125,6 +129,17 @@ def digits(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(path, folder / kind.name)
 
     return build_once(tmp_path_factory, "digits", build)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of the test part of drawn shapes; not to be changed."""
+
+    def build(folder: Path) -> None:
+        command = [sys.executable, str(ROOT / "models/shapes/draw.py"), str(folder)]
+        subprocess.run([*command, "--pictures", "12"], check=True)
+
+    return build_once(tmp_path_factory, "shapes", build)
 
 
 @pytest.fixture

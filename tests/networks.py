@@ -8,7 +8,7 @@ from typing import Any
 import golden_data
 import pytest
 import torch
-from conftest import DIGITS, build_once, profiles_here, without_old_tflite
+from conftest import DIGITS, SHAPES, build_once, profiles_here, without_old_tflite
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -69,6 +69,26 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Artefact]:
         lambda out: Request(network=wanted, out=out, profiles=profiles_here()),
     )
     return WithoutLast(artefacts) if without_old_tflite() else artefacts
+
+
+@pytest.fixture(scope="session")
+def segmenters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The trained micro UperNet as ONNX and TFLite; not to be changed."""
+    wanted = NetworkRequest(checkpoint=SHAPES["segment"])
+    artefacts = export_once(
+        tmp_path_factory, "segmenters", lambda out: Request(network=wanted, out=out)
+    )
+    return [artefact.path for artefact in artefacts]
+
+
+@pytest.fixture(scope="session")
+def detectors(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The trained micro Mask R-CNN as ONNX, and in three files as TFLite; not to be changed."""
+    wanted = NetworkRequest(checkpoint=SHAPES["detect"])
+    artefacts = export_once(
+        tmp_path_factory, "detectors", lambda out: Request(network=wanted, out=out)
+    )
+    return [artefact.path for artefact in artefacts]
 
 
 @pytest.fixture(scope="module")

@@ -11,48 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from fca_edge.accuracy.data import Data, read_tree
+from fca_edge.accuracy.data import Data, DataRequest
+from fca_edge.accuracy.dense import DenseEvaluation, assess_dense
 from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import Figures, Share, compute_figures
+from fca_edge.accuracy.objects import require_coco
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
 from fca_edge.labels import read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spell_options
+from fca_edge.parts import join_parts, read_parts
 from fca_edge.pictures import describe_pictures
 from fca_edge.preprocess import Preprocessing, find_images
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.store import compute_list_sha256
 from fca_edge.tables.document import Document, Printable
-from fca_edge.zoo.specs import require_classifier
+from fca_edge.zoo.specs import find_task
 
 SCHEMA = "fca_edge.accuracy/1"
 
 # Called with the number of images that are done, and of all.
 ImageProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class DataRequest:
-    """Which images are taken.
-
-    Attributes:
-        labels: file of class labels, instead of the artefact's own.
-        limit: number of images of a seeded sample; None takes all.
-        skip_corrupt: leave images out that cannot be read, and count them.
-    """
-
-    data: Path
-    labels: Path | None = None
-    limit: int | None = None
-    seed: int = 0
-    skip_corrupt: bool = False
-
-    def read(self, labels: Sequence[str] | None, num_classes: int) -> Data:
-        """List the images for a network with these classes."""
-        names = labels if self.labels is None else read_labels(self.labels)
-        return read_tree(self.data, names, num_classes, self.limit, self.seed)
 
 
 def describe_data(
@@ -279,7 +260,7 @@ def evaluate_files(
     runtime: str | None,
     threads: int,
     progress: ImageProgress,
-) -> Evaluation:
+) -> Evaluation | DenseEvaluation:
     """Evaluate files beside their checkpoint or another file, and say what was assumed.
 
     Args:
@@ -290,15 +271,20 @@ def evaluate_files(
         FcaEdgeError: images, manifests or a checkpoint that cannot be used.
         NotEquivalentError: a file that does not run, or without finite logits.
     """
-    artefacts = [read_artefact(path).read_as(reading) for path in paths]
-    for artefact in artefacts:
-        require_classifier(artefact.manifest.source.variant, str(artefact.path), "eval")
+    artefacts = [one.read_as(reading) for one in join_parts(map(read_artefact, paths))]
+    task = find_task(artefacts[0].manifest.source.variant)
+    refuse_other_tasks(artefacts, task, request)
     runtimes = [choose_runtime(artefact, runtime) for artefact in artefacts]
-    other = None if against is None else read_artefact(against).read_as(reading)
-    if request.labels is not None:
-        read_labels(request.labels)
-    find_images(request.data)
+    other = None
+    if against is not None:
+        other = join_parts([read_artefact(against)])[0].read_as(reading)
+    names = None if request.labels is None else read_labels(request.labels)
+    if task == "classify":
+        find_images(request.data)
+    elif task == "detect":
+        require_coco()
     notes, warnings, reference = list_assumptions(artefacts), list[str](), None
+    notes += list_parts_together(artefacts)
     if checkpoint is not None:
         from fca_edge.accuracy.torch_run import load_runner
 
@@ -310,7 +296,15 @@ def evaluate_files(
             warnings.append(
                 f"{checkpoint.name} is not what {artefacts[0].path.name} was made from."
             )
-    result = assess(artefacts, runtimes, request, progress, threads, reference, other)
+    result: Evaluation | DenseEvaluation
+    if task == "classify":
+        result = assess(artefacts, runtimes, request, progress, threads, reference, other)
+    else:
+        refuse_other_classes([*artefacts, *([other] if other else [])])
+        pair = None if other is None else (other, choose_runtime(other, None))
+        result = assess_dense(
+            artefacts, runtimes, request, names, progress, threads, reference, pair
+        )
     notes += describe_pictures(result.data["pictures"], request.data)
     if skipped := result.data["corrupt"]:
         warnings.append(f"{len(skipped)} corrupt images left out, {skipped[0]} first.")
@@ -319,6 +313,34 @@ def evaluate_files(
         notes=tuple(map(spell_options, notes)),
         warnings=tuple(map(spell_options, (*result.warnings, *warnings))),
     )
+
+
+def refuse_other_tasks(artefacts: Sequence[Artefact], task: str, request: DataRequest) -> None:
+    """Refuse files of several tasks, and options that are another task's.
+
+    Raises:
+        UsageError: names the file or the option.
+    """
+    first = artefacts[0].path.name
+    for artefact in artefacts:
+        if find_task(artefact.manifest.source.variant) != task:
+            raise UsageError(
+                f"{artefact.path.name} and {first} answer differently; eval them apart."
+            )
+    if request.sliding and task != "segment":
+        raise UsageError(f"--sliding is for a class per pixel, which {first} does not give.")
+    if request.annotations is not None and task == "classify":
+        raise UsageError(f"--annotations is for pixels and objects; {first} is a classifier.")
+
+
+def list_parts_together(artefacts: Sequence[Artefact]) -> list[str]:
+    """Say which files are one of several, with which the others are run."""
+    return [
+        f"{artefact.path.name}: one of {len(parts)} files of a detector, which run together with"
+        " NumPy between them."
+        for artefact in artefacts
+        if (parts := read_parts(artefact))
+    ]
 
 
 def list_assumptions(artefacts: Sequence[Artefact]) -> list[str]:

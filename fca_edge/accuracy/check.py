@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from fca_edge.accuracy.assess import DataRequest, build_reference, describe_data, list_warnings
-from fca_edge.accuracy.data import sample
+from fca_edge.accuracy.assess import build_reference, describe_data, list_warnings
+from fca_edge.accuracy.data import DataRequest, sample
 from fca_edge.accuracy.evaluate import Advance, predict
 from fca_edge.accuracy.figures import ROUNDING, Figures, compute_figures, warn_of_few
 from fca_edge.accuracy.runners import ArtefactRunner

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fca_edge.accuracy.classes import class_indices
 from fca_edge.errors import FcaEdgeError
+from fca_edge.labels import read_labels
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import Listing, Preprocessing, list_images, load_marked
 
@@ -156,3 +157,29 @@ def read_block(data: Data, part: range, ways: Sequence[Preprocessing], skip_corr
         {preprocessing: np.stack(arrays) for preprocessing, arrays in rows.items() if arrays},
         corrupt,
     )
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which images are taken.
+
+    Attributes:
+        labels: file of class labels, instead of the artefact's own.
+        limit: number of images of a seeded sample; None takes all.
+        skip_corrupt: leave images out that cannot be read, and count them.
+        annotations: of pixels or objects; None takes those that lie in the folder.
+        sliding: cover pictures by windows instead of shrinking them to the file's size.
+    """
+
+    data: Path
+    labels: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    skip_corrupt: bool = False
+    annotations: Path | None = None
+    sliding: bool = False
+
+    def read(self, labels: Sequence[str] | None, num_classes: int) -> Data:
+        """List the images for a network with these classes."""
+        names = labels if self.labels is None else read_labels(self.labels)
+        return read_tree(self.data, names, num_classes, self.limit, self.seed)

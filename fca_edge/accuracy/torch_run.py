@@ -14,6 +14,7 @@ from fca_edge.checkpoint.shards import compute_digest
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.exporting.source import load_source
 from fca_edge.manifest import Source
+from fca_edge.zoo.dense.detectors import Detector
 
 
 class TorchRunner:
@@ -36,6 +37,19 @@ class TorchRunner:
         with torch.inference_mode():
             logits: NDArray[Any] = self.network(torch.from_numpy(images)).numpy()
         return logits
+
+    def find_objects(
+        self, image: NDArray[np.float32], size: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
+        """Run one image (1, 3, H, W) through a detector.
+
+        Args:
+            size: height and width of the picture without its padding.
+        """
+        assert isinstance(self.network, Detector)
+        with torch.inference_mode():
+            found = self.network.detect(torch.from_numpy(image), torch.tensor(size))
+        return {name: value.numpy() for name, value in vars(found).items()}
 
 
 def load_runner(source: Source, checkpoint: Path, weights: str | None) -> TorchRunner:

@@ -20,6 +20,7 @@ from fca_edge.options import check_number, spell_options
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Evaluation, ImageProgress
+    from fca_edge.accuracy.dense import DenseEvaluation
     from fca_edge.accuracy.layerwise import Sensitivity
     from fca_edge.parity import Checks
 
@@ -95,6 +96,8 @@ def evaluate(
     files: Files,
     data: StrPath,
     *,
+    annotations: StrPath | None = None,
+    sliding: bool = False,
     labels: StrPath | None = None,
     checkpoint: StrPath | None = None,
     weights: str | None = None,
@@ -107,14 +110,17 @@ def evaluate(
     exif: str | None = None,
     background: str | tuple[int, int, int] | None = None,
     progress: ImageProgress | None = None,
-) -> Evaluation:
-    """Count how often files are right on labelled images: top-1 and top-5 with intervals.
+) -> Evaluation | DenseEvaluation:
+    """Count how often files are right on labelled images.
 
-    Needs torch only with `checkpoint`.
+    Classifiers get top-1 and top-5, networks with a class per pixel mIoU, detectors the average
+    precision of boxes and masks (with the extra "coco"). Needs torch only with `checkpoint`.
 
     Args:
         data: folder with one folder of images per class, named as the labels in the manifest, or
-            by number.
+            by number; for pixels a data set of ADE20K's layout, for objects of COCO's.
+        annotations: folder of label maps, or JSON file of objects; None takes the data set's own.
+        sliding: cover pictures by windows that overlap, instead of shrinking them to one.
         labels: file of the classes' names, instead of the manifest's.
         checkpoint, weights: compare with these, in torch float32.
         against: compare with another file instead.
@@ -128,7 +134,8 @@ def evaluate(
 
     Returns:
         One `Accuracy` per file: `top1.percent` with `top1.low` and `top1.high` (95 %), `top5`,
-        and `figures` with agreement and drop if there is something to compare with.
+        and `figures` with agreement and drop if there is something to compare with. For other
+        networks one `DenseAccuracy`: `figures.miou`, or `figures.box.ap` and `figures.mask.ap`.
 
     Raises:
         UsageError: files of other classes, or arguments that do not fit together.
@@ -139,7 +146,8 @@ def evaluate(
         >>> fca_edge.evaluate("models/out/digits-fp32.tflite", "digits/test")[0].top1.percent
         98.3
     """
-    from fca_edge.accuracy.assess import DataRequest, evaluate_files
+    from fca_edge.accuracy.assess import evaluate_files
+    from fca_edge.accuracy.data import DataRequest
 
     check_number("threads", threads, least=1)
     check_number("limit", limit, least=1)
@@ -148,7 +156,15 @@ def evaluate(
         raise UsageError("--checkpoint and --against: give one of them.")
     return evaluate_files(
         list_paths(files),
-        DataRequest(Path(data), optional_path(labels), limit, seed, skip_corrupt),
+        DataRequest(
+            Path(data),
+            optional_path(labels),
+            limit,
+            seed,
+            skip_corrupt,
+            optional_path(annotations),
+            sliding,
+        ),
         reading=read_given(exif=exif, background=background),
         checkpoint=optional_path(checkpoint),
         weights=weights,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fca_edge import decode, fields
+from fca_edge import decode, detect, fields, maps, masks, scaling
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.lean_settings import (
@@ -20,23 +20,31 @@ from fca_edge.lean_settings import (
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
 from fca_edge.options import check_choice, spell_options
+from fca_edge.parts import join_parts, read_parts
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.sizes import write_size
 from fca_edge.stopping import uncut
 from fca_edge.store import compute_sha256, staging, write_json
-from fca_edge.zoo.specs import require_classifier
+from fca_edge.zoo.specs import find_task
 
 BOARD = Path(__file__).with_name("board")
 SUMS = "SHA256SUMS"
 # Shared with the tools here, so that both see the same pixels.
 SHARED = (Path(decode.__file__), Path(fields.__file__))
+DENSE = (Path(maps.__file__), Path(masks.__file__), Path(scaling.__file__))
+# Task -> the runner's part of it, which is task.py in a bundle, and what else that needs.
+TASKS = {
+    "classify": ("classify.py", ()),
+    "segment": ("segment.py", (BOARD / "results.py", *DENSE)),
+    "detect": ("objects.py", (BOARD / "results.py", *DENSE, Path(detect.__file__))),
+}
 LOADERS = {".onnx": "onnx.py", ".tflite": "tflite.py"}
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder that classifies images on a board.
+    """A folder that answers what images show on a board.
 
     Attributes:
         files: all that is in it.
@@ -56,9 +64,14 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
         FcaEdgeError: as `write_bundle`, or a manifest that cannot be used.
     """
     check_choice("exif", exif, fields.EXIF)
-    artefact = read_artefact(path)
+    (artefact,) = join_parts([read_artefact(path)])
     source = artefact.manifest.source
-    require_classifier(source.variant, str(path), "bundle")
+    task = find_task(source.variant)
+    if (artefact.preprocessing.fit == "pad") != (task != "classify"):
+        raise FcaEdgeError(
+            f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
+            " the whole; export it again."
+        )
     files = write_bundle(artefact, out, threads, force, exif)
     notes, warnings = [], []
     if not source.labels:
@@ -123,12 +136,20 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
-    shutil.copyfile(artefact.path, folder / artefact.path.name)
-    write_json(folder / manifest_path(artefact.path).name, artefact.manifest.to_document())
-    for path in (BOARD / "run.py", BOARD / "files.py", BOARD / "checks.py", *SHARED):
+    for one in list_files(artefact):
+        shutil.copyfile(one.path, folder / one.path.name)
+        write_json(folder / manifest_path(one.path).name, one.manifest.to_document())
+    kind = find_task(artefact.manifest.source.variant)
+    task, others = TASKS[kind]
+    for name in ("run.py", "files.py", "checks.py", "pictures.py"):
+        shutil.copyfile(BOARD / name, folder / name)
+    for path in (*SHARED, *others):
         shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(BOARD / task, folder / "task.py")
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    if settings_path(artefact.path).is_file() and list_runtimes(artefact)[0].lean:
+    # What loads in little memory takes one input, and a detector has more.
+    lean = kind != "detect" and list_runtimes(artefact)[0].lean
+    if lean and settings_path(artefact.path).is_file():
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, list_runtimes(artefact)[0].name)
@@ -143,6 +164,11 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
     sums = [f"{compute_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
+
+
+def list_files(artefact: Artefact) -> list[Artefact]:
+    """List the files of a network, of which a detector may have several."""
+    return list(read_parts(artefact).values()) or [artefact]
 
 
 def describe_preprocessing(artefact: Artefact, exif: str) -> dict[str, Any]:
@@ -178,7 +204,15 @@ def describe_settings(artefact: Artefact, threads: int) -> dict[str, Any]:
     """Say how model.py loads the model."""
     runtimes = list_runtimes(artefact)
     providers = [runtime.provider for runtime in runtimes if artefact.path.suffix == ".onnx"]
+    detector = {}
+    if find_task(artefact.manifest.source.variant) == "detect":
+        detector = {
+            "parts": [one.path.name for one in list_files(artefact)],
+            "layout": artefact.manifest.input_layout,
+            "proposals": artefact.manifest.forms["proposals"],
+        }
     return {
+        **detector,
         "model": artefact.path.name,
         "packages": [shlex.join(runtime.requirements) for runtime in runtimes],
         "modules": list(dict.fromkeys(runtime.module for runtime in runtimes)),

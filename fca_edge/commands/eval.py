@@ -15,6 +15,7 @@ from fca_edge.commands.help import Command
 from fca_edge.commands.output import put_document
 from fca_edge.commands.picture_options import collect_fields, print_notes, reading_options
 from fca_edge.commands.shared import (
+    ANNOTATIONS,
     ARTEFACT,
     AT_LEAST_1,
     CHECKPOINT,
@@ -34,7 +35,22 @@ from fca_edge.commands.tables import wide_option
 
 @click.command(cls=Command)
 @click.argument("artefacts", nargs=-1, required=True, type=ARTEFACT)
-@click.option("--data", type=IMAGES, required=True, help="Labelled images, one folder per class.")
+@click.option(
+    "--data",
+    type=IMAGES,
+    required=True,
+    help="Labelled images: one folder per class, or a data set of ADE20K's or COCO's layout.",
+)
+@click.option(
+    "--annotations",
+    type=ANNOTATIONS,
+    help="Folder of label maps, or JSON file of objects, instead of the one in DATA.",
+)
+@click.option(
+    "--sliding",
+    is_flag=True,
+    help="Cover pictures by windows that overlap, instead of shrinking them to the file's size.",
+)
 @click.option(
     "--labels",
     type=INPUT_FILE,
@@ -66,9 +82,12 @@ def command(
     json_file: Path | None,
     **settings: Any,
 ) -> None:
-    """Count how often artefacts are right on labelled images: top-1 and top-5 with interval.
+    """Count how often artefacts are right on labelled images.
 
-    DATA has one folder per class, named as the labels in the artefact, or by number. Each
+    Classifiers: top-1 and top-5 with interval; DATA has one folder per class, named as the
+    labels in the artefact, or by number. A class per pixel (UperNet): mean intersection over
+    union; DATA has images/ and annotations/ as ADE20K. Detectors: average precision of boxes
+    and masks; DATA has annotations/instances_*.json as COCO, and the extra "coco" is needed. Each
     artefact is loaded once on its own runtime, and all see the same images; memory does not
     grow with their number. With --checkpoint or --against: how often both say the same.
 
@@ -76,6 +95,8 @@ def command(
     Examples:
       fca-edge eval models/out/digits-fp32.tflite --data digits/test
       fca-edge eval a.onnx b.tflite --data val/ --labels names.txt --limit 5000
+      fca-edge eval upernet.tflite --data ADEChallengeData2016 --sliding
+      fca-edge eval mask_rcnn.onnx --data coco --checkpoint epoch_36.pth
       fca-edge eval best-int8.tflite --data val/ --checkpoint best.pth
       fca-edge eval best-int8.tflite --data val/ --against best-fp32.tflite
     """

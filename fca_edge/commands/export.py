@@ -192,7 +192,7 @@ SECTIONS = {
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Points of top-1 on --data that a file may lose against the checkpoint.",
+    help="Points of top-1, mIoU or AP on --data that a file may lose against the checkpoint.",
 )
 @click.option(
     "--mixed",

@@ -227,6 +227,7 @@ ARTEFACT = Input(
 CHECKPOINT = Input("checkpoint file", dir_okay=True)
 INPUT_FILE = Input("file")
 IMAGES = Input("folder of images", file_okay=False, dir_okay=True)
+ANNOTATIONS = Input("file or folder of annotations", dir_okay=True)
 # What may be there or not.
 FILE = NamedPath(path_type=Path, dir_okay=False)
 FOLDER = NamedPath(path_type=Path, file_okay=False)

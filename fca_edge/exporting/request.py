@@ -26,7 +26,7 @@ from fca_edge.manifest import (
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
 from fca_edge.sizes import Size, check_size, write_size
-from fca_edge.zoo.specs import find_spec, is_detector, require_classifier, short_name
+from fca_edge.zoo.specs import find_spec, is_detector, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -65,8 +65,9 @@ class AccuracyRequest:
     """What files must not lose of a checkpoint's accuracy, if there are labelled images.
 
     Attributes:
-        data: folder with one folder of images per class; None asks for no accuracy.
-        max_drop: points of top-1 that a file may lose.
+        data: folder with one folder of images per class, or a data set of ADE20K's or COCO's
+            layout; None asks for no accuracy.
+        max_drop: points of top-1, of mIoU or of average precision that a file may lose.
         mixed: keep the fewest layers of 8-bit files in float with which that is met.
         limit: number of images of a seeded sample; None takes all.
         skip_corrupt: leave images out that cannot be read.
@@ -248,8 +249,6 @@ def check_accuracy(request: Request) -> None:
         raise UsageError("--data needs a --checkpoint: random weights are right by chance only.")
     else:
         find_images(accuracy.data)
-        if request.network.variant is not None:
-            require_classifier(short_name(request.network.variant), "--data", "it")
     if accuracy.mixed and not any("int8" in name for name in request.precisions):
         raise UsageError("--mixed is for files of --precision int8; add that, or leave this out.")
 

@@ -90,7 +90,7 @@ def build_random_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     spec = find_spec(variant)
     size = request.img_size or spec.img_size
     preprocessing, _ = complete_preprocessing(
-        dict(request.preprocessing), size, "preprocessing", request.preprocessing
+        dict(request.preprocessing), variant, size, "preprocessing", request.preprocessing
     )
     source = Source(
         variant=variant,

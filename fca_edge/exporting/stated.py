@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import FieldError
 from fca_edge.labels import check_count, check_labels, read_labels, repeated
 from fca_edge.preprocess import IMAGENET, Preprocessing
-from fca_edge.sizes import Size, write_size
+from fca_edge.sizes import Size, split_size, write_size
+from fca_edge.zoo.specs import find_task
 
 # How pictures are read where nothing is said follows from no training, so it is not assumed of it.
-OF_READING = ("background", "exif")
+OF_READING = ("background", "exif", "fit")
+# The most of a picture's long and short side in COCO; in ADE20K the long one may be four times
+# the short one, which is the window's.
+COCO_LIMITS, LONGEST_ADE = (1333, 800), 4
 Labels = Path | Sequence[str] | None
 
 
@@ -51,7 +55,7 @@ def read_stated(
     name = checkpoint.path.name
     header = checkpoint.header.preprocessing or {}
     preprocessing, assumed = complete_preprocessing(
-        {**header, **options}, size, f"{checkpoint.path}", options
+        {**header, **options}, checkpoint.variant, size, f"{checkpoint.path}", options
     )
     notes = list_overridden(name, header, options)
     if assumed:
@@ -63,14 +67,14 @@ def read_stated(
 
 
 def complete_preprocessing(
-    fields: dict[str, Any], size: Size, place: str, options: Mapping[str, Any]
+    fields: dict[str, Any], variant: str, size: Size, place: str, options: Mapping[str, Any]
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Fill in ImageNet's preprocessing; returns it with the names of the fields filled in.
+    """Fill in the usual preprocessing; returns it with the names of the fields filled in.
 
     Raises:
         FcaEdgeError: fields that do not fit each other, or the network's input.
     """
-    usual = IMAGENET.for_size(size).to_dict()
+    usual = choose_usual(variant, size).to_dict()
     assumed = [name for name in usual if name not in fields and name not in OF_READING]
     if "crop" not in fields:
         assumed.remove("crop")  # it is the network's input
@@ -88,6 +92,19 @@ def complete_preprocessing(
         raise FcaEdgeError(f"{place}: {error}.") from None
 
 
+def choose_usual(variant: str, size: Size) -> Preprocessing:
+    """Return how pictures are prepared where nobody says: as for ImageNet, ADE20K or COCO."""
+    task, sides = find_task(variant), split_size(size)
+    if task == "classify":
+        return IMAGENET.for_size(size)
+    short, long = min(sides), max(sides)
+    if task == "segment":
+        limits = (LONGEST_ADE * short, short)  # 2048 and 512
+    else:
+        limits = COCO_LIMITS if (long, short) >= COCO_LIMITS else (long, short)
+    return replace(IMAGENET, resize=limits, crop=size, interpolation="linear", fit="pad")
+
+
 def list_overridden(name: str, header: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Say which stated fields the user's own replace."""
     return [
@@ -101,10 +118,11 @@ def list_overridden(name: str, header: Mapping[str, Any], options: Mapping[str, 
 def describe_assumption(preprocessing: Preprocessing, assumed: tuple[str, ...]) -> str:
     """Say what was assumed, and which options say otherwise."""
     fields = preprocessing.to_dict()
+    data = "ImageNet" if preprocessing.fit == "crop" else "ADE20K and COCO"
     values = ", ".join(f"{name} {write_option(fields[name])}" for name in assumed)
     options = ", ".join(f"--{name}" for name in assumed)
     return (
-        f"how its pictures were prepared: assumed as for ImageNet {values}; where it was trained"
+        f"how its pictures were prepared: assumed as for {data} {values}; where it was trained"
         f" otherwise, give {options} or --preprocessing FILE."
     )
 

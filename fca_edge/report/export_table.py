@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fca_edge.manifest import Artefact
 from fca_edge.tables.document import Document
@@ -17,7 +18,7 @@ COLUMNS = (
     Column("largest error", 1, legend="of any logit against the float64 network"),
     Column("same class", 2, legend="of the inputs, as the float64 network says"),
 )
-ACCURACY = (Column("top-1 %"), Column("drop", legend="points of top-1 against the checkpoint"))
+DROP = Column("drop", legend="points of that against the checkpoint")
 DETAILS = (
     Column("file MB", 3),
     Column("operators", 5),
@@ -28,7 +29,8 @@ DETAILS = (
 def build_sheet(exported: Sequence[Artefact]) -> Sheet:
     """Return one row per file and runtime."""
     has_accuracy = exported[0].manifest.accuracy is not None
-    sheet = Sheet((*COLUMNS, *(ACCURACY if has_accuracy else ()), *DETAILS))
+    accuracy = (Column(name_accuracy(exported[0])), DROP) if has_accuracy else ()
+    sheet = Sheet((*COLUMNS, *accuracy, *DETAILS))
     for item in exported:
         size = f"{item.manifest.bytes / 1e6:.1f}"
         operators = str(sum(item.manifest.operators.values()))
@@ -51,11 +53,20 @@ def build_sheet(exported: Sequence[Artefact]) -> Sheet:
     return sheet
 
 
+def name_accuracy(item: Artefact) -> str:
+    """Name the figure that an export with labelled images judges a file by."""
+    entries: list[dict[str, Any]] = (item.manifest.accuracy or {}).get("runtimes", [])
+    entry = entries[0] if entries else {}
+    return "mIoU %" if "miou" in entry else "box AP %" if "box" in entry else "top-1 %"
+
+
 def accuracy_cells(item: Artefact, runtime: str) -> tuple[str, ...]:
-    """Top-1 and drop of a file on a runtime, if its export had labelled images."""
+    """Accuracy and drop of a file on a runtime, if its export had labelled images."""
     for entry in (item.manifest.accuracy or {}).get("runtimes", ()):
         if entry["runtime"] == runtime:
-            return f"{entry['top1']['percent']:.2f}", f"{entry['drop_points']:.2f}"
+            share = entry.get("top1") or entry.get("box") or {}
+            figures = entry.get("miou", share.get("percent", share.get("ap"))), entry["drop_points"]
+            return tuple("" if figure is None else f"{figure:.2f}" for figure in figures)
     return "", ""
 
 

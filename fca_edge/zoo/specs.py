@@ -171,6 +171,14 @@ def short_name(variant: str) -> str:
     return short
 
 
+def find_task(variant: str) -> str:
+    """Return what a network does: "classify", "segment" (a class per pixel) or "detect"."""
+    spec = NETWORKS.get(variant)
+    if not isinstance(spec, DenseSpec):
+        return "classify"
+    return "segment" if spec.head == "upernet" else "detect"
+
+
 def is_detector(variant: str) -> bool:
     """Tell whether a network answers with boxes and masks."""
     spec = NETWORKS.get(variant)

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from conftest import DIGITS
 
-from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.check import AccuracyCheck
+from fca_edge.accuracy.data import DataRequest
 from fca_edge.errors import FcaEdgeError, NotEquivalentError
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import NetworkRequest, Request

@@ -9,9 +9,8 @@ import pytest
 from conftest import DIGITS
 
 from fca_edge.accuracy import mixed, sensitivity
-from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.check import AccuracyCheck
-from fca_edge.accuracy.data import Data, read_tree
+from fca_edge.accuracy.data import Data, DataRequest, read_tree
 from fca_edge.accuracy.evaluate import Predictions, predict
 from fca_edge.accuracy.layerwise import measure_layers
 from fca_edge.accuracy.mixed import search

@@ -31,9 +31,9 @@ LOGITS = """
 import sys
 import numpy
 sys.path.insert(0, sys.argv[1])
-import model, run
-how, layout = run.read_preprocessing()
-given, _ = run.prepare(sys.argv[2], how, layout)
+import model, pictures, run, task
+how, layout = pictures.read_preprocessing()
+given, _ = task.prepare(sys.argv[2], how, layout)
 numpy.save(sys.argv[3], model.load(run.HERE, run.read_checked("runtime.json", dict))(given))
 assert "torch" not in sys.modules and "fca_edge" not in sys.modules
 """

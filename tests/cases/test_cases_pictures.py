@@ -177,6 +177,7 @@ def test_p1_a_file_says_it_and_options_go_first(bgr: tuple[Path, str]) -> None:
         **stated(resize=[96, 96], layout="BGR"),
         "background": [1, 2, 3],
         "exif": "ignore",
+        "fit": "crop",
     }
     assert told["unsaid"] == []
     assert "mean 0.5,0.5,0.5 as you gave it; bgr.safetensors states 0.4,0.4,0.4." in text
@@ -425,10 +426,10 @@ PIXELS = """
 import os, sys
 import numpy
 sys.path.insert(0, sys.argv[1])
-import run
-how, layout = run.read_preprocessing(sys.argv[4])
+import pictures, task
+how, layout = pictures.read_preprocessing(sys.argv[4])
 numpy.savez(sys.argv[3], **{
-    name: run.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
+    name: task.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
     for name in os.listdir(sys.argv[2])
 })
 """

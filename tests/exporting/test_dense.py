@@ -71,7 +71,7 @@ def test_verify_and_bench_take_it(files: Path, checkpoint: Path) -> None:
     assert record["artefact"]["variant"] == "upernet_micro"
 
 
-@pytest.mark.parametrize("command", ["eval", "bundle", "sensitivity"])
+@pytest.mark.parametrize("command", ["sensitivity"])
 def test_what_only_classifiers_can_do_is_refused(command: str, files: Path, tmp_path: Path) -> None:
     file = files / "upernet_micro-128px-fp32.onnx"
     place = ("--out", tmp_path / "b") if command == "bundle" else ("--data", tmp_path)

@@ -60,6 +60,11 @@ def compute_sha256(name):
     return digest.hexdigest()
 
 
+def note(text):
+    """Print one line that is no answer."""
+    print(plain(text), file=sys.stderr)
+
+
 def first_line(error):
     """Say in one line what went wrong."""
     return plain("".join(str(error).strip().splitlines()[:1])) or type(error).__name__

@@ -54,13 +54,14 @@ static void end_event(bool meter) {
   (void)fflush(stdout);
 }
 
-static void say_ready(void) {
+static void say_ready(const struct fr_plan *plan) {
   struct utsname machine;
   (void)uname(&machine);
   say("ready");
   (void)printf(", \"runtime\": \"xnnpack\", \"version\": \"%s\", \"python\": \"none\", \"machine\": "
                "\"%s\", \"cores\": %ld",
                fr_xnnpack_version(), machine.machine, sysconf(_SC_NPROCESSORS_ONLN));
+  if (plan->cpus[0]) (void)printf(", \"cpus\": \"%s\"", plan->cpus);
   end_event(true);
 }
 
@@ -165,18 +166,19 @@ static bool run_samples(struct run *run) {
   return done;
 }
 
+/* The line is standard input's next, unless a word has it. */
 static bool read_line(struct run *run) {
   return fgets(run->line, sizeof run->line, stdin) && fr_plan_read(&run->plan, run->line);
 }
 
-int fr_agent(void) {
+int fr_agent(const char *plan) {
   static struct run run = {.plan = {.threads = 1, .iterations = 1}};
-  if (!read_line(&run)) {
-    (void)fputs("fca-run: standard input has no plan\n", stderr);
+  if (plan ? !fr_plan_read(&run.plan, plan) : !read_line(&run)) {
+    (void)fputs("fca-run: there is no plan, or one that cannot be read\n", stderr);
     return 2;
   }
   fr_meter_start(run.plan.guest);
-  say_ready();
+  say_ready(&run.plan);
   bool done = load(&run);
   if (done && strcmp(run.plan.mode, "stream") == 0) {
     while (done && read_line(&run)) done = run_outputs(&run);

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Do what a plan on standard input says; returns the exit code. */
-int fr_agent(void);
+/* Do what a plan says, NULL for that on standard input; returns the exit code. */
+int fr_agent(const char *plan);
 
 /* Nanoseconds of a clock that never goes back. */
 uint64_t fr_now(void);

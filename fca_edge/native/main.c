@@ -142,7 +142,7 @@ int main(int count, char **words) {
   struct options options = {.settings = {.threads = 1}};
   struct fr_model *model = NULL;
   char why[FR_MESSAGE_BYTES] = "no memory";
-  if (count == 2 && strcmp(words[1], "--agent") == 0) return fr_agent();
+  if (count > 1 && count < 4 && strcmp(words[1], "--agent") == 0) return fr_agent(words[2]);
   if (count == 2 && strcmp(words[1], "--help") == 0) return fputs(HELP, stdout) < 0;
   if (count == 2 && strcmp(words[1], "--version") == 0)
     return printf("fca-run 1, XNNPACK %s\n", fr_xnnpack_version()) < 0;

@@ -72,8 +72,9 @@ static void drop_graph(struct fr_model *m) {
 
 /* Build the runtime on a store: 1 for done, 0 if the store is at fault, -1 if the file is. */
 static int build(struct fr_model *m, const struct fr_settings *settings, char *why) {
-  uint32_t flags = XNN_FLAG_TRANSIENT_INDIRECTION_BUFFER;
-  if (settings->profile) flags |= XNN_FLAG_BASIC_PROFILING;
+  /* Tables of a convolution's addresses are kept: 1 MiB, and 11 M instructions less per run of
+   * FcaFormer-L1 than XNN_FLAG_TRANSIENT_INDIRECTION_BUFFER. */
+  uint32_t flags = settings->profile ? XNN_FLAG_BASIC_PROFILING : 0;
   if (m->facts.half) flags |= XNN_FLAG_HINT_FP16_INFERENCE;
   why[0] = '\0';
   if (!fr_graph_build(&m->graph, &m->file, m->store, why)) return -1;

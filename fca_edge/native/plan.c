@@ -107,6 +107,7 @@ static const char *read_field(struct fr_plan *plan, const char *key, const char 
       {"inputs", plan->inputs, sizeof plan->inputs, NULL, NULL},
       {"outputs", plan->outputs, sizeof plan->outputs, NULL, NULL},
       {"mode", plan->mode, sizeof plan->mode, NULL, NULL},
+      {"cpus", plan->cpus, sizeof plan->cpus, NULL, NULL},
       {"threads", NULL, 0, &plan->threads, NULL},
       {"warmups", NULL, 0, &plan->warmups, NULL},
       {"iterations", NULL, 0, &plan->iterations, NULL},
@@ -116,8 +117,9 @@ static const char *read_field(struct fr_plan *plan, const char *key, const char 
   };
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     if (strcmp(fields[i].name, key) != 0) continue;
+    if (fields[i].text && *p != '"') return strncmp(p, "null", 4) == 0 ? p + 4 : NULL;
     if (fields[i].text)
-      return *p == '"' ? read_string(p + 1, fields[i].text, fields[i].room) : NULL;
+      return read_string(p + 1, fields[i].text, fields[i].room);
     if (fields[i].flag) {
       *fields[i].flag = strncmp(p, "true", 4) == 0;
       return skip_value(p);

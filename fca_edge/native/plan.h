@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 struct fr_plan {
-  char artefact[4096], inputs[4096], outputs[4096], mode[16];
+  char artefact[4096], inputs[4096], outputs[4096], mode[16], cpus[1024];
   size_t threads, warmups, iterations, seed;
   bool guest, waits;
 };

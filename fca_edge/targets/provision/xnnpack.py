@@ -105,13 +105,14 @@ def compile_program(folder: Path, root: Path, machine: str, version: str, report
     lib = folder / "lib"
     common = [*find_compiler(machine, report), *FLAGS, "-isystem", str(root / "usr/include")]
     common += [f'-DFR_XNNPACK_VERSION="{version}"', "-s", "-Wl,--allow-shlib-undefined"]
-    needed = (*lib.glob("libXNNPACK.so*"), lib / "libpthreadpool.so.0", "-lm", "-pthread")
+    libraries = (*lib.glob("libXNNPACK.so*"), lib / "libpthreadpool.so.0")
+    needed = (*map(str, libraries), "-lm", "-pthread")
     library = lib / "libfca_run.so"
-    core = (FOLDER / name for name in LIBRARY)
-    shared = ("-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library)
+    core = [str(FOLDER / name) for name in LIBRARY]
+    shared = ("-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library))
     run_program([*common, *shared, *core, *needed])
-    rest = (FOLDER / name for name in PROGRAM_SOURCES)
-    run_program([*common, "-o", lib / PROGRAM, *rest, library, *needed])
+    rest = [str(FOLDER / name) for name in PROGRAM_SOURCES]
+    run_program([*common, "-o", str(lib / PROGRAM), *rest, str(library), *needed])
 
 
 def find_compiler(machine: str, report: Report) -> list[str]:

@@ -237,25 +237,31 @@ def find_value_range(image: Image.Image, tags: Any) -> tuple[float, float]:
 
 
 def fit(image: Image.Image, preprocessing: dict[str, Any]) -> Image.Image:
-    """Resize, then cut out the centre, (crop, crop).
+    """Resize, then cut out the centre.
 
     What memory that takes the picture itself and the crop bound, whatever the picture's shape.
     """
-    crop, method = (
-        preprocessing["crop"],
-        find_constant("Resampling", preprocessing.get("interpolation", "bicubic").upper()),
-    )
+    crop = find_crop(preprocessing)
+    method = find_constant("Resampling", preprocessing.get("interpolation", "bicubic").upper())
     size = compute_resized_size(image.size, preprocessing["resize"], crop)
-    left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
+    left, top = (size[0] - crop[0]) // 2, (size[1] - crop[1]) // 2
     grows = size[0] * size[1] > max(MOST_PIXELS, image.width * image.height)
     if isinstance(preprocessing["resize"], int) and grows:
         return resize_crop(image, size, (left, top), crop, method)
     if size != image.size:
         image = image.resize(size, method)
-    return image.crop((left, top, left + crop, top + crop))
+    return image.crop((left, top, left + crop[0], top + crop[1]))
 
 
-def compute_resized_size(size: tuple[int, int], resize: Any, crop: int) -> tuple[int, int]:
+def find_crop(preprocessing: dict[str, Any]) -> tuple[int, int]:
+    """Return width and height, as Pillow has them, of what is cut out."""
+    crop = preprocessing["crop"]
+    return (crop, crop) if isinstance(crop, int) else (crop[1], crop[0])
+
+
+def compute_resized_size(
+    size: tuple[int, int], resize: Any, crop: tuple[int, int]
+) -> tuple[int, int]:
     """Return the size (width, height) of a whole picture when it is resized.
 
     Args:
@@ -264,11 +270,15 @@ def compute_resized_size(size: tuple[int, int], resize: Any, crop: int) -> tuple
     if not isinstance(resize, int):
         return int(resize[1]), int(resize[0])
     scale = resize / min(size)
-    return max(crop, round(size[0] * scale)), max(crop, round(size[1] * scale))
+    return max(crop[0], round(size[0] * scale)), max(crop[1], round(size[1] * scale))
 
 
 def resize_crop(
-    image: Image.Image, size: tuple[int, int], place: tuple[int, int], crop: int, method: Any
+    image: Image.Image,
+    size: tuple[int, int],
+    place: tuple[int, int],
+    crop: tuple[int, int],
+    method: Any,
 ) -> Image.Image:
     """Resize what a crop needs of a picture that grows, to the pixels that the whole would have.
 
@@ -279,14 +289,14 @@ def resize_crop(
         size: of the whole, resized.
         place: where the crop begins in that.
     """
-    across, down = (find_part(image.size[n], size[n], place[n], crop) for n in (0, 1))
+    across, down = (find_part(image.size[n], size[n], place[n], crop[n]) for n in (0, 1))
     image = image.crop((across.first, down.first, across.last, down.last))
     # Rows before columns, as Pillow goes where a picture grows: what is between them is rounded.
     rows = (across.near, 0, across.far, image.height)
     image = image.resize((across.length, image.height), method, box=rows)
     columns = (0, down.near, image.width, down.far)
     image = image.resize((image.width, down.length), method, box=columns)
-    return image.crop((across.begin, down.begin, across.begin + crop, down.begin + crop))
+    return image.crop((across.begin, down.begin, across.begin + crop[0], down.begin + crop[1]))
 
 
 class Part(NamedTuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.parsing import parse_json
+from fca_edge.sizes import parse_size
 
 # Of a TFLite file: Model.buffers, Model.metadata; Metadata.name, .buffer; Buffer.data.
 BUFFERS, METADATA, NAME, BUFFER, DATA = 4, 6, 0, 1, 0
@@ -55,7 +56,7 @@ def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
         **{name: stated[name] for name in ("variant", "name", "trained", "labels")},
         "num_classes": int(stated["num_classes"]),
         # The crop is the input; files of older exports state no other size.
-        "img_size": int(stated.get("img_size", preprocessing["crop"])),
+        "img_size": parse_size(str(stated.get("img_size", preprocessing["crop"]))),
         "checkpoint_sha256": stated["checkpoint_sha256"] or None,
         "preprocessing": preprocessing,
         "checkpoint": None,

@@ -63,13 +63,18 @@ def check_fields(fields: Any, complete: bool = False) -> dict[str, Any]:
 def check_sizes(fields: dict[str, Any]) -> None:
     """Refuse a crop that is larger than the resized picture."""
     if "resize" in fields and "crop" in fields:
-        resize = fields["resize"]
-        short = resize if isinstance(resize, int) else min(resize)
-        if short < fields["crop"]:
-            raise FieldError(
-                f"resize {short} is below crop {fields['crop']}, and nothing is padded here;"
-                " resize to the crop or more"
-            )
+        resize, crop = fields["resize"], fields["crop"]
+        # A resized short side must do for both; a picture may be upright or not.
+        sides = zip(
+            (resize, resize) if isinstance(resize, int) else resize,
+            (crop, crop) if isinstance(crop, int) else crop,
+        )
+        for resized, cut in sides:
+            if resized < cut:
+                raise FieldError(
+                    f"resize {resized} is below crop {cut}, and nothing is padded here;"
+                    " resize to the crop or more"
+                )
 
 
 def remedy(name: str) -> str:
@@ -82,11 +87,17 @@ def remedy(name: str) -> str:
 
 def read_side(name: str, value: Any) -> int:
     """Read a number of pixels."""
-    if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
-        value = value[0]
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIDE:
         raise FieldError(f"{name} {write_value(value)} is no whole number from 1 to {LARGEST_SIDE}")
     return value
+
+
+def read_crop(name: str, value: Any) -> int | tuple[int, int]:
+    """Read the side of a square, or height and width; a square always is one number."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        height, width = read_side(name, value[0]), read_side(name, value[1])
+        return height if height == width else (height, width)
+    return read_side(name, value)
 
 
 def read_resize(name: str, value: Any) -> int | tuple[int, int]:
@@ -158,7 +169,7 @@ def write_value(value: Any) -> str:
 
 READERS: dict[str, Callable[[str, Any], Any]] = {
     "resize": read_resize,
-    "crop": read_side,
+    "crop": read_crop,
     "mean": read_triple,
     "std": read_std,
     "interpolation": lambda name, value: read_word(name, value, INTERPOLATIONS),

@@ -27,7 +27,6 @@ from fca_edge.documents import (
 )
 from fca_edge.embedded import embedded_fields, find_difference, read_embedded
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.fields import LARGEST_SIDE
 from fca_edge.labels import read_label_list
 from fca_edge.older_manifests import (
     NOT_TOLD,
@@ -40,6 +39,7 @@ from fca_edge.older_manifests import (
 from fca_edge.parsing import DocumentError, read_json
 from fca_edge.preprocess import Preprocessing
 from fca_edge.records import Planned
+from fca_edge.sizes import ReadSize, write_size
 from fca_edge.store import compute_sha256
 
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
@@ -67,7 +67,7 @@ class Source:
     Attributes:
         variant: of the zoo, as `--variant` takes it.
         name: with which the artefacts' file names begin.
-        img_size: height and width of the input, in pixels.
+        img_size: of the input, in pixels: one number for a square, else height and width.
         trained: False for random weights, which every output then says.
         checkpoint: file name of the checkpoint; None for random weights.
         checkpoint_sha256: of the file, or of the list of its shards.
@@ -83,7 +83,7 @@ class Source:
 
     variant: Name
     name: str
-    img_size: Annotated[int, Check(whole(1, LARGEST_SIDE))]
+    img_size: ReadSize
     num_classes: Annotated[int, Check(whole(1, MOST_CLASSES))]
     trained: bool
     checkpoint: str | None
@@ -100,7 +100,8 @@ class Source:
     def __post_init__(self) -> None:
         if self.preprocessing.crop != self.img_size:
             raise ValueError(
-                f"crop {self.preprocessing.crop}, but the model's input is {self.img_size} px"
+                f"crop {write_size(self.preprocessing.crop)}, but the model's input is"
+                f" {write_size(self.img_size)} px"
             )
         if self.labels is not None and len(self.labels) != self.num_classes:
             raise ValueError(f"{len(self.labels)} labels were given for {self.num_classes} classes")
@@ -285,7 +286,7 @@ class Manifest:
             "trained": json.dumps(source.trained),
             "checkpoint_sha256": source.checkpoint_sha256 or "",
             "preprocessing": json.dumps(source.preprocessing.to_dict()),
-            "img_size": str(source.img_size),
+            "img_size": write_size(source.img_size),
             "num_classes": str(source.num_classes),
             "labels": json.dumps(source.labels),
             "input_layout": self.input_layout,

@@ -16,6 +16,7 @@ from fca_edge.errors import UsageError
 from fca_edge.manifest import read_artefact
 from fca_edge.measure.jobs import job_for, lean_jobs
 from fca_edge.preprocess import load
+from fca_edge.sizes import split_size
 from fca_edge.targets.outputs import Closing
 
 AXES = ((0, 3, 1, 2), (2, 0, 1))  # of channels last, with and without a batch
@@ -51,7 +52,7 @@ class Model(Closing):
         self.runtime, self.version = name, self._runner.version
         plain = self._runner.stream.loaded.get("plain")
         self.warnings = (f"{path.name} is not loaded in little memory: {plain}",) if plain else ()
-        self.shape = (3, artefact.preprocessing.crop, artefact.preprocessing.crop)
+        self.shape = (3, *split_size(artefact.preprocessing.crop))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch of images.

@@ -16,6 +16,7 @@ from PIL import Image
 from fca_edge import decode
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import check_fields
+from fca_edge.sizes import Size, split_size
 
 # What file managers leave behind; hidden files are ignored as well.
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
@@ -27,6 +28,7 @@ class Preprocessing:
 
     Attributes:
         resize: of the short side; or height and width, to which every picture is stretched.
+        crop: side of the square that is cut from the centre; or its height and width.
         mean: of the channels in the order of `layout`, as are those of `std`.
         layout: order of the channels that the network was trained on, "RGB" or "BGR".
         background: what lies behind transparent pixels: "white", "black", "none", (R, G, B).
@@ -34,7 +36,7 @@ class Preprocessing:
     """
 
     resize: int | tuple[int, int] = 256
-    crop: int = 224
+    crop: Size = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
@@ -42,11 +44,16 @@ class Preprocessing:
     background: str | tuple[int, int, int] = "white"
     exif: str = "ignore"
 
-    def for_size(self, img_size: int) -> Preprocessing:
+    def for_size(self, img_size: Size) -> Preprocessing:
         """Return the same preprocessing for another input size, the resize in proportion."""
-        sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
-        first, *others = (round(side * img_size / self.crop) for side in sides)
-        return replace(self, resize=(first, others[0]) if others else first, crop=img_size)
+        wanted, sides = split_size(img_size), split_size(self.crop)
+        if isinstance(self.resize, int):
+            # Of the longer side, so that the other fits whatever the picture's shape.
+            resize: Size = round(self.resize * max(wanted) / max(sides))
+        else:
+            height, width = (round(r * n / m) for r, n, m in zip(self.resize, wanted, sides))
+            resize = (height, width)
+        return replace(self, resize=resize, crop=img_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into manifests and metadata."""
@@ -66,7 +73,7 @@ IMAGENET = Preprocessing()
 
 
 def load(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Read one image as (3, crop, crop) float32.
+    """Read one image as (3, H, W) float32.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
@@ -77,7 +84,7 @@ def load(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
 def load_marked(
     path: Path, preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], frozenset[str]]:
-    """Read one image as (3, crop, crop) float32, and what is told of it: `decode.Picture`.
+    """Read one image as (3, H, W) float32, and what is told of it: `decode.Picture`.
 
     Raises:
         FcaEdgeError: the file is not an image that can be read.
@@ -92,7 +99,7 @@ def load_marked(
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Resize, crop and normalise one RGB image to (3, crop, crop) float32."""
+    """Resize, crop and normalise one RGB image to (3, H, W) float32."""
     pixels = decode.normalise(
         decode.fit(image, vars(preprocessing)), vars(preprocessing)
     )  # (H, W, 3)

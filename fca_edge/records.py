@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fca_edge.documents import Check, Details, Name, Positive, read_document, whole
 from fca_edge.parsing import DocumentError, shorten
+from fca_edge.sizes import ReadSize
 
 SCHEMA = 2
 SCHEMA_NAME = "fca_edge.records"
@@ -57,7 +58,7 @@ class Artefact:
     variant: str
     precision: str
     profile: str
-    img_size: int | None
+    img_size: ReadSize | None
     num_classes: int | None
     input_layout: str
     trained: bool | None

@@ -13,15 +13,9 @@ PACKAGE = ROOT / "fca_edge"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
-READING = ("errors", "parsing", "documents")
+READING = ("errors", "parsing", "documents", "sizes")
 MEASURING = (
-    "keeping",
-    "native",
-    "runtimes",
-    "stats",
-    "lean_settings",
-    "device",
-    "targets",
+    *("keeping", "native", "runtimes", "stats", "lean_settings", "device", "targets"),
     "measure",
 )
 
@@ -42,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "artefacts": {"errors", "manifest", "report", "tables"},
     "parsing": {"errors"},
     "documents": {"errors", "parsing"},
+    "sizes": {"documents", "errors", "fields", "parsing"},
     "records": {*READING},
     "places": {"errors"},
     "store": {"errors", "places"},
@@ -49,16 +44,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": {"terminal"},
     "decode": set(),
     "fields": set(),
-    "embedded": {"parsing"},
+    "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
     "labels": {"errors", "parsing"},
-    "preprocess": {"errors", "decode", "fields"},
+    "preprocess": {"errors", "decode", "fields", "sizes"},
     "pictures": {"preprocess"},
     "manifest": {
         *("errors", "store", "fields", "labels", "preprocess", "records"),
         *("embedded", "older_manifests", *READING),
     },
-    "zoo": {"errors"},
+    "zoo": {"errors", "fields", "sizes"},
     "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
     "native": {"keeping"},
@@ -72,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "measure": {
         "children",
-        *("errors", "records", "stopping", "store", "runtimes", "stats", "lean_settings"),
+        *("errors", "records", "sizes", "stopping", "store", "runtimes", "stats", "lean_settings"),
         *("manifest", "device", "targets"),
     },
     "comparing": {
@@ -92,6 +87,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "sizes",
         "children",
         "errors",
         "embedded",
@@ -130,6 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "bundling": {
+        "sizes",
         "zoo",
         "errors",
         "manifest",
@@ -144,6 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
     },
     "model": {
+        "sizes",
         "errors",
         "manifest",
         "preprocess",
@@ -153,6 +151,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # What a user imports: every command as a function.
     "api": {
+        "sizes",
         "errors",
         "options",
         "artefacts",
@@ -172,6 +171,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tables",
     },
     "commands": {
+        "sizes",
         "api",
         "artefacts",
         "parity",
@@ -217,6 +217,7 @@ TORCH_FREE = (
     "store",
     "decode",
     "fields",
+    "sizes",
     "labels",
     "parsing",
     "documents",

@@ -169,7 +169,7 @@ WRONG: dict[str, list[Any]] = {
     "source": [None, *MAPPING],
     "source.variant": NAME,
     "source.name": TEXT,
-    "source.img_size": [None, *COUNT, 0, 8193],
+    "source.img_size": [None, *COUNT, 0, 8193, [96], [96, 0], [96, "9"], [9, 9, 9]],
     "source.num_classes": [None, *COUNT, 0, 1_000_001],
     "source.trained": FLAG,
     "source.checkpoint": TEXT[1:],

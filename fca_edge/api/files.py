@@ -18,6 +18,7 @@ from fca_edge.api.shared import (
     read_preprocessing,
 )
 from fca_edge.options import check_number
+from fca_edge.sizes import Size
 
 if TYPE_CHECKING:
     from fca_edge.artefacts import Artefacts
@@ -32,7 +33,7 @@ def export(
     *,
     variant: str | None = None,
     weights: str | None = None,
-    img_size: int | None = None,
+    img_size: Size | None = None,
     num_classes: int | None = None,
     seed: int = 0,
     formats: Words = ("onnx", "tflite"),
@@ -72,7 +73,8 @@ def export(
             random weights, which are good for timing alone.
         variant: network of the zoo, such as "l1"; `fca-edge models` lists them.
         weights: path of the set of weights to take, if the checkpoint holds several.
-        img_size, num_classes: side of the input in pixels, and classes; usually the file says.
+        img_size: of the input in pixels: one number, or (height, width); usually the file says.
+        num_classes: usually the file says.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
         precision: "fp32", "fp16", "int8", "int8-static"; the last needs `calibration`.

@@ -22,6 +22,7 @@ from fca_edge.manifest import Artefact, manifest_path, read_artefact
 from fca_edge.options import check_choice, spell_options
 from fca_edge.places import locked
 from fca_edge.runtimes import RUNTIMES, Runtime
+from fca_edge.sizes import write_size
 from fca_edge.stopping import uncut
 from fca_edge.store import compute_sha256, staging, write_json
 from fca_edge.zoo.specs import require_classifier
@@ -197,8 +198,9 @@ def write_readme(artefact: Artefact) -> str:
     source = artefact.manifest.source
     runtimes = [shlex.join(runtime.requirements) for runtime in list_runtimes(artefact)]
     return (
-        f"{artefact.path.name}: {source.variant}, {source.img_size} px, {source.num_classes}"
-        f" classes, {artefact.manifest.precision}; made by {artefact.manifest.tool}.\n"
+        f"{artefact.path.name}: {source.variant}, {write_size(source.img_size)} px,"
+        f" {source.num_classes} classes, {artefact.manifest.precision};"
+        f" made by {artefact.manifest.tool}.\n"
         f"Install: `pip install pillow {runtimes[0]}`"
         + "".join(f" (or {other})" for other in runtimes[1:])
         + ".\nCheck: `sha256sum -c SHA256SUMS`. Run: `python run.py image.jpg`.\n"

@@ -18,6 +18,7 @@ from fca_edge.checkpoint.shapes import (
     read_shapes,
 )
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.sizes import Size, write_size
 from fca_edge.zoo.build import build, find_spec
 from fca_edge.zoo.fcaformer import FcaBlock
 from fca_edge.zoo.swin import WindowAttention
@@ -26,10 +27,10 @@ from fca_edge.zoo.swin import WindowAttention
 def build_fitted(
     variant: str,
     checkpoint: Checkpoint,
-    img_size: int | None,
+    img_size: Size | None,
     num_classes: int | None,
     dtype: torch.dtype = torch.float64,
-) -> tuple[nn.Module, int, int]:
+) -> tuple[nn.Module, Size, int]:
     """Make the network that a checkpoint belongs to; returns it, its image size and its classes.
 
     Sizes that are not asked for are taken from the weights.
@@ -87,7 +88,7 @@ def find_size(
     variant: str,
     checkpoint: Checkpoint,
     shapes: Shapes,
-    size_option: int | None,
+    size_option: Size | None,
     classes: int | None,
 ) -> int:
     """Find the image size whose tables fit the file."""
@@ -96,7 +97,7 @@ def find_size(
         raise describe_mismatch(variant, checkpoint, shapes, size_option, classes)
     if size_option is not None:
         raise UsageError(
-            f"{checkpoint.path}: --img-size {size_option}, but its attention tables are"
+            f"{checkpoint.path}: --img-size {write_size(size_option)}, but its attention tables are"
             f" of {fits} px; leave the option out or use {fits}."
         )
     return fits
@@ -106,7 +107,7 @@ def describe_mismatch(
     variant: str,
     checkpoint: Checkpoint,
     shapes: Shapes,
-    size_option: int | None,
+    size_option: Size | None,
     classes: int | None,
 ) -> FcaEdgeError:
     """Describe what does not fit, and the variant that would."""

@@ -10,21 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fca_edge.documents import Check, Name, Reader, read_document, whole
+from fca_edge.documents import Check, Name, Reader, read_document
 from fca_edge.errors import FcaEdgeError
-from fca_edge.fields import LARGEST_SIDE, check_fields
+from fca_edge.fields import check_fields
 from fca_edge.labels import read_label_list
 from fca_edge.parsing import DocumentError, parse_json
+from fca_edge.sizes import Size, parse_size
 
 LENGTH_BYTES, LONGEST_HEADER = 8, 100_000_000
 METADATA = "__metadata__"
-
-
-def read_side(text: str) -> int:
-    """Read a number of pixels from its digits; raises ValueError."""
-    digits = text.isascii() and text.isdigit() and len(text) < LENGTH_BYTES
-    side: int = whole(1, LARGEST_SIDE)(int(text) if digits else text)
-    return side
 
 
 def in_json(read: Reader) -> Reader:
@@ -41,7 +35,7 @@ def in_json(read: Reader) -> Reader:
 
 
 # The entries of a header are texts, whatever they hold.
-Side = Annotated[int, Check(read_side)]
+InputSize = Annotated[Size, Check(parse_size)]
 Fields = Annotated[dict[str, Any], Check(in_json(check_fields))]
 Labels = Annotated[tuple[str, ...], Check(in_json(read_label_list))]
 
@@ -52,13 +46,13 @@ class Header:
 
     Attributes:
         variant: of the zoo, perhaps.
-        img_size: height and width of the input, in pixels.
+        img_size: of the input, in pixels.
         preprocessing: checked fields, perhaps not all.
         labels: of the classes, in their order.
     """
 
     variant: Name | None = None
-    img_size: Side | None = None
+    img_size: InputSize | None = None
     preprocessing: Fields | None = None
     labels: Labels | None = None
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from fca_edge.sizes import Size
 from fca_edge.zoo.build import SMALLEST_DENSE_SIDE, SMALLEST_SIDE, build, find_spec
 from fca_edge.zoo.specs import (
     DENSE,
@@ -49,7 +50,7 @@ def pattern(key: str) -> str:
 
 @lru_cache(maxsize=64)
 def read_shapes(
-    variant: str, img_size: int | None = None, num_classes: int | None = None
+    variant: str, img_size: Size | None = None, num_classes: int | None = None
 ) -> Shapes:
     """Return the state-dict shapes of a variant without making its weights."""
     network = build(variant, img_size, num_classes, device="meta")
@@ -109,12 +110,12 @@ def find_fitting_size(variant: str, shapes: Shapes, classes: int | None) -> int 
     return None if differences(read_shapes(variant, size, classes), shapes) else size
 
 
-def list_fitting_sizes(variant: str, size: int) -> str:
+def list_fitting_sizes(variant: str, size: Size) -> str:
     """Say at which other image sizes weights of one size have the same shapes."""
     spec = find_spec(variant)
     if isinstance(spec, DenseSpec):
         return f"any size from {SMALLEST_DENSE_SIDE} px fits"
-    if isinstance(spec, FcaFormerSpec):
+    if isinstance(spec, FcaFormerSpec) and isinstance(size, int):
         return f"{max(SMALLEST_SIDE, size - STRIDE + 1)} to {size} px fit"
     if isinstance(spec, ConvNeXtSpec):
         return f"any size from {SMALLEST_SIDE} px fits"

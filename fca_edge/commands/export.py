@@ -26,6 +26,7 @@ from fca_edge.commands.shared import (
     CHECKPOINT,
     ERR,
     FOLDER,
+    IMAGE_SIZE,
     IMAGES,
     INPUT_FILE,
     NAMES,
@@ -126,8 +127,10 @@ SECTIONS = {
 )
 @click.option(
     "--img-size",
-    type=AT_LEAST_1,
-    help="Side of the input in pixels; usually the checkpoint says it.",
+    type=IMAGE_SIZE,
+    metavar="N or HxW",
+    help="Side of the input in pixels, or height x width such as 320x416; usually the checkpoint"
+    " says it.",
 )
 @click.option(
     "--num-classes",

@@ -18,7 +18,7 @@ NUMBERS = {
     "mean": ("X or R,G,B", "Mean of the channels that training subtracted, from 0 to 1."),
     "std": ("X or R,G,B", "What training divided the channels by, from 0 to 1."),
     "resize": ("N or HxW", "Resize the short side to N, or stretch every picture to HxW."),
-    "crop": ("N", "Side of the square that is cut from the centre: that of the network's input."),
+    "crop": ("N or HxW", "Square, or height x width, cut from the centre: the network's input."),
 }
 
 # All options that `collect_fields` reads.

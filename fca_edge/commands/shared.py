@@ -34,6 +34,7 @@ from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.keeping import Note
 from fca_edge.places import is_standard_output
 from fca_edge.runtimes import RUNTIMES
+from fca_edge.sizes import parse_size
 from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
 from fca_edge.terminal import CLOSED, to_output, visible
@@ -129,6 +130,21 @@ class Cpus(ParamType):
 
 
 CPUS = Cpus()
+
+
+class ImageSize(ParamType):
+    """Pixels of a square input, or height x width."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if not isinstance(value, str) else parse_size(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+IMAGE_SIZE = ImageSize()
 
 
 def table(*columns: str) -> Table:

@@ -10,6 +10,7 @@ from fca_edge.comparing.differences import list_differences
 from fca_edge.comparing.remedy import DIGITS
 from fca_edge.errors import plural
 from fca_edge.records import Record
+from fca_edge.sizes import Size, write_size
 
 # Identities that differ in no more than this are likely meant to be the same.
 NEAR = 2
@@ -25,13 +26,13 @@ class Identity:
     format: str
     profile: str
     precision: str
-    img_size: int | None
+    img_size: Size | None
     num_classes: int | None
     runtime: str
 
     def __str__(self) -> str:
         profile = "" if self.profile == self.format else f"{self.profile} "
-        size = "" if self.img_size is None else f" {self.img_size} px"
+        size = "" if self.img_size is None else f" {write_size(self.img_size)} px"
         return f"{self.variant} {self.precision} {profile}{self.format}{size} on {self.runtime}"
 
 

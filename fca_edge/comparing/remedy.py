@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from fca_edge.records import Artefact, Record
 from fca_edge.runtimes import runtime_for
-from fca_edge.zoo.specs import ZOO
+from fca_edge.sizes import write_size
+from fca_edge.zoo.specs import NETWORKS
 
 LOCAL, QEMU, SSH, VERSION = "local", "qemu:", "ssh:", "runtime version"
 # Where exports and suites put their files.
@@ -149,13 +150,13 @@ def write_export(record: Record, folders: Sequence[Path]) -> list[str]:
     if find_artefact(record, folders) is not None:
         return []
     remark = f"{REMARK}{artefact.file} is not here"
-    if artefact.variant not in ZOO:
+    if artefact.variant not in NETWORKS:
         return [f"{remark}: put it into {OUT}"]
-    spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix.lstrip(".")
+    spec, suffix = NETWORKS[artefact.variant], Path(artefact.file).suffix.lstrip(".")
     classes = artefact.num_classes if artefact.num_classes != spec.num_classes else None
     options = {
         **({"checkpoint": CHECKPOINT} if artefact.trained else {"variant": artefact.variant}),
-        "img-size": artefact.img_size if artefact.img_size != spec.img_size else None,
+        "img-size": write_other_size(artefact),
         "num-classes": None if artefact.trained else classes,
         "format": suffix,
         "profile": artefact.profile if artefact.profile not in (suffix, MODERN) else None,
@@ -173,10 +174,17 @@ def write_export(record: Record, folders: Sequence[Path]) -> list[str]:
     return [*renamed, command]
 
 
+def write_other_size(artefact: Artefact) -> str | None:
+    """Write the size of a network's input; None if it is the usual one or unknown."""
+    usual = (None, NETWORKS[artefact.variant].img_size)
+    return None if artefact.img_size in usual else write_size(artefact.img_size or 0)
+
+
 def predict_name(artefact: Artefact) -> str:
     """Return the name that an export gives the file of a network with random weights."""
-    spec, suffix = ZOO[artefact.variant], Path(artefact.file).suffix
-    size = "" if artefact.img_size in (None, spec.img_size) else f"-{artefact.img_size}px"
+    spec, suffix = NETWORKS[artefact.variant], Path(artefact.file).suffix
+    other_size = write_other_size(artefact)
+    size = f"-{other_size}px" if other_size else ""
     plain = "" if artefact.folded else "-plain"
     profile = "" if artefact.profile in (suffix.lstrip("."), MODERN) else f"-{artefact.profile}"
     return f"{spec.name}{size}-{artefact.precision}{plain}{profile}{suffix}"

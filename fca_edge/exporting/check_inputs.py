@@ -13,6 +13,7 @@ from torch import Tensor
 from fca_edge.manifest import Source
 from fca_edge.pictures import Seen
 from fca_edge.preprocess import list_images, load_marked
+from fca_edge.sizes import split_size
 from fca_edge.store import compute_list_sha256
 
 
@@ -51,7 +52,7 @@ def make_inputs(
     """
     if folder is None:
         generator = torch.Generator().manual_seed(seed)
-        shape = (count, 3, source.img_size, source.img_size)
+        shape = (count, 3, *split_size(source.img_size))
         return CheckInputs(torch.randn(shape, generator=generator).double(), count, None, seed)
     preprocessing = source.preprocessing
     listing, seen, arrays = list_images(folder), Seen(), []

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from fca_edge.sizes import Size, split_size
+
 MOST_BATCH = 64
 
 
@@ -46,10 +48,10 @@ def copy_in_float32(tensor: Tensor) -> Tensor:
 
 
 def export_program(
-    network: nn.Module, img_size: int, dynamic_batch: bool = False
+    network: nn.Module, img_size: Size, dynamic_batch: bool = False
 ) -> ExportedProgram:
-    """Trace a float32 network on (B, 3, img_size, img_size), B = 1 or dynamic."""
-    example = torch.zeros(2 if dynamic_batch else 1, 3, img_size, img_size)
+    """Trace a float32 network on (B, 3, H, W), B = 1 or dynamic."""
+    example = torch.zeros(2 if dynamic_batch else 1, 3, *split_size(img_size))
     dynamic = ({0: Dim("batch", min=1, max=MOST_BATCH)},) if dynamic_batch else None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

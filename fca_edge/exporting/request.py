@@ -25,6 +25,7 @@ from fca_edge.manifest import (
 )
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
+from fca_edge.sizes import Size, check_size, write_size
 from fca_edge.zoo.specs import DenseSpec, find_spec, require_classifier, short_name
 
 DEFAULT_OUT = Path("models/out")
@@ -42,7 +43,7 @@ class NetworkRequest:
         variant: network of the zoo, such as "l1".
         checkpoint: file of trained weights; random weights without one.
         weights: place in a checkpoint that holds several sets of weights.
-        img_size: side of the input in pixels.
+        img_size: of the input in pixels: one number for a square, else height and width.
         seed: of random weights, and of noise to verify on.
         preprocessing: checked fields; the others come from the file, or are assumed.
         labels: names of the classes, or a file of them.
@@ -51,7 +52,7 @@ class NetworkRequest:
     variant: str | None = None
     checkpoint: Path | None = None
     weights: str | None = None
-    img_size: int | None = None
+    img_size: Size | None = None
     num_classes: int | None = None
     seed: int = 0
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
@@ -164,7 +165,7 @@ def check_values(request: Request) -> None:
     check_choices("profile", request.profiles, PROFILES)
     check_choice("input-layout", request.input_layout, LAYOUTS)
     check_choice("optimize", request.optimize, OPTIMIZE)
-    check_number("img-size", network.img_size, least=1)
+    check_size("img-size", network.img_size)
     check_number("num-classes", network.num_classes, least=1)
     check_number("seed", network.seed)
     check_number("checks", request.checks, least=1, most=MOST_CHECKS)
@@ -290,10 +291,12 @@ def predict_name(network: NetworkRequest) -> str | None:
     return name_network(network.variant, network.img_size)
 
 
-def name_network(variant: str, img_size: int | None) -> str:
+def name_network(variant: str, img_size: Size | None) -> str:
     """Return a network's name, with its size if that is not the usual one."""
     spec = find_spec(variant)
-    return spec.name if img_size in (None, spec.img_size) else f"{spec.name}-{img_size}px"
+    if img_size is None or img_size == spec.img_size:
+        return spec.name
+    return f"{spec.name}-{write_size(img_size)}px"
 
 
 def check_source(path: Path, checkpoint: Path | None, weights: str | None) -> Artefact:

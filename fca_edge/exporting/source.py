@@ -12,6 +12,7 @@ from fca_edge.errors import UsageError
 from fca_edge.exporting.request import NetworkRequest, check_network, name_network
 from fca_edge.exporting.stated import complete_preprocessing, read_stated
 from fca_edge.manifest import Source
+from fca_edge.sizes import Size, write_size
 from fca_edge.zoo.build import build, find_spec, short_name
 from fca_edge.zoo.randomise import randomise
 
@@ -29,10 +30,11 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
         short_name(request.variant)  # a wrong name fails before a large file is read
     checkpoint = load_checkpoint(request.checkpoint, request.weights, request.variant)
     variant, stated_px = checkpoint.variant, checkpoint.header.img_size
-    if request.img_size is not None and stated_px not in (None, request.img_size):
+    given_px = request.img_size
+    if given_px is not None and stated_px is not None and given_px != stated_px:
         raise UsageError(
-            f"{checkpoint.path}: --img-size {request.img_size}, but its header says {stated_px} px;"
-            f" leave the option out or use {stated_px}."
+            f"{checkpoint.path}: --img-size {write_size(given_px)}, but its header says"
+            f" {write_size(stated_px)} px; leave the option out or use that."
         )
     known_size = request.img_size or stated_px
     network, size, classes = build_fitted(variant, checkpoint, known_size, request.num_classes)
@@ -58,7 +60,7 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
 
 
 def list_assumptions(
-    request: NetworkRequest, checkpoint: Checkpoint, known_size: int | None, size: int
+    request: NetworkRequest, checkpoint: Checkpoint, known_size: Size | None, size: Size
 ) -> tuple[str, ...]:
     """Say what neither the user nor the file said, and how to say it."""
     notes = []
@@ -66,11 +68,11 @@ def list_assumptions(
         notes.append(f"the weights are those of {checkpoint.variant}")
     if known_size is None:
         others = list_fitting_sizes(checkpoint.variant, size)
-        notes.append(f"image size {size} px ({others}; --img-size chooses)")
+        notes.append(f"image size {write_size(size)} px ({others}; --img-size chooses)")
     return tuple(notes)
 
 
-def name_artefact(variant: str, size: int, checkpoint: Checkpoint | None = None) -> str:
+def name_artefact(variant: str, size: Size, checkpoint: Checkpoint | None = None) -> str:
     """Prefix of the file name: the network's, or the checkpoint's if it names its variant."""
     if checkpoint is not None and checkpoint.header.variant is not None:
         return checkpoint.path.stem

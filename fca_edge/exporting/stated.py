@@ -12,6 +12,7 @@ from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.fields import FieldError
 from fca_edge.labels import check_count, check_labels, read_labels, repeated
 from fca_edge.preprocess import IMAGENET, Preprocessing
+from fca_edge.sizes import Size, write_size
 
 # How pictures are read where nothing is said follows from no training, so it is not assumed of it.
 OF_READING = ("background", "exif")
@@ -35,7 +36,7 @@ class Stated:
 
 
 def read_stated(
-    checkpoint: Checkpoint, options: Mapping[str, Any], labels: Labels, size: int, classes: int
+    checkpoint: Checkpoint, options: Mapping[str, Any], labels: Labels, size: Size, classes: int
 ) -> Stated:
     """Gather what is known of a trained network's pictures and classes.
 
@@ -62,7 +63,7 @@ def read_stated(
 
 
 def complete_preprocessing(
-    fields: dict[str, Any], size: int, place: str, options: Mapping[str, Any]
+    fields: dict[str, Any], size: Size, place: str, options: Mapping[str, Any]
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Fill in ImageNet's preprocessing; returns it with the names of the fields filled in.
 
@@ -77,8 +78,9 @@ def complete_preprocessing(
     if crop != size:
         kind, source = (UsageError, "--crop") if "crop" in options else (FcaEdgeError, place)
         raise kind(
-            f"{source}: crop {crop}, but the network's input is {size} px; they must be the same"
-            f" (--img-size {crop} if the network was trained so, else --crop {size})."
+            f"{source}: crop {write_size(crop)}, but the network's input is {write_size(size)} px;"
+            f" they must be the same (--img-size {write_size(crop)} if the network was trained"
+            f" so, else --crop {write_size(size)})."
         )
     try:
         return Preprocessing.from_dict({**usual, **fields}), tuple(assumed)

@@ -9,6 +9,7 @@ import numpy as np
 from fca_edge.measure.jobs import Job
 from fca_edge.records import Agreement
 from fca_edge.runtimes import RUNTIMES, Runtime, available
+from fca_edge.sizes import split_size
 from fca_edge.stats import snr_db
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError
@@ -69,6 +70,9 @@ def choose_reference_runtime(job: Job) -> Runtime | None:
 
 def read_input_shape(job: Job) -> tuple[int, ...] | None:
     """Return the shape of one input, None if no manifest tells."""
-    size, layout = job.artefact.img_size, job.artefact.input_layout
-    shapes = {"nchw": (1, 3, size or 0, size or 0), "nhwc": (1, size or 0, size or 0, 3)}
-    return shapes.get(layout) if size else None
+    size = job.artefact.img_size
+    if size is None:
+        return None
+    sides = split_size(size)
+    shapes = {"nchw": (1, 3, *sides), "nhwc": (1, *sides, 3)}
+    return shapes.get(job.artefact.input_layout)

@@ -9,6 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fca_edge.errors import UsageError
+from fca_edge.fields import LARGEST_SIDE
+from fca_edge.sizes import Size, join_sides, list_near, split_size, write_size
 from fca_edge.zoo.convnext import ConvNeXt
 from fca_edge.zoo.counts import Cost
 from fca_edge.zoo.deit import DeiT
@@ -35,7 +37,7 @@ SMALLEST_DENSE_SIDE = 64
 
 def build(
     variant: str,
-    img_size: int | tuple[int, int] | None = None,
+    img_size: Size | None = None,
     num_classes: int | None = None,
     *,
     device: str = "cpu",
@@ -44,8 +46,8 @@ def build(
     """Make a network with fresh weights, in evaluation mode.
 
     Args:
-        img_size: side of the square input in pixels; None takes the variant's own. Dense networks
-            take a height and a width, too.
+        img_size: of the input in pixels; None takes the variant's own. Dense networks alone take
+            a height and a width.
         num_classes: width of the logits; None takes the variant's own.
         device: "meta" gives shapes without memory.
 
@@ -57,12 +59,14 @@ def build(
     classes = num_classes or spec.num_classes
     network: nn.Module
     if isinstance(spec, DenseSpec):
-        sides = (size, size) if isinstance(size, int) else size
         with torch.device(device):
-            network = build_dense(variant, spec, sides, classes)
+            network = build_dense(variant, spec, split_size(size), classes)
         return network.to(dtype).eval()
     if not isinstance(size, int):
-        raise UsageError(f"{variant} takes square pictures; give --img-size one number.")
+        raise UsageError(
+            f"--img-size {write_size(size)}: {variant} takes square pictures; use"
+            f" {list_near(size, list_fitting_sides(spec))}."
+        )
     check_size(variant, spec, size)
     with torch.device(device):
         if isinstance(spec, FcaFormerSpec):
@@ -83,9 +87,10 @@ def build_dense(variant: str, spec: DenseSpec, size: tuple[int, int], classes: i
         UsageError: a side is too small for four maps.
     """
     if min(size) < SMALLEST_DENSE_SIDE:
+        nearest = join_sides(*(max(side, SMALLEST_DENSE_SIDE) for side in size))
         raise UsageError(
-            f"--img-size {size[0]}x{size[1]} is too small for {variant};"
-            f" use {SMALLEST_DENSE_SIDE} or more per side."
+            f"--img-size {write_size(join_sides(*size))} is too small for {variant}; use"
+            f" {SMALLEST_DENSE_SIDE} or more per side, such as {write_size(nearest)}."
         )
     trunk = build_trunk(spec, size)
     if spec.head == "upernet":
@@ -108,33 +113,39 @@ def check_size(variant: str, spec: AnySpec, size: int) -> None:
     """Refuse an image size that the variant's stages cannot divide."""
     if size < SMALLEST_SIDE:
         raise UsageError(f"--img-size {size} is too small; use {SMALLEST_SIDE} or more.")
+    if fits(spec, size):
+        return
+    sides = list_fitting_sides(spec)
+    what = "its windows are 7 tokens wide at strides 4 to 32"
+    if isinstance(spec, DeiTSpec):
+        what = f"its patches are {spec.patch} pixels wide"
+    raise UsageError(
+        f"--img-size {size} does not fit {variant}: {what}; use a multiple of"
+        f" {sides[1] - sides[0]}, such as {list_near(size, sides)}."
+    )
+
+
+def fits(spec: AnySpec, size: int) -> bool:
+    """Tell whether a classifier's stages divide a side of its square input."""
     if isinstance(spec, SwinSpec):
-        side = size // 4
-        fits = size % SMALLEST_SIDE == 0 and all(
-            side // 2**i <= spec.window or side // 2**i % spec.window == 0 for i in range(4)
-        )
-        if not fits:
-            raise UsageError(
-                f"--img-size {size} does not fit {variant}: its windows are {spec.window} tokens"
-                " wide at strides 4 to 32; use a multiple of 224."
-            )
-    if isinstance(spec, DeiTSpec) and size % spec.patch:
-        raise UsageError(
-            f"--img-size {size} does not fit {variant}: its patches are {spec.patch} pixels wide;"
-            f" use a multiple of {spec.patch}."
-        )
+        sides = [size // 4 // 2**i for i in range(4)]
+        whole = size % SMALLEST_SIDE == 0
+        return whole and all(n <= spec.window or n % spec.window == 0 for n in sides)
+    return not isinstance(spec, DeiTSpec) or size % spec.patch == 0
 
 
-def cost(
-    variant: str, img_size: int | tuple[int, int] | None = None, num_classes: int | None = None
-) -> Cost:
+def list_fitting_sides(spec: AnySpec) -> list[int]:
+    """List the sides of square inputs that a classifier takes."""
+    return [side for side in range(SMALLEST_SIDE, LARGEST_SIDE + 1) if fits(spec, side)]
+
+
+def cost(variant: str, img_size: Size | None = None, num_classes: int | None = None) -> Cost:
     """Count parameters and MACs of one image by running the network on meta tensors.
 
     A detector's heads run on as many boxes as the published counts have.
     """
     network = build(variant, img_size, num_classes, device="meta")
-    size = img_size or find_spec(variant).img_size
-    sides = (size, size) if isinstance(size, int) else size
+    sides = split_size(img_size or find_spec(variant).img_size)
     with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         warnings.simplefilter("ignore")
         network(torch.zeros(1, 3, *sides, device="meta"))

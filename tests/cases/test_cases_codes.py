@@ -67,7 +67,7 @@ FAILED = (
     ("verify {tflite} --images empty --checkpoint {digits}", "no images"),
     ("compare old.json notes.txt", "not readable as JSON"),
     ("compare old.json old.json --gate notes.txt", "not readable as TOML"),
-    ("compare old.json old.json --gate wrong.toml", "no metric 'latency'"),
+    ("compare old.json old.json --gate wrong.toml", "'latency' is unknown"),
     ("export --checkpoint notes.txt --out o", "notes.txt"),
     ("export --checkpoint {digits} --labels empty.txt --out o", "not labels"),
     ("export --checkpoint {digits} --data empty --out o", "no images"),

@@ -236,7 +236,7 @@ def named(board: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> p
     wheel = tmp_path / "x-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("x_of_a_test.py", "")
-    monkeypatch.setattr(wheels, "download", lambda text, _: wheel)
+    monkeypatch.setattr(wheels, "download", lambda text, *_: wheel)
     monkeypatch.setenv("FCA_EDGE_SSH_CONFIG", str(board.config))
     return monkeypatch
 

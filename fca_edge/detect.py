@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Array = Any
     Size = tuple[int, int]
@@ -42,7 +42,7 @@ def detect(
     image: Array,
     size: Size,
     features: Run,
-    boxes: list[Run],
+    boxes: Sequence[Run],
     masks: Run,
     proposals: int = MOST_PROPOSALS,
 ) -> tuple[Array, Array, Array, Array]:

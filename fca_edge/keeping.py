@@ -33,6 +33,12 @@ STAMP = ".fca-edge-kept.json"
 MOST_STAMP_BYTES = 64 << 20
 
 
+def cache_folder() -> Path:
+    """Folder for what can be made again: $XDG_CACHE_HOME/fca-edge."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fca-edge"
+
+
 class Note(str):
     """A report that stays on the screen, while others give way to the next one."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from typing import Literal
 from fca_edge import children
 from fca_edge.errors import INSTALL_BARE, TargetUnavailableError
 from fca_edge.keeping import Kept
+from fca_edge.keeping import cache_folder as cache_folder
+from fca_edge.native import Kit
 
 OLD_TFLITE_VARIABLE = "FCA_EDGE_TFLITE_214"
 DEFAULT_PROVIDER = "CPUExecutionProvider"
 
 # `this`: the one that runs fca-edge; `second`: an environment beside it, which `fca-edge targets
-# setup local` makes; `debian`: this one if it is Debian's, whose build is another than PyPI's.
-Interpreter = Literal["this", "second", "debian"]
+# setup local` makes; `debian`: this one if it is Debian's, whose build is another than PyPI's;
+# `native`: none, since the runtime is a program of its own, which the same command makes.
+Interpreter = Literal["this", "second", "debian", "native"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Runtime:
         interpreter: which Python of this machine runs it.
         wheels: machines for which PyPI has wheels: boards over SSH and emulated machines.
         debian: emulated machines that take it from Debian instead.
+        kits: machines for which it is a program of its own (see `fca_edge.native`).
+        refuses: precisions that it has no kernels for.
         provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
@@ -63,6 +69,8 @@ class Runtime:
     interpreter: Interpreter = "this"
     wheels: tuple[str, ...] = ()
     debian: tuple[str, ...] = ()
+    kits: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
     provider: str = DEFAULT_PROVIDER
     lean: bool = False
     whole: bool = False
@@ -133,6 +141,18 @@ RUNTIMES: dict[str, Runtime] = {
             debian=("armv7l",),
             provider="XnnpackExecutionProvider",
         ),
+        Runtime(
+            name="xnnpack",
+            suffix=".tflite",
+            module="",
+            profiles=("modern", "litert-fp16"),
+            half_profiles=("litert-fp16",),
+            package="xnnpack",
+            interpreter="native",
+            kits=("x86_64", "aarch64", "armv7l"),
+            refuses=("int8-static",),
+            whole=True,
+        ),
     )
 }
 OLD_TFLITE = RUNTIMES["tflite-2.14"]
@@ -153,20 +173,16 @@ def runtime_for(
     return next(matching, loading[0] if loading else None)
 
 
-def proving_runtimes(profile: str) -> tuple[str, ...]:
-    """Name the runtimes on which files of a profile must be right.
+def proving_runtimes(profile: str, precision: str = "fp32") -> tuple[str, ...]:
+    """Name the runtimes on which files of a profile and a precision must be right.
 
     The first one must be there for an export; the others prove a file if they are installed.
     """
     return tuple(
-        name for name, r in RUNTIMES.items() if profile in r.profiles or profile in r.also_proves
+        name
+        for name, r in RUNTIMES.items()
+        if (profile in r.profiles or profile in r.also_proves) and precision not in r.refuses
     )
-
-
-def cache_folder() -> Path:
-    """Folder for what can be made again: $XDG_CACHE_HOME/fca-edge."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fca-edge"
 
 
 def old_tflite_python() -> Path:
@@ -211,13 +227,40 @@ def interpreter(runtime: Runtime) -> Path:
         raise TargetUnavailableError(
             f"{runtime.package} {runtime.version} is not set up ({fault}); {remedy(runtime)}."
         )
+    if runtime.kits:
+        fault = local_kit(runtime).kept.find_fault()
+        if fault is not None:
+            raise TargetUnavailableError(
+                f"{runtime.name} is not set up ({local_kit(runtime).kept.place}: {fault});"
+                f" {remedy(runtime)}."
+            )
+        return Path(sys.executable)
     if not installed(runtime):
         raise TargetUnavailableError(f"{runtime.name} is not installed here; {remedy(runtime)}.")
     return Path(sys.executable)
 
 
+def local_kit(runtime: Runtime) -> Kit:
+    """Return the kit of a runtime that is a program, for this machine.
+
+    Raises:
+        TargetUnavailableError: not for such a machine.
+    """
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in runtime.kits:
+        raise TargetUnavailableError(f"{runtime.name} is for Linux on {', '.join(runtime.kits)}.")
+    return Kit(machine)
+
+
+def local_program(runtime: Runtime) -> str | None:
+    """Return the program that a runtime is on this machine, None if Python runs it."""
+    return str(local_kit(runtime).program) if runtime.kits else None
+
+
 def installed(runtime: Runtime) -> bool:
     """Tell whether the running interpreter has a runtime's module, built with its provider."""
+    if runtime.kits:
+        return available(runtime)
     if importlib.util.find_spec(runtime.module.partition(".")[0]) is None:
         return False
     if runtime.provider == DEFAULT_PROVIDER:
@@ -227,7 +270,7 @@ def installed(runtime: Runtime) -> bool:
 
 def remedy(runtime: Runtime) -> str:
     """Say how to install a runtime that is missing."""
-    if runtime.interpreter == "second":
+    if runtime.interpreter in ("second", "native"):
         return "run `fca-edge targets setup local`"
     if runtime.interpreter == "this":
         return INSTALL_BARE
@@ -242,7 +285,9 @@ def possible_here() -> tuple[str, ...]:
     return tuple(
         name
         for name, runtime in RUNTIMES.items()
-        if runtime.interpreter == "second" or installed(runtime)
+        if runtime.interpreter == "second"
+        or platform.machine() in runtime.kits
+        or (not runtime.kits and installed(runtime))
     )
 
 

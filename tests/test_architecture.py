@@ -14,7 +14,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
 READING = ("errors", "parsing", "documents", "sizes")
-MEASURING = ("keeping", "runtimes", "stats", "lean_settings", "device", "targets", "measure")
+MEASURING = (
+    *("keeping", "native", "runtimes", "stats", "lean_settings", "device", "targets"),
+    "measure",
+)
 
 # Room -> rooms that it may import. Data flows one way.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -58,12 +61,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"errors", "fields", "sizes"},
     "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
-    "runtimes": {"children", "errors", "keeping"},
+    "native": {"keeping"},
+    "runtimes": {"children", "errors", "keeping", "native"},
     "stats": {"records"},
     "lean_settings": {"device", *READING},
     "device": set(),
     "targets": {
-        *("children", "keeping", "records", "store", "runtimes", "device", "terminal"),
+        *("children", "keeping", "native", "records", "store", "runtimes", "device", "terminal"),
         *READING,
     },
     "measure": {
@@ -242,7 +246,7 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 # All that an export can be asked for are arguments with a docstring each; the rest is short.
 LONG_SIGNATURES = {"fca_edge.api.files.export": 160}
 # One file by design, rules for what it keeps among the rest: it is copied to boards alone.
-STAND_ALONE = {"fca_edge.device.agent": 430, "fca_edge.device.lean": 720}
+STAND_ALONE = {"fca_edge.device.agent": 470, "fca_edge.device.lean": 720}
 
 
 def module_of(path: Path) -> str:

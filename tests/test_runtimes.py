@@ -1,5 +1,6 @@
 """Which interpreter runs what; setting up never touches what it did not make."""
 
+import platform
 import runpy
 import sys
 from pathlib import Path
@@ -25,17 +26,23 @@ from fca_edge.targets.local import EMULATOR, LocalTarget, emulator_here
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
 
 PROFILE_NAMES = (ONNX.name, *PROFILES)
+SUFFIXES = {ONNX.name: "onnx", **{name: p.format for name, p in PROFILES.items()}}
 
 
 def test_what_runs_on_boards_knows_the_same_runtimes() -> None:
-    assert set(runpy.run_path(str(AGENT))["RUNTIMES"]) == set(RUNTIMES)
+    in_python = {name for name, runtime in RUNTIMES.items() if not runtime.kits}
+    assert set(runpy.run_path(str(AGENT))["RUNTIMES"]) == in_python
     lean = {name for name, runtime in RUNTIMES.items() if runtime.lean}
     assert set(runpy.run_path(str(LEAN))["RUNTIMES"]) == lean
 
 
 def test_each_profile_has_one_runtime_by_default() -> None:
-    named = [profile for runtime in RUNTIMES.values() for profile in runtime.profiles]
+    """A runtime that is a program comes second, for machines that lack the first."""
+    named = [p for runtime in RUNTIMES.values() if not runtime.kits for p in runtime.profiles]
     assert sorted(named) == sorted(PROFILE_NAMES)
+    programs = {p for runtime in RUNTIMES.values() if runtime.kits for p in runtime.profiles}
+    assert programs == {"modern", "litert-fp16"}
+    assert not any(r.kits for p in PROFILE_NAMES for r in [runtime_for(f".{SUFFIXES[p]}", p)] if r)
     assert {p for r in RUNTIMES.values() for p in r.also_proves} <= set(PROFILE_NAMES)
     half_profiles = {p for r in RUNTIMES.values() for p in r.half_profiles}
     assert half_profiles == {p.name for p in PROFILES.values() if p.half_arithmetic}
@@ -46,8 +53,8 @@ def test_each_profile_has_one_runtime_by_default() -> None:
     [
         ("onnx", ("onnxruntime",)),
         ("onnxruntime-xnnpack", ("onnxruntime", "onnxruntime-xnnpack")),
-        ("modern", ("litert", "tflite-2.14")),
-        ("litert-fp16", ("litert",)),
+        ("modern", ("litert", "tflite-2.14", "xnnpack")),
+        ("litert-fp16", ("litert", "xnnpack")),
         ("tflite-2.14", ("tflite-2.14",)),
     ],
 )
@@ -67,7 +74,7 @@ def test_a_file_of_an_unknown_profile_gets_the_first_runtime_that_loads_it() -> 
 
 @pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=lambda runtime: runtime.name)
 def test_every_runtime_can_be_had_somewhere(runtime: runtimes.Runtime) -> None:
-    assert runtime.wheels or runtime.debian
+    assert runtime.wheels or runtime.debian or runtime.kits
     if runtime.wheels:
         assert runtime.package and runtime.version and runtime.numpy
     assert not set(runtime.wheels) & set(runtime.debian)
@@ -121,15 +128,24 @@ def test_a_named_interpreter_is_not_overruled(
         interpreter(RUNTIMES["tflite-2.14"])
 
 
-def test_without_litert_a_file_goes_to_the_old_runtime(
-    as_on_32_bit: Path, monkeypatch: pytest.MonkeyPatch
+def test_static_files_are_not_proved_where_there_are_no_kernels() -> None:
+    assert proving_runtimes("modern", "int8-static") == ("litert", "tflite-2.14")
+
+
+@pytest.mark.parametrize(
+    ("machine", "wanted"),
+    [("armv7l", ("tflite-2.14", "xnnpack")), ("riscv64", ("tflite-2.14",))],
+)
+def test_without_litert_a_file_goes_to_what_there_is(
+    as_on_32_bit: Path, monkeypatch: pytest.MonkeyPatch, machine: str, wanted: tuple[str, ...]
 ) -> None:
     artefact = as_on_32_bit / "l1.tflite"
     artefact.write_bytes(b"")
     assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "litert"
     here = {"tflite_runtime.interpreter"}
     monkeypatch.setattr(runtimes, "installed", lambda runtime: runtime.module in here)
-    assert LocalTarget().runtimes == ("tflite-2.14",)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert LocalTarget().runtimes == wanted
     assert job_for(artefact, None, LocalTarget().runtimes).runtime.name == "tflite-2.14"
 
 

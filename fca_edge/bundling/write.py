@@ -187,9 +187,9 @@ def list_runtimes(artefact: Artefact) -> list[Runtime]:
         FcaEdgeError: its manifest names none that loads it.
     """
     manifest = artefact.manifest
-    proven = [RUNTIMES[name] for name in manifest.proven if name in RUNTIMES]
+    proven = [r for name, r in RUNTIMES.items() if name in manifest.proven and not r.kits]
     # The file was made for its profile's runtime, which was perhaps not installed there.
-    own = [r for r in RUNTIMES.values() if manifest.profile in r.profiles]
+    own = [r for r in RUNTIMES.values() if manifest.profile in r.profiles and not r.kits]
     names = dict.fromkeys([*own, *proven])
     runtimes = [runtime for runtime in names if runtime.suffix == artefact.path.suffix]
     if not runtimes:

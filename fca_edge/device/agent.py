@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import runpy
+import subprocess
 import sys
 import threading
 import time
@@ -93,21 +94,25 @@ class Board:
         values = [read(path) for path in glob.glob(f"{self.thermal}/thermal_zone*/temp")]
         return max((value / 1000 for value in values if value is not None), default=None)
 
-    def frequency_khz(self):
-        """Return the slowest frequency among the cores that this process's busiest threads use."""
-        stats = [read(path, str) for path in glob.glob("/proc/self/task/*/stat")]
+    def frequency_khz(self, process="self"):
+        """Return the slowest frequency among the cores that a process's busiest threads use."""
+        stats = [read(path, str) for path in glob.glob(f"/proc/{process}/task/*/stat")]
         fields = [stat.rpartition(")")[2].split() for stat in stats if stat]
         busiest = sorted(((int(f[11]) + int(f[12]), f[36]) for f in fields), reverse=True)
         cores = {core for _, core in busiest[: self.threads]}
         frequencies = [read(f"{self.cpu}{core}/cpufreq/scaling_cur_freq") for core in cores]
         return min(filter(None, frequencies), default=None)
 
-    def state(self):
+    def state(self, process="self"):
         """Frequency, temperature, and whether kernel or firmware hold the cores back now."""
         held = bool((read(self.firmware, lambda text: int(text, 16)) or 0) & HELD_BACK)
         for kind in glob.glob(f"{self.thermal}/cooling_device*/type"):
             held |= "cpufreq" in (read(kind, str) or "") and bool(read(kind[:-4] + "cur_state"))
-        return {"frequency_khz": self.frequency_khz(), "celsius": self.celsius(), "held_back": held}
+        return {
+            "frequency_khz": self.frequency_khz(process),
+            "celsius": self.celsius(),
+            "held_back": held,
+        }
 
 
 class StatusMeter:
@@ -379,6 +384,33 @@ def count(runtime, iterations):
     say("maps", maps=[m[:4] for m in mappings("/proc/self/maps") if m[3].startswith("/")])
 
 
+def run_native(plan, board):
+    """Let the program that the runtime is do what the plan says, on the cores that are ours now.
+
+    It becomes this process, but where its time is taken: then this one looks at the board.
+    """
+    timed = plan["mode"] == "latency"
+    words = [plan["native"], "--agent", json.dumps({**plan, "cpus": board.cpus, "waits": timed})]
+    if not timed:
+        os.execv(words[0], words)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, universal_newlines=True) as child:
+        before = None
+        for line in child.stdout:
+            event = json.loads(line)
+            if event["event"] == "warm":
+                before = board.state(child.pid)
+                child.stdin.write("\n")
+                child.stdin.flush()
+                continue
+            if event["event"] == "samples":
+                event.update(before=before, after=board.state(child.pid))
+            say(event.pop("event"), **event)
+    if child.returncode < 0:
+        os.kill(os.getpid(), -child.returncode)  # this process ends as that one did
+    sys.exit(child.returncode)
+
+
 def main():
     # From 1.29 on ONNX Runtime tells Microsoft what it runs, in a thread beside what is measured.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -386,6 +418,8 @@ def main():
     # Before the runtime is imported: its threads inherit the cores.
     board = Board(plan)
     board.wait(plan)
+    if plan.get("native"):
+        run_native(plan, board)
     meter = GuestMeter() if plan.get("guest") else StatusMeter()
     runtimes = runpy.run_path(plan["lean"])["RUNTIMES"] if plan.get("lean") else RUNTIMES
     runtime = runtimes[plan["runtime"]]()

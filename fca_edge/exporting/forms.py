@@ -91,6 +91,10 @@ APPROXIMATE_SNR_DB = 70.0
 APPROXIMATE_MARGIN_DB = 1.0
 
 
+# Of a profile: what a manifest says elsewhere, or in fields of its own.
+NOT_FORMS = ("format", "forms", "operators", "precision")
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one runtime gets.
@@ -99,6 +103,7 @@ class Profile:
         whole: the delegate promises to take the file as one partition.
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
         half_arithmetic: XNNPACK may compute in fp16, if the core can; fp16 and int8 files.
+        precision: of the file.
     """
 
     name: str
@@ -108,18 +113,19 @@ class Profile:
     whole: bool = False
     snr_floor_db: float = EXACT_SNR_DB
     half_arithmetic: bool = False
+    precision: Precision = "fp32"
 
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which a file must be right, its own first."""
-        return proving_runtimes(self.name)
+        return proving_runtimes(self.name, self.precision)
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest says of a file's forms, in one flat table."""
         if self.format == "onnx":
             return asdict(self.forms)
         fields = {**asdict(self), **asdict(self.operators), **asdict(self.forms)}
-        return {key: fields[key] for key in fields if key not in ("format", "forms", "operators")}
+        return {key: fields[key] for key in fields if key not in NOT_FORMS}
 
 
 # Every ONNX export writes this one. ONNX Runtime runs a whole 7x7 faster than any split of it.
@@ -247,7 +253,8 @@ def choose_profile(
     if precision in EIGHT_BITS:
         profile = keep_matrix_products(profile)
     floor = FLOORS.get(precision, profile.snr_floor_db)
-    return replace(profile, snr_floor_db=min(floor, profile.snr_floor_db))
+    floor = min(floor, profile.snr_floor_db)
+    return replace(profile, snr_floor_db=floor, precision=precision)
 
 
 def keep_matrix_products(profile: Profile) -> Profile:

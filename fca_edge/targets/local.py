@@ -19,7 +19,7 @@ import psutil
 from fca_edge.device.guard import expect_file, restore_governor, set_governor
 from fca_edge.device.probe import cpu_model
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import cache_folder, interpreter, possible_here
+from fca_edge.runtimes import cache_folder, interpreter, local_program, possible_here
 from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_agent
 from fca_edge.targets.plan import AgentPlan
@@ -43,7 +43,8 @@ class LocalTarget(FilesHere):
         guest = plan.mode == "memory" and emulator_here() is not None
         with governed(plan.governor, plan.sysfs) as warnings:
             python = interpreter(plan.runtime)
-            events = call_agent(python, replace(plan, guest=guest), timeout_seconds)
+            plan = replace(plan, guest=guest, native=local_program(plan.runtime))
+            events = call_agent(python, plan, timeout_seconds)
         return {**events, "ended": {"warnings": warnings}}
 
     def info(self) -> TargetInfo:

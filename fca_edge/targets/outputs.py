@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fca_edge import children
 from fca_edge.device import AGENT, LEAN
 from fca_edge.parsing import DocumentError
-from fca_edge.runtimes import Runtime, interpreter
+from fca_edge.runtimes import Runtime, interpreter, local_program
 from fca_edge.store import temporary
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError, agent_environment, failure_reason
@@ -229,6 +229,7 @@ class Stream(Closing):
             threads,
             lean=None if settings is None else str(LEAN),
             settings=settings,
+            native=local_program(runtime),
         )
         self.label = plan.label
         with ExitStack() as stack:

@@ -40,6 +40,7 @@ class AgentPlan:
         sysfs: where the machine's /sys is.
         lean: place of `lean.py`, by which the artefact is then loaded.
         settings: of `lean.py`.
+        native: place of the program that the runtime is, where it is one.
     """
 
     runtime: Runtime
@@ -62,6 +63,7 @@ class AgentPlan:
     sysfs: str | None = None
     lean: str | None = None
     settings: dict[str, Any] | None = None
+    native: str | None = None
 
     @property
     def label(self) -> str:

@@ -61,7 +61,7 @@ class QemuTarget(FilesHere):
         wanted = counts if plan.mode == "cost" else None
         command = [
             *emulation.build_command(self.machine, environment, self.cpu, wanted),
-            *("-s", str(self.agent)),
+            *emulation.agent_words(environment, self.agent),
         ]
         variables = {**emulation.guest_variables(environment), "HOME": str(self.folder)}
         plan = replace(plan, guest=plan.mode == "memory")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.keeping import Report
 from fca_edge.runtimes import (
     OLD_TFLITE,
     RUNTIMES,
+    Runtime,
     find_second_fault,
     imports,
     interpreter,
+    local_kit,
     old_tflite_python,
     possible_here,
     remedy,
@@ -21,6 +27,7 @@ from fca_edge.runtimes import (
 from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import MACHINES, Machine
 from fca_edge.targets.provision.old_tflite import setup_old_tflite
+from fca_edge.targets.provision.xnnpack import setup_kit
 from fca_edge.targets.qemu import KIND as QEMU
 from fca_edge.targets.qemu import parse_name
 from fca_edge.targets.resolve import resolve
@@ -86,7 +93,28 @@ def setup(target: str, report: Report) -> list[str]:
             return [f"{name} {version}" for name, version in board.ready().items()]
     if target.startswith(f"{QEMU}:"):
         return emulation.setup(parse_name(target)[0], report)
-    return [f"{OLD_TFLITE.name}: {setup_old_tflite(report)}"]
+    return setup_local(report)
+
+
+def setup_local(report: Report) -> list[str]:
+    """Make what this machine lacks, one after the other; returns lines that say what it has.
+
+    Raises:
+        TargetUnavailableError: something cannot be installed; the rest was.
+    """
+    lines, errors = [], []
+    ways: dict[str, Callable[[], Path]] = {OLD_TFLITE.name: lambda: setup_old_tflite(report)}
+    for name in possible_here():
+        if RUNTIMES[name].kits:
+            ways[name] = partial(setup_kit, local_kit(RUNTIMES[name]), report)
+    for name, make in ways.items():
+        try:
+            lines.append(f"{name}: {make()}")
+        except TargetUnavailableError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else TargetUnavailableError(" ".join(map(str, errors)))
+    return lines
 
 
 def local_state(name: str, thorough: bool) -> State:
@@ -94,12 +122,26 @@ def local_state(name: str, thorough: bool) -> State:
     runtime = RUNTIMES[name]
     try:
         python = interpreter(runtime)
+        if runtime.kits:
+            return native_state(runtime, thorough)
         fault = None if imports(python, runtime.module) else f"{python} cannot import it"
-    except TargetUnavailableError:
+    except TargetUnavailableError as error:
+        if runtime.kits:
+            return State("local", name, False, remedy(runtime), str(error))
         python, fault = old_tflite_python(), "it is not installed"
     if runtime == OLD_TFLITE and python == old_tflite_python():
         fault = find_second_fault(thorough)
     return State("local", name, fault is None, remedy(runtime) if fault else str(python), fault)
+
+
+def native_state(runtime: Runtime, thorough: bool) -> State:
+    """Tell about a runtime that is a program, which is started."""
+    kit = local_kit(runtime)
+    fault = kit.kept.find_fault(thorough)
+    if fault is None and thorough and children.run([kit.program, "--version"]).returncode:
+        fault = "it does not run"
+    place = remedy(runtime) if fault else str(kit.program)
+    return State("local", runtime.name, fault is None, place, fault)
 
 
 def emulated_states(machine: Machine, thorough: bool) -> list[State]:
@@ -111,7 +153,7 @@ def emulated_states(machine: Machine, thorough: bool) -> list[State]:
         faults |= emulation.try_runtimes(machine, whole)
     remedy = f"run `fca-edge targets setup {target}`"
     return [
-        State(target, name, fault is None, remedy if fault else str(e.tree.folder), fault)
+        State(target, name, fault is None, remedy if fault else str(e.folder), fault)
         for (name, e), fault in zip(machine.environments.items(), faults.values(), strict=True)
     ]
 

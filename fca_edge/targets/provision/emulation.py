@@ -13,8 +13,9 @@ from typing import Any
 from fca_edge import children
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.keeping import Kept, Report, keep
-from fca_edge.runtimes import RUNTIMES, cache_folder, proof_code
-from fca_edge.targets.provision import debian, plugin, wheels
+from fca_edge.native import PROGRAM
+from fca_edge.runtimes import RUNTIMES, Runtime, cache_folder, proof_code
+from fca_edge.targets.provision import debian, plugin, wheels, xnnpack
 from fca_edge.targets.provision.machines import CORES, HOST, Cpu, Environment, Machine, cpuinfo
 
 HERE_IS = ("x86_64", "aarch64")
@@ -39,7 +40,10 @@ def setup(machine: Machine, report: Report) -> list[str]:
     plugin.compile_plugin(report)
     for name, environment in machine.environments.items():
         report(name)
-        debian.unpack(environment.tree, report)
+        if environment.kit is not None:
+            xnnpack.setup_kit(environment.kit, report)
+        if environment.tree is not None:
+            debian.unpack(environment.tree, report)
         if environment.wheels is not None:
             wheels.unpack(environment.wheels, report)
         for cpu in machine.cpus:
@@ -55,7 +59,10 @@ def list_kept(environment: Environment) -> Iterator[Kept]:
     """List what one runtime of a machine stands on."""
     yield HOST.kept
     yield plugin.describe_plugin()
-    yield environment.tree.kept
+    if environment.kit is not None:
+        yield environment.kit.kept
+    if environment.tree is not None:
+        yield environment.tree.kept
     if environment.wheels is not None:
         yield environment.wheels.kept
 
@@ -90,16 +97,26 @@ def try_runtime(machine: Machine, name: str) -> str | None:
     """Load a runtime in the guest while its instructions are counted; says how that failed."""
     environment = machine.environments[name]
     command = build_command(machine, environment, machine.cpus[0], Path(os.devnull))
-    words = [*command, "-s", "-c", proof_code(RUNTIMES[name])]
+    words = [*command, *prove_words(environment, RUNTIMES[name])]
     process = children.run(words, env=guest_variables(environment))
     reason = (process.stderr.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
     return reason if process.returncode else None
 
 
+def prove_words(environment: Environment, runtime: Runtime) -> list[str]:
+    """Return the words behind an environment's program by which it loads its runtime, and ends."""
+    return ["-s", "-c", proof_code(runtime)] if environment.kit is None else ["--version"]
+
+
+def agent_words(environment: Environment, agent: Path) -> list[str]:
+    """Return the words behind an environment's program by which it reads a plan."""
+    return ["-s", str(agent)] if environment.kit is None else ["--agent"]
+
+
 def build_command(
     machine: Machine, environment: Environment, cpu: Cpu, counts: Path | None = None
 ) -> list[str]:
-    """Return the words that start an environment's Python in the guest.
+    """Return the words that start an environment's Python, or its program, in the guest.
 
     Args:
         counts: file to which the plugin writes how many instructions were run.
@@ -109,8 +126,17 @@ def build_command(
         *("-L", str(make_prefix(machine, environment, cpu))),
         *("-cpu", cpu.name),
         *(("-plugin", f"{plugin.plugin_path()},out={counts}") if counts else ()),
-        str(environment.tree.folder / environment.python),
+        *list_program(environment),
     ]
+
+
+def list_program(environment: Environment) -> list[str]:
+    """Return the guest's words that start an environment's Python, or its program."""
+    if environment.kit is None:
+        return [str(environment.folder / environment.python)]
+    lib = environment.folder / "lib"
+    loader = next(iter(sorted(lib.glob("ld-linux*"))), lib)
+    return [str(loader), "--library-path", str(lib), str(lib / PROGRAM)]
 
 
 def guest_variables(environment: Environment) -> dict[str, str]:
@@ -125,6 +151,11 @@ def emulator_version() -> str:
     return f"qemu-user {version.partition(':')[2].partition('+')[0] or version}"
 
 
+def describe_tree(tree: debian.Tree | None) -> list[str]:
+    """Say what a prefix links to."""
+    return [] if tree is None else [str(tree.folder), *tree.packages]
+
+
 def make_prefix(
     machine: Machine, environment: Environment, cpu: Cpu, report: Report = lambda text: None
 ) -> Path:
@@ -133,7 +164,8 @@ def make_prefix(
     Runtimes read /proc/cpuinfo and /sys to choose kernels, or crash without them.
     """
     tree = environment.tree
-    folder = cache_folder() / "prefixes" / f"{tree.name}-{cpu.name}"
+    name = machine.name if tree is None else tree.name
+    folder = cache_folder() / "prefixes" / f"{name}{'-kit' if tree is None else ''}-{cpu.name}"
     identity = cpuinfo(machine, cpu)
 
     def make(staged: Path) -> dict[str, Any]:
@@ -143,13 +175,13 @@ def make_prefix(
         cores.mkdir(parents=True)
         for name in CPU_LISTS:
             (cores / name).write_text(f"0-{CORES - 1}\n")
-        for entry in tree.folder.iterdir():
+        for entry in tree.folder.iterdir() if tree is not None else ():
             if entry.name not in ("proc", "sys"):
                 (staged / entry.name).symlink_to(entry)
         return {}
 
     keep(
-        Kept(folder, {"identity": identity, "tree": [str(tree.folder), *tree.packages]}),
+        Kept(folder, {"identity": identity, "tree": describe_tree(tree)}),
         make,
         report,
     )

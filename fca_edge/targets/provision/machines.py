@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from fca_edge.native import Kit
 from fca_edge.runtimes import RUNTIMES, Runtime
 from fca_edge.targets.provision.debian import Tree, host_architecture
 from fca_edge.targets.provision.wheels import Wheels
@@ -30,16 +32,27 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python with one runtime beside it.
+    """A Python with one runtime beside it, or a runtime that is a program of its own.
 
     Attributes:
+        tree: None where a kit is all that there is.
         python: inside the tree.
         wheels: None where the tree has everything.
+        kit: of a runtime that is a program.
     """
 
-    tree: Tree
+    tree: Tree | None
     python: str
     wheels: Wheels | None
+    kit: Kit | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it is unpacked."""
+        if self.kit is not None:
+            return self.kit.kept.place
+        assert self.tree is not None  # one of the two is there
+        return self.tree.folder
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,9 @@ def environments(machine: str, tree: Tree) -> dict[str, Environment]:
     """
     by_name = {}
     for name, runtime in RUNTIMES.items():
-        if machine in runtime.wheels:
+        if machine in runtime.kits:
+            by_name[name] = Environment(None, "", None, Kit(machine))
+        elif machine in runtime.wheels:
             by_name[name] = Environment(tree, "usr/bin/python3.11", pinned_wheels(runtime, machine))
         elif machine in runtime.debian:
             by_name[name] = Environment(NEWER_32, "usr/bin/python3.13", None)

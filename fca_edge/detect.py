@@ -209,7 +209,7 @@ def softmax(logits: Array) -> Array:
 
 
 def classify(
-    maps: list[Array], boxes: Array, size: Size, heads: list[Run], block: int = 100
+    maps: list[Array], boxes: Array, size: Size, heads: Sequence[Run], block: int = 100
 ) -> tuple[Array, Array, Array]:
     """Return boxes, scores and labels of the objects in proposals (N, 4)."""
     total: Any = 0

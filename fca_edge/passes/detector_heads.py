@@ -134,14 +134,20 @@ class SpreadMaskHead(MaskHead):
         return x.permute(0, 3, 1, 2)
 
     def draw(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Logits (N, 28, 28), each of the weights of its own class alone."""
-        x = self.cells(x)
-        side, width = x.shape[2], x.shape[1] // 4
+        """Logits (N, 28, 28), each of the weights of its own class alone.
+
+        Channels come last, so that the widest tensor is made by one product and read in order.
+        """
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        side, width = x.shape[2], x.shape[1]
+        x = x.permute(0, 2, 3, 1).reshape(-1, width)
+        x = F.relu(F.linear(x, self.spread.weight[:, :, 0, 0], self.spread.bias))
         weight = self.conv_logits.weight[:, :, 0, 0][labels]  # (N, C)
-        x = weight[:, None, None] @ x.reshape(-1, 4, width, side * side)  # (N, 4, 1, H W)
+        x = x.reshape(-1, 4 * side * side, width) @ weight[:, :, None]  # (N, H W 4, 1)
         assert self.conv_logits.bias is not None
-        x = x + self.conv_logits.bias[labels][:, None, None, None]
-        x = x.reshape(-1, 2, 2, side, side).permute(0, 3, 1, 4, 2)
+        x = x + self.conv_logits.bias[labels][:, None, None]
+        x = x.reshape(-1, side, side, 2, 2).permute(0, 1, 3, 2, 4)
         return x.reshape(-1, 2 * side, 2 * side)
 
 

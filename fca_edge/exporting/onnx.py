@@ -25,6 +25,7 @@ from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.onnx_stream import save
+from fca_edge.exporting.program import name_output
 
 OPSET = 20  # LayerNormalization (17) and Gelu (20) are single operators
 LARGE_BYTES = 8192
@@ -58,7 +59,7 @@ def translate(program: ExportedProgram) -> ir.Model:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["image"],
-                output_names=["logits"],
+                output_names=[name_output(program)],
                 verbose=False,
             )
         assert exported is not None

@@ -17,7 +17,7 @@ from fca_edge.exporting.forms import (
 from fca_edge.exporting.quantize import STATIC, Draw, Recipe
 from fca_edge.exporting.request import Request, check_request, predict_name
 from fca_edge.lean_settings import cache_path, settings_path
-from fca_edge.manifest import Layout, Precision, manifest_path
+from fca_edge.manifest import Answer, Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
 
 
@@ -31,6 +31,7 @@ class Output:
         calibration: the images of static quantisation; None for any other.
         folded: False for a network as it was trained.
         optimize: a row of `forms.OPTIMIZE`.
+        output: what the file gives.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Output:
     dynamic_batch: bool = False
     folded: bool = True
     optimize: str = USUAL
+    output: Answer = "logits"
 
     @property
     def forms(self) -> Forms:
@@ -101,7 +103,8 @@ def list_outputs(request: Request, name: str) -> list[Output]:
 def make_output(request: Request, name: str, precision: Precision, profile_name: str) -> Output:
     """Describe the file of one precision and profile."""
     profile = choose_profile(profile_name, precision, request.optimize, request.exact, request.fold)
-    stem = f"{name}-{precision}" + ("" if request.fold else "-plain")
+    kind = "" if request.output == "logits" else f"-{request.output}"
+    stem = f"{name}{kind}-{precision}" + ("" if request.fold else "-plain")
     end = "" if profile_name in USUAL_PROFILES else f"-{profile_name}"
     calibration = None
     if request.calibration is not None and precision == STATIC:
@@ -116,6 +119,7 @@ def make_output(request: Request, name: str, precision: Precision, profile_name:
         dynamic_batch=request.dynamic_batch,
         folded=request.fold,
         optimize=request.optimize,
+        output=request.output,
     )
 
 

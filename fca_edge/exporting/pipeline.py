@@ -20,13 +20,14 @@ from fca_edge.exporting.artefact import (
     write_artefact,
 )
 from fca_edge.exporting.diagnose import locate_layer
+from fca_edge.exporting.label_map import answer_with, check_labels
 from fca_edge.exporting.outputs import Output, list_outputs, list_places
 from fca_edge.exporting.packed import keep_packed, write_settings
 from fca_edge.exporting.precise import Choose, convert
 from fca_edge.exporting.prepare import Prepared, prepare
 from fca_edge.exporting.program import export_program, quick_collections, release
 from fca_edge.exporting.quantize import LARGEST_HALF, HalfOverflowError
-from fca_edge.exporting.request import Request, check_request
+from fca_edge.exporting.request import Request, check_output, check_request
 from fca_edge.exporting.source import load_source
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Artefact, Manifest, manifest_path
@@ -67,6 +68,8 @@ def run_export(
         network, source = load_source(request.network)
         loaded = [network]
         del network  # `prepare` alone holds it from now on
+        check_output(request, source.variant)
+        check_labels(source, request.output)
         outputs = list_outputs(request, source.name)
         refuse_existing(list_places(request.out, outputs), request.force)
         prepared = prepare(loaded, source, outputs, request)
@@ -111,9 +114,11 @@ def write_all(
     for forms, group in groupby(outputs, key=lambda output: output.forms):
         same_network = list(group)
         writer.report("tracing the network")
-        network = writer.prepared.networks.pop(forms)
-        size = writer.prepared.source.img_size
-        program = export_program(network, size, same_network[0].dynamic_batch)
+        source, first = writer.prepared.source, same_network[0]
+        network = answer_with(
+            first.output, writer.prepared.networks.pop(forms), source, first.profile.whole
+        )
+        program = export_program(network, source.img_size, first.dynamic_batch)
         del network
         release()
         for output in same_network:

@@ -15,12 +15,15 @@ from torch.export.graph_signature import InputKind
 
 from fca_edge.embedded import ENTRY
 from fca_edge.exporting.forms import Profile
+from fca_edge.exporting.program import name_output
 from fca_edge.exporting.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.exporting.tflite.builder import GraphBuilder
 from fca_edge.exporting.tflite.context import Context, Lowered, read_shape, require
 from fca_edge.exporting.tflite.layout import Value, view_plain
 from fca_edge.exporting.tflite.writer import write
 
+# What torch checks when it runs a program, which makes nothing.
+CHECKS = ("aten._assert_tensor_metadata.default",)
 Lowering = Callable[[Context, fx.Node], Lowered]
 
 # ATen operator -> lowering, by family.
@@ -32,6 +35,8 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.layer_norm.default": ops_norm.layer_norm,
     "aten.batch_norm.default": ops_norm.batch_norm,
     "aten.mean.dim": ops_norm.mean,
+    "aten.argmax.default": ops_norm.argmax,
+    "aten.to.dtype": ops_elementwise.cast,
     "aten.add.Tensor": ops_elementwise.add,
     "aten.sub.Tensor": ops_elementwise.sub,
     "aten.mul.Tensor": ops_elementwise.mul,
@@ -52,6 +57,7 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.transpose.int": ops_shape.transpose,
     "aten.contiguous.default": ops_shape.identity,
     "aten.clone.default": ops_shape.identity,
+    "aten.alias.default": ops_shape.identity,
     "aten.dropout.default": ops_shape.identity,
     "aten.cat.default": ops_shape.concatenate,
     "aten.split.Tensor": ops_shape.split,
@@ -98,11 +104,11 @@ def lower(
                 source, context.results[node.name] = value.tensor, value
             else:
                 context.results[node.name] = find_weight(program, str(spec.target))
-        elif node.op == "call_function":
+        elif node.op == "call_function" and str(node.target) not in CHECKS:
             context.results[node.name] = lower_node(context, node)
         elif node.op == "output":
             target = context.layout.materialise(context.value(node.args[0][0]))
-    context.builder.tensors[target] = rename(context.builder, target, "logits")
+    context.builder.tensors[target] = rename(context.builder, target, name_output(program))
     return context.builder, source, target
 
 

@@ -21,7 +21,7 @@ PROPERTIES, KEY, VALUE = 14, 1, 2
 JSON = ("trained", "preprocessing", "labels", "passes")
 # What a file and the manifest beside it both say.
 SAID_TWICE = (
-    *("bytes", "precision", "profile", "input_layout", "folded", "tool"),
+    *("bytes", "precision", "profile", "input_layout", "output", "folded", "tool"),
     *("source.name", "source.variant", "source.trained", "source.checkpoint_sha256"),
     *("source.img_size", "source.num_classes", "source.labels", "source.preprocessing"),
 )
@@ -65,6 +65,7 @@ def embedded_fields(entries: dict[str, str]) -> dict[str, Any]:
     return {
         **{name: stated[name] for name in ("profile", "input_layout", "tool")},
         "precision": stated.get("precision", "fp32"),  # before there was any other
+        "output": stated.get("output", "logits"),
         "folded": bool(stated["passes"]),
         "source": source,
     }

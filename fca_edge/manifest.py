@@ -45,6 +45,10 @@ from fca_edge.store import compute_sha256
 Precision = Literal["fp32", "fp16", "int8", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Layout = Literal["nchw", "nhwc"]
+# What a file gives: per class, or the best class of each pixel of the input, in bytes.
+Answer = Literal["logits", "labels"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+LABELS = "labels"
 
 MOST_CLASSES, MOST_CHECKS = 1_000_000, 1000
 
@@ -214,6 +218,7 @@ class Manifest:
             was a choice.
         approximations: what is not exact in real arithmetic, in words.
         input_layout: order of the input's dimensions.
+        output: what the file gives.
         dynamic_batch: the first dimension of the input is free.
         folded: False for a network that was exported as it was trained.
         passes: what each did, in order.
@@ -237,6 +242,7 @@ class Manifest:
     optimize: str | None = None
     approximations: tuple[str, ...] = ()
     input_layout: Layout
+    output: Answer = "logits"
     dynamic_batch: bool = False
     folded: bool
     passes: tuple[PassReport, ...] = ()
@@ -290,6 +296,7 @@ class Manifest:
             "num_classes": str(source.num_classes),
             "labels": json.dumps(source.labels),
             "input_layout": self.input_layout,
+            "output": self.output,
             "profile": self.profile,
             "precision": self.precision,
             "passes": json.dumps([report.name for report in self.passes if report.rewrote]),

@@ -18,7 +18,14 @@ SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
 NOT_TOLD = float("nan")
 # What the first manifests of this schema lacked, by the mapping that lacks it.
 LACKED: dict[str, dict[str, Any]] = {
-    "": {"quantization": None, "optimize": None, "macs": None, "planned": None, "accuracy": None},
+    "": {
+        "quantization": None,
+        "optimize": None,
+        "macs": None,
+        "planned": None,
+        "accuracy": None,
+        "output": "logits",
+    },
     "source": {"weights": None, "seed": None, "assumed": [], "unsaid": [], "notes": []},
     "verification": {"images": None, "images_sha256": None, "pictures": None, "seed": 0},
     "run": {"delegate": "unknown", "partitions": None, "batch": 1, "worst_snr_db": NOT_TOLD},

@@ -120,6 +120,60 @@ def compare_logits(reference: Array, logits: Array) -> dict[str, float]:
     }
 
 
+def compare_labels(reference: Array, labels: Array) -> dict[str, float]:
+    """Compute the figures of `Parity` for labels (inputs, H, W) of logits (inputs, K, h, w).
+
+    The error of a pixel is by how much the logit of its label falls short of the best one's, of
+    the enlarged logits. So `max_abs` is the widest margin that a label was wrong across, and
+    equal labels have no error, however close their logits are.
+    """
+    figures = [compare_label_map(one, part) for one, part in zip(reference, labels)]
+    powers, errors, most, same, spans = (np.asarray(column) for column in zip(*figures))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = 10 * np.log10(powers / errors)
+        total = float(10 * np.log10(powers.sum() / errors.sum()))
+    span = float(spans.max())
+    return {
+        "max_abs": float(most.max()),
+        "relative": float(most.max()) / span if span else float("inf"),
+        "snr_db": total,
+        "worst_snr_db": float(ratios.min()),
+        "top1_agreement": float(same.mean()),
+    }
+
+
+def compare_label_map(logits: Array, labels: Array) -> tuple[float, float, float, float, float]:
+    """Compare labels (H, W) with logits (K, h, w): power, error, widest margin, share, span.
+
+    Row by row: the enlarged logits of many classes are large.
+    """
+    height, width = labels.shape
+    rows, columns = (enlarge_line(n, m) for n, m in zip(logits.shape[1:], labels.shape))
+    power = error = most = 0.0
+    same = 0
+    for row, line in zip(rows, labels):
+        used = np.flatnonzero(row)
+        grown = np.tensordot(row[used], logits[:, used], (0, 1)) @ columns.T  # (K, W)
+        best = grown.max(0)
+        margin = best - grown[np.minimum(line, len(grown) - 1), np.arange(width)]
+        margin[line >= len(grown)] = np.inf  # no class at all
+        power, error = power + float((best**2).sum()), error + float((margin**2).sum())
+        most, same = max(most, float(margin.max())), same + int((line == grown.argmax(0)).sum())
+    span = float(logits.max() - logits.min())
+    return power, error, most, same / (height * width), span
+
+
+def enlarge_line(small: int, large: int) -> Array:
+    """Matrix (large, small) that resizes a line bilinearly, from pixel centres."""
+    place = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
+    below = np.minimum(place.astype(int), max(small - 2, 0))
+    matrix = np.zeros((large, small))
+    matrix[np.arange(large), below] = 1 - (place - below)
+    if small > 1:
+        matrix[np.arange(large), below + 1] = place - below
+    return matrix
+
+
 def measure(
     artefact: Path,
     runtime_name: str,
@@ -152,7 +206,9 @@ def measure(
         )
     except AgentError as error:
         raise refusal(artefact, error) from None
-    figures = compare_logits(reference, arrays["logits"])
+    values = arrays["logits"]
+    compare = compare_labels if values.dtype == np.uint8 else compare_logits
+    figures = compare(reference, values)
     version = str(events["ready"]["version"])
     loaded = events["loaded"]
     parity = Parity(

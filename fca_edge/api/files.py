@@ -36,6 +36,7 @@ def export(
     img_size: Size | None = None,
     num_classes: int | None = None,
     proposals: int | None = None,
+    random_head: bool = False,
     seed: int = 0,
     formats: Words = ("onnx", "tflite"),
     precision: Words = "fp32",
@@ -45,6 +46,7 @@ def export(
     dynamic_batch: bool = False,
     input_layout: str = "nhwc",
     optimize: str = "balanced",
+    output: str = "logits",
     weight_cache: bool = False,
     preprocessing: Mapping[str, Any] | StrPath | None = None,
     labels: Sequence[str] | StrPath | None = None,
@@ -77,6 +79,8 @@ def export(
         img_size: of the input in pixels: one number, or (height, width); usually the file says.
         num_classes: usually the file says.
         proposals: boxes that a detector looks at; None takes 1000. Fewer are another result.
+        random_head: take a classifier's checkpoint for the trunk of a dense network, whose head
+            stays random.
         seed: of random weights, of noise to verify on, and of samples.
         formats: "onnx", "tflite".
         precision: "fp32", "fp16", "int8", "int8-static"; the last needs `calibration`.
@@ -87,6 +91,8 @@ def export(
         dynamic_batch: let the ONNX file take any batch size.
         input_layout: of TFLite files: "nhwc" or "nchw".
         optimize: "latency", "balanced" or "memory": what counts more when one costs the other.
+        output: of a network that answers per pixel: "logits" at a quarter of the height and width,
+            or "labels", the best class of each pixel of the input.
         weight_cache: keep weights as this machine's runtimes pack them, for lean loading.
         preprocessing: what the checkpoint does not say of its pictures: fields such as
             {"mean": 0.5, "std": 0.5, "resize": 256}, or a JSON file of them.
@@ -128,6 +134,7 @@ def export(
         weights=weights,
         img_size=img_size,
         num_classes=num_classes,
+        random_head=random_head,
         seed=seed,
         preprocessing=read_preprocessing(preprocessing),
         labels=Path(labels) if isinstance(labels, (str, os.PathLike)) else labels,
@@ -150,6 +157,7 @@ def export(
         dynamic_batch=dynamic_batch,
         input_layout=input_layout,  # type: ignore[arg-type]  # checked later
         optimize=optimize,
+        output=output,  # type: ignore[arg-type]  # checked later
         weight_cache=weight_cache,
         keep_float=list_words(keep_float),
         calibration=optional_path(calibration),

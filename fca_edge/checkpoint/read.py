@@ -6,10 +6,11 @@ told: which entry, which prefix was stripped, what was left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from fca_edge.checkpoint.tree import STEP, flatten, twins
 from fca_edge.checkpoint.values import Damaged, clean, describe_fault
 from fca_edge.checkpoint.wrappers import unwrap_names
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.labels import read_label_list
 from fca_edge.zoo.build import short_name
 
 USUAL = (torch.float32, torch.float64)
@@ -77,7 +79,7 @@ def load_checkpoint(
     """
     content = read_content(path)
     leaves = flatten(content.value)
-    header = read_facts(path, content.metadata)
+    header = add_class_names(read_facts(path, content.metadata), content.value)
     variant_name = short_name(variant) if variant else stated_variant(path, header)
     variants = list_variants(leaves) if variant_name is None else (variant_name,)
     leaves, wrappers = unwrap_names(leaves, variants)
@@ -99,6 +101,18 @@ def load_checkpoint(
     place = candidate.path if candidate.prefix or not alone else None
     digest = compute_files_digest(content.files)
     return Checkpoint(path, state, digest, chosen, candidate.variant, header, place)
+
+
+def add_class_names(header: Header, content: Any) -> Header:
+    """Return a header with the classes that mmcv's `meta` names, if nothing else does."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    names = meta.get("CLASSES") if isinstance(meta, Mapping) else None
+    if header.labels is not None or not isinstance(names, list | tuple) or not names:
+        return header
+    try:
+        return replace(header, labels=read_label_list(list(names)))
+    except ValueError:
+        return header  # nothing that can be printed
 
 
 def search(path: Path, leaves: State, variants: tuple[str, ...]) -> list[Candidate]:

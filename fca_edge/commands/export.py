@@ -42,15 +42,16 @@ from fca_edge.commands.shared import (
 from fca_edge.commands.tables import wide_option
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.request import DEFAULT_OUT, FORMATS, LAYOUTS, MOST_PROPOSALS
-from fca_edge.manifest import MOST_CHECKS, PRECISIONS
+from fca_edge.manifest import ANSWERS, MOST_CHECKS, PRECISIONS
 
 SECTIONS = {
     "The network": (
-        *("variant", "checkpoint", "weights", "img_size", "num_classes", "proposals", "seed"),
+        *("variant", "checkpoint", "weights", "img_size", "num_classes", "random_head"),
+        *("proposals", "seed"),
     ),
     "The files": (
-        *("out", "formats", "precision", "profile", "input_layout", "dynamic_batch", "optimize"),
-        *("weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
+        *("out", "formats", "precision", "profile", "input_layout", "output", "dynamic_batch"),
+        *("optimize", "weight_cache", "exact", "no_fold", "drop_tolerance", "all_or_nothing"),
     ),
     "Pictures and classes": (
         *("mean", "std", "resize", "crop", "interpolation", "layout", "background", "exif"),
@@ -145,11 +146,24 @@ SECTIONS = {
     help=f"Boxes that a detector looks at, {MOST_PROPOSALS} if not given; fewer are quicker, and"
     " find other objects.",
 )
+@click.option(
+    "--random-head",
+    is_flag=True,
+    help="Take a classifier's checkpoint for a dense --variant's trunk; its head stays random.",
+)
 @preprocessing_options
 @click.option(
     "--labels",
     type=INPUT_FILE,
     help="Names of the classes: a JSON list, or a text file with one per line.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(ANSWERS),
+    default=ANSWERS[0],
+    show_default=True,
+    help="What a network that answers per pixel gives: logits at a quarter of the height and width,"
+    " or the label of each pixel of the input.",
 )
 @click.option("--dynamic-batch", is_flag=True, help="Let the ONNX file take any batch size.")
 @click.option(

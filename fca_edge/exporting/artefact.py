@@ -27,7 +27,7 @@ from fca_edge.exporting.prepare import Prepared
 from fca_edge.exporting.quantize import LARGEST_HALF
 from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
-from fca_edge.manifest import Manifest, Parity, Verification
+from fca_edge.manifest import LABELS, Manifest, Parity, Verification
 from fca_edge.parity import in_layout, measure, shortfall
 from fca_edge.passes import tanh_gelu
 from fca_edge.runtimes import RUNTIMES, available
@@ -52,6 +52,7 @@ def build_manifest(prepared: Prepared, output: Output) -> Manifest:
         optimize=output.optimize,
         approximations=list_approximations(prepared, output),
         input_layout=output.layout,
+        output=output.output,
         dynamic_batch=output.dynamic_batch,
         folded=output.folded,
         passes=prepared.reports[output.forms],
@@ -144,6 +145,8 @@ def explain_refusal(
     if not parity.finite:
         layer = find_infinite_layer(program, output, path, prepared.images[:1], runtime)
         return f"overflow in {output.precision}, first in {layer}"
+    if output.output == LABELS:
+        return "an export of its logits tells the first diverging layer (--output logits)"
     if output.precision != "fp32":
         return "keep layers in float (--keep-float) or leave this precision out"
     image = prepared.images[:1]
@@ -157,7 +160,9 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
     Raises:
         NotEquivalentError: several partitions, or operators outside the only one.
     """
-    is_promised = output.profile.whole and runtime == output.profile.runtimes[0]
+    # No delegate takes the choice of the best class.
+    whole = output.profile.whole and output.output != LABELS
+    is_promised = whole and runtime == output.profile.runtimes[0]
     if is_promised and (loaded["partitions"] != 1 or loaded["undelegated"]):
         raise NotEquivalentError(
             f"{output.file} is refused: {loaded['delegate']} takes it in {loaded['partitions']}"

@@ -25,6 +25,7 @@ from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
 from fca_edge.exporting.onnx_stream import save
+from fca_edge.exporting.program import name_output
 
 OPSET = 20  # LayerNormalization (17) and Gelu (20) are single operators
 LARGE_BYTES = 8192
@@ -47,7 +48,7 @@ def convert_to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model
 def translate(
     program: ExportedProgram,
     inputs: Sequence[str] = ("image",),
-    outputs: Sequence[str] = ("logits",),
+    outputs: Sequence[str] = (),
 ) -> ir.Model:
     """Run torch.onnx without its chatter; its warnings are of torchvision and of copying."""
     logger = logging.getLogger("torch.onnx")
@@ -62,7 +63,7 @@ def translate(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(inputs),
-                output_names=list(outputs),
+                output_names=list(outputs or [name_output(program)]),
                 verbose=False,
             )
         assert exported is not None

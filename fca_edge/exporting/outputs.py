@@ -17,7 +17,7 @@ from fca_edge.exporting.forms import (
 from fca_edge.exporting.quantize import STATIC, Draw, Recipe
 from fca_edge.exporting.request import MOST_PROPOSALS, Request, check_request, predict_name
 from fca_edge.lean_settings import cache_path, settings_path
-from fca_edge.manifest import Layout, Precision, manifest_path
+from fca_edge.manifest import Answer, Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
 from fca_edge.zoo.specs import is_detector, list_parts
 
@@ -34,6 +34,7 @@ class Output:
         optimize: a row of `forms.OPTIMIZE`.
         part: of a detector, where it takes several files.
         proposals: how many boxes a detector looks at.
+        output: what the file gives.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Output:
     optimize: str = USUAL
     part: str | None = None
     proposals: int | None = None
+    output: Answer = "logits"
 
     @property
     def forms(self) -> Forms:
@@ -108,7 +110,8 @@ def list_outputs(request: Request, name: str, variant: str | None) -> list[Outpu
 def make_output(request: Request, name: str, precision: Precision, profile_name: str) -> Output:
     """Describe the file of one precision and profile."""
     profile = choose_profile(profile_name, precision, request.optimize, request.exact, request.fold)
-    stem = f"{name}-{precision}" + ("" if request.fold else "-plain")
+    kind = "" if request.output == "logits" else f"-{request.output}"
+    stem = f"{name}{kind}-{precision}" + ("" if request.fold else "-plain")
     end = "" if profile_name in USUAL_PROFILES else f"-{profile_name}"
     calibration = None
     if request.calibration is not None and precision == STATIC:
@@ -124,6 +127,7 @@ def make_output(request: Request, name: str, precision: Precision, profile_name:
         folded=request.fold,
         optimize=request.optimize,
         proposals=request.proposals,
+        output=request.output,
     )
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from fca_edge.artefacts import Artefacts, Refusal, RefusedError
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting.detect.writer import DetectorWriter
+from fca_edge.exporting.label_map import check_labels
 from fca_edge.exporting.outputs import Output, list_outputs, list_places
 from fca_edge.exporting.precise import Choose
 from fca_edge.exporting.prepare import prepare
 from fca_edge.exporting.program import quick_collections, release
-from fca_edge.exporting.request import Request, check_detector, check_request
+from fca_edge.exporting.request import Request, check_detector, check_output, check_request
 from fca_edge.exporting.source import load_source
 from fca_edge.exporting.writer import CheckAccuracy, Report, Writer
 from fca_edge.lean_settings import cache_path, settings_path
@@ -51,6 +52,8 @@ def run_export(
         check_detector(request, source.variant)
         loaded = [network]
         del network  # `prepare` alone holds it from now on
+        check_output(request, source.variant)
+        check_labels(source, request.output)
         outputs = list_outputs(request, source.name, source.variant)
         refuse_existing(list_places(request.out, outputs), request.force)
         prepared = prepare(loaded, source, outputs, request)

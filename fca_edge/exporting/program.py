@@ -63,6 +63,12 @@ def quiet_export(network: nn.Module, example: tuple[Tensor, ...], dynamic: Any) 
         return torch.export.export(network, example, dynamic_shapes=dynamic)
 
 
+def name_output(program: ExportedProgram) -> str:
+    """Return what a program gives, as files call it: labels are bytes."""
+    (output,) = (node for node in program.graph.nodes if node.op == "output")
+    return "labels" if output.args[0][0].meta["val"].dtype == torch.uint8 else "logits"
+
+
 def release() -> None:
     """Collect torch's reference cycles and return the allocator's free pages to the system.
 

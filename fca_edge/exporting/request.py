@@ -14,8 +14,11 @@ from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.quantize import STATIC
 from fca_edge.labels import read_labels
 from fca_edge.manifest import (
+    ANSWERS,
+    LABELS,
     MOST_CHECKS,
     PRECISIONS,
+    Answer,
     Artefact,
     Layout,
     Precision,
@@ -26,7 +29,7 @@ from fca_edge.manifest import (
 from fca_edge.options import check_choice, check_choices, check_number
 from fca_edge.preprocess import find_images
 from fca_edge.sizes import Size, check_size, write_size
-from fca_edge.zoo.specs import find_spec, is_detector, short_name
+from fca_edge.zoo.specs import DenseSpec, find_spec, is_detector, short_name
 
 DEFAULT_OUT = Path("models/out")
 FORMATS = ("onnx", "tflite")
@@ -48,6 +51,7 @@ class NetworkRequest:
         seed: of random weights, and of noise to verify on.
         preprocessing: checked fields; the others come from the file, or are assumed.
         labels: names of the classes, or a file of them.
+        random_head: the checkpoint is a classifier's, for the trunk of a dense network.
     """
 
     variant: str | None = None
@@ -58,6 +62,7 @@ class NetworkRequest:
     seed: int = 0
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     labels: Path | Sequence[str] | None = None
+    random_head: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,7 @@ class Request:
         drop_tolerance: relative error below which a scale factor is dropped altogether.
         proposals: boxes that a detector looks at; None takes the usual number.
         accuracy: what files must not lose of it.
+        output: what a network that answers per pixel gives: "logits" or "labels".
         force: overwrite files that are there.
         all_or_nothing: write no file if one is refused.
     """
@@ -122,6 +128,7 @@ class Request:
     drop_tolerance: float = 1e-10
     proposals: int | None = None
     accuracy: AccuracyRequest = AccuracyRequest()
+    output: Answer = "logits"
     force: bool = False
     all_or_nothing: bool = False
 
@@ -156,6 +163,7 @@ def check_request(request: Request) -> None:
     check_network(request.network)
     check_accuracy(request)
     if request.network.variant is not None:
+        check_output(request, request.network.variant)
         check_detector(request, short_name(request.network.variant))
 
 
@@ -186,6 +194,7 @@ def check_values(request: Request) -> None:
     check_choices("precision", request.precisions, PRECISIONS)
     check_choices("profile", request.profiles, PROFILES)
     check_choice("input-layout", request.input_layout, LAYOUTS)
+    check_choice("output", request.output, ANSWERS)
     check_choice("optimize", request.optimize, OPTIMIZE)
     check_size("img-size", network.img_size)
     check_number("num-classes", network.num_classes, least=1)
@@ -196,6 +205,21 @@ def check_values(request: Request) -> None:
     check_number("max-drop", request.accuracy.max_drop, least=0, whole=False)
     check_number("limit", request.accuracy.limit, least=1)
     check_number("proposals", request.proposals, least=1, most=MOST_PROPOSALS)
+
+
+def check_output(request: Request, variant: str) -> None:
+    """Refuse labels of a network that has no logits per pixel.
+
+    Raises:
+        UsageError: names the network.
+    """
+    spec = find_spec(variant)
+    per_pixel = isinstance(spec, DenseSpec) and spec.head == "upernet"
+    if request.output == LABELS and not per_pixel:
+        raise UsageError(
+            f"--output {LABELS} is for networks that answer per pixel, and {variant} is none;"
+            " leave it out."
+        )
 
 
 def check_calibration(request: Request) -> None:
@@ -263,6 +287,8 @@ def check_network(network: NetworkRequest) -> None:
     """
     if network.variant is not None:
         short_name(network.variant)
+    if network.random_head:
+        check_trunk(network)
     if isinstance(network.labels, Path):
         read_labels(network.labels)
     if network.checkpoint is not None:
@@ -277,6 +303,21 @@ def check_network(network: NetworkRequest) -> None:
         raise UsageError("--labels needs a --checkpoint: random weights have no classes.")
     if network.weights is not None:
         raise UsageError("--weights needs a --checkpoint.")
+
+
+def check_trunk(network: NetworkRequest) -> None:
+    """Refuse a random head of what has none, or without weights of a trunk.
+
+    Raises:
+        UsageError: says what to add.
+    """
+    if network.variant is None or network.checkpoint is None:
+        raise UsageError("--random-head needs a --checkpoint of a classifier and a --variant.")
+    if not isinstance(find_spec(network.variant), DenseSpec):
+        raise UsageError(
+            f"--random-head is for networks with a trunk, and {network.variant} is a classifier;"
+            " leave it out."
+        )
 
 
 def list_request_notes(request: Request) -> list[str]:
@@ -354,7 +395,7 @@ def build_network_request(
         FcaEdgeError: random weights of an unknown seed.
     """
     path, source = artefact.path, artefact.manifest.source
-    if not source.trained:
+    if not source.trained and source.checkpoint is None:
         if source.seed is None:
             raise FcaEdgeError(f"{path}: its manifest lacks the seed; export the artefact again.")
         return NetworkRequest(
@@ -372,6 +413,9 @@ def build_network_request(
         checkpoint=checkpoint,
         weights=weights or source.weights,
         img_size=source.img_size,
+        num_classes=None if source.trained else source.num_classes,
+        seed=source.seed or 0,
+        random_head=not source.trained,
         # Options of the export may have said what the checkpoint does not.
         preprocessing=source.preprocessing.to_dict(),
         labels=source.labels,

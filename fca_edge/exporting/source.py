@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
 from fca_edge.checkpoint.shapes import list_fitting_sizes
-from fca_edge.errors import UsageError
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting.request import NetworkRequest, check_network, name_network
 from fca_edge.exporting.stated import complete_preprocessing, read_stated
 from fca_edge.manifest import Source
 from fca_edge.sizes import Size, write_size
 from fca_edge.zoo.build import build, find_spec, short_name
 from fca_edge.zoo.randomise import randomise
+from fca_edge.zoo.specs import DenseSpec
 
 
 def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
@@ -26,6 +29,8 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
     """
     if request.checkpoint is None:
         return build_random_source(request)
+    if request.random_head:
+        return build_trunk_source(request)
     if request.variant is not None:
         short_name(request.variant)  # a wrong name fails before a large file is read
     checkpoint = load_checkpoint(request.checkpoint, request.weights, request.variant)
@@ -57,6 +62,43 @@ def load_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
         notes=facts.notes,
     )
     return network, source
+
+
+def build_trunk_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
+    """Make a dense network of a classifier's weights under a random head, to be trained or timed.
+
+    Raises:
+        UsageError: a checkpoint of another trunk.
+        FcaEdgeError: an unusable checkpoint, or tables of another window.
+    """
+    check_network(request)
+    assert request.variant is not None and request.checkpoint is not None
+    spec = find_spec(request.variant)
+    assert isinstance(spec, DenseSpec)
+    checkpoint = load_checkpoint(request.checkpoint, request.weights, spec.trunk)
+    network, source = build_random_source(
+        replace(request, checkpoint=None, weights=None, random_head=False)
+    )
+    own = network.state_dict()
+    state = {f"backbone.{name}": t.to(torch.float64) for name, t in checkpoint.state.items()}
+    taken = {name: tensor for name, tensor in state.items() if name in own}
+    for name, tensor in taken.items():
+        if tensor.shape != own[name].shape:
+            raise FcaEdgeError(
+                f"{checkpoint.path}: '{name.removeprefix('backbone.')}' is {list(tensor.shape)},"
+                f" and the windows of {request.variant} need {list(own[name].shape)}; take weights"
+                f" that were trained at {find_spec(spec.trunk).img_size} px."
+            )
+    network.load_state_dict(taken, strict=False)
+    left = sum(name.startswith("backbone.") for name in own.keys() - taken.keys())
+    return network, replace(
+        source,
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=checkpoint.sha256,
+        weights=checkpoint.weights,
+        chosen=f"trunk: {len(taken)} tensors of {checkpoint.variant}, {checkpoint.chosen};"
+        f" {left} of the trunk and the head: {source.chosen}",
+    )
 
 
 def list_assumptions(

@@ -18,6 +18,7 @@ from fca_edge.exporting.artefact import (
     write_artefact,
 )
 from fca_edge.exporting.diagnose import locate_layer
+from fca_edge.exporting.label_map import answer_with
 from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.packed import keep_packed, write_settings
 from fca_edge.exporting.precise import Choose, convert
@@ -51,8 +52,9 @@ class Writer:
     def trace(self, network: nn.Module, output: Output) -> Any:
         """Trace a float32 network for outputs of the same forms: what `write` takes."""
         self.report("tracing the network")
-        size = self.prepared.source.img_size
-        return export_program(network, size, output.dynamic_batch)
+        source = self.prepared.source
+        network = answer_with(output.output, network, source, output.profile.whole)
+        return export_program(network, source.img_size, output.dynamic_batch)
 
     def write(self, output: Output, program: Any) -> Manifest:
         """Write and prove one output, with what stands beside it; returns its manifest.

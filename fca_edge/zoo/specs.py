@@ -121,27 +121,31 @@ _HEADS = {
     "mask_rcnn": ((800, 80, 256, 1024), (96, 3, 16, 64)),
     "cascade": ((800, 80, 256, 1024), (96, 3, 16, 64)),
 }
-# Trunk -> the channels of its maps where they are not its stages' own.
-_TRUNKS: dict[str, tuple[int, ...] | None] = {
-    "l2": (96, 192, 384, 768),
-    "swin_tiny": None,
-    "convnext_tiny": None,
-    "micro": (16, 24, 40, 64),
+# What follows a head's name -> trunk, and the channels of its maps where they are not its stages'
+# own. FcaFormer's trunk was released with a 1x1 convolution per map, and published without.
+_TRUNKS: dict[str, tuple[str, tuple[int, ...] | None]] = {
+    "l2": ("l2", (96, 192, 384, 768)),
+    "l2_headless": ("l2", None),
+    "swin_tiny": ("swin_tiny", None),
+    "convnext_tiny": ("convnext_tiny", None),
+    "micro": ("micro", (16, 24, 40, 64)),
+    "micro_headless": ("micro", None),
 }
 
 
-def _dense(head: str, trunk: str) -> DenseSpec:
+def _dense(head: str, end: str) -> DenseSpec:
+    trunk, outputs = _TRUNKS[end]
     under = ZOO[trunk]
     size, classes, width, hidden = _HEADS[head][trunk == "micro"]
-    name = f"{head}_{trunk}"
+    name = f"{head}_{end}"
     return DenseSpec(
-        name, under.dims, under.depths, size, classes, trunk, head, width, _TRUNKS[trunk], hidden
+        name, under.dims, under.depths, size, classes, trunk, head, width, outputs, hidden
     )
 
 
 # Networks that answer per pixel or per object.
 DENSE: dict[str, AnySpec] = {
-    f"{head}_{trunk}": _dense(head, trunk) for head in _HEADS for trunk in _TRUNKS
+    f"{head}_{end}": _dense(head, end) for head in _HEADS for end in _TRUNKS
 }
 NETWORKS: dict[str, AnySpec] = {**ZOO, **DENSE}
 

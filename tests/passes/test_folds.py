@@ -31,6 +31,7 @@ MICRO_REWRITES = {
     "scale_factors": 5,
     "attention_bias": 7,
     "join_kv": 7,
+    "padded_windows": 0,
     "pool_first": 1,
 }
 

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+# Their results are of the type of their first input.
+MOVING = ("RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE")
 TENSOR_TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
 }
 
 
@@ -59,10 +62,10 @@ class GraphBuilder:
         """Return the stored shape of a tensor."""
         return self.tensors[tensor].shape
 
-    def tensor(self, shape: Shape, name: str | None = None) -> int:
-        """Add a float32 tensor that an operator, or the caller, will fill."""
+    def tensor(self, shape: Shape, name: str | None = None, dtype: Any = np.float32) -> int:
+        """Add a tensor that an operator, or the caller, will fill."""
         label = name or f"{self.origin}/{len(self.tensors)}"
-        self.tensors.append(TensorInfo(label, shape, np.dtype(np.float32)))
+        self.tensors.append(TensorInfo(label, shape, np.dtype(dtype)))
         return len(self.tensors) - 1
 
     def constant(self, array: Array) -> int:
@@ -91,9 +94,10 @@ class GraphBuilder:
         shape: Shape,
         options: Any = None,
         version: int = 1,
+        dtype: Any = None,
     ) -> int:
         """Add an operator with one output of the given shape; return the output tensor."""
-        return self.emit_many(operator, inputs, (shape,), options, version)[0]
+        return self.emit_many(operator, inputs, (shape,), options, version, dtype)[0]
 
     def emit_many(
         self,
@@ -102,9 +106,16 @@ class GraphBuilder:
         shapes: tuple[Shape, ...],
         options: Any = None,
         version: int = 1,
+        dtype: Any = None,
     ) -> tuple[int, ...]:
-        """Add an operator by its schema name, such as CONV_2D; return the output tensors."""
-        outputs = tuple(self.tensor(shape) for shape in shapes)
+        """Add an operator by its schema name, such as CONV_2D; return the output tensors.
+
+        Args:
+            dtype: of the outputs; float32, or that of what the operator moves.
+        """
+        if dtype is None:
+            dtype = self.tensors[inputs[0]].dtype if operator in MOVING else np.float32
+        outputs = tuple(self.tensor(shape, dtype=dtype) for shape in shapes)
         kind = 0
         if options is not None:
             table = type(options).__name__.removesuffix("T")

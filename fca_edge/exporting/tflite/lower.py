@@ -15,12 +15,15 @@ from torch.export.graph_signature import InputKind
 
 from fca_edge.embedded import ENTRY
 from fca_edge.exporting.forms import Profile
+from fca_edge.exporting.program import name_output
 from fca_edge.exporting.tflite import ops_conv, ops_elementwise, ops_linear, ops_norm, ops_shape
 from fca_edge.exporting.tflite.builder import GraphBuilder
 from fca_edge.exporting.tflite.context import Context, Lowered, read_shape, require
 from fca_edge.exporting.tflite.layout import Value, view_plain
 from fca_edge.exporting.tflite.writer import write
 
+# What torch checks when it runs a program, which makes nothing.
+CHECKS = ("aten._assert_tensor_metadata.default",)
 Lowering = Callable[[Context, fx.Node], Lowered]
 
 # ATen operator -> lowering, by family.
@@ -32,6 +35,8 @@ LOWERINGS: dict[str, Lowering] = {
     "aten.layer_norm.default": ops_norm.layer_norm,
     "aten.batch_norm.default": ops_norm.batch_norm,
     "aten.mean.dim": ops_norm.mean,
+    "aten.argmax.default": ops_norm.argmax,
+    "aten.to.dtype": ops_elementwise.cast,
     "aten.add.Tensor": ops_elementwise.add,
     "aten.sub.Tensor": ops_elementwise.sub,
     "aten.mul.Tensor": ops_elementwise.mul,
@@ -70,13 +75,13 @@ def to_tflite(
     metadata: str,
     path: Path,
     input_layout: str = "nhwc",
-    names: Sequence[str] = ("logits",),
+    names: Sequence[str] = (),
 ) -> None:
     """Lower a program with the forms of a profile and write the file, metadata included.
 
     Args:
         input_layout: "nhwc" or "nchw", of the artefact's input.
-        names: of the outputs.
+        names: of the outputs; one output may go without.
     """
     graph, source, targets = lower(program, profile, input_layout, names)
     write(graph, source, targets, {ENTRY: metadata.encode()}, path)
@@ -102,9 +107,10 @@ def lower(
                 source, context.results[node.name] = value.tensor, value
             else:
                 context.results[node.name] = find_weight(program, str(spec.target))
-        elif node.op == "call_function":
+        elif node.op == "call_function" and str(node.target) not in CHECKS:
             context.results[node.name] = lower_node(context, node)
         elif node.op == "output":
+            names = names or [name_output(program)]
             for name, result in zip(names, node.args[0], strict=True):
                 target = context.layout.materialise(context.value(result))
                 context.builder.tensors[target] = rename(context.builder, target, name)

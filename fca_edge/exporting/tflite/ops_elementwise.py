@@ -7,10 +7,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import fx
 
-from fca_edge.exporting.tflite.builder import Shape
+from fca_edge.exporting.tflite.builder import TENSOR_TYPES, Shape
 from fca_edge.exporting.tflite.context import Context, argument, read_shape, require
 from fca_edge.exporting.tflite.layout import Value, find_memory_order, view_plain
 
@@ -185,6 +186,20 @@ def relu(context: Context, node: fx.Node) -> Value:
 def sigmoid(context: Context, node: fx.Node) -> Value:
     """Logistic function."""
     return unary(context, context.value(argument(node, 0, "self")), "LOGISTIC")
+
+
+def cast(context: Context, node: fx.Node) -> Value:
+    """Convert to another element type."""
+    value, kind = context.value(argument(node, 0, "self")), argument(node, 1, "dtype")
+    dtype = {torch.float32: np.float32, torch.uint8: np.uint8}.get(kind)
+    require(node, dtype is not None, f" to {kind}")
+    options = schema.CastOptionsT()
+    entry = context.builder.tensors[value.tensor]
+    options.inDataType, options.outDataType = (
+        TENSOR_TYPES[np.dtype(d)] for d in (entry.dtype, dtype)
+    )
+    out = context.emit("CAST", (value.tensor,), entry.shape, options, dtype=dtype)
+    return Value(out, value.shape, value.perm)
 
 
 def rsqrt(context: Context, node: fx.Node) -> Value:

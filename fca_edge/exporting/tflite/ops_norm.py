@@ -41,6 +41,18 @@ def mean(context: Context, node: fx.Node) -> Value:
     return view_plain(out, shape)
 
 
+def argmax(context: Context, node: fx.Node) -> Value:
+    """Index of the largest of the last dimension, the first of equal ones."""
+    value, shape = context.value(argument(node, 0, "self")), read_shape(node)
+    last = argument(node, 1, "dim") in (-1, len(value.perm) - 1)
+    require(node, last and not argument(node, 2, "keepdim", False), " but of the last dimension")
+    source = context.layout.materialise(value)
+    options = schema.ArgMaxOptionsT()
+    options.outputType = schema.TensorType.INT32
+    inputs = (source, context.builder.ints(len(value.perm) - 1))
+    return view_plain(context.emit("ARG_MAX", inputs, shape, options, dtype=np.int32), shape)
+
+
 def last_in_memory(context: Context, value: Value) -> bool:
     """Tell whether the last logical dimension is the last stored one, whole."""
     order = find_memory_order(value)

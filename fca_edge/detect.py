@@ -10,7 +10,20 @@ The files are functions here, from an array to a list of arrays:
     masks     (block, 14, 14, C) -> [(block, 28, 28, classes)]
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Array = Any
+    Size = tuple[int, int]
+    Stds = tuple[float, ...]
+    Run = Callable[[Array], list[Array]]
+    Keep = Callable[[Array, Array], Array]
 
 STRIDES = (4, 8, 16, 32, 64)
 LEVELS = 4  # boxes are read from the maps of the first four strides
@@ -25,7 +38,14 @@ PROPOSAL_OVERLAP, BOX_OVERLAP, LEAST_SCORE = 0.7, 0.5, 0.05
 MOST_PROPOSALS, MOST_DETECTIONS = 1000, 100
 
 
-def detect(image, size, features, boxes, masks, proposals=MOST_PROPOSALS):
+def detect(
+    image: Array,
+    size: Size,
+    features: Run,
+    boxes: list[Run],
+    masks: Run,
+    proposals: int = MOST_PROPOSALS,
+) -> tuple[Array, Array, Array, Array]:
     """Find the objects of a picture.
 
     Args:
@@ -44,7 +64,7 @@ def detect(image, size, features, boxes, masks, proposals=MOST_PROPOSALS):
     return found, scores, labels, draw(maps, found, labels, masks)
 
 
-def make_anchors(rows, columns, stride):
+def make_anchors(rows: int, columns: int, stride: int) -> Array:
     """Anchors (rows * columns * ratios, 4); a cell's centre is its corner in pixels."""
     roots = np.sqrt(RATIOS)
     heights, widths = ANCHOR_SIDE * stride * roots, ANCHOR_SIDE * stride / roots
@@ -54,7 +74,7 @@ def make_anchors(rows, columns, stride):
     return (centres[:, :, None] + base).reshape(-1, 4).astype(np.float64)
 
 
-def decode(boxes, deltas, stds, size=None):
+def decode(boxes: Array, deltas: Array, stds: Stds, size: Size | None = None) -> Array:
     """Move boxes (..., 4) by deltas (..., 4), clipped to a picture if there is one."""
     scaled = np.asarray(deltas, np.float64) * stds
     boxes = np.asarray(boxes, np.float64)
@@ -68,7 +88,7 @@ def decode(boxes, deltas, stds, size=None):
     return np.clip(moved, 0, [size[1], size[0], size[1], size[0]])
 
 
-def suppress(boxes, scores, groups, threshold):
+def suppress(boxes: Array, scores: Array, groups: Array, threshold: float) -> Array:
     """Return the rows of boxes that no better one of their group covers by more, best first."""
     order = np.argsort(-scores, kind="stable")
     keep = np.ones(len(order), bool)
@@ -78,7 +98,7 @@ def suppress(boxes, scores, groups, threshold):
     return order[keep]
 
 
-def keep_apart(boxes, threshold):
+def keep_apart(boxes: Array, threshold: float) -> Array:
     """Tell which of boxes, best first, no better one covers by more than a threshold."""
     keep = np.ones(len(boxes), bool)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
@@ -95,29 +115,28 @@ def keep_apart(boxes, threshold):
     return keep
 
 
-def propose(heads, size, most=MOST_PROPOSALS):
+def propose(heads: list[Array], size: Size, most: int = MOST_PROPOSALS) -> Array:
     """Choose boxes (N, 4) from the RPN's maps (h, w, 15): 3 scores, then 12 deltas."""
-    boxes, scores, levels = [], [], []
+    parts = []
     for level, (head, stride) in enumerate(zip(heads, STRIDES)):
         flat = head[..., :3].reshape(-1)
         rows = np.argsort(-flat, kind="stable")[:most] if len(flat) > most else np.arange(len(flat))
         anchors = make_anchors(head.shape[0], head.shape[1], stride)[rows]
         moves = head[..., 3:].reshape(-1, 4)[rows]
-        boxes.append(decode(anchors, moves, UNIT_STDS, size))
-        scores.append(flat[rows])
-        levels.append(np.full(len(rows), level))
-    boxes, scores, levels = (np.concatenate(parts) for parts in (boxes, scores, levels))
+        moved = decode(anchors, moves, UNIT_STDS, size)
+        parts.append((moved, flat[rows], np.full(len(rows), level)))
+    boxes, scores, levels = (np.concatenate(one) for one in zip(*parts))
     return boxes[suppress(boxes, scores, levels, PROPOSAL_OVERLAP)[:most]]
 
 
-def choose_levels(boxes):
+def choose_levels(boxes: Array) -> Array:
     """Return the level (N,) that a box's features are read from, by its size."""
     side = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
     levels = np.floor(np.log2(side / FINEST_SIDE + LEVEL_SLACK))
     return np.clip(levels, 0, LEVELS - 1).astype(int)
 
 
-def read_rois(maps, boxes, bins):
+def read_rois(maps: list[Array], boxes: Array, bins: int) -> Array:
     """Features (N, bins, bins, C) of boxes, each from the map of its level."""
     features = np.zeros((len(boxes), bins, bins, maps[0].shape[2]), maps[0].dtype)
     for row, level in enumerate(choose_levels(boxes)):
@@ -125,7 +144,7 @@ def read_rois(maps, boxes, bins):
     return features
 
 
-def align_roi(level, box, bins):
+def align_roi(level: Array, box: Array, bins: int) -> Array:
     """Means (bins, bins, C) of bilinear samples of a map (h, w, C) in a box of map units.
 
     The rows of the box are weighed first, then its columns; only what it touches is read.
@@ -140,7 +159,7 @@ def align_roi(level, box, bins):
     return columns.astype(level.dtype) @ lines  # (bins, bins, C)
 
 
-def weigh_samples(start, end, side, bins):
+def weigh_samples(start: float, end: float, side: int, bins: int) -> tuple[int, Array]:
     """Weights (bins, n) of n pixels along one axis, and the first of them.
 
     A bin takes ceil(span / bins) samples. What lies more than a pixel outside counts as 0, the
@@ -164,7 +183,9 @@ def weigh_samples(start, end, side, bins):
     return first, weights
 
 
-def run_blocks(run, maps, boxes, bins, block, keep=None):
+def run_blocks(
+    run: Run, maps: list[Array], boxes: Array, bins: int, block: int, keep: Keep | None = None
+) -> Array:
     """Run a head on boxes, block after block; returns (N, ...).
 
     Args:
@@ -181,15 +202,17 @@ def run_blocks(run, maps, boxes, bins, block, keep=None):
     return np.concatenate(parts)
 
 
-def softmax(logits):
+def softmax(logits: Array) -> Array:
     """Shares along the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
-def classify(maps, boxes, size, heads, block=100):
+def classify(
+    maps: list[Array], boxes: Array, size: Size, heads: list[Run], block: int = 100
+) -> tuple[Array, Array, Array]:
     """Return boxes, scores and labels of the objects in proposals (N, 4)."""
-    total = 0
+    total: Any = 0
     for stage, head in enumerate(heads):
         answer = run_blocks(head, maps, boxes, BOX_BINS, block).astype(np.float64)
         classes = answer.shape[1] // 5
@@ -201,14 +224,14 @@ def classify(maps, boxes, size, heads, block=100):
     return select(moved, softmax(total / len(heads)))
 
 
-def refine(boxes, logits, deltas, stds, size):
+def refine(boxes: Array, logits: Array, deltas: Array, stds: Stds, size: Size) -> Array:
     """Move boxes by the deltas of their best class; background does not count."""
     best = logits[:, :-1].argmax(1)
     chosen = deltas.reshape(len(boxes), -1, 4)[np.arange(len(boxes)), best]
     return decode(boxes, chosen, stds, size)
 
 
-def select(boxes, shares, most=MOST_DETECTIONS):
+def select(boxes: Array, shares: Array, most: int = MOST_DETECTIONS) -> tuple[Array, Array, Array]:
     """Choose objects from boxes (N, classes, 4) and shares (N, classes + 1), background last."""
     row, label = np.nonzero(shares[:, :-1] > LEAST_SCORE)
     scores, boxes = shares[row, label], boxes[row, label]
@@ -216,12 +239,12 @@ def select(boxes, shares, most=MOST_DETECTIONS):
     return boxes[best], scores[best], label[best]
 
 
-def draw(maps, boxes, labels, head, block=10):
+def draw(maps: list[Array], boxes: Array, labels: Array, head: Run, block: int = 10) -> Array:
     """Masks (n, 28, 28) of objects, of their own class each; none without objects."""
     if not len(boxes):
         return np.zeros((0, 2 * MASK_BINS, 2 * MASK_BINS), np.float32)
 
-    def keep(masks, rows):
+    def keep(masks: Array, rows: Array) -> Array:
         return masks[np.arange(len(rows)), :, :, labels[rows]]
 
     return run_blocks(head, maps, boxes, MASK_BINS, block, keep)

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scaling": set(),
     "maps": set(),
     "masks": set(),
+    "detect": set(),
     "fields": set(),
     "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
@@ -87,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("report", "tables"),
     },
     "exporting": {
+        "detect",
         "sizes",
         "children",
         "errors",
@@ -217,6 +219,7 @@ TORCH_FREE = (
     "records",
     "store",
     "decode",
+    "detect",
     "fields",
     "sizes",
     "labels",

@@ -54,13 +54,13 @@ def verify_again(
     runtimes = list_runtimes(profile)
     network, source = load_source(build_network_request(artefact, checkpoint, weights))
     inputs = choose_inputs(artefact, source, images)
+    checks: tuple[Check, ...] = ()
     if isinstance(network, Detector):
         checks = verify_detector(artefact, network, inputs, runtimes, floor_db, threads)
         check_counts(artefact)
         return Verified(checks, list_notes(artefact.path.name, proof, inputs))
     reference = logits(network, inputs.tensor).numpy()
     arrays = in_layout(inputs.tensor.float().numpy(), manifest.input_layout)
-    checks: tuple[Check, ...] = ()
     for name in runtimes:
         for together in (False, True) if manifest.dynamic_batch else (False,):
             parity, _ = measure(artefact.path, name, arrays, reference, threads, together)

@@ -166,7 +166,8 @@ def is_slowed_down(before: Event, after: Event) -> bool:
 
 def list_object_warnings(runs: list[Events]) -> list[str]:
     """Say for how many objects a detector's time has masks; nothing for other networks."""
-    counts = {run["samples"].get("objects") for run in runs} - {None}
+    found = [run["samples"].get("objects") for run in runs]
+    counts = [int(number) for number in found if number is not None]
     if not counts:
         return []
     numbers = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))

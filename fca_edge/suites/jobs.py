@@ -144,7 +144,9 @@ class Workshop:
         )
         name = predict_name(network)
         if name is not None:
-            files = [folder / output.file for output in list_outputs(request, name)]
+            files = [
+                folder / output.file for output in list_outputs(request, name, network.variant)
+            ]
             if all(path.is_file() and manifest_path(path).is_file() for path in files):
                 return files
         return self.export_network(request)

@@ -33,7 +33,6 @@ Array = NDArray[Any]
 
 TIMEOUT_SECONDS = 900.0
 # What NumPy raises of a file that is none of its own, or was cut.
-NO_ARRAYS = (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile)
 
 
 def run_artefact(

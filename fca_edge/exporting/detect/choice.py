@@ -7,7 +7,7 @@ the standard promise that for what they sort.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,7 +199,7 @@ def classify(
     maps: Values,
     boxes: ir.Value,
     classes: int,
-    heads: list[Callable[[ir.Value], Values]],
+    heads: Sequence[Callable[[ir.Value], Values]],
     name: Callable[..., None],
 ) -> Values:
     """Write all stages of the box heads; returns boxes, scores and labels.

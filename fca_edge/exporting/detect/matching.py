@@ -52,4 +52,5 @@ def compute_overlaps(a: Array, b: Array) -> Array:
     common = np.clip(high - low, 0, None).prod(-1)
     areas = [(one[:, 2:] - one[:, :2]).prod(-1) for one in (a, b)]
     union = areas[0][:, None] + areas[1][None] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    overlaps: Array = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return overlaps

@@ -81,7 +81,7 @@ def build_model(
     maps, scores, deltas = results[:count], results[count : 2 * count], results[2 * count :]
     sizes = [(int(one.shape[2]), int(one.shape[3])) for one in scores]  # type: ignore[index, arg-type]
     heads = [
-        lambda features, stage=stage: put(  # type: ignore[misc]
+        lambda features, stage=stage: put(
             trace_box_head(network, stage, max(proposals, 2)), f"box{stage}.", [features], 2
         )
         for stage in range(len(network.roi_head.stages))

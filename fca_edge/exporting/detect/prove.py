@@ -98,7 +98,10 @@ def run_both(
     rois = [f"rois{stage}" for stage in range(len(heads) // 2)]
     boxes = make_probe_boxes((pictures.shape[2], pictures.shape[3])).numpy().astype(np.float32)
     classes = objects.shapes["reg0"][1] // 4
-    given = {**dict.fromkeys([*rois, "boxes"], boxes), "labels": np.arange(len(boxes)) % classes}
+    given: Arrays = {
+        **dict.fromkeys([*rois, "boxes"], boxes),
+        "labels": np.arange(len(boxes)) % classes,
+    }
     with temporary() as folder:
         open_file, fixed_file = folder / "open.onnx", folder / "fixed.onnx"
         names = ["boxes", "scores", "labels", "masks", *maps, *rois, *heads]
@@ -180,8 +183,8 @@ def check_choices(file: str, answer: Arrays, objects: Objects, number: int) -> N
             refined = choose_class(moved, own[f"cls{stage}"]).numpy()
             next_rois = of_place(answer[f"rois{stage + 1}"])
             refuse_others(file, f"boxes of stage {stage + 1}", of_place(refined), next_rois)
-    mean = sum(own[f"cls{stage}"] for stage in range(stages)) / stages
-    expected = Boxes(*(one.numpy() for one in select(moved, mean.softmax(-1))))  # type: ignore[attr-defined]
+    mean = torch.stack([own[f"cls{stage}"] for stage in range(stages)]).mean(0)
+    expected = Boxes(*(one.numpy() for one in select(moved, mean.softmax(-1))))
     actual = Boxes(answer["boxes"], answer["scores"], answer["labels"])
     refuse_others(file, "objects", expected, actual)
 

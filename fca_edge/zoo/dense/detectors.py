@@ -24,6 +24,7 @@ UNIT_STDS = (1.0, 1.0, 1.0, 1.0)
 STAGE_STDS = ((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067))
 PROPOSAL_OVERLAP, BOX_OVERLAP, LEAST_SCORE = 0.7, 0.5, 0.05
 MOST_PROPOSALS, MOST_DETECTIONS = 1000, 100
+PROBE_HALVES = (60, 120, 240)  # half the side of boxes of levels 1, 2 and 3
 Maps = tuple[Tensor, ...]
 
 
@@ -262,11 +263,16 @@ class Detector(nn.Module):
 
 
 def make_probe_boxes(size: tuple[int, int]) -> Tensor:
-    """Boxes (8, 4) of a picture: all of it, parts of all levels, a sliver, a point, none at all."""
+    """Boxes (10, 4) for a picture: of all levels, if need be beyond it; slivers, and none at all.
+
+    Their numbers are the same in float32.
+    """
     height, width = size
-    shares = [(0, 0, 1, 1), (0.1, 0.2, 0.6, 0.9), (0.5, 0.5, 1, 1), (0.3, 0, 0.45, 0.3)]
+    shares = [(0, 0, 1, 1), (0.125, 0.25, 0.625, 0.875), (0.5, 0.5, 1, 1)]
     boxes = [[a * width, b * height, c * width, d * height] for a, b, c, d in shares]
-    boxes += [[5.3, 7.1, 21.7, 60.2], [10.5, 3.2, 12.1, 5.9], [0, 9.5, width, 10], [8, 8, 8, 8]]
+    boxes += [[width / 2 - s, height / 2 - s, width / 2 + s, height / 2 + s] for s in PROBE_HALVES]
+    boxes += [[5.25, 7.125, 21.75, 60.25], [10.5, 3.25, 12.125, 5.875]]
+    boxes += [[0, 9.5, width, 10], [8, 8, 8, 8]]
     return torch.tensor(boxes, dtype=torch.float64)
 
 

@@ -111,10 +111,9 @@ def evaluate(
     background: str | tuple[int, int, int] | None = None,
     progress: ImageProgress | None = None,
 ) -> Evaluation | DenseEvaluation:
-    """Count how often files are right on labelled images.
+    """Count how often files are right on labelled images: top-1 and top-5, mIoU, or AP.
 
-    Classifiers get top-1 and top-5, networks with a class per pixel mIoU, detectors the average
-    precision of boxes and masks (with the extra "coco"). Needs torch only with `checkpoint`.
+    Needs torch only with `checkpoint`; for detectors the extra "coco".
 
     Args:
         data: one folder of images per class, named as the labels or by number; for pixels a data

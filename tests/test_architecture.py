@@ -14,10 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Rooms that measure files, and what they stand on.
 READING = ("errors", "parsing", "documents", "sizes")
-MEASURING = (
-    *("keeping", "native", "runtimes", "stats", "lean_settings", "device", "targets"),
-    "measure",
-)
+MEASURING = ("keeping", "runtimes", "stats", "lean_settings", "device", "targets", "measure")
 
 # Room -> rooms that it may import. Data flows one way.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -43,10 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keeping": {"errors", "parsing", "places", "stopping", "store"},
     "tables": {"terminal"},
     "decode": set(),
-    "detect": set(),
     "scaling": set(),
     "maps": set(),
     "masks": set(),
+    "detect": set(),
     "fields": set(),
     "embedded": {"parsing", "sizes"},
     "older_manifests": {"parsing"},
@@ -61,13 +58,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"errors", "fields", "sizes"},
     "checkpoint": {"fields", "labels", "store", "zoo", *READING},
     "passes": {"errors", "manifest", "zoo"},
-    "native": {"keeping"},
-    "runtimes": {"children", "errors", "keeping", "native"},
+    "runtimes": {"children", "errors", "keeping"},
     "stats": {"records"},
     "lean_settings": {"device", *READING},
     "device": set(),
     "targets": {
-        *("children", "keeping", "native", "records", "store", "runtimes", "device", "terminal"),
+        *("children", "keeping", "records", "store", "runtimes", "device", "terminal"),
         *READING,
     },
     "measure": {

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fca_edge.accuracy.data import Data, DataRequest
-from fca_edge.accuracy.dense import DenseEvaluation, assess_dense
+from fca_edge.accuracy.dense import assess_dense
+from fca_edge.accuracy.dense_result import DenseEvaluation
 from fca_edge.accuracy.evaluate import Advance, Predictions, predict
 from fca_edge.accuracy.figures import Figures, Share, compute_figures
 from fca_edge.accuracy.objects import require_coco

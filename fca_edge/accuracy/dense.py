@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from dataclasses import fields as dataclass_fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,16 +15,16 @@ from PIL import Image
 
 from fca_edge import decode, masks, scaling
 from fca_edge.accuracy.data import DataRequest
+from fca_edge.accuracy.dense_result import DenseAccuracy, DenseEvaluation, DenseReference
 from fca_edge.accuracy.objects import (
     ObjectCounts,
     ObjectData,
-    ObjectFigures,
     Objects,
     Photo,
     read_objects,
     require_coco,
 )
-from fca_edge.accuracy.pixels import Labelled, PixelCounts, PixelFigures, list_labelled, read_labels
+from fca_edge.accuracy.pixels import Labelled, PixelCounts, list_labelled, read_labels
 from fca_edge.accuracy.runners import open_runner
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.manifest import Artefact, Source
@@ -34,12 +33,9 @@ from fca_edge.pictures import Seen
 from fca_edge.preprocess import Listing, Preprocessing, pad, scale
 from fca_edge.sizes import split_size
 from fca_edge.store import compute_list_sha256
-from fca_edge.tables.document import Document, Printable
 from fca_edge.zoo.specs import find_task
 
-SCHEMA = "fca_edge.accuracy/1"
 ImageProgress = Callable[[int, int], None]
-DenseFigures = PixelFigures | ObjectFigures
 Item = TypeVar("Item")
 
 
@@ -73,84 +69,6 @@ def take_sample(items: Sequence[Item], request: DataRequest) -> list[Item]:
         return list(items)
     places = random.Random(request.seed).sample(range(len(items)), request.limit)
     return [items[place] for place in sorted(places)]
-
-
-@dataclass(frozen=True)
-class DenseAccuracy:
-    """How right one file is on one runtime.
-
-    Attributes:
-        file: its name.
-        version: of the runtime.
-        preprocessing: what the pictures went through.
-    """
-
-    file: str
-    sha256: str
-    precision: str
-    runtime: str
-    version: str
-    preprocessing: dict[str, Any]
-    figures: DenseFigures
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON, those of the figures among them."""
-        fields = {f.name: getattr(self, f.name) for f in dataclass_fields(self)}
-        return {**{k: v for k, v in fields.items() if k != "figures"}, **self.figures.to_dict()}
-
-
-@dataclass(frozen=True)
-class DenseReference:
-    """What drops are counted against."""
-
-    name: str
-    figures: DenseFigures
-
-
-@dataclass(frozen=True)
-class DenseEvaluation(Printable, Sequence[DenseAccuracy]):
-    """Accuracy of one or more files on the same pictures; a sequence of `DenseAccuracy`.
-
-    Attributes:
-        task: "segment" or "detect".
-        results: one per file.
-        data: the folder, and what was read of it.
-        reference: the checkpoint or artefact that the files are compared with; None without.
-        warnings: what makes the figures mean less than they seem to.
-        notes: what was assumed of the pictures.
-    """
-
-    task: str
-    results: tuple[DenseAccuracy, ...]
-    data: dict[str, Any]
-    reference: DenseReference | None
-    threads: int
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.results[index]
-
-    def __len__(self) -> int:
-        return len(self.results)
-
-    def document(self) -> Document:
-        """Return one row per file, the reference first."""
-        from fca_edge.report.dense_table import build_document
-
-        return build_document(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report, as `fca-edge eval --json` writes it."""
-        return {
-            "schema": SCHEMA,
-            "task": self.task,
-            "data": self.data,
-            "reference": None if self.reference is None else asdict(self.reference),
-            "threads": self.threads,
-            "warnings": list(self.warnings),
-            "results": [result.to_dict() for result in self.results],
-        }
 
 
 @dataclass

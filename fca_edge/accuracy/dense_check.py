@@ -8,7 +8,8 @@ from typing import Any
 
 from fca_edge.accuracy.check import Report, report_progress
 from fca_edge.accuracy.data import DataRequest
-from fca_edge.accuracy.dense import DenseFigures, DenseReference, ImageProgress, measure
+from fca_edge.accuracy.dense import ImageProgress, measure
+from fca_edge.accuracy.dense_result import DenseFigures, DenseReference
 from fca_edge.accuracy.figures import ROUNDING
 from fca_edge.accuracy.objects import ObjectFigures
 from fca_edge.accuracy.runners import ArtefactRunner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ class Runner(Protocol):
 
 
 Answers = dict[str, NDArray[Any]]
+Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
 
 
 class ArtefactRunner(Closing):
@@ -130,7 +132,8 @@ class PartsRunner(Closing):
         Args:
             size: height and width of the picture without its padding.
         """
-        first, *boxes, last = (partial(self.run, part) for part in self.runners)
+        runs: list[Run] = [partial(self.run, part) for part in self.runners]
+        first, *boxes, last = runs
         most = self.artefact.manifest.forms["proposals"]
         pixels = image.transpose(0, 2, 3, 1)
         answers = detect.detect(pixels, size, first, boxes, last, proposals=most)

@@ -20,7 +20,7 @@ from fca_edge.options import check_number, spell_options
 
 if TYPE_CHECKING:
     from fca_edge.accuracy.assess import Evaluation, ImageProgress
-    from fca_edge.accuracy.dense import DenseEvaluation
+    from fca_edge.accuracy.dense_result import DenseEvaluation
     from fca_edge.accuracy.layerwise import Sensitivity
     from fca_edge.parity import Checks
 
@@ -111,14 +111,13 @@ def evaluate(
     background: str | tuple[int, int, int] | None = None,
     progress: ImageProgress | None = None,
 ) -> Evaluation | DenseEvaluation:
-    """Count how often files are right on labelled images.
+    """Count how often files are right on labelled images: top-1 and top-5, mIoU, or AP.
 
-    Classifiers get top-1 and top-5, networks with a class per pixel mIoU, detectors the average
-    precision of boxes and masks (with the extra "coco"). Needs torch only with `checkpoint`.
+    Needs torch only with `checkpoint`; for detectors the extra "coco".
 
     Args:
-        data: folder with one folder of images per class, named as the labels in the manifest, or
-            by number; for pixels a data set of ADE20K's layout, for objects of COCO's.
+        data: one folder of images per class, named as the labels or by number; for pixels a data
+            set of ADE20K's layout, for objects of COCO's.
         annotations: folder of label maps, or JSON file of objects; None takes the data set's own.
         sliding: cover pictures by windows that overlap, instead of shrinking them to one.
         labels: file of the classes' names, instead of the manifest's.
@@ -134,8 +133,8 @@ def evaluate(
 
     Returns:
         One `Accuracy` per file: `top1.percent` with `top1.low` and `top1.high` (95 %), `top5`,
-        and `figures` with agreement and drop if there is something to compare with. For other
-        networks one `DenseAccuracy`: `figures.miou`, or `figures.box.ap` and `figures.mask.ap`.
+        and `figures` with agreement and drop beside a reference. For other networks one
+        `DenseAccuracy`: `figures.miou`, or `figures.box.ap` and `figures.mask.ap`.
 
     Raises:
         UsageError: files of other classes, or arguments that do not fit together.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fca_edge.accuracy.dense import DenseAccuracy, DenseEvaluation, DenseFigures
+from fca_edge.accuracy.dense_result import DenseAccuracy, DenseEvaluation, DenseFigures
 from fca_edge.accuracy.objects import ObjectFigures
 from fca_edge.accuracy.pixels import PixelFigures
 from fca_edge.tables.document import Document

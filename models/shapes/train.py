@@ -5,7 +5,8 @@
     python models/shapes/train.py /tmp/shapes --variant upernet_micro --steps 1000 \\
         --trunk mask_rcnn.safetensors --out upernet.safetensors
 
-Each takes some minutes on one core. The second begins with the trunk of the first. The test part is not looked at: `fca-edge eval` does that.
+Each takes some minutes on one core. The second begins with the trunk of the first. The test part is
+not looked at: `fca-edge eval` does that.
 """
 
 from __future__ import annotations

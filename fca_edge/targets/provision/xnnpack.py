@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -76,6 +77,17 @@ def make_kit(folder: Path, machine: str, report: Report) -> dict[str, Any]:
     script.write_text(SCRIPT.format(name=shlex.quote(PROGRAM), loader=loader))
     script.chmod(0o755)
     return {"packages": packages, "version": version}
+
+
+def pack_kit(kit: Kit, folder: Path) -> Path:
+    """Pack what a board needs of a kit into one archive, always the same bytes; returns it."""
+    archive = folder / f"{kit.kept.place.name.replace('-', '_')}-{kit.version}-kit.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in (kit.program, *sorted((kit.kept.place / "lib").iterdir())):
+            entry = zipfile.ZipInfo(str(path.relative_to(kit.kept.place)))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(entry, path.read_bytes())
+    return archive
 
 
 def copy_libraries(root: Path, pattern: str, lib: Path) -> None:

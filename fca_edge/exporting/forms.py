@@ -25,7 +25,7 @@ Norm = Literal["layer", "uncentred"]
 Affine = Literal["mul_add", "depthwise"]
 Difference = Literal["sub", "add_negated"]
 Cross = Literal["convolution", "gather"]
-Bias = Literal["expanded", "compact", "tied"]
+Bias = Literal["expanded", "compact", "tied", "windows"]
 Levels = Literal["whole", "rows", "columns"]
 Heads = Literal["published", "channels_first", "channels_last"]
 Products = Literal["all", "half"]
@@ -45,8 +45,9 @@ class Forms:
             `passes.uncentred_norm`).
         blocks: layout inside ConvNeXt blocks (see `passes.channels_first`).
         cross: how cross tokens are made (see `passes.gather_cross`).
-        bias: attention biases as constants of logits or as tables, tied to the image if the
-            runtime would expand them too early (see `passes.compact_bias`).
+        bias: attention biases as constants of logits, as tables, tied to the image if the
+            runtime would expand them too early, or as windows of larger tables
+            (see `passes.compact_bias`).
         most_wide_bytes: wide activations that may exist at once (see `passes.bands`).
         levels: UperNet's last convolution whole, or by rows or columns of its kernel on levels
             that stay small (see `passes.uper_levels`).
@@ -193,7 +194,7 @@ class Saving:
 
 KIB = 1024
 WIDE_BANDS, NARROW_BANDS = 1664 * KIB, 832 * KIB
-BANDS, TABLES = Saving(most_wide_bytes=WIDE_BANDS), Saving("compact", WIDE_BANDS)
+BANDS, TABLES = Saving(most_wide_bytes=WIDE_BANDS), Saving("windows", WIDE_BANDS)
 # What `--optimize` can name -> profile -> what it saves; other profiles keep their own forms.
 # ONNX Runtime pays for both forms in time, and gains less, so only `memory` has them there.
 OPTIMIZE: dict[str, dict[str, Saving]] = {

@@ -141,7 +141,8 @@ def choose_head_passes(forms: Forms) -> tuple[FoldPass, ...]:
 
 def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:
     """Return the passes that make a network need less memory."""
-    bias = () if forms.bias == "expanded" else (CompactBiases(tied=forms.bias == "tied"),)
+    tables = CompactBiases(tied=forms.bias == "tied", windows=forms.bias == "windows")
+    bias = () if forms.bias == "expanded" else (tables,)
     bands = (BandWideLayers(forms.most_wide_bytes),) if forms.most_wide_bytes else ()
     return (*bias, *bands)
 

@@ -18,6 +18,8 @@ FOLDER = Path(__file__).parent
 RELEASE = "trixie"
 PACKAGES = ("libxnnpack-dev", "libpthreadpool-dev")
 PROGRAM = "fca-run"
+# Another one where the files of a kit change, and its sources do not.
+LAYOUT = "1"
 # Debian's names of machines.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 
@@ -31,7 +33,7 @@ class Kit:
     @property
     def kept(self) -> Kept:
         """The folder with what decides whether it has to be made again."""
-        wanted = [self.machine, RELEASE, *PACKAGES, compute_digest()]
+        wanted = [LAYOUT, self.machine, RELEASE, *PACKAGES, compute_digest()]
         return Kept(cache_folder() / "kits" / f"xnnpack-{self.machine}", {"wanted": wanted})
 
     @property

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,17 @@ static void give_back(struct fr_model *m) {
   if (maps) (void)fclose(maps);
 }
 
+/* Threads wait awake for each other: more of them than cores would keep each other from working. */
+static size_t fit_threads(struct fr_model *m, size_t wanted) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  size_t cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : wanted;
+  if (wanted <= cores || cores == 0) return wanted;
+  (void)snprintf(m->note, sizeof m->note, "asked for %zu threads, but %zu core%s can be used",
+                 wanted, cores, cores == 1 ? "" : "s");
+  return cores;
+}
+
 static enum fr_status open_model(struct fr_model *m, const char *path,
                                  const struct fr_settings *settings, char *why) {
   char text[FR_MESSAGE_BYTES] = "", folder[4096];
@@ -154,8 +166,9 @@ static enum fr_status open_model(struct fr_model *m, const char *path,
     return fail(why, FR_SYSTEM, path, "XNNPACK does not run on this processor");
   if (!fr_read(&m->file, m->map, m->size, text)) return fail(why, FR_BAD_FILE, path, text);
   if (!has_plain_ends(m)) return fail(why, FR_BAD_FILE, path, "takes or gives no float32");
-  if (settings->threads > 1) {
-    m->pool = pthreadpool_create(settings->threads);
+  size_t threads = fit_threads(m, settings->threads);
+  if (threads > 1) {
+    m->pool = pthreadpool_create(threads);
     if (!m->pool) return fail(why, FR_SYSTEM, path, "its threads cannot be started");
   }
   m->facts.operators = m->file.operator_count;

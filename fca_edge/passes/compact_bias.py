@@ -33,8 +33,8 @@ class CompactBias(nn.Module):
     If an activation that it is tied to is not finite, the logits are not either.
     """
 
-    # Writers leave what is made here to the runtime, so that the file stays small.
-    EXPANDS: ClassVar[bool] = True
+    # Writers leave these to the runtime where they meet constants, so that the file stays small.
+    EXPANDS: ClassVar[tuple[str, ...]] = ("aten.conv2d.default", "aten.mul.Tensor")
 
     mirrored: Tensor  # (heads, 1, 2 side - 1, 2 side - 1)
     rows: Tensor  # (side, 1, side, 1)
@@ -69,10 +69,43 @@ class CompactBias(nn.Module):
         return y.reshape(1, y.shape[0], side * side, -1)
 
 
+class WindowBias(nn.Module):
+    """The same constant, put together from windows of a table that is expanded by columns alone.
+
+    With D[c, i, c'] = T[|i - l|, |c - c'|] the biases of all tokens of row r are the window
+    D[:, l - r : l - r + side]. The runtime only moves numbers, and multiplies none.
+    """
+
+    EXPANDS: ClassVar[tuple[str, ...]] = ("aten.slice.Tensor", "aten.mul.Tensor")
+
+    columns: Tensor  # (heads, side, 2 side - 1, side)
+    ones: Tensor  # (1, side * side, 1)
+    cross: Tensor | None  # (heads, 1, Ns)
+
+    def __init__(self, table: Tensor, cross: Tensor | None) -> None:
+        """Take a table (heads, side, side) of offsets and a row (heads, Ns) of cross tokens."""
+        super().__init__()
+        side = table.shape[-1]
+        rows = torch.arange(1 - side, side).abs()
+        offsets = (torch.arange(side)[:, None] - torch.arange(side)).abs()  # (c, c')
+        self.register_buffer("columns", table[:, rows][:, :, offsets].transpose(1, 2).contiguous())
+        self.register_buffer("ones", torch.ones(1, side * side, 1, dtype=table.dtype))
+        self.register_buffer("cross", None if cross is None else cross[:, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads, side = self.columns.shape[:2]
+        starts = range(side - 1, -1, -1)
+        rows = [self.columns[:, :, start : start + side].flatten(2) for start in starts]
+        y = torch.cat(rows, 1)  # (heads, N, N)
+        if self.cross is not None:
+            y = torch.cat([y, self.ones * self.cross], -1)
+        return y.reshape(1, heads, side * side, -1)
+
+
 class CompactAttention(JoinedAttention):
     """Attention that makes the biases of its logits from tables."""
 
-    compact: CompactBias
+    compact: CompactBias | WindowBias
 
     def bias(self, x: Tensor) -> Tensor:
         """What is added to the logits (B, heads, N, N + Ns) of a grid x (B, H, W, C)."""
@@ -84,13 +117,15 @@ class CompactBiases(SwapPass):
     """Replace the expanded biases of FcaFormer blocks that are large.
 
     `least_bytes` is the size from which a constant, in float32, is large; `tied` keeps the
-    runtime from computing them too early.
+    runtime from computing them too early; `windows` takes them from windows of a larger table.
     """
 
     name = "compact_bias"
 
-    def __init__(self, tied: bool = False, least_bytes: int = LEAST_BYTES) -> None:
-        self.tied, self.least_bytes = tied, least_bytes
+    def __init__(
+        self, tied: bool = False, least_bytes: int = LEAST_BYTES, windows: bool = False
+    ) -> None:
+        self.tied, self.least_bytes, self.windows = tied, least_bytes, windows
 
     def applies(self, module: nn.Module) -> bool:
         return type(module) is JoinedAttention
@@ -102,15 +137,21 @@ class CompactBiases(SwapPass):
 
     def swap(self, module: JoinedAttention) -> nn.Module:
         compact = recast(module, CompactAttention)
-        compact.compact = read_tables(module.logit_bias, self.tied)
+        table, cross = read_tables(module.logit_bias)
+        compact.compact = (
+            WindowBias(table, cross) if self.windows else CompactBias(table, cross, self.tied)
+        )
         del compact.logit_bias
         return compact
 
 
-def read_tables(bias: Tensor, tied: bool) -> CompactBias:
-    """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset."""
+def read_tables(bias: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Read the tables back from a constant (1, heads, N, N + Ns): token 0 meets every offset.
+
+    Returns offsets (heads, side, side), and a row (heads, Ns) of cross tokens if there are any.
+    """
     first = bias[0, :, 0]  # (heads, N + Ns)
     tokens = bias.shape[2]
     side = round(tokens**0.5)
     cross = first[:, tokens:] if bias.shape[3] > tokens else None
-    return CompactBias(first[:, :tokens].reshape(-1, side, side), cross, tied)
+    return first[:, :tokens].reshape(-1, side, side), cross

@@ -71,15 +71,15 @@ def test_boards_that_cannot_be_used(
 def test_32_bit_programs_on_a_64_bit_kernel(connection: Connection) -> None:
     board = board_of(connection, bits=32)
     assert board.machine == "armv7l"
-    assert board.runtimes == ("tflite-2.14",)
+    assert board.runtimes == ("tflite-2.14", "xnnpack")
 
 
 @pytest.mark.parametrize(
     ("python", "machine", "expected"),
     [
-        ("3.11.2", "aarch64", ("onnxruntime", "litert", "tflite-2.14")),
-        ("3.13.1", "aarch64", ("onnxruntime", "litert")),
-        ("3.13.1", "armv7l", ()),
+        ("3.11.2", "aarch64", ("onnxruntime", "litert", "tflite-2.14", "xnnpack")),
+        ("3.13.1", "aarch64", ("onnxruntime", "litert", "xnnpack")),
+        ("3.13.1", "armv7l", ("xnnpack",)),
     ],
 )
 def test_runtimes(
@@ -94,7 +94,7 @@ def test_runtimes(
         ({"machine": "armv7l"}, "tflite-2.14", "sudo apt install python3-numpy"),
         ({"machine": "armv7l", "numpy": "2.1.0"}, "tflite-2.14", r"its NumPy is 2\.1\.0"),
         ({"machine": "armv7l"}, "litert", "litert has no wheel for armv7l with Python 3.11.2"),
-        ({"python": "3.13.1"}, "tflite-2.14", r"there: onnxruntime, litert\)"),
+        ({"python": "3.13.1"}, "tflite-2.14", r"there: onnxruntime, litert, xnnpack\)"),
     ],
 )
 def test_runtimes_that_a_board_cannot_have(

@@ -19,7 +19,7 @@ from targets.loopback import Loopback
 from fca_edge.device import GUARD, LEAN
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.manifest import Artefact
-from fca_edge.runtimes import RUNTIMES
+from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import wheels
@@ -318,4 +318,34 @@ def test_a_first_lean_load_packs_in_a_process_of_its_own(
     warm = [target.run(lean, 60)["loaded"] for _ in range(2)]
     assert [loaded["warm"] for loaded in warm] == [False, True]
     assert not any("plain" in loaded for loaded in warm)
+    assert_clean(board)
+
+
+def test_a_program_in_c_is_set_up_and_run_there(
+    board: Loopback, target: SshTarget, exported: list[Artefact], tmp_path: Path
+) -> None:
+    """The board needs neither NumPy nor a runtime of its own; what is damaged is pushed again."""
+    import numpy as np
+
+    runtime = RUNTIMES["xnnpack"]
+    if not available(runtime):
+        pytest.skip("NO TEST OF THE C RUNNER OVER SSH: `fca-edge targets setup local` has not run")
+    modern = next(a.path for a in exported if a.manifest.profile == "modern")
+    plan = AgentPlan(runtime, target.push(modern), "latency", warmups=1, iterations=3)
+    events = target.run(plan, 60)
+    assert len(events["samples"]["latency_ns"]) == 3
+    assert events["samples"]["before"]["held_back"] is False
+    memory = target.run(replace(plan, mode="memory"), 60)
+    assert memory["loaded"]["warm"] and memory["done"]["peak_rss_bytes"] < 20 << 20
+    assert target.ready()["xnnpack"] == events["ready"]["version"]
+    np.save(tmp_path / "x.npy", np.zeros((2, 96, 96, 3), np.float32))
+    inputs = target.push(tmp_path / "x.npy")
+    target.run(replace(plan, mode="outputs", inputs=inputs, outputs="logits.npz"), 60)
+    target.pull("logits.npz", tmp_path / "out.npz")
+    assert np.load(tmp_path / "out.npz")["logits"].shape == (2, 10)
+    (place,) = kept(board).glob("wheels/xnnpack_*")
+    (place / "lib" / "libm.so.6").write_bytes(b"damaged")
+    again = SshTarget(Address("loopback"), board.config)
+    assert len(again.run(plan, 60)["samples"]["latency_ns"]) == 3
+    again.close()
     assert_clean(board)

@@ -154,20 +154,17 @@ def lower_node(context: Context, node: fx.Node) -> Lowered:
 
 
 def is_left_to_runtime(node: fx.Node) -> bool:
-    """Tell whether a node of constants is left to the runtime, so that the file stays small.
-
-    Moving data about is not: it makes nothing larger.
-    """
+    """Tell whether a node of constants is left to the runtime, so that the file stays small."""
     stack = node.meta.get("nn_module_stack") or {}
-    is_product = str(node.target) in ("aten.conv2d.default", "aten.mul.Tensor")
-    return is_product and any(is_expanding(str(kind)) for _, kind in stack.values())
+    return any(str(node.target) in list_expanding(str(kind)) for _, kind in stack.values())
 
 
 @cache
-def is_expanding(kind: str) -> bool:
-    """Tell whether a class, `module.Name`, declares that it makes large constants of small ones."""
+def list_expanding(kind: str) -> tuple[str, ...]:
+    """List the calls by which a class, `module.Name`, makes large constants of small ones."""
     module, _, name = kind.rpartition(".")
-    return bool(getattr(getattr(sys.modules.get(module), name, None), "EXPANDS", False))
+    calls: tuple[str, ...] = getattr(getattr(sys.modules.get(module), name, None), "EXPANDS", ())
+    return calls
 
 
 def is_constant(context: Context, node: fx.Node) -> bool:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -34,6 +35,7 @@ LIBRARIES = (
     *("libXNNPACK.so*", "libpthreadpool.so.0", "libcpuinfo.so.0", "libgcc_s.so.1"),
     *("libc.so.6", "libm.so.6", "ld-linux*.so.*"),
 )
+HEADERS = ("xnnpack.h", "pthreadpool.h")
 SCRIPT = """#!/bin/sh
 # Starts {name} with the C library that lies beside it.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,17 +68,26 @@ def make_kit(folder: Path, machine: str, report: Report) -> dict[str, Any]:
         lib.mkdir()
         for pattern in LIBRARIES:
             copy_libraries(root, pattern, lib)
+        copy_headers(root, folder / "include")
         version = read_version(packages)
         report(f"compiling {PROGRAM} for {machine}")
-        compile_program(folder, root, machine, version, report)
+        compile_program(folder, machine, version, report)
     loader = next(lib.glob("ld-linux*")).name
     script = folder / PROGRAM
     script.write_text(SCRIPT.format(name=shlex.quote(PROGRAM), loader=loader))
     script.chmod(0o755)
-    include = folder / "include"
-    include.mkdir()
-    shutil.copyfile(FOLDER / "fca_run.h", include / "fca_run.h")
     return {"packages": packages, "version": version}
+
+
+def pack_kit(kit: Kit, folder: Path) -> Path:
+    """Pack what a board needs of a kit into one archive, always the same bytes; returns it."""
+    archive = folder / f"{kit.kept.place.name.replace('-', '_')}-{kit.version}-kit.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in (kit.program, *sorted((kit.kept.place / "lib").iterdir())):
+            entry = zipfile.ZipInfo(str(path.relative_to(kit.kept.place)))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(entry, path.read_bytes())
+    return archive
 
 
 def copy_libraries(root: Path, pattern: str, lib: Path) -> None:
@@ -89,6 +100,13 @@ def copy_libraries(root: Path, pattern: str, lib: Path) -> None:
                 (lib / library.name).chmod(0o755)
 
 
+def copy_headers(root: Path, include: Path) -> None:
+    """Copy what programs are compiled against: ours, and XNNPACK's."""
+    include.mkdir()
+    for header in (FOLDER / "fca_run.h", *(root / "usr" / "include" / name for name in HEADERS)):
+        shutil.copyfile(header, include / header.name)
+
+
 def read_version(packages: list[dict[str, Any]]) -> str:
     """Return XNNPACK's version, such as 20241108."""
     files = (str(package["file"]).split("_") for package in packages)
@@ -96,14 +114,14 @@ def read_version(packages: list[dict[str, Any]]) -> str:
     return full.partition("git")[2].partition(".")[0] or full
 
 
-def compile_program(folder: Path, root: Path, machine: str, version: str, report: Report) -> None:
+def compile_program(folder: Path, machine: str, version: str, report: Report) -> None:
     """Compile the library and the program, without warnings.
 
     Raises:
         TargetUnavailableError: no compiler for that machine, or it failed.
     """
     lib = folder / "lib"
-    common = [*find_compiler(machine, report), *FLAGS, "-isystem", str(root / "usr/include")]
+    common = [*find_compiler(machine, report), *FLAGS, "-isystem", str(folder / "include")]
     common += [f'-DFR_XNNPACK_VERSION="{version}"', "-s", "-Wl,--allow-shlib-undefined"]
     libraries = (*lib.glob("libXNNPACK.so*"), lib / "libpthreadpool.so.0")
     needed = (*map(str, libraries), "-lm", "-pthread")

@@ -80,11 +80,11 @@ class Board:
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """Names of the runtimes that there are wheels for."""
+        """Names of the runtimes that there are wheels for, or kits of a program."""
         return tuple(
             name
             for name, runtime in RUNTIMES.items()
-            if runtime.has_wheel(self.machine, self.python_release)
+            if self.machine in runtime.kits or runtime.has_wheel(self.machine, self.python_release)
         )
 
 

@@ -17,10 +17,11 @@ from fca_edge.device import DIGESTS
 from fca_edge.device.digests import digest_stream, join_digests
 from fca_edge.documents import Digest, Name, read_document
 from fca_edge.errors import TargetUnavailableError
+from fca_edge.native import PROGRAM, Kit
 from fca_edge.runtimes import Runtime
-from fca_edge.store import compute_sha256
+from fca_edge.store import compute_sha256, temporary
 from fca_edge.targets.events import read_events
-from fca_edge.targets.provision import wheels
+from fca_edge.targets.provision import wheels, xnnpack
 from fca_edge.targets.ssh.board import Board, read_release
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
@@ -84,6 +85,16 @@ class Environments:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
+    def program(self, runtime: Runtime, report: Report = lambda text: None) -> str | None:
+        """Return where the program is that a runtime is, set up if it is not; None for others.
+
+        Raises:
+            TargetUnavailableError: the board cannot have it; says what is missing.
+        """
+        if not runtime.kits:
+            return None
+        return f"{self._join_wheels(self.provide(runtime, report).wheels)}/{PROGRAM}"
+
     def provide(self, runtime: Runtime, report: Report) -> Stamp:
         """Set a runtime up, unless it is there and whole; that is verified once per connection.
 
@@ -125,8 +136,9 @@ class Environments:
             TargetUnavailableError: no such wheel, no room, or it does not run there.
         """
         self.refuse(runtime)
-        wheel_files = [self._fetch(text, report) for text in requirements(runtime, self.board)]
-        names = tuple(self._unpack(file, report) for file in wheel_files)
+        with temporary() as folder:
+            wheel_files = self._bring(runtime, folder, report)
+            names = tuple(self._unpack(file, report) for file in wheel_files)
         report(f"importing {runtime.name}")
         if reason := self.try_import(runtime, names, keep_compiled=True):
             own = shlex.quote(f"{self.board.folder}/wheels/{names[0]}")
@@ -160,7 +172,7 @@ class Environments:
                 f"{runtime.name} has no wheel for {board.machine} with Python {board.python}"
                 f" (there: {', '.join(board.runtimes) or 'none'})"
             )
-        if board.machine == "armv7l":
+        if board.machine == "armv7l" and not runtime.kits:
             if board.numpy is None:
                 raise self._error(
                     "no NumPy, which has no wheel for armv7l;"
@@ -170,6 +182,14 @@ class Environments:
                 raise self._error(
                     f"its NumPy is {board.numpy}, and {runtime.package} {runtime.version} needs 1.x"
                 )
+
+    def _bring(self, runtime: Runtime, folder: Path, report: Report) -> list[Path]:
+        """Have here what is unpacked there: wheels, or a kit in a folder."""
+        if runtime.kits:
+            kit = Kit(self.board.machine)
+            xnnpack.setup_kit(kit, report)
+            return [xnnpack.pack_kit(kit, folder)]
+        return [self._fetch(text, report) for text in requirements(runtime, self.board)]
 
     def _fetch(self, requirement: str, report: Report) -> Path:
         """Fetch a wheel here, and look at it before it is sent."""
@@ -224,6 +244,9 @@ class Environments:
         code = f"import {runtime.module}, numpy.random"
         flags = "-s" if keep_compiled else "-sB"
         script = f"PYTHONPATH={path} exec {python} {flags} -c '{code}'"
+        if runtime.kits:
+            # Unpacking has left out which files are programs.
+            script = f"chmod -R u+x {path} && exec {path}/{PROGRAM} --version"
         result = self.connection.run(script, IMPORT_SECONDS)
         if result.code == 0:
             return None
@@ -267,6 +290,8 @@ class Environments:
 
 def requirements(runtime: Runtime, board: Board) -> tuple[str, ...]:
     """Name the wheels of a runtime: this machine's versions, or older where there are none."""
+    if runtime.kits:
+        return tuple(Kit(board.machine).kept.wanted["wanted"])
     if runtime.last_python is None:
         return tuple(f"{name}{upper_bound(name)}" for name in (runtime.package, "numpy"))
     # NumPy has no wheel for 32-bit ARM; the board's own does.

@@ -137,12 +137,12 @@ class SshTarget:
         order = {
             "owner": self.owner,
             "command": [self.board.executable, "-s", self.files.push(AGENT)],
-            "plan": self._place_outputs(plan).to_document(),
             "timeout_seconds": timeout_seconds,
             "governor": plan.governor,
             "sysfs": plan.sysfs,
             "outputs": self._outputs_folder if plan.outputs else None,
         }
+        placed = self._place_outputs(plan)
         guard = shlex.quote(self.files.push(GUARD))
         python = shlex.quote(self.board.executable)
         script = f"exec {python} -I {guard} {shlex.quote(self.board.folder)}"
@@ -151,7 +151,10 @@ class SshTarget:
             # After a cut what is there may be another than it was.
             self.files.verify_again(self.report)
             environment = self.environments.variables(plan.runtime, self.report)
-            line = json.dumps({**order, "environment": environment, "run": uuid.uuid4().hex})
+            native = self.environments.program(plan.runtime, self.report)
+            document = replace(placed, native=native).to_document()
+            own = {"plan": document, "environment": environment, "run": uuid.uuid4().hex}
+            line = json.dumps({**order, **own})
             limit = timeout_seconds + SLACK_SECONDS
             return self.connection.once(script, limit, f"{line}\n".encode(), hold=True)
 

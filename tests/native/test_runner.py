@@ -1,0 +1,313 @@
+"""The runner in C: right logits, what it keeps, and every way to fail with its line and code."""
+
+import os
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from fca_edge.errors import TargetUnavailableError
+from fca_edge.exporting.tflite.file import TfliteFile
+from fca_edge.manifest import Artefact
+from fca_edge.native import FOLDER, Kit
+from fca_edge.runtimes import RUNTIMES
+from fca_edge.stats import snr_db
+from fca_edge.targets.outputs import Stream, run_artefact
+from fca_edge.targets.provision.xnnpack import LIBRARY, setup_kit
+
+XNNPACK = RUNTIMES["xnnpack"]
+EXACT_DB = 110.0
+NO_OPERATOR = 7  # EMBEDDING_LOOKUP
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    """The runner for this machine; skips, and says so, where it cannot be had."""
+    try:
+        return setup_kit(Kit(platform.machine()), lambda text: None)
+    except (TargetUnavailableError, KeyError) as error:
+        pytest.skip(f"NO TEST OF THE C RUNNER: {error}")
+
+
+@pytest.fixture
+def run(program: Path) -> Run:
+    def call(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [str(program), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def source(exported: list[Artefact]) -> Path:
+    return next(a.path for a in exported if a.manifest.profile == "modern")
+
+
+@pytest.fixture
+def model(source: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(source, tmp_path / "model.tflite"))
+
+
+@pytest.fixture(scope="module")
+def images(source: Path) -> np.ndarray:
+    file = TfliteFile.read(source)
+    shape = (3, *file.shape(int(file.graph.inputs[0]))[1:])
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(source: Path, images: np.ndarray) -> np.ndarray:
+    return run_artefact(source, RUNTIMES["litert"], images)[0]["logits"]
+
+
+@pytest.fixture
+def inputs(images: np.ndarray, tmp_path: Path) -> Path:
+    np.save(tmp_path / "in.npy", images)
+    return tmp_path / "in.npy"
+
+
+def list_kept(model: Path) -> list[Path]:
+    return sorted(Path(f"{model}.cache").iterdir())
+
+
+def fails(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, (done.returncode, done.stderr)
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("fca-run: ") and all(word in done.stderr for word in words)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_logits_are_right_packed_and_mapped(
+    run: Run, model: Path, inputs: Path, expected: np.ndarray, threads: int
+) -> None:
+    for _ in ("cold", "warm"):
+        out = inputs.with_name("out.npy")
+        done = run(model, inputs, out, "--threads", threads)
+        assert done.returncode == 0
+        assert done.stderr == "" or threads > len(os.sched_getaffinity(0))
+        assert snr_db(expected, np.load(out)) >= EXACT_DB
+        (kept,) = list_kept(model)
+        assert kept.suffix == ".packed"
+    names = {path.name for path in model.parent.iterdir()}
+    assert names == {"model.tflite", "model.tflite.cache", "in.npy", "out.npy"}
+
+
+def test_the_tool_runs_it_like_any_other(
+    program: Path, source: Path, images: np.ndarray, expected: np.ndarray
+) -> None:
+    arrays, events = run_artefact(source, XNNPACK, images, threads=2)
+    assert snr_db(expected, arrays["logits"]) >= EXACT_DB
+    assert events["loaded"]["delegate"] == "XNNPACK" and events["loaded"]["partitions"] == 1
+    with Stream(source, XNNPACK) as stream:
+        for part in (images[:1], images[1:]):
+            assert stream.logits(part).shape == (len(part), expected.shape[1])
+    assert not Path(f"{source}.cache").exists()  # proving keeps nothing
+
+
+def test_raw_floats_and_archives(
+    run: Run, model: Path, images: np.ndarray, expected: np.ndarray
+) -> None:
+    raw, out = model.with_name("in.bin"), model.with_name("out.npz")
+    images.tofile(raw)
+    assert run(model, raw, out, "--no-cache").returncode == 0
+    with np.load(out) as arrays:
+        assert snr_db(expected, arrays["logits"]) >= EXACT_DB
+    assert run(model, raw, raw.with_suffix(".out"), "--no-cache").returncode == 0
+    assert np.fromfile(raw.with_suffix(".out"), np.float32).size == expected.size
+    assert not Path(f"{model}.cache").exists()
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("fault", [damage, cut, empty, replace_by_link])
+def test_what_is_wrong_is_packed_once_more(
+    run: Run, model: Path, inputs: Path, expected: np.ndarray, fault: Callable[[Path], None]
+) -> None:
+    run(model)
+    (kept,) = list_kept(model)
+    whole = kept.read_bytes()
+    fault(kept)
+    done = run(model, inputs, inputs.with_name("out.npy"))
+    assert done.returncode == 0 and "damaged; packed once more" in done.stderr
+    assert snr_db(expected, np.load(inputs.with_name("out.npy"))) >= EXACT_DB
+    assert list_kept(model) == [kept] and kept.read_bytes() == whole
+    assert run(model).stderr == ""
+
+
+def test_weights_of_another_model_are_never_used(
+    run: Run, model: Path, source: Path, inputs: Path, expected: np.ndarray
+) -> None:
+    """Also not under the right name."""
+    other = TfliteFile.read(source)
+    for operator in other.graph.operators:
+        for tensor in operator.inputs[1:2]:
+            array = other.constant(int(tensor))
+            if array is not None and array.dtype == np.float32 and array.size > 1000:
+                buffer = other.model.buffers[other.graph.tensors[tensor].buffer]
+                buffer.data = (array * 2).view(np.uint8).reshape(-1)
+    changed = model.with_name("other.tflite")
+    other.write(changed)
+    assert run(changed).returncode == run(model).returncode == 0
+    (theirs,), (ours,) = list_kept(changed), list_kept(model)
+    assert theirs.name != ours.name
+    shutil.copyfile(theirs, ours)
+    done = run(model, inputs, inputs.with_name("out.npy"))
+    assert "packed once more" in done.stderr
+    assert snr_db(expected, np.load(inputs.with_name("out.npy"))) >= EXACT_DB
+
+
+def test_several_pack_at_once(run: Run, program: Path, model: Path) -> None:
+    words = [str(program), str(model)]
+    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(p.communicate()[1], p.returncode) for p in started] == [("", 0)] * 4
+    assert len(list_kept(model)) == 1
+
+
+def test_one_that_was_killed_leaves_nothing_for_long(run: Run, model: Path) -> None:
+    folder = Path(f"{model}.cache")
+    folder.mkdir()
+    (folder / ".packing-1").write_bytes(bytes(1000))
+    assert run(model).returncode == 0
+    assert [path.suffix for path in list_kept(model)] == [".packed"]
+
+
+def limit_files() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_costs_memory_and_no_logits(
+    run: Run, model: Path, inputs: Path, expected: np.ndarray
+) -> None:
+    out = inputs.with_name("out.npy")
+    done = run(model, inputs, out, preexec_fn=limit_files)
+    assert done.returncode == 0 and "File too large" in done.stderr
+    assert snr_db(expected, np.load(out)) >= EXACT_DB
+    assert list_kept(model) == []
+
+
+def test_a_folder_that_cannot_be_written(
+    run: Run, model: Path, inputs: Path, expected: np.ndarray
+) -> None:
+    out = inputs.with_name("out.npy")
+    done = run(model, inputs, out, "--cache", "/proc/none")
+    assert done.returncode == 0 and "/proc/none: No such file" in done.stderr
+    assert snr_db(expected, np.load(out)) >= EXACT_DB
+
+
+def test_faults_are_one_line(run: Run, model: Path, inputs: Path) -> None:
+    out, other = inputs.with_name("out.npy"), inputs.with_name("other.npy")
+    fails(run(inputs.with_name("none.tflite")), 1, "none.tflite: No such file")
+    fails(run(inputs), 1, "is no TFLite file")
+    fails(run(model.parent), 1, "is no file")
+    fails(run(model, inputs, out, "--threads", 2000), 2, "--threads takes a whole number")
+    fails(run(model, inputs, out, "--thread"), 2, "--thread: there is no such option")
+    fails(run(model, inputs), 2, "name an output")
+    fails(run(), 2, "name a model")
+    fails(run(model, model.with_name("no.npy"), out), 1, "no.npy: No such file")
+    np.save(other, np.zeros((1, 8, 8, 3), np.float32))
+    fails(run(model, other, out), 1, "its shape does not fit; the model takes 1 x ")
+    np.save(other, np.load(inputs).astype(np.float64))
+    fails(run(model, other, out), 1, "no float32 array in C order")
+    other.write_bytes(inputs.read_bytes()[:-4])
+    fails(run(model, other, out), 1, "is cut")
+    fails(run(model, inputs, "/proc/none/out.npy"), 1, "/proc/none/out.npy: No such file")
+    assert not out.exists()
+
+
+def test_too_little_memory_is_one_line_wherever_it_ends(run: Run, model: Path) -> None:
+    ends = set()
+    for size in range(4 << 20, 20 << 20, 1 << 19):
+        limit = partial(resource.setrlimit, resource.RLIMIT_AS, (size, size))
+        done = run(model, "--bench", 1, "--no-cache", preexec_fn=limit)
+        ends.add(done.returncode)
+        if done.returncode == 1:
+            fails(done, 1)
+        if done.returncode != 0:
+            assert done.stderr  # 127: the loader of programs says so
+    assert {0, 1} <= ends <= {0, 1, 127}
+
+
+def test_more_threads_than_cores_are_not_started(run: Run, model: Path, inputs: Path) -> None:
+    done = run(model, inputs, inputs.with_name("out.npy"), "--threads", 1000)
+    cores = len(os.sched_getaffinity(0))
+    assert done.returncode == 0
+    assert f"1000 threads, but {cores} core" in done.stderr
+
+
+def test_an_operator_without_a_kernel_is_named(run: Run, model: Path) -> None:
+    file = TfliteFile.read(model)
+    code = next(c for c in file.model.operatorCodes if c.builtinCode == 150)
+    code.builtinCode = code.deprecatedBuiltinCode = NO_OPERATOR
+    file.write(model)
+    fails(run(model), 1, f"operator {NO_OPERATOR}, which makes 'gelu", "there is no kernel for it")
+
+
+@pytest.mark.parametrize("part", [0.001, 0.2, 0.9, 0.999])
+def test_a_file_that_was_cut(run: Run, model: Path, part: float) -> None:
+    os.truncate(model, int(model.stat().st_size * part))
+    fails(run(model), 1, "model.tflite: ")
+
+
+def test_profile_and_bench(run: Run, model: Path) -> None:
+    done = run(model, "--profile", "--bench", 3)
+    assert done.returncode == 0
+    assert " us  Fully Connected" in done.stdout and " ms median, " in done.stdout
+
+
+def test_damaged_files_under_sanitizers(program: Path, source: Path, tmp_path: Path) -> None:
+    """Whatever a file says, nothing is read or written that is not there."""
+    compiler = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
+    fuzzer, kit = tmp_path / "fuzz", program.parent
+    if compiler is None or platform.machine() != "x86_64":
+        pytest.skip("NO FUZZING OF THE C RUNNER: needs gcc on x86-64")
+    command = [
+        *(compiler, "-std=c11", "-O1", "-g", "-fsanitize=address,undefined"),
+        *("-fno-sanitize-recover=all", "-isystem", kit / "include", "-I", FOLDER, "-o", fuzzer),
+        *(ROOT / "tests" / "native" / "fuzz.c", *(FOLDER / name for name in LIBRARY)),
+        *(*kit.glob("lib/libXNNPACK.so*"), kit / "lib" / "libpthreadpool.so.0", "-lm", "-pthread"),
+        "-Wl,--allow-shlib-undefined",
+    ]
+    subprocess.run(command, check=True)
+    loader = next(kit.glob("lib/ld-linux*"))
+    found = subprocess.run(["ldd", fuzzer], capture_output=True, text=True, check=True).stdout
+    folders = {str(Path(line.split()[2]).parent) for line in found.splitlines() if "san" in line}
+    path = ":".join([str(kit / "lib"), *folders])
+    words = [loader, "--library-path", path, fuzzer, source, tmp_path, "1", "150"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("150 damaged files, ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kits are for Linux")
+def test_a_kit_is_made_once_and_mended(program: Path) -> None:
+    kit = Kit(platform.machine())
+    assert kit.version.isdigit() and kit.kept.find_fault(full=True) is None
+    assert setup_kit(kit, lambda text: pytest.fail(text)) == program

@@ -80,11 +80,6 @@ def test_what_only_classifiers_can_do_is_refused(command: str, files: Path, tmp_
     assert not (tmp_path / "b").exists()
 
 
-def test_detectors_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    done = fca_edge("export", "--variant", "mask_rcnn_l2", "--out", tmp_path)
-    refused(done, 2, "cannot be exported yet")
-
-
 def test_a_size_that_is_too_small_for_four_maps(tmp_path: Path) -> None:
     done = fca_edge("export", "--variant", "upernet_micro", "--img-size", "48", "--out", tmp_path)
     refused(done, 2, "64 or more per side")

@@ -7,11 +7,11 @@ the standard promise that for what they sort.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
@@ -31,8 +31,21 @@ from fca_edge.zoo.dense.detectors import (
 
 Values = list[ir.Value]
 Size = tuple[int, int]
+Head = Callable[[GraphTape, ir.Value, ir.Value], ir.Value]
 LEVELS = 4
-EVERY = np.iinfo(np.int64).max
+
+
+class Blocks(NamedTuple):
+    """How many boxes go through the heads at once; None takes all."""
+
+    box: int | None = None
+    mask: int | None = None
+
+
+# The features of 1000 boxes are the largest tensors by far, and blocks of them cost no time.
+USUAL_BLOCKS = Blocks(box=250)
+# ONNX Runtime's quickest convolutions (NCHWc) are not to be had inside of a loop.
+SMALL_BLOCKS = Blocks(box=250, mask=10)
 
 
 @dataclass(frozen=True)
@@ -54,12 +67,47 @@ class Choice:
     Args:
         size: the input `size` (2,): height and width without padding.
         proposals: how many boxes of the RPN are looked at.
+        blocks: how many boxes go through a head at once.
     """
 
-    def __init__(self, tape: GraphTape, size: ir.Value, proposals: int) -> None:
-        self.op, self.proposals = tape, proposals
+    def __init__(self, tape: GraphTape, size: ir.Value, proposals: int, blocks: Blocks) -> None:
+        self.op, self.proposals, self.blocks = tape, proposals, blocks
         flipped = tape("Gather", tape("Cast", size, to=ir.DataType.FLOAT), [1, 0, 1, 0])
         self.most = flipped  # width, height, width, height
+
+    def run_blocks(
+        self,
+        maps: Values,
+        boxes: ir.Value,
+        bins: int,
+        block: int | None,
+        rest: Sequence[int],
+        head: Head,
+        name: str,
+    ) -> ir.Value:
+        """Read features of boxes and run a head on them, block after block: (N, *rest).
+
+        Args:
+            block: boxes of a turn; None takes all at once.
+            head: writes the head; from its tape, features and the rows they are of.
+            name: with which the names of the turn's values begin.
+        """
+
+        def write(tape: GraphTape, turn: ir.Value) -> ir.Value:
+            inner = copy.copy(self)
+            inner.op = tape
+            start = tape("Reshape", tape("Mul", turn, block), [1])
+            end = tape("Add", start, [block])
+            read = inner.read_rois(maps, tape("Slice", boxes, start, end), bins)
+            result = head(tape, read.features, tape("Add", read.order, start))
+            return inner.restore(read.order, result)[0]
+
+        if block is None:
+            read = self.read_rois(maps, boxes, bins)
+            return self.restore(read.order, head(self.op, read.features, read.order))[0]
+        count = self.op("Gather", self.op("Shape", boxes), 0)
+        turns = self.op("Div", self.op("Add", count, block - 1), block)
+        return self.op.repeat(turns, rest, write, name)
 
     def propose(self, scores: Values, deltas: Values, sizes: list[Size]) -> ir.Value:
         """Choose proposals (N, 4), best first."""
@@ -199,20 +247,24 @@ def classify(
     maps: Values,
     boxes: ir.Value,
     classes: int,
-    heads: Sequence[Callable[[ir.Value], Values]],
+    heads: Sequence[Head],
     name: Callable[..., None],
 ) -> Values:
     """Write all stages of the box heads; returns boxes, scores and labels.
 
     Args:
-        heads: each writes one head, from features to logits and deltas.
+        heads: each writes one head, to logits and deltas (N, classes + 1 + 4 * classes).
         name: called with what an inner value is called, and the value.
     """
     op, total = choice.op, None
     for stage, head in enumerate(heads):
         name(f"rois{stage}", boxes)
-        read = choice.read_rois(maps, boxes, BOX_BINS)
-        logits, deltas = choice.restore(read.order, *head(read.features))
+        width = 5 * classes + 1
+        answer = choice.run_blocks(
+            maps, boxes, BOX_BINS, choice.blocks.box, (width,), head, f"box{stage}.turn."
+        )
+        logits = op("Slice", answer, [0], [classes + 1], [1])
+        deltas = op("Slice", answer, [classes + 1], [width], [1])
         name(f"cls{stage}", logits)
         name(f"reg{stage}", deltas)
         total = logits if total is None else op("Add", total, logits)
@@ -229,9 +281,18 @@ def draw(
     maps: Values,
     boxes: ir.Value,
     labels: ir.Value,
-    head: Callable[[ir.Value, ir.Value], ir.Value],
+    head: Callable[[GraphTape, ir.Value, ir.Value], ir.Value],
 ) -> ir.Value:
-    """Write the masks (n, 28, 28) of objects."""
-    read = choice.read_rois(maps, boxes, MASK_BINS)
-    masks = head(read.features, choice.op("Gather", labels, read.order))
-    return choice.restore(read.order, masks)[0]
+    """Write the masks (n, 28, 28) of objects.
+
+    Args:
+        head: writes the mask heads; from their tape, features and labels.
+    """
+
+    def run(tape: GraphTape, features: ir.Value, rows: ir.Value) -> ir.Value:
+        return head(tape, features, tape("Gather", labels, rows))
+
+    side = 2 * MASK_BINS
+    return choice.run_blocks(
+        maps, boxes, MASK_BINS, choice.blocks.mask, (side, side), run, "mask.turn."
+    )

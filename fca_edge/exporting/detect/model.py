@@ -7,15 +7,38 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fca_edge.exporting.detect.choice import Choice, Size, Values, classify, draw
+from fca_edge.exporting.detect.choice import (
+    USUAL_BLOCKS,
+    Blocks,
+    Choice,
+    Head,
+    Size,
+    Values,
+    classify,
+    draw,
+)
 from fca_edge.exporting.detect.tape import GraphTape, start_graph
 from fca_edge.exporting.onnx import simplify_model, translate
 from fca_edge.exporting.program import quiet_export
+from fca_edge.passes.detector_heads import JointBoxHead
 from fca_edge.zoo.dense.detectors import BOX_BINS, MASK_BINS, MOST_DETECTIONS, STRIDES, Detector
 
 LEVELS = range(len(STRIDES))
 PICTURE_OUTPUTS = tuple(f"{kind}{i}" for kind in ("fpn", "rpn_cls", "rpn_reg") for i in LEVELS)
 OUTPUTS = ("boxes", "scores", "labels", "masks")
+
+
+class BoxPart(nn.Module):
+    """A box head with one output (N, classes + 1 + 4 * classes): logits and deltas."""
+
+    def __init__(self, network: Detector, stage: int) -> None:
+        super().__init__()
+        self.head = network.roi_head.stages[stage][0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.head, JointBoxHead):
+            return self.head.join(x)
+        return torch.cat(self.head(x), 1)
 
 
 class MaskHeads(nn.Module):
@@ -33,8 +56,7 @@ def trace_box_head(network: Detector, stage: int, most: int) -> ExportedProgram:
     """Trace a box head for any number of boxes."""
     width = network.rpn_head.width
     features = torch.zeros(2, width, BOX_BINS, BOX_BINS)
-    head = network.roi_head.stages[stage][0]
-    return quiet_export(head, (features,), ({0: Dim("rois", max=most)},))
+    return quiet_export(BoxPart(network, stage), (features,), ({0: Dim("rois", max=most)},))
 
 
 def trace_mask_heads(network: Detector) -> ExportedProgram:
@@ -47,7 +69,12 @@ def trace_mask_heads(network: Detector) -> ExportedProgram:
 
 
 def build_model(
-    picture: ExportedProgram, network: Detector, size: Size, proposals: int, simplify: bool = True
+    picture: ExportedProgram,
+    network: Detector,
+    size: Size,
+    proposals: int,
+    blocks: Blocks = USUAL_BLOCKS,
+    simplify: bool = True,
 ) -> ir.Model:
     """Join the traced picture part, the heads and the choices.
 
@@ -55,6 +82,7 @@ def build_model(
         picture: the network's forward.
         size: height and width of the picture.
         proposals: how many boxes of the RPN are looked at.
+        blocks: how many boxes go through a head at once.
     """
     height, width = size
     model = start_graph(
@@ -64,9 +92,11 @@ def build_model(
         }
     )
     tape, (image, extent) = GraphTape(model.graph), model.graph.inputs
-    choice = Choice(tape, extent, proposals)
+    choice = Choice(tape, extent, proposals, blocks)
 
-    def put(program: ExportedProgram, prefix: str, inputs: Values, count: int) -> Values:
+    def put(
+        tape: GraphTape, program: ExportedProgram, prefix: str, inputs: Values, count: int
+    ) -> Values:
         names = [f"input{i}" for i in range(len(inputs))], [f"output{i}" for i in range(count)]
         part = translate(program, *names)
         return tape.inline(simplify_model(part) if simplify else part, prefix, *inputs)
@@ -74,27 +104,27 @@ def build_model(
     def name(text: str, value: ir.Value) -> None:
         value.name = text
 
-    results = put(picture, "picture.", [image], len(PICTURE_OUTPUTS))
+    results = put(tape, picture, "picture.", [image], len(PICTURE_OUTPUTS))
     for text, value in zip(PICTURE_OUTPUTS, results, strict=True):
         name(text, value)
     count = len(STRIDES)
     maps, scores, deltas = results[:count], results[count : 2 * count], results[2 * count :]
     sizes = [(int(one.shape[2]), int(one.shape[3])) for one in scores]  # type: ignore[index, arg-type]
-    heads = [
-        lambda features, stage=stage: put(
-            trace_box_head(network, stage, max(proposals, 2)), f"box{stage}.", [features], 2
-        )
-        for stage in range(len(network.roi_head.stages))
-    ]
+
+    def box_head(stage: int) -> Head:
+        def write(tape: GraphTape, features: ir.Value, rows: ir.Value) -> ir.Value:
+            program = trace_box_head(network, stage, max(proposals, 2))
+            return put(tape, program, f"box{stage}.", [features], 1)[0]
+
+        return write
+
+    def mask_heads(tape: GraphTape, features: ir.Value, labels: ir.Value) -> ir.Value:
+        return put(tape, trace_mask_heads(network), "mask.", [features, labels], 1)[0]
+
     boxes = choice.propose(scores, deltas, sizes)
+    heads = [box_head(stage) for stage in range(len(network.roi_head.stages))]
     found = classify(choice, maps, boxes, network.classes, heads, name)
-    masks = draw(
-        choice,
-        maps,
-        found[0],
-        found[2],
-        lambda *inputs: put(trace_mask_heads(network), "mask.", list(inputs), 1)[0],
-    )
+    masks = draw(choice, maps, found[0], found[2], mask_heads)
     give_outputs(model, [*found, masks])
     return model
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from fca_edge.exporting.detect.model import MaskHeads
+from fca_edge.exporting.detect.model import BoxPart, MaskHeads
 from fca_edge.exporting.detect.reference import Objects
 from fca_edge.exporting.program import quiet_export
 from fca_edge.parity import Array
-from fca_edge.passes.detector_heads import JointBoxHead, JointProposalHead
+from fca_edge.passes.detector_heads import JointProposalHead
 from fca_edge.zoo.dense.detectors import BOX_BINS, MASK_BINS, STRIDES, Detector
 
 FEATURES, MASK = "features", "mask"
@@ -42,19 +42,6 @@ class PicturePart(nn.Module):
         else:
             joined = [torch.cat(head(level), 1) for level in maps]
         return tuple(one.permute(0, 2, 3, 1) for one in (*maps[:-1], *joined))
-
-
-class BoxPart(nn.Module):
-    """A box head with one output (N, classes + 1 + 4 * classes): logits and deltas."""
-
-    def __init__(self, network: Detector, stage: int) -> None:
-        super().__init__()
-        self.head = network.roi_head.stages[stage][0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.head, JointBoxHead):
-            return self.head.join(x)
-        return torch.cat(self.head(x), 1)
 
 
 class MaskPart(MaskHeads):

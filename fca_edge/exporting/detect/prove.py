@@ -127,7 +127,7 @@ def cut_model(path: Path, out: Path, given: Arrays, outputs: list[str]) -> None:
                 node.output[place] = f"{name}/left"
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(list_reads(node))
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(reversed(nodes))
@@ -145,6 +145,13 @@ def cut_model(path: Path, out: Path, given: Arrays, outputs: list[str]) -> None:
         floats = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         graph.output.append(old.get(name, floats))
     onnx.save(model, str(out))
+
+
+def list_reads(node: onnx.NodeProto) -> list[str]:
+    """List what a node reads, and what the bodies in it read from outside."""
+    bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    inner = [name for body in bodies for one in body.node for name in list_reads(one)]
+    return [*node.input, *inner]
 
 
 def compare_parts(expected: Arrays, actual: Arrays) -> Errors:

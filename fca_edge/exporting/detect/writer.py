@@ -15,6 +15,7 @@ from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting import onnx as onnx_writer
 from fca_edge.exporting.artefact import check_delegation
 from fca_edge.exporting.detect.check import Expected, check_file
+from fca_edge.exporting.detect.choice import SMALL_BLOCKS, USUAL_BLOCKS, Blocks
 from fca_edge.exporting.detect.model import build_model
 from fca_edge.exporting.detect.parts import name_outputs, trace_part
 from fca_edge.exporting.outputs import Output
@@ -34,6 +35,13 @@ class Traced:
 
     network: Detector
     picture: ExportedProgram
+
+
+def choose_blocks(output: Output) -> Blocks:
+    """Choose how many boxes go through a head at once; all in a network as it was trained."""
+    if not output.folded:
+        return Blocks()
+    return SMALL_BLOCKS if output.optimize == "memory" else USUAL_BLOCKS
 
 
 class DetectorWriter(Writer):
@@ -59,6 +67,7 @@ class DetectorWriter(Writer):
             program.network,
             size,
             self.prepared.objects.proposals,
+            choose_blocks(output),
             simplify=output.folded,
         )
         return onnx_writer.write(model, metadata, path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fca_edge.manifest import Artefact
 from fca_edge.pictures import describe_pictures
-from fca_edge.runtimes import RUNTIMES
+from fca_edge.runtimes import RUNTIMES, remedy
 
 
 def list_notes(artefacts: Sequence[Artefact]) -> list[str]:

@@ -74,7 +74,7 @@ def verify(
     if folder is not None:
         find_images(folder)
     artefacts = [check_source(path, checkpoint_path, weights) for path in paths]
-    if checkpoint_path is not None and not any(one.manifest.source.trained for one in artefacts):
+    if checkpoint_path is not None and not any(one.manifest.source.checkpoint for one in artefacts):
         raise UsageError(
             f"--checkpoint is for trained weights; {paths[0]} has random ones, leave it out."
         )

@@ -11,16 +11,17 @@ from fca_edge.checkpoint.elsewhere import describe_object, describe_tensor
 from fca_edge.checkpoint.search import State, group_states, list_other_keys, read_shapes_in
 from fca_edge.checkpoint.shapes import (
     Shapes,
-    all_variants,
     count_classes,
     differences,
     find_size,
     join_differences,
+    list_variants,
     read_shapes,
 )
 from fca_edge.checkpoint.translate import find_all, find_translations
 from fca_edge.checkpoint.tree import STEP, describe_entries
 from fca_edge.checkpoint.values import StandIn, StoredTensor, clean, describe_fault
+from fca_edge.zoo.specs import DenseSpec, find_spec
 
 # Beyond so many differences a network is not near: naming it would mislead.
 NEAR = 10
@@ -58,7 +59,7 @@ def explain(
         return f"{path}: a {note} without named weights (frozen?); {SAVE}."
     if not leaves:
         return f"{path}: not a state dict: no tensors in it, {describe_entries(content)}."
-    variants = all_variants()
+    variants = list_variants(leaves)
     if odd := name_odd_tensor(leaves, variants):
         return f"{path}: {odd}"
     places = compare_places(leaves, variants)
@@ -68,7 +69,8 @@ def explain(
             replace(place, prefix=words) for place in compare_places(translation.state, variants)
         ]
     nearest = min(places, key=lambda place: len(place.wrong), default=None)
-    if nearest is None or len(nearest.wrong) > NEAR:
+    # A head of a large network may be missing as a whole.
+    if nearest is None or len(nearest.wrong) > max(NEAR, len(leaves) // NEAR):
         wider = [place for place in places if place.same_keys()]
         return describe_widths(path, wider[0]) if wider else describe_keys(path, content, leaves)
     where = f" at '{clean(nearest.prefix)}'" if nearest.prefix else ""
@@ -95,12 +97,15 @@ def fits_another(path: Path, leaves: State, variant_name: str, by_header: bool) 
     Args:
         by_header: the file's own header names the variant, and not the user.
     """
-    others = tuple(v for v in all_variants() if v != variant_name)
+    others = tuple(v for v in list_variants(leaves) if v != variant_name)
     names = list(dict.fromkeys(candidate.variant for candidate in find_all(leaves, others)))
     if not names:
         return None
     text = f"{path} is not {variant_name}{', as its header says' if by_header else ''}."
     text += f" The file fits --variant {' or --variant '.join(names)}: "
+    spec = find_spec(variant_name)
+    if isinstance(spec, DenseSpec) and spec.trunk in names:
+        return f"{text}give that, or add --random-head to take these weights for the trunk."
     return text + ("give that." if by_header else "leave --variant out, or give that.")
 
 

@@ -33,7 +33,7 @@ LISTED = 4
 # Layer that has one output per class -> rank of its weight.
 CLASS_HEADS = {"head": 2, "decode_head.conv_seg": 4}
 # Parts that dense networks alone have.
-DENSE_HEADS = ("decode_head.conv_seg.", "roi_head.bbox_head.")
+DENSE_HEADS = ("decode_head.", "rpn_head.", "roi_head.")
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -270,7 +270,7 @@ def command(json_file: Path | None, force: bool, **options: Any) -> None:
         put_document(artefacts.document(), entries, "table", json_file, force, wide)
     else:
         put_json(entries, json_file, force)
-    if artefacts and artefacts[0].manifest.source.trained:
+    if artefacts and artefacts[0].manifest.source.checkpoint:
         source = artefacts[0].manifest.source
         ERR.print(f"weights: {source.checkpoint}: {source.chosen}")
     for note in notes_of_options(artefacts[0].manifest) if artefacts else ():

@@ -30,8 +30,11 @@ def list_notes(artefacts: Sequence[Artefact]) -> list[str]:
 def list_warnings(artefacts: Sequence[Artefact]) -> list[str]:
     """Say which files mean less than they seem to."""
     texts = []
-    if artefacts and not artefacts[0].manifest.source.trained:
-        texts.append("random weights: good for timing, meaningless on pictures; give --checkpoint.")
+    source = artefacts[0].manifest.source if artefacts else None
+    if source is not None and not source.trained:
+        what = "random weights" if source.checkpoint is None else "a random head"
+        step = "give" if source.checkpoint is None else "train it, then give its"
+        texts.append(f"{what}: good for timing, meaningless on pictures; {step} --checkpoint.")
     for artefact in artefacts:
         name, calibration = artefact.path.name, read_calibration(artefact)
         if calibration and (count := calibration["of_one_colour"]):

@@ -9,6 +9,7 @@ from torch import nn
 
 from fca_edge.checkpoint.fit import build_fitted
 from fca_edge.checkpoint.read import Checkpoint, load_checkpoint
+from fca_edge.checkpoint.shapes import STRIDE as TABLE_STRIDE
 from fca_edge.checkpoint.shapes import list_fitting_sizes
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting.request import NetworkRequest, check_network, name_network
@@ -16,6 +17,7 @@ from fca_edge.exporting.stated import complete_preprocessing, read_stated
 from fca_edge.manifest import Source
 from fca_edge.sizes import Size, write_size
 from fca_edge.zoo.build import build, find_spec, short_name
+from fca_edge.zoo.dense.trunks import WINDOWS
 from fca_edge.zoo.randomise import randomise
 from fca_edge.zoo.specs import DenseSpec
 
@@ -87,7 +89,7 @@ def build_trunk_source(request: NetworkRequest) -> tuple[nn.Module, Source]:
             raise FcaEdgeError(
                 f"{checkpoint.path}: '{name.removeprefix('backbone.')}' is {list(tensor.shape)},"
                 f" and the windows of {request.variant} need {list(own[name].shape)}; take weights"
-                f" that were trained at {find_spec(spec.trunk).img_size} px."
+                f" that were trained at {TABLE_STRIDE * WINDOWS[0]} px."
             )
     network.load_state_dict(taken, strict=False)
     left = sum(name.startswith("backbone.") for name in own.keys() - taken.keys())

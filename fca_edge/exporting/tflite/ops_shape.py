@@ -12,7 +12,8 @@ from fca_edge.exporting.tflite.builder import Shape
 from fca_edge.exporting.tflite.context import Context, argument, positive, read_shape, require
 from fca_edge.exporting.tflite.layout import Value, find_memory_order, view, view_plain
 
-MOST_CONCATENATED = 5
+# What XNNPACK takes.
+MOST_CONCATENATED, MOST_SPLIT = 5, 4
 
 
 def reshape(context: Context, node: fx.Node) -> Value:
@@ -97,6 +98,10 @@ def split(context: Context, node: fx.Node) -> tuple[Value, ...]:
     keep = [d for d in range(len(shape)) if d == dim or shape[d] > 1]
     source = context.layout.reshape(value.tensor, tuple(shape[d] for d in keep))
     parts = shape[dim] // size
+    if parts > MOST_SPLIT:
+        part = tuple(size if d == dim else n for d, n in enumerate(shape))
+        begins = (tuple(n * size * (d == dim) for d in range(len(shape))) for n in range(parts))
+        return tuple(emit_slice(context, value, begin, part) for begin in begins)
     options = schema.SplitOptionsT()
     options.numSplits = parts
     part = tuple(size if d == dim else shape[d] for d in keep)

@@ -6,14 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commandline import fca_edge, refused
 from conftest import SHAPES
 from PIL import Image
 
+from fca_edge.accuracy.dense import label_picture
 from fca_edge.accuracy.pixels import PixelFigures
-from fca_edge.errors import NotEquivalentError
+from fca_edge.errors import NotEquivalentError, UsageError
 from fca_edge.manifest import read_artefact
+from fca_edge.preprocess import Preprocessing
 
 PARTS = {"segment": "annotations/test"}
 
@@ -56,8 +59,6 @@ def test_wrong_labels_are_wrong_answers(
     segmenters: list[Path], shapes: Path, tmp_path: Path
 ) -> None:
     """Discs and squares change places: both are met nowhere."""
-    import numpy as np
-
     for path in (shapes / "annotations" / "test").iterdir():
         with Image.open(path) as image:
             labels = np.array(image)
@@ -137,3 +138,23 @@ def test_a_file_that_loses_more_than_it_may_is_refused(
     else:
         with pytest.raises(NotEquivalentError, match="its mIoU on onnxruntime"):
             check.refuse_drop(artefact, "onnxruntime", figures)
+
+
+class Halves:
+    """A network whose file gives labels: 1 where its input is bright, also in the padding."""
+
+    name = "halves"
+    preprocessing = Preprocessing((64, 64), 64, (0.5,) * 3, (1.0,) * 3, "nearest", fit="pad")
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return (images[:, 0] >= 0).astype(np.uint8)
+
+
+def test_labels_of_a_file_lose_the_padding_and_take_the_picture_s_size() -> None:
+    pixels = np.zeros((96, 40, 3), np.uint8)
+    pixels[:48] = 255
+    labels = label_picture(Halves(), Image.fromarray(pixels), sliding=False)
+    assert labels.shape == (96, 40)
+    assert labels[:48].all() and not labels[48:].any()
+    with pytest.raises(UsageError, match="--output logits"):
+        label_picture(Halves(), Image.fromarray(pixels), sliding=True)

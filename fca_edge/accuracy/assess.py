@@ -19,7 +19,7 @@ from fca_edge.accuracy.figures import Figures, Share, compute_figures
 from fca_edge.accuracy.objects import require_coco
 from fca_edge.accuracy.runners import ArtefactRunner, Runner
 from fca_edge.errors import UsageError
-from fca_edge.labels import read_labels
+from fca_edge.labels import check_count, read_labels
 from fca_edge.manifest import Artefact, read_artefact
 from fca_edge.measure.jobs import job_for
 from fca_edge.options import spell_options
@@ -280,6 +280,8 @@ def evaluate_files(
     if against is not None:
         other = join_parts([read_artefact(against)])[0].read_as(reading)
     names = None if request.labels is None else read_labels(request.labels)
+    if names is not None and task != "classify":
+        check_count(names, artefacts[0].manifest.source.num_classes, str(request.labels))
     if task == "classify":
         find_images(request.data)
     elif task == "detect":

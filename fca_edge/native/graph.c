@@ -30,6 +30,18 @@ static bool check(struct fr_graph *g, enum xnn_status status) {
          refuse(g, status == xnn_status_out_of_memory ? "no memory" : "XNNPACK does not take it");
 }
 
+/* The same for one more of XNNPACK's operators, which has the name of what it makes. */
+static bool add(struct fr_graph *g, enum xnn_status status) {
+  if (g->made_count % 256 == 0) {
+    const struct fr_tensor **grown =
+        realloc(g->made, (g->made_count + 256) * sizeof(struct fr_tensor *));
+    if (!grown) return refuse(g, "no memory");
+    g->made = grown;
+  }
+  g->made[g->made_count++] = &g->file->tensors[g->now->outputs[0]];
+  return check(g, status);
+}
+
 static void *own(struct fr_graph *g, size_t bytes) {
   void **grown = realloc(g->owned, (g->owned_count + 1) * sizeof *grown);
   void *memory = grown ? calloc(1, bytes) : NULL;
@@ -158,7 +170,7 @@ static uint32_t widened(struct fr_graph *g, const struct fr_tensor *stored, uint
                                                &id);
   if (!check(g, status)) return XNN_INVALID_VALUE_ID;
   status = xnn_define_unary(g->subgraph, xnn_unary_convert, NULL, id, target, 0);
-  return check(g, status) ? target : XNN_INVALID_VALUE_ID;
+  return add(g, status) ? target : XNN_INVALID_VALUE_ID;
 }
 
 /* The id of a float tensor, defined when it is first asked for. */
@@ -230,7 +242,7 @@ static bool build_binary(struct fr_graph *g, int kind) {
   }
   struct xnn_binary_params range = {(double)low, (double)high};
   return values(g, 2, ids) &&
-         check(g, xnn_define_binary(g->subgraph, (enum xnn_binary_operator)kind, &range, ids[0],
+         add(g, xnn_define_binary(g->subgraph, (enum xnn_binary_operator)kind, &range, ids[0],
                                     ids[1], ids[2], 0));
 }
 
@@ -242,7 +254,7 @@ static bool build_unary(struct fr_graph *g, int kind) {
   if (!expect(g, input(g, 0) && is_same(&input(g, 0)->shape, &output(g)->shape))) return false;
   const union xnn_unary_params *given = kind == xnn_unary_clamp ? &params : NULL;
   return values(g, 1, ids) &&
-         check(g, xnn_define_unary(g->subgraph, (enum xnn_unary_operator)kind, given, ids[0],
+         add(g, xnn_define_unary(g->subgraph, (enum xnn_unary_operator)kind, given, ids[0],
                                    ids[1], 0));
 }
 
@@ -253,7 +265,7 @@ static bool build_softmax(struct fr_graph *g, int kind) {
   if (!expect(g, input(g, 0) && input(g, 0)->shape.rank > 0 &&
                      is_same(&input(g, 0)->shape, &output(g)->shape)))
     return false;
-  return values(g, 1, ids) && check(g, xnn_define_softmax(g->subgraph, ids[0], ids[1], 0));
+  return values(g, 1, ids) && add(g, xnn_define_softmax(g->subgraph, ids[0], ids[1], 0));
 }
 
 /* Input and paddings (top, right, bottom, left) of a convolution; a PAD before it becomes its own. */
@@ -289,7 +301,7 @@ static uint32_t quantized(struct fr_graph *g, const struct fr_tensor *source, si
   if (!check(g, xnn_define_dynamically_quantized_tensor_value(
                     g->subgraph, xnn_datatype_qdint8, source->shape.rank, axes,
                     source->shape.sizes, XNN_INVALID_VALUE_ID, 0, &narrow)) ||
-      !check(g, xnn_define_unary(g->subgraph, xnn_unary_convert, NULL, id, narrow, 0)))
+      !add(g, xnn_define_unary(g->subgraph, xnn_unary_convert, NULL, id, narrow, 0)))
     return XNN_INVALID_VALUE_ID;
   return narrow;
 }
@@ -304,7 +316,7 @@ static bool define_linear(struct fr_graph *g, const struct fr_tensor *source, si
   uint32_t filter = weights(g, kernel, 2, sizes, units, true);
   fr_store_expect(g->store);
   uint32_t added = bias ? weights(g, bias, 1, sizes, 1, true) : XNN_INVALID_VALUE_ID;
-  return !g->why[0] && check(g, xnn_define_fully_connected(g->subgraph, low, high, in, filter,
+  return !g->why[0] && add(g, xnn_define_fully_connected(g->subgraph, low, high, in, filter,
                                                            added, out, flags));
 }
 
@@ -395,13 +407,13 @@ static bool build_convolution(struct fr_graph *g, int depthwise) {
   if (g->why[0]) return false;
   if (!depthwise) fr_store_expect(g->store);
   if (depthwise)
-    return check(g, xnn_define_depthwise_convolution_2d(
+    return add(g, xnn_define_depthwise_convolution_2d(
                         g->subgraph, pads[0], pads[1], pads[2], pads[3], (uint32_t)w.kernel[0],
                         (uint32_t)w.kernel[1], (uint32_t)w.stride[0], (uint32_t)w.stride[1],
                         (uint32_t)w.dilation[0], (uint32_t)w.dilation[1],
                         (uint32_t)(units / channels), channels, low, high, in, filter, added,
                         target, flags));
-  return check(g, xnn_define_convolution_2d(
+  return add(g, xnn_define_convolution_2d(
                       g->subgraph, pads[0], pads[1], pads[2], pads[3], (uint32_t)w.kernel[0],
                       (uint32_t)w.kernel[1], (uint32_t)w.stride[0], (uint32_t)w.stride[1],
                       (uint32_t)w.dilation[0], (uint32_t)w.dilation[1], (uint32_t)groups,
@@ -446,7 +458,7 @@ static bool build_pad(struct fr_graph *g, int kind) {
       return false;
     before[i] = (size_t)m, after[i] = (size_t)n;
   }
-  return values(g, 1, ids) && check(g, xnn_define_static_constant_pad(
+  return values(g, 1, ids) && add(g, xnn_define_static_constant_pad(
                                            g->subgraph, before, after, 0.0f, ids[0], ids[1], 0));
 }
 
@@ -469,7 +481,7 @@ static bool build_reduce(struct fr_graph *g, int kind) {
     if (!gone[i] || keeps) wanted.sizes[wanted.rank++] = gone[i] ? 1 : source->shape.sizes[i];
   }
   if (!expect(g, count > 0 && is_same(&wanted, &out->shape)) || !values(g, 1, ids)) return false;
-  return check(g, xnn_define_static_reduce(g->subgraph, (enum xnn_reduce_operator)kind, count,
+  return add(g, xnn_define_static_reduce(g->subgraph, (enum xnn_reduce_operator)kind, count,
                                            axes, ids[0], ids[1], keeps ? XNN_FLAG_KEEP_DIMS : 0));
 }
 
@@ -479,7 +491,7 @@ static bool build_reshape(struct fr_graph *g, int kind) {
   const struct fr_tensor *out = output(g);
   if (!expect(g, input(g, 0) && input(g, 0)->shape.elements == out->shape.elements)) return false;
   return values(g, 1, ids) &&
-         check(g, xnn_define_static_reshape(g->subgraph, out->shape.rank, out->shape.sizes,
+         add(g, xnn_define_static_reshape(g->subgraph, out->shape.rank, out->shape.sizes,
                                             ids[0], ids[1], 0));
 }
 
@@ -500,7 +512,7 @@ static bool build_transpose(struct fr_graph *g, int kind) {
     taken[axis] = true, order[i] = (size_t)axis;
   }
   return values(g, 1, ids) &&
-         check(g, xnn_define_static_transpose(g->subgraph, source->shape.rank, order, ids[0],
+         add(g, xnn_define_static_transpose(g->subgraph, source->shape.rank, order, ids[0],
                                               ids[1], 0));
 }
 
@@ -522,7 +534,7 @@ static bool build_slice(struct fr_graph *g, int kind) {
       return false;
     begin[i] = (size_t)start;
   }
-  return values(g, 1, ids) && check(g, xnn_define_static_slice(g->subgraph, rank, begin,
+  return values(g, 1, ids) && add(g, xnn_define_static_slice(g->subgraph, rank, begin,
                                                                out->shape.sizes, ids[0], ids[1],
                                                                0));
 }
@@ -561,10 +573,10 @@ static bool build_split(struct fr_graph *g, int kind) {
   }
   if (g->why[0]) return false;
   if (count == 2)
-    return check(g, xnn_define_even_split2(g->subgraph, axis, in, ids[0], ids[1], 0));
+    return add(g, xnn_define_even_split2(g->subgraph, axis, in, ids[0], ids[1], 0));
   if (count == 3)
-    return check(g, xnn_define_even_split3(g->subgraph, axis, in, ids[0], ids[1], ids[2], 0));
-  return check(g,
+    return add(g, xnn_define_even_split3(g->subgraph, axis, in, ids[0], ids[1], ids[2], 0));
+  return add(g,
                xnn_define_even_split4(g->subgraph, axis, in, ids[0], ids[1], ids[2], ids[3], 0));
 }
 
@@ -581,12 +593,12 @@ static bool build_concatenation(struct fr_graph *g, int kind) {
       !values(g, count, ids))
     return false;
   xnn_subgraph_t s = g->subgraph;
-  if (count == 2) return check(g, xnn_define_concatenate2(s, axis, ids[0], ids[1], ids[2], 0));
+  if (count == 2) return add(g, xnn_define_concatenate2(s, axis, ids[0], ids[1], ids[2], 0));
   if (count == 3)
-    return check(g, xnn_define_concatenate3(s, axis, ids[0], ids[1], ids[2], ids[3], 0));
+    return add(g, xnn_define_concatenate3(s, axis, ids[0], ids[1], ids[2], ids[3], 0));
   if (count == 4)
-    return check(g, xnn_define_concatenate4(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], 0));
-  return check(
+    return add(g, xnn_define_concatenate4(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], 0));
+  return add(
       g, xnn_define_concatenate5(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], 0));
 }
 
@@ -605,7 +617,7 @@ static bool build_matmul(struct fr_graph *g, int kind) {
     fits = fits && a->shape.sizes[i] == b->shape.sizes[i] &&
            a->shape.sizes[i] == out->shape.sizes[i];
   return expect(g, fits) && values(g, 2, ids) &&
-         check(g, xnn_define_batch_matrix_multiply(g->subgraph, ids[0], ids[1], ids[2],
+         add(g, xnn_define_batch_matrix_multiply(g->subgraph, ids[0], ids[1], ids[2],
                                                    flip ? XNN_FLAG_TRANSPOSE_B : 0));
 }
 
@@ -625,7 +637,7 @@ static bool build_resize(struct fr_graph *g, int kind) {
   bool centres = fr_option(g->file, g->now, 3, 1, 0) != 0;
   if (!expect(g, !(corners && centres))) return false;
   uint32_t flags = corners ? XNN_FLAG_ALIGN_CORNERS : centres ? 0 : XNN_FLAG_TENSORFLOW_LEGACY_MODE;
-  return values(g, 1, ids) && check(g, xnn_define_static_resize_bilinear_2d(
+  return values(g, 1, ids) && add(g, xnn_define_static_resize_bilinear_2d(
                                            g->subgraph, out->shape.sizes[1], out->shape.sizes[2],
                                            ids[0], ids[1], flags));
 }
@@ -718,11 +730,27 @@ static bool find_producers(struct fr_graph *g) {
   return true;
 }
 
+/* Which tensors the output needs: XNNPACK aborts on what is computed and never read. */
+static bool find_needed(struct fr_graph *g) {
+  g->needed[g->file->output] = true;
+  for (size_t i = g->file->operator_count; i-- > 0;) {
+    const struct fr_operator *op = &g->file->operators[i];
+    size_t count = 0;
+    for (size_t j = 0; j < op->output_count; j++) count += g->needed[op->outputs[j]];
+    g->now = op;
+    if (count && count < op->output_count) return refuse(g, "a part of what it makes is not read");
+    for (size_t j = 0; count && j < op->input_count; j++)
+      if (op->inputs[j] >= 0) g->needed[op->inputs[j]] = true;
+  }
+  return g->needed[g->file->input] || refuse(g, "the output does not depend on the input");
+}
+
 bool fr_graph_build(struct fr_graph *g, struct fr_file *file, struct fr_store *store, char *why) {
   *g = (struct fr_graph){.file = file, .store = store, .why = why};
   g->ids = calloc(file->tensor_count, sizeof *g->ids);
   g->producers = calloc(file->tensor_count, sizeof *g->producers);
-  if (!g->ids || !g->producers ||
+  g->needed = calloc(file->tensor_count, sizeof *g->needed);
+  if (!g->ids || !g->producers || !g->needed ||
       xnn_create_subgraph(2, 0, &g->subgraph) != xnn_status_success) {
     (void)snprintf(why, FR_MESSAGE_BYTES, "no memory");
     return false;
@@ -732,8 +760,10 @@ bool fr_graph_build(struct fr_graph *g, struct fr_file *file, struct fr_store *s
     (void)snprintf(why, FR_MESSAGE_BYTES, "nothing makes its output");
     return false;
   }
+  if (!find_needed(g)) return false;
   for (size_t i = 0; i < file->operator_count; i++) {
     g->now = &file->operators[i];
+    if (!g->needed[g->now->outputs[0]]) continue;
     bool done = build_operator(g);
     if (!done || file->bad) return done ? refuse(g, "its options lie outside the file") : false;
   }
@@ -744,9 +774,11 @@ void fr_graph_free(struct fr_graph *g) {
   if (g->subgraph) (void)xnn_delete_subgraph(g->subgraph);
   free(g->ids);
   free(g->producers);
+  free(g->needed);
   g->subgraph = NULL;
   g->ids = NULL;
   g->producers = NULL;
+  g->needed = NULL;
 }
 
 size_t fr_graph_bound(const struct fr_file *file) {

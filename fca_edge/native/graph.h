@@ -13,8 +13,11 @@ struct fr_graph {
   xnn_subgraph_t subgraph;
   uint32_t *ids;      /* of XNNPACK, by tensor */
   int32_t *producers; /* operator by tensor, -1 for constants and the input */
+  bool *needed;       /* by tensor */
   void **owned;       /* memory that the subgraph and its runtime point to */
   size_t owned_count;
+  const struct fr_tensor **made; /* by XNNPACK's operator, in its order */
+  size_t made_count;
   const struct fr_operator *now;
   char *why;
 };

@@ -29,7 +29,6 @@ struct fr_model {
   struct fr_shape input, output;
   const float *bound_input; /* where the runtime reads and writes now */
   float *bound_output;
-  char **names; /* by XNNPACK's operator, for profiles */
   char note[FR_MESSAGE_BYTES];
 };
 
@@ -68,7 +67,15 @@ static void drop_graph(struct fr_model *m) {
   fr_graph_free(&m->graph);
   for (size_t i = 0; i < m->graph.owned_count; i++) free(m->graph.owned[i]);
   free(m->graph.owned);
+  free(m->graph.made);
   m->graph = (struct fr_graph){.file = NULL};
+}
+
+/* XNNPACK does not look whether its small tables could be had: see before it makes them. */
+static bool has_memory(const struct fr_model *m) {
+  void *some = malloc(((size_t)1 << 20) + 512 * (m->file.tensor_count + m->file.operator_count));
+  free(some);
+  return some != NULL;
 }
 
 /* Build the runtime on a store: 1 for done, 0 if the store is at fault, -1 if the file is. */
@@ -79,15 +86,20 @@ static int build(struct fr_model *m, const struct fr_settings *settings, char *w
   if (m->facts.half) flags |= XNN_FLAG_HINT_FP16_INFERENCE;
   why[0] = '\0';
   if (!fr_graph_build(&m->graph, &m->file, m->store, why)) return -1;
-  enum xnn_status status = xnn_create_runtime_v4(m->graph.subgraph, fr_store_cache(m->store), NULL,
-                                                 m->pool, flags, &m->runtime);
-  if (!fr_store_finish(m->store, m->note)) return 0;
-  if (status == xnn_status_success) status = xnn_reshape_runtime(m->runtime);
-  if (status == xnn_status_success) return 1;
-  (void)snprintf(why, FR_MESSAGE_BYTES, "%s", status == xnn_status_out_of_memory
-                                                  ? "no memory"
-                                                  : "XNNPACK does not take its graph");
-  return status == xnn_status_out_of_memory ? 0 : -1;
+  enum xnn_status status = xnn_status_out_of_memory;
+  if (has_memory(m))
+    status = xnn_create_runtime_v4(m->graph.subgraph, fr_store_cache(m->store), NULL, m->pool,
+                                   flags, &m->runtime);
+  bool full = status == xnn_status_out_of_memory;
+  if (status == xnn_status_success || full) {
+    if (!fr_store_finish(m->store, !full, m->note)) return 0;
+    status = has_memory(m) ? xnn_reshape_runtime(m->runtime) : xnn_status_out_of_memory;
+    if (status == xnn_status_success) return 1;
+    full = status == xnn_status_out_of_memory;
+  }
+  (void)snprintf(why, FR_MESSAGE_BYTES, "%s",
+                 full ? "no memory" : "XNNPACK does not take its graph");
+  return full ? 0 : -1;
 }
 
 static void drop_runtime(struct fr_model *m, bool discard) {
@@ -250,8 +262,14 @@ enum fr_status fr_profile(struct fr_model *m,
                   xnn_status_success &&
               xnn_get_runtime_profiling_info(m->runtime, times, count * sizeof *spans, spans,
                                              &needed) == xnn_status_success;
+  /* Where XNNPACK has joined operators nobody can tell which is which. */
+  bool named = count == m->graph.made_count;
   for (size_t i = 0; done && i < count; i++) {
-    say(context, name, "", spans[i]);
+    char tensor[256] = "";
+    const struct fr_tensor *made = named ? m->graph.made[i] : NULL;
+    size_t length = made && made->name_bytes < sizeof tensor ? made->name_bytes : 0;
+    if (length) memcpy(tensor, made->name, length);
+    say(context, name, tensor, spans[i]);
     name += strlen(name) + 1;
   }
   free(text);

@@ -303,10 +303,11 @@ static bool write_whole(struct fr_store *s) {
   return true;
 }
 
-bool fr_store_finish(struct fr_store *s, char *note) {
+bool fr_store_finish(struct fr_store *s, bool whole, char *note) {
   /* Weights that are packed without asking would be packed from nothing by a later load. */
+  if (!whole && !s->trouble) s->trouble = ENOMEM;
   s->wrong |= s->look_ups < s->products;
-  bool done = !s->wrong && (s->warm ? s->asked == s->count : s->file < 0 || write_whole(s));
+  bool done = whole && !s->wrong && (s->warm ? s->asked == s->count : s->file < 0 || write_whole(s));
   if (!done) say(s, note, s->trouble ? strerror(s->trouble) : "packed weights are of another build");
   if (!s->warm && s->folder >= 0) (void)flock(s->folder, LOCK_UN);
   s->finished = true;

@@ -28,9 +28,9 @@ void fr_store_expect(struct fr_store *store);
 const void *fr_store_keep(struct fr_store *store, const void *data, size_t bytes);
 /* What XNNPACK asks for packed weights. */
 xnn_weights_cache_t fr_store_cache(struct fr_store *store);
-/* Nothing is added from now on; a file that is whole gets its name. False where it could not be
- * written, or what was kept is not what this load asked for. */
-bool fr_store_finish(struct fr_store *store, char *note);
+/* Nothing is added from now on; a file that is whole gets its name. False where there was no room,
+ * it could not be written, or what was kept is not what this load asked for. */
+bool fr_store_finish(struct fr_store *store, bool whole, char *note);
 void fr_store_close(struct fr_store *store);
 /* The same, and remove the file, which is not what it says. */
 void fr_store_discard(struct fr_store *store);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,21 @@ def test_a_fault_in_the_file_is_noticed(
 
 def test_the_file_itself_passes_the_same_check(files: Path, expected: Expected) -> None:
     assert check_file(files / ONNX, "onnxruntime", expected, 110.0, None, "nchw").short is None
+
+
+def test_other_objects_are_refused_of_trained_weights_in_fp32_alone(
+    files: Path, expected: Expected
+) -> None:
+    """An answer that agrees tensor by tensor and not object by object, as here by other boxes."""
+    found = expected.objects.found[0]
+    moved = replace(found, boxes=found.boxes + 20)
+    wrong = replace(expected, objects=replace(expected.objects, found=(moved,)))
+    for floor_db, refused_by in ((110.0, "of its objects"), (50.0, None)):
+        short = check_file(files / ONNX, "onnxruntime", wrong, floor_db, None, "nchw").short
+        assert (refused_by in short) if refused_by and short else short is refused_by
+    random = replace(wrong, objects=replace(wrong.objects, trained=False))
+    verdict = check_file(files / ONNX, "onnxruntime", random, 110.0, None, "nchw")
+    assert verdict.short is None and verdict.parity.top1_agreement < 1
 
 
 def test_no_objects_are_a_result(files: Path, tmp_path: Path) -> None:

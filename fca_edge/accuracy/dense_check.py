@@ -16,6 +16,7 @@ from fca_edge.accuracy.runners import ArtefactRunner
 from fca_edge.errors import NotEquivalentError
 from fca_edge.exporting.request import NetworkRequest
 from fca_edge.manifest import Artefact
+from fca_edge.parts import find_part
 from fca_edge.pictures import describe_pictures
 
 
@@ -64,12 +65,19 @@ class DenseCheck:
 
         return progress
 
-    def __call__(self, artefact: Artefact) -> dict[str, Any]:
-        """Evaluate a file; returns the manifest's `accuracy` block.
+    def __call__(self, artefact: Artefact) -> dict[str, Any] | None:
+        """Evaluate a file; returns the manifest's `accuracy` block, None for part of a detector.
 
         Raises:
             NotEquivalentError: it loses more than it may on a runtime.
         """
+        if find_part(artefact) is not None:
+            note = (
+                "the files of a detector in TFLite are not judged at the export; `fca-edge eval`"
+                " runs them together."
+            )
+            self.notes = list(dict.fromkeys([*self.notes, note]))
+            return None
         label = f"accuracy of {artefact.path.name}"
         with ExitStack() as stack:
             runners = [

@@ -84,3 +84,16 @@ def test_a_picture_of_another_size(detectors: list[Path], shapes: Path, tmp_path
 def test_sliding_is_for_pixels(detectors: list[Path], shapes: Path) -> None:
     done = fca_edge("eval", detectors[0], *words_of(shapes), "--sliding")
     refused(done, 2, "--sliding is for a class per pixel")
+
+
+def test_an_export_judges_whole_files_alone(detectors: list[Path]) -> None:
+    """A part of a detector answers nothing by itself; that is said once."""
+    from fca_edge.accuracy.dense_check import DenseCheck
+    from fca_edge.manifest import read_artefact
+
+    check = DenseCheck.__new__(DenseCheck)
+    check.notes = []
+    for file in detectors[1:]:
+        assert check(read_artefact(file)) is None
+    (note,) = check.notes
+    assert "`fca-edge eval` runs them together" in note

@@ -656,47 +656,58 @@ static const struct {
   int code;
   builder build;
   int kind;
+  size_t operands; /* inputs that may be computed, from the first on */
 } TABLE[] = {
-    {0, build_binary, xnn_binary_add},
-    {2, build_concatenation, 0},
-    {OP_CONV, build_convolution, false},
-    {OP_DEPTHWISE, build_convolution, true},
-    {OP_DEQUANTIZE, build_dequantize, 0},
-    {9, build_linear, 0},
-    {14, build_unary, xnn_unary_sigmoid},
-    {18, build_binary, xnn_binary_multiply},
-    {19, build_unary, xnn_unary_clamp},
-    {21, build_unary, xnn_unary_clamp},
-    {22, build_reshape, 0},
-    {23, build_resize, 0},
-    {25, build_softmax, 0},
-    {28, build_unary, xnn_unary_tanh},
-    {OP_PAD, build_pad, 0},
-    {39, build_transpose, 0},
-    {40, build_reduce, xnn_reduce_mean},
-    {41, build_binary, xnn_binary_subtract},
-    {42, build_binary, xnn_binary_divide},
-    {43, build_reshape, 0},
-    {47, build_unary, xnn_unary_exp},
-    {49, build_split, 0},
-    {55, build_binary, xnn_binary_maximum},
-    {57, build_binary, xnn_binary_minimum},
-    {59, build_unary, xnn_unary_negate},
-    {65, build_slice, 0},
-    {74, build_reduce, xnn_reduce_sum},
-    {75, build_unary, xnn_unary_square_root},
-    {76, build_unary, xnn_unary_reciprocal_square_root},
-    {92, build_unary, xnn_unary_square},
-    {99, build_binary, xnn_binary_squared_difference},
-    {101, build_unary, xnn_unary_abs},
-    {117, build_unary, xnn_unary_hardswish},
-    {126, build_matmul, 0},
-    {150, build_unary, xnn_unary_gelu},
+    {0, build_binary, xnn_binary_add, 2},
+    {2, build_concatenation, 0, FR_MOST_INPUTS},
+    {OP_CONV, build_convolution, false, 1},
+    {OP_DEPTHWISE, build_convolution, true, 1},
+    {OP_DEQUANTIZE, build_dequantize, 0, 1},
+    {9, build_linear, 0, 1},
+    {14, build_unary, xnn_unary_sigmoid, 1},
+    {18, build_binary, xnn_binary_multiply, 2},
+    {19, build_unary, xnn_unary_clamp, 1},
+    {21, build_unary, xnn_unary_clamp, 1},
+    {22, build_reshape, 0, 1},
+    {23, build_resize, 0, 1},
+    {25, build_softmax, 0, 1},
+    {28, build_unary, xnn_unary_tanh, 1},
+    {OP_PAD, build_pad, 0, 1},
+    {39, build_transpose, 0, 1},
+    {40, build_reduce, xnn_reduce_mean, 1},
+    {41, build_binary, xnn_binary_subtract, 2},
+    {42, build_binary, xnn_binary_divide, 2},
+    {43, build_reshape, 0, 1},
+    {47, build_unary, xnn_unary_exp, 1},
+    {49, build_split, 0, 2},
+    {55, build_binary, xnn_binary_maximum, 2},
+    {57, build_binary, xnn_binary_minimum, 2},
+    {59, build_unary, xnn_unary_negate, 1},
+    {65, build_slice, 0, 1},
+    {74, build_reduce, xnn_reduce_sum, 1},
+    {75, build_unary, xnn_unary_square_root, 1},
+    {76, build_unary, xnn_unary_reciprocal_square_root, 1},
+    {92, build_unary, xnn_unary_square, 1},
+    {99, build_binary, xnn_binary_squared_difference, 2},
+    {101, build_unary, xnn_unary_abs, 1},
+    {117, build_unary, xnn_unary_hardswish, 1},
+    {126, build_matmul, 0, 2},
+    {150, build_unary, xnn_unary_gelu, 1},
 };
+
+/* Whether the other inputs are constants: what is computed for them nobody would read. */
+static bool reads_no_more(struct fr_graph *g, size_t operands) {
+  for (size_t i = operands; i < g->now->input_count; i++) {
+    const struct fr_tensor *more = input(g, i);
+    if (more && !more->data && !stored_form(g, more)) return refuse(g, "it has an input too many");
+  }
+  return true;
+}
 
 static bool build_operator(struct fr_graph *g) {
   for (size_t i = 0; i < sizeof TABLE / sizeof *TABLE; i++)
-    if (TABLE[i].code == g->now->code) return TABLE[i].build(g, TABLE[i].kind);
+    if (TABLE[i].code == g->now->code)
+      return reads_no_more(g, TABLE[i].operands) && TABLE[i].build(g, TABLE[i].kind);
   return refuse(g, "there is no kernel for it");
 }
 

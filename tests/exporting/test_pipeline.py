@@ -16,7 +16,7 @@ from fca_edge.exporting.forms import ONNX, PROFILES
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact, read_manifest
-from fca_edge.runtimes import OLD_TFLITE_VARIABLE
+from fca_edge.runtimes import OLD_TFLITE_VARIABLE, RUNTIMES, available
 from fca_edge.store import compute_sha256
 
 RANDOM = NetworkRequest(variant="micro")
@@ -180,7 +180,9 @@ def test_real_networks(variant: str, tmp_path: Path) -> None:
     assert modern.manifest.verification.runtimes[0].partitions == 1
     assert variant != "l1" or sum(modern.manifest.operators.values()) <= 560
     names = [[run.runtime for run in i.manifest.verification.runtimes] for i in done]
-    assert sorted(names) == [["litert", "tflite-2.14"], ["onnxruntime"], ["tflite-2.14"]]
+    native = ["xnnpack"] if available(RUNTIMES["xnnpack"]) else []
+    modern_names = ["litert", "tflite-2.14", *native]
+    assert sorted(names) == [modern_names, ["onnxruntime"], ["tflite-2.14"]]
     for item in done:
         assert item.manifest.verification.not_checked_on == ()
 

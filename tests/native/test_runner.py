@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 from fca_edge.errors import TargetUnavailableError
-from fca_edge.exporting.tflite.file import TfliteFile
+from fca_edge.exporting.tflite.file import Operator, TfliteFile
 from fca_edge.manifest import Artefact
 from fca_edge.native import FOLDER, Kit
 from fca_edge.runtimes import RUNTIMES
@@ -27,6 +27,8 @@ from fca_edge.targets.provision.xnnpack import LIBRARY, setup_kit
 
 XNNPACK = RUNTIMES["xnnpack"]
 EXACT_DB = 110.0
+# `make fuzz` tries more.
+FILES, SEED = os.environ.get("FUZZ_FILES", "150"), os.environ.get("FUZZ_SEED", "1")
 NO_OPERATOR = 7  # EMBEDDING_LOOKUP
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -271,6 +273,27 @@ def test_an_operator_without_a_kernel_is_named(run: Run, model: Path) -> None:
     fails(run(model), 1, f"operator {NO_OPERATOR}, which makes 'gelu", "there is no kernel for it")
 
 
+def test_what_nobody_reads_is_left_out_or_refused(run: Run, model: Path) -> None:
+    """XNNPACK itself aborts on a result that is never read."""
+    file = TfliteFile.read(model)
+    product = next(
+        op
+        for op in file.graph.operators
+        if file.code(op) == Operator.MUL
+        and not any(file.graph.tensors[t].buffer for t in op.inputs)
+        and op.inputs[0] != op.inputs[1]
+    )
+    product.inputs = [product.inputs[0], product.inputs[0]]
+    unread = model.with_name("unread.tflite")
+    file.write(unread)
+    assert run(unread).returncode == 0
+    file = TfliteFile.read(model)
+    whole = next(op for op in file.graph.operators if list(op.outputs) == list(product.outputs))
+    whole.opcodeIndex = file.opcode(Operator.RSQRT, 1)
+    file.write(unread)
+    fails(run(unread), 1, f"operator {Operator.RSQRT}, which makes", "it has an input too many")
+
+
 @pytest.mark.parametrize("part", [0.001, 0.2, 0.9, 0.999])
 def test_a_file_that_was_cut(run: Run, model: Path, part: float) -> None:
     os.truncate(model, int(model.stat().st_size * part))
@@ -302,10 +325,10 @@ def test_damaged_files_under_sanitizers(program: Path, source: Path, tmp_path: P
     found = subprocess.run(["ldd", fuzzer], capture_output=True, text=True, check=True).stdout
     folders = {str(Path(line.split()[2]).parent) for line in found.splitlines() if "san" in line}
     path = ":".join([str(kit / "lib"), *folders])
-    words = [loader, "--library-path", path, fuzzer, source, tmp_path, "1", "150"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    words = [loader, "--library-path", path, fuzzer, source, tmp_path, SEED, FILES]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith("150 damaged files, ")
+    assert done.stdout.startswith(f"{FILES} damaged files, ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kits are for Linux")

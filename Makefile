@@ -136,7 +136,7 @@ lint: $(VENV)/.done
 # Exports, and then the two machines, run side by side: what is counted does not depend on time.
 GATE := bench/out/gate
 GATE_MACHINES := aarch64 armv7
-GATE_EXPORTS := l1 micro digits
+GATE_EXPORTS := l1 l2 micro upernet_micro digits
 GATE_PROFILES := --profile modern,tflite-2.14,onnxruntime-xnnpack --out $(GATE)
 gate: setup gate-count
 	@for machine in $(GATE_MACHINES); do \

@@ -111,7 +111,7 @@ test-docker: setup
 MINUTES := 10
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
-	$(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
+	PYTHONPATH=tests $(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
 	FUZZ_FILES=$$(( $(MINUTES) * 500 )) FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -q \
 	    tests/native -k sanitizers
 
@@ -138,7 +138,7 @@ lint: $(VENV)/.done
 # Exports, and then the two machines, run side by side: what is counted does not depend on time.
 GATE := bench/out/gate
 GATE_MACHINES := aarch64 armv7
-GATE_EXPORTS := l1 micro digits
+GATE_EXPORTS := l1 l2 micro upernet_micro digits
 GATE_PROFILES := --profile modern,tflite-2.14,onnxruntime-xnnpack --out $(GATE)
 gate: setup gate-count
 	@for machine in $(GATE_MACHINES); do \

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decode": set(),
     "fields": set(),
     "embedded": {"parsing", "sizes"},
-    "older_manifests": {"parsing"},
+    "older_manifests": {"documents", "parsing"},
     "labels": {"errors", "parsing"},
     "preprocess": {"errors", "decode", "fields", "sizes"},
     "pictures": {"preprocess"},

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from fca_edge.accuracy.assess import DataRequest
 from fca_edge.accuracy.check import AccuracyCheck
 from fca_edge.artefacts import Artefacts, RefusedError
-from fca_edge.exporting.notes import list_notes, list_warnings
+from fca_edge.exporting.notes import list_notes, list_request_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export
-from fca_edge.exporting.request import Request, list_request_notes
+from fca_edge.exporting.request import Request
 from fca_edge.options import spell_options
 
 

@@ -284,6 +284,7 @@ SCALARS: dict[Any, Reader] = {
 }
 Positive = Annotated[int, Check(whole(1))]
 Whole = Annotated[int, Check(whole())]
+Error = Annotated[float, Check(number(0, math.inf))]
 Share = Annotated[float, Check(number(0, 1))]
 Name = Annotated[str, Check(text(r"(?=.*\S).{1,1000}", "name of up to 1000 letters"))]
 Digest = Annotated[str, Check(text("[0-9a-f]{64}", "sha256 of 64 hexadecimal digits"))]

@@ -17,11 +17,11 @@ from fca_edge.documents import (
     Check,
     Details,
     Digest,
+    Error,
     Name,
     Positive,
     Share,
     Whole,
-    number,
     read_document,
     whole,
 )
@@ -33,6 +33,7 @@ from fca_edge.older_manifests import (
     SCHEMA,
     SCHEMA_NAME,
     NewerSchemaError,
+    Ratio,
     check_schema,
     fill_in,
 )
@@ -51,17 +52,6 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 LABELS = "labels"
 
 MOST_CLASSES, MOST_CHECKS = 1_000_000, 1000
-
-
-def read_ratio(value: Any) -> float:
-    """Read a ratio; None stands for infinity, which JSON lacks."""
-    if value is None or value is NOT_TOLD:
-        return math.inf if value is None else NOT_TOLD
-    return float(number()(value))
-
-
-Error = Annotated[float, Check(number(0, math.inf))]
-Ratio = Annotated[float, Check(read_ratio)]
 
 
 @dataclass(frozen=True)
@@ -265,7 +255,8 @@ class Manifest:
         for name, value in values.items():
             if name == "source":
                 document["trained"] = value["trained"]  # for readers that look no deeper
-            if name != "accuracy" or value is not None:
+            # What classifiers do not have stays out of their documents.
+            if (name, value) not in (("accuracy", None), ("output", "logits")):
                 document[name] = value
         return document
 

@@ -6,10 +6,12 @@ as it is, and what stands for them in older manifests is here.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import PureWindowsPath
-from typing import Any
+from typing import Annotated, Any
 
+from fca_edge.documents import Check, number
 from fca_edge.parsing import DocumentError, shorten
 
 SCHEMA_NAME, SCHEMA = "fca_edge.manifest", 1
@@ -30,6 +32,16 @@ LACKED: dict[str, dict[str, Any]] = {
     "verification": {"images": None, "images_sha256": None, "pictures": None, "seed": 0},
     "run": {"delegate": "unknown", "partitions": None, "batch": 1, "worst_snr_db": NOT_TOLD},
 }
+
+
+def read_ratio(value: Any) -> float:
+    """Read a ratio; None stands for infinity, which JSON lacks."""
+    if value is None or value is NOT_TOLD:
+        return math.inf if value is None else NOT_TOLD
+    return float(number()(value))
+
+
+Ratio = Annotated[float, Check(read_ratio)]
 
 
 class NewerSchemaError(DocumentError):

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "masks": set(),
     "fields": set(),
     "embedded": {"parsing", "sizes"},
-    "older_manifests": {"parsing"},
+    "older_manifests": {"documents", "parsing"},
     "labels": {"errors", "parsing"},
     "preprocess": {"errors", "decode", "fields", "scaling", "sizes"},
     "pictures": {"preprocess"},

@@ -54,6 +54,7 @@ def document() -> dict[str, Any]:
     document["verification"] |= {"images": "x", "images_sha256": "0" * 64}
     document["verification"] |= {"pictures": {"exif": 1}, "not_checked_on": ["r"]}
     document["approximations"] = ["gelu"]
+    document["output"] = "labels"
     return document
 
 
@@ -156,6 +157,7 @@ WRONG: dict[str, list[Any]] = {
     "torch": TEXT[1:],
     "precision": [*TEXT, "fp8", "FP32", ""],
     "quantization": MAPPING,
+    "output": [*TEXT, "label", ""],
     "profile": NAME,
     "forms": [None, *MAPPING],
     "optimize": TEXT[1:],

@@ -10,9 +10,9 @@ from fca_edge.accuracy.dense_check import DenseCheck
 from fca_edge.artefacts import Artefacts, RefusedError
 from fca_edge.checkpoint.read import load_checkpoint
 from fca_edge.errors import UsageError
-from fca_edge.exporting.notes import list_notes, list_warnings
+from fca_edge.exporting.notes import list_notes, list_request_notes, list_warnings
 from fca_edge.exporting.pipeline import run_export
-from fca_edge.exporting.request import Request, list_request_notes
+from fca_edge.exporting.request import Request
 from fca_edge.options import spell_options
 from fca_edge.zoo.specs import find_task, short_name
 

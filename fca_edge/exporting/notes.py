@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fca_edge.errors import plural
+from fca_edge.exporting.quantize import STATIC
+from fca_edge.exporting.request import MOST_PROPOSALS, Request
 from fca_edge.manifest import Artefact
 from fca_edge.pictures import describe_pictures
+from fca_edge.preprocess import find_images
 from fca_edge.runtimes import RUNTIMES, remedy
 
 
@@ -51,3 +55,24 @@ def list_warnings(artefacts: Sequence[Artefact]) -> list[str]:
 def read_calibration(artefact: Artefact) -> dict[str, Any] | None:
     """Return what the manifest of a static file says of its calibration; None for any other."""
     return (artefact.manifest.quantization or {}).get("calibration")
+
+
+def list_request_notes(request: Request) -> list[str]:
+    """Say what a request asks for and will not get."""
+    notes = []
+    if STATIC in request.precisions and "onnx" in request.formats:
+        notes.append(
+            f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
+        )
+    if request.proposals not in (None, MOST_PROPOSALS):
+        notes.append(
+            f"looks at {plural(request.proposals, 'proposal')} instead of {MOST_PROPOSALS}: another"
+            " result than that of the network as published (--proposals)."
+        )
+    count = request.checks if request.pictures is None else len(find_images(request.pictures))
+    if count < request.checks:
+        notes.append(
+            f"verified on {plural(count, 'picture')}, all that {request.pictures} has, instead of"
+            f" {request.checks} (--checks)."
+        )
+    return notes

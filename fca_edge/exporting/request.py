@@ -9,7 +9,7 @@ from typing import Any
 
 from fca_edge.checkpoint.header import states_variant
 from fca_edge.checkpoint.shards import compute_digest
-from fca_edge.errors import FcaEdgeError, UsageError, plural
+from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.exporting.forms import EIGHT_BITS, OPTIMIZE, PROFILES, USUAL
 from fca_edge.exporting.quantize import STATIC
 from fca_edge.labels import read_labels
@@ -318,27 +318,6 @@ def check_trunk(network: NetworkRequest) -> None:
             f"--random-head is for networks with a trunk, and {network.variant} is a classifier;"
             " leave it out."
         )
-
-
-def list_request_notes(request: Request) -> list[str]:
-    """Say what a request asks for and will not get."""
-    notes = []
-    if STATIC in request.precisions and "onnx" in request.formats:
-        notes.append(
-            f"{STATIC} is written as TFLite only: on ONNX Runtime it saves nothing over int8."
-        )
-    if request.proposals not in (None, MOST_PROPOSALS):
-        notes.append(
-            f"looks at {plural(request.proposals, 'proposal')} instead of {MOST_PROPOSALS}: another"
-            " result than that of the network as published (--proposals)."
-        )
-    count = request.checks if request.pictures is None else len(find_images(request.pictures))
-    if count < request.checks:
-        notes.append(
-            f"verified on {plural(count, 'picture')}, all that {request.pictures} has, instead of"
-            f" {request.checks} (--checks)."
-        )
-    return notes
 
 
 def predict_name(network: NetworkRequest) -> str | None:

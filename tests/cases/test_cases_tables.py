@@ -32,9 +32,10 @@ from fca_edge.commands.bench import show
 from fca_edge.commands.tables import Column, Sheet, print_sheets
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import FcaEdgeError, plural
+from fca_edge.exporting.notes import list_request_notes
 from fca_edge.exporting.onnx import convert_to_onnx
 from fca_edge.exporting.program import export_program
-from fca_edge.exporting.request import NetworkRequest, Request, list_request_notes
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
 from fca_edge.report.runs import Runs

@@ -17,11 +17,12 @@ from PIL import Image
 from fca_edge.embedded import ENTRY, read_embedded
 from fca_edge.errors import FcaEdgeError, NotEquivalentError, UsageError
 from fca_edge.exporting import quantize
+from fca_edge.exporting.notes import list_request_notes
 from fca_edge.exporting.pipeline import run_export
 from fca_edge.exporting.quantize import Array, Recipe, calibration
 from fca_edge.exporting.quantize import onnx as onnx_quantizer
 from fca_edge.exporting.quantize.tflite import HALF_ARITHMETIC
-from fca_edge.exporting.request import NetworkRequest, Request, list_request_notes
+from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.exporting.tflite import file as tflite_file
 from fca_edge.exporting.tflite.file import Kind, Operator, TfliteFile
 from fca_edge.manifest import Artefact

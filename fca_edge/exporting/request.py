@@ -213,9 +213,7 @@ def check_output(request: Request, variant: str) -> None:
     Raises:
         UsageError: names the network.
     """
-    spec = find_spec(variant)
-    per_pixel = isinstance(spec, DenseSpec) and spec.head == "upernet"
-    if request.output == LABELS and not per_pixel:
+    if request.output == LABELS and getattr(find_spec(variant), "head", None) != "upernet":
         raise UsageError(
             f"--output {LABELS} is for networks that answer per pixel, and {variant} is none;"
             " leave it out."

@@ -114,7 +114,7 @@ def test_one_perturbed_weight_leaves_no_file(
         program.state_dict[name].data.copy_(weight)
         return counts
 
-    monkeypatch.setattr("fca_edge.exporting.pipeline.write_artefact", perturbed)
+    monkeypatch.setattr("fca_edge.exporting.writer.write_artefact", perturbed)
     with pytest.raises(NotEquivalentError, match="is refused") as caught:
         run_export(Request(network=RANDOM, out=tmp_path, formats=(kind,)), quiet)
     assert "layer_2.blocks.1.mlp" in str(caught.value)

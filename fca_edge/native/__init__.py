@@ -34,7 +34,9 @@ class Kit:
     def kept(self) -> Kept:
         """The folder with what decides whether it has to be made again."""
         wanted = [LAYOUT, self.machine, RELEASE, *PACKAGES, compute_digest()]
-        return Kept(cache_folder() / "kits" / f"xnnpack-{self.machine}", {"wanted": wanted})
+        # Two versions of fca-edge that are used by turns do not make each other's again.
+        name = f"xnnpack-{self.machine}-{compute_digest()[:12]}"
+        return Kept(cache_folder() / "kits" / name, {"wanted": wanted})
 
     @property
     def program(self) -> Path:

@@ -33,7 +33,7 @@ from fca_edge.runtimes import (
     imports,
 )
 from fca_edge.store import STAGED
-from fca_edge.targets.provision import debian, emulation, old_tflite, plugin, wheels
+from fca_edge.targets.provision import debian, emulation, old_tflite, plugin, wheels, xnnpack
 from fca_edge.targets.provision.machines import CHECKSUMS, HOST, MACHINES
 from fca_edge.targets.provision.wheels import Wheels
 
@@ -437,8 +437,12 @@ def emulated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             (folder / name).write_text(name)
         return [{"file": "some_1.0_all.deb", "sha256": "0", "bytes": 1}]
 
+    def make_kit(folder: Path, machine: str, report: object) -> dict[str, object]:
+        return {"packages": unpack_into(folder, machine, report), "version": "1"}
+
     monkeypatch.setattr(debian, "unpack_into", unpack_into)
     monkeypatch.setattr(wheels, "unpack_into", unpack_into)
+    monkeypatch.setattr(xnnpack, "make_kit", make_kit)
     monkeypatch.setattr(emulation, "try_runtime", lambda machine, name: None)
     done = fca_edge("targets", "setup", "qemu:aarch64")
     assert done.returncode == 0, done.stderr

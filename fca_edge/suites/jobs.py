@@ -20,7 +20,7 @@ from fca_edge.measure.jobs import Job, job_for, lean_jobs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.suites.read import Entry
 from fca_edge.targets.resolve import real_name
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.specs import NETWORKS
 
 Report = Callable[[str], None]
 # Carries out a request, as `fca_edge.export` does.
@@ -181,7 +181,7 @@ def check_size(path: Path) -> None:
         FcaEdgeError: it is not of the size that the zoo gives its network.
     """
     artefact = job_for(path).artefact
-    spec = ZOO.get(artefact.variant)
+    spec = NETWORKS.get(artefact.variant)
     size = (artefact.img_size, artefact.num_classes)
     if spec is None or size != (spec.img_size, spec.num_classes):
         raise FcaEdgeError(f"{path}: not of the suite's size; remove it or choose another --out.")

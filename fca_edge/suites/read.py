@@ -11,7 +11,7 @@ from fca_edge.documents import Check, Name, Positive, plain_text, read_table, wo
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.zoo.specs import ZOO
+from fca_edge.zoo.specs import NETWORKS
 
 SUFFIX = ".toml"
 FORMATS = ("onnx", "tflite")
@@ -38,7 +38,7 @@ class Entry:
     """
 
     files: Paths = ()
-    variant: Annotated[tuple[str, ...], Check(words(ZOO))] = ()
+    variant: Annotated[tuple[str, ...], Check(words(NETWORKS))] = ()
     checkpoint: File | None = None
     precision: Annotated[tuple[str, ...], Check(words(PRECISIONS))] = ("fp32",)
     format: Annotated[tuple[str, ...], Check(words(FORMATS))] = FORMATS

@@ -26,7 +26,7 @@ def test_the_given_suites_can_be_read(name: str) -> None:
 
 
 def test_named_suites_come_with_the_package() -> None:
-    assert list_suites() == ("full", "l1", "quick", "standard")
+    assert list_suites() == ("dense", "full", "l1", "quick", "standard")
     assert read_suite("quick").entries[0].variant == ("l1", "convnext_tiny", "swin_tiny")
 
 

@@ -87,6 +87,7 @@ def test_it_imports_nothing_of_ours() -> None:
         "platform",
         "runpy",
         "signal",
+        "subprocess",
         "sys",
         "threading",
         "time",

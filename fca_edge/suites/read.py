@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fca_edge.documents import Check, Name, Positive, plain_text, read_table, word, words
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES, USUAL
 from fca_edge.runtimes import RUNTIMES
-from fca_edge.zoo.specs import NETWORKS
+from fca_edge.zoo.specs import NETWORKS, ZOO
 
 SUFFIX = ".toml"
 FORMATS = ("onnx", "tflite")
@@ -22,6 +22,12 @@ PRECISIONS = ("fp32", "fp16", "int8")
 Texts = Annotated[tuple[str, ...], Check(words())]
 File = Annotated[Path, Check(lambda value: Path(plain_text(value)))]
 Paths = Annotated[tuple[Path, ...], Check(lambda value: tuple(map(Path, words()(value))))]
+
+
+def read_variants(value: Any) -> tuple[str, ...]:
+    """Read one or more networks; a wrong name is told the classifiers, or the line grows long."""
+    names = words()(value)
+    return tuple(name if name in NETWORKS else word(ZOO)(name) for name in names)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Entry:
     """
 
     files: Paths = ()
-    variant: Annotated[tuple[str, ...], Check(words(NETWORKS))] = ()
+    variant: Annotated[tuple[str, ...], Check(read_variants)] = ()
     checkpoint: File | None = None
     precision: Annotated[tuple[str, ...], Check(words(PRECISIONS))] = ("fp32",)
     format: Annotated[tuple[str, ...], Check(words(FORMATS))] = FORMATS

@@ -51,6 +51,7 @@ class Runtime:
         debian: emulated machines that take it from Debian instead.
         kits: machines for which it is a program of its own (see `fca_edge.native`).
         refuses: precisions that it has no kernels for.
+        tasks: what networks do that it runs (see `zoo.specs.find_task`).
         provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
@@ -71,6 +72,7 @@ class Runtime:
     debian: tuple[str, ...] = ()
     kits: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("classify", "segment", "detect")
     provider: str = DEFAULT_PROVIDER
     lean: bool = False
     whole: bool = False
@@ -151,6 +153,8 @@ RUNTIMES: dict[str, Runtime] = {
             interpreter="native",
             kits=("x86_64", "aarch64", "armv7l"),
             refuses=("int8-static",),
+            # It answers with one row of floats.
+            tasks=("classify",),
             whole=True,
         ),
     )
@@ -173,7 +177,9 @@ def runtime_for(
     return next(matching, loading[0] if loading else None)
 
 
-def proving_runtimes(profile: str, precision: str = "fp32") -> tuple[str, ...]:
+def proving_runtimes(
+    profile: str, precision: str = "fp32", task: str = "classify"
+) -> tuple[str, ...]:
     """Name the runtimes on which files of a profile and a precision must be right.
 
     The first one must be there for an export; the others prove a file if they are installed.
@@ -181,7 +187,9 @@ def proving_runtimes(profile: str, precision: str = "fp32") -> tuple[str, ...]:
     return tuple(
         name
         for name, r in RUNTIMES.items()
-        if (profile in r.profiles or profile in r.also_proves) and precision not in r.refuses
+        if (profile in r.profiles or profile in r.also_proves)
+        and precision not in r.refuses
+        and task in r.tasks
     )
 
 

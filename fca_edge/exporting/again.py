@@ -6,7 +6,7 @@ this tool's table, and what follows from the file is counted again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from fca_edge.parity import Check, in_layout, measure, shortfall
 from fca_edge.passes.run import logits
 from fca_edge.runtimes import RUNTIMES, available, interpreter
 from fca_edge.zoo.dense.detectors import Detector
+from fca_edge.zoo.specs import find_task
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def find_profile(artefact: Artefact) -> Profile:
         raise FcaEdgeError(f"{where}: {error}") from None
     if artefact.path.suffix != f".{profile.format}":
         raise FcaEdgeError(f"{where}: profile {profile.name} is for .{profile.format} files.")
-    return profile
+    return replace(profile, task=find_task(manifest.source.variant))
 
 
 def find_floor(artefact: Artefact) -> float:

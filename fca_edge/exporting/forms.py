@@ -93,7 +93,7 @@ APPROXIMATE_MARGIN_DB = 1.0
 
 
 # Of a profile: what a manifest says elsewhere, or in fields of its own.
-NOT_FORMS = ("format", "forms", "operators", "precision")
+NOT_FORMS = ("format", "forms", "operators", "precision", "task")
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class Profile:
         snr_floor_db: least signal-to-noise ratio against float64 that verification takes.
         half_arithmetic: XNNPACK may compute in fp16, if the core can; fp16 and int8 files.
         precision: of the file.
+        task: of the network (see `zoo.specs.find_task`), which not every runtime runs.
     """
 
     name: str
@@ -115,11 +116,12 @@ class Profile:
     snr_floor_db: float = EXACT_SNR_DB
     half_arithmetic: bool = False
     precision: Precision = "fp32"
+    task: str = "classify"
 
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which a file must be right, its own first."""
-        return proving_runtimes(self.name, self.precision)
+        return proving_runtimes(self.name, self.precision, self.task)
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest says of a file's forms, in one flat table."""

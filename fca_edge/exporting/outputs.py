@@ -19,7 +19,7 @@ from fca_edge.exporting.request import MOST_PROPOSALS, Request, check_request, p
 from fca_edge.lean_settings import cache_path, settings_path
 from fca_edge.manifest import Answer, Layout, Precision, manifest_path
 from fca_edge.store import refuse_existing, refuse_folders, staging
-from fca_edge.zoo.specs import is_detector, list_parts
+from fca_edge.zoo.specs import find_task, is_detector, list_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,10 @@ def split(output: Output, variant: str | None) -> list[Output]:
 
     How many boxes a detector looks at stands in the names of its files if it is not as usual.
     """
-    if variant is None or not is_detector(variant):
+    if variant is None:
+        return [output]
+    output = replace(output, profile=replace(output.profile, task=find_task(variant)))
+    if not is_detector(variant):
         return [output]
     number = output.proposals or MOST_PROPOSALS
     start, _, end = output.file.partition(f"-{output.precision}")

@@ -613,9 +613,11 @@ static bool build_matmul(struct fr_graph *g, int kind) {
   const size_t *m = a->shape.sizes + rank - 2, *n = b->shape.sizes + rank - 2;
   const size_t *k = out->shape.sizes + rank - 2;
   bool fits = m[1] == n[flip ? 1 : 0] && k[0] == m[0] && k[1] == n[flip ? 0 : 1];
-  for (size_t i = 0; i + 2 < rank; i++)
-    fits = fits && a->shape.sizes[i] == b->shape.sizes[i] &&
-           a->shape.sizes[i] == out->shape.sizes[i];
+  for (size_t i = 0; i + 2 < rank; i++) {  // a factor of one matrix serves all of the other
+    size_t left = a->shape.sizes[i], right = b->shape.sizes[i];
+    fits = fits && (left == right || left == 1 || right == 1) &&
+           out->shape.sizes[i] == (left == 1 ? right : left);
+  }
   return expect(g, fits) && values(g, 2, ids) &&
          add(g, xnn_define_batch_matrix_multiply(g->subgraph, ids[0], ids[1], ids[2],
                                                    flip ? XNN_FLAG_TRANSPOSE_B : 0));

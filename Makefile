@@ -111,7 +111,7 @@ test-docker: setup
 MINUTES := 10
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
-	$(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
+	PYTHONPATH=tests $(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
 
 # Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
 check-python: setup

@@ -1,6 +1,6 @@
 """Mutated checkpoints: never code, never another exception than ours, bounded memory and time.
 
-`python tests/checkpoint/test_fuzz.py SECONDS [SEED]` runs for longer than the suite does.
+`PYTHONPATH=tests python tests/checkpoint/test_fuzz.py SECONDS [SEED]` runs for longer.
 """
 
 import argparse

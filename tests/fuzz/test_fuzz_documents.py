@@ -204,8 +204,8 @@ def use_records(path: Path, baseline: Path) -> None:
     show(judge_bounds(read_bounds(ROOT / "bench" / "bounds.toml"), records).document())
     path.write_text(write_baseline(records))
     read_records(path)
-    groups, left_out = group_beside_published(records, None)
-    show(published_document(groups, left_out))
+    beside = group_beside_published(records, None)
+    show(published_document(beside.groups, beside.left_out))
 
 
 @mutations.fuzz(120)

@@ -32,7 +32,6 @@ from fca_edge.targets.plan import AgentPlan
 Array = NDArray[Any]
 
 TIMEOUT_SECONDS = 900.0
-# What NumPy raises of a file that is none of its own, or was cut.
 
 
 def run_artefact(

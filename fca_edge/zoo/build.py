@@ -124,9 +124,11 @@ def check_size(variant: str, spec: AnySpec, size: int) -> None:
     if fits(spec, size):
         return
     sides = list_fitting_sides(spec)
-    what = "its windows are 7 tokens wide at strides 4 to 32"
     if isinstance(spec, DeiTSpec):
         what = f"its patches are {spec.patch} pixels wide"
+    else:
+        assert isinstance(spec, SwinSpec)
+        what = f"its windows are {spec.window} tokens wide at strides 4 to 32"
     raise UsageError(
         f"--img-size {size} does not fit {variant}: {what}; use a multiple of"
         f" {sides[1] - sides[0]}, such as {list_near(size, sides)}."

@@ -148,7 +148,7 @@ def test_f18_a_child_outlives_the_thread_that_started_it() -> None:
 def test_f18_a_forked_process_has_a_thread_of_its_own() -> None:
     code = (
         "import os, threading, fca_edge.children as c\n"
-        "def run(): print(c.run(['echo', 'here']).stdout.strip(), flush=True)\n"
+        "def run(): os.write(1, c.run(['echo', 'here']).stdout.encode())\n"
         "def both(): t = threading.Thread(target=run); t.start(); t.join()\n"
         "both(); child = os.fork(); both()\n"
         "os._exit(0) if child == 0 else os.waitpid(child, 0)\n"

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_f25_an_installed_copy_in_a_repository(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "fca_edge", packages / "fca_edge")
     code = "from fca_edge.measure.record import read_git_commit; print(read_git_commit())"
     environment = {**os.environ, "PYTHONPATH": str(packages)}
-    words = [shutil.which("python") or "python", "-c", code]
+    words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.stdout == "None\n", done.stderr
 

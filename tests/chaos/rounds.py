@@ -106,11 +106,11 @@ def mount(folder: Path, options: str, again: bool = False) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", words, "tmpfs", folder], check=True)
 
 
-def start(job: Job, world: Path) -> subprocess.Popen[str]:
+def start(job: Job, world: Path, command: list[str] | None = None) -> subprocess.Popen[str]:
     """Start a job in a session of its own."""
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        job.command(world),
+        command or job.command(world),
         env={**os.environ, **job.environment(world)},
         stdout=subprocess.DEVNULL,
         stderr=pipe,
@@ -229,9 +229,11 @@ def freeze(job: Job, world: Path, chance: random.Random) -> tuple[str, list[Run]
 def run_twice(job: Job, world: Path, chance: random.Random) -> tuple[str, list[Run]]:
     """Do the job in two processes at once."""
     delay = chance.random() * job.seconds / 2
-    first = start(job, world)
+    # Both first: a job that makes its command removes the answer of the run before.
+    commands = [job.command(world), job.command(world)]
+    first = start(job, world, commands[0])
     time.sleep(delay)
-    second = start(job, world)
+    second = start(job, world, commands[1])
     return f"{delay:.1f} s apart", [finish(job, world, one) for one in (first, second)]
 
 

@@ -112,11 +112,8 @@ MINUTES := 10
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
 	PYTHONPATH=tests $(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
-<<<<<<< HEAD
 	FUZZ_FILES=$$(( $(MINUTES) * 500 )) FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -q \
 	    tests/native -k sanitizers
-=======
->>>>>>> main
 
 # Another Python of this machine, without torch; tflite-runtime 2.14 on Debian's own 3.11.
 check-python: setup

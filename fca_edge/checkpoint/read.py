@@ -28,7 +28,7 @@ from fca_edge.checkpoint.search import (
     same_weights,
     split_prefix,
 )
-from fca_edge.checkpoint.shapes import OPTIONAL, last_word, list_variants
+from fca_edge.checkpoint.shapes import OPTIONAL, all_variants, last_word, list_variants
 from fca_edge.checkpoint.shards import compute_files_digest
 from fca_edge.checkpoint.translate import find_all
 from fca_edge.checkpoint.tree import STEP, flatten, twins
@@ -84,6 +84,9 @@ def load_checkpoint(
     variants = list_variants(leaves) if variant_name is None else (variant_name,)
     leaves, wrappers = unwrap_names(leaves, variants)
     candidates = search(path, leaves, variants)
+    if not candidates and variant_name is None:
+        # A classifier as the trunk of a head that is not in the zoo.
+        candidates = search(path, leaves, all_variants())
     if not candidates:
         if variant_name and (text := fits_another(path, leaves, variant_name, not variant)):
             raise UsageError(text)

@@ -15,6 +15,7 @@ from fca_edge.terminal import visible
 
 # There is no distribution on an index: it is installed from a clone.
 INSTALL_ALL = "run `pip install -c constraints.txt -e '.[export]'` in the clone of fca_edge"
+INSTALL_COCO = INSTALL_ALL.replace("export", "coco")
 INSTALL_BARE = "run `pip install -c constraints.txt -e .` in the clone of fca_edge"
 
 

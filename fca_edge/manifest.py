@@ -250,6 +250,7 @@ class Manifest:
     def to_document(self) -> dict[str, Any]:
         """Return what stands beside the artefact, ready for JSON."""
         values = asdict(self)
+        values["source"]["preprocessing"] = self.source.preprocessing.to_dict()
         values["verification"]["runtimes"] = [run.to_dict() for run in self.verification.runtimes]
         document = {"schema": f"{SCHEMA_NAME}/{SCHEMA}"}
         for name, value in values.items():

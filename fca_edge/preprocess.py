@@ -60,7 +60,10 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into manifests and metadata."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.fit == "crop":
+            del fields["fit"]  # for readers that knew nothing else
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fca_edge import masks
-from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.errors import INSTALL_COCO, FcaEdgeError, UsageError
 from fca_edge.parsing import read_json, shorten
 
 BEYOND = 1.0  # pixels that a box may exceed its picture by: data sets round
@@ -58,9 +58,7 @@ def require_coco() -> None:
     try:
         import pycocotools.mask  # noqa: F401
     except ImportError:
-        raise FcaEdgeError(
-            "eval of a detector needs pycocotools; pip install 'fca-edge[coco]'."
-        ) from None
+        raise FcaEdgeError(f"eval of a detector needs pycocotools; {INSTALL_COCO}.") from None
 
 
 def read_objects(

@@ -21,6 +21,7 @@ from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
 from fca_edge.passes.detector_heads import (
+    HalveProducts,
     JoinBoxes,
     JoinProposals,
     RepeatInPyramid,
@@ -136,7 +137,8 @@ def choose_head_passes(forms: Forms) -> tuple[FoldPass, ...]:
         return ()
     last = forms.heads == "channels_last"
     pyramid = (RepeatInPyramid(),) if last else ()
-    return (JoinProposals(), JoinBoxes(last), SpreadMasks(), *pyramid)
+    products = (HalveProducts(rows=not last),) if forms.products == "half" else ()
+    return (JoinProposals(), JoinBoxes(last), SpreadMasks(), *products, *pyramid)
 
 
 def choose_memory_passes(forms: Forms) -> tuple[FoldPass, ...]:

@@ -113,7 +113,7 @@ def test_p1_options_say_what_the_file_does_not(
     assert "assumed as for ImageNet layout RGB;" in done.stderr  # nothing else was
     (artefact,) = (tmp_path / "out").glob("*.onnx")
     manifest = json.loads(artefact.with_name(artefact.name + ".json").read_text())
-    wanted = {**stated(), "background": "white", "exif": "ignore", "fit": "crop"}
+    wanted = {**stated(), "background": "white", "exif": "ignore"}
     entries = {p.key: p.value for p in onnx.load(artefact).metadata_props}
     assert fca_edge("bundle", artefact, "--out", tmp_path / "b").returncode == 0
     told = json.loads((tmp_path / "b" / "preprocessing.json").read_text())
@@ -177,7 +177,6 @@ def test_p1_a_file_says_it_and_options_go_first(bgr: tuple[Path, str]) -> None:
         **stated(resize=[96, 96], layout="BGR"),
         "background": [1, 2, 3],
         "exif": "ignore",
-        "fit": "crop",
     }
     assert told["unsaid"] == []
     assert "mean 0.5,0.5,0.5 as you gave it; bgr.safetensors states 0.4,0.4,0.4." in text

@@ -107,7 +107,7 @@ def tflite(path: Path) -> Path:
     for _ in range(2):
         options = schema.FullyConnectedOptionsT()
         x = builder.emit("FULLY_CONNECTED", (x, dense, bias), (16, 8), options)
-    write(builder, image, x, {"fca_edge": b"metadata"}, path)
+    write(builder, image, {"logits": x}, {"fca_edge": b"metadata"}, path)
     return path
 
 

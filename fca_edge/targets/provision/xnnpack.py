@@ -7,7 +7,6 @@ import platform
 import shlex
 import shutil
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import unquote
 
 from fca_edge.keeping import Report, keep
 from fca_edge.native import ARCHITECTURES, FOLDER, PACKAGES, PROGRAM, RELEASE, Kit
+from fca_edge.places import claimed_folder
 from fca_edge.targets.provision import debian, wheels
 from fca_edge.targets.provision.programs import run_program
 
@@ -60,8 +60,7 @@ def make_kit(folder: Path, machine: str, report: Report) -> dict[str, Any]:
         TargetUnavailableError: no packages, no compiler, or it failed.
     """
     architecture = ARCHITECTURES[machine]
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="tree-") as name:
-        root = Path(name)
+    with claimed_folder(folder.parent, "tree-") as root:
         tree = debian.Tree(f"xnnpack-{architecture}", architecture, RELEASE, PACKAGES)
         packages = debian.unpack_into(root, tree, report)
         lib = folder / "lib"

@@ -21,12 +21,12 @@ from fca_edge.passes.base import FoldPass, clone_tree
 from fca_edge.passes.channels_first import ChannelsFirst
 from fca_edge.passes.compact_bias import CompactBiases
 from fca_edge.passes.detector_heads import (
-    HalveProducts,
     JoinBoxes,
     JoinProposals,
     RepeatInPyramid,
     SpreadMasks,
 )
+from fca_edge.passes.detector_products import HalveProducts
 from fca_edge.passes.gather_cross import GatherCross
 from fca_edge.passes.run import DEFAULT_PASSES, EXACT, apply, logits
 from fca_edge.passes.scale_factors import FoldScaleFactors, observe_variances

@@ -17,15 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.passes.base import SwapPass, freeze, make_linear, recast
-from fca_edge.passes.winograd import AxisWinograd
-from fca_edge.zoo.dense.detectors import (
-    BOX_BINS,
-    MASK_BINS,
-    BoxHead,
-    MaskHead,
-    ProposalHead,
-    Pyramid,
-)
+from fca_edge.zoo.dense.detectors import BoxHead, MaskHead, ProposalHead, Pyramid
 
 
 class JointProposalHead(ProposalHead):
@@ -175,35 +167,6 @@ class SpreadMasks(SwapPass):
         twin.spread = make_pointwise(weight, module.upsample.bias.repeat(4))
         del twin.upsample
         return twin
-
-
-class HalveProducts(SwapPass):
-    """Make the 3x3 convolutions over features of boxes with half of their products.
-
-    Args:
-        rows: memory has channels first.
-    """
-
-    name = "roi_products"
-
-    def __init__(self, rows: bool) -> None:
-        self.rows = rows
-
-    def applies(self, module: nn.Module) -> bool:
-        return isinstance(module, (MaskHead, BoxHead)) and any(
-            isinstance(layer.conv, nn.Conv2d) for layer in list_convolutions(module)
-        )
-
-    def swap(self, module: MaskHead | BoxHead) -> nn.Module:
-        bins = MASK_BINS if isinstance(module, MaskHead) else BOX_BINS
-        for layer in list_convolutions(module):
-            layer.conv = AxisWinograd(layer.conv, (bins, bins), self.rows)
-        return module
-
-
-def list_convolutions(head: MaskHead | BoxHead) -> list[Any]:
-    """Return the layers of a head whose `conv` is a 3x3 convolution over a box's features."""
-    return list(head.convs if isinstance(head, MaskHead) else head.shared_convs)
 
 
 class RepeatingPyramid(Pyramid):

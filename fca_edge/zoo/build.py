@@ -103,7 +103,7 @@ def build_dense(variant: str, spec: DenseSpec, size: tuple[int, int], classes: i
     trunk = build_trunk(spec, size)
     if spec.head == "upernet":
         return UperNet(trunk, size, spec.width, classes)
-    return Detector(trunk, spec.width, spec.hidden, classes, spec.head == "cascade")
+    return Detector(trunk, size, spec.width, spec.hidden, classes, spec.head == "cascade")
 
 
 def build_trunk(spec: DenseSpec, size: tuple[int, int]) -> Trunk:

@@ -21,6 +21,7 @@ from fca_edge.passes.detector_heads import (
     SpreadMaskHead,
     SpreadMasks,
 )
+from fca_edge.passes.detector_products import HalveProducts
 from fca_edge.passes.run import DEFAULT_PASSES, apply, logits
 from fca_edge.zoo.build import build
 from fca_edge.zoo.dense.detectors import MaskHead
@@ -33,9 +34,13 @@ PASSES: dict[str, FoldPass] = {
     "box, channels last": JoinBoxes(last=True),
     "mask": SpreadMasks(),
     "pyramid": RepeatInPyramid(),
+    "products": HalveProducts(rows=True),
+    "products, channels last": HalveProducts(rows=False),
 }
 # Modules that each takes the place of, in a cascade.
 SITES = {"rpn": 1, "box": 3, "box, channels last": 3, "mask": 3, "pyramid": 1}
+# Two maps, the RPN, four convolutions of each of three box and three mask heads.
+SITES |= {"products": 27, "products, channels last": 27}
 
 
 @cache
@@ -59,7 +64,10 @@ def test_a_head_in_fewer_layers_is_exact(name: str) -> None:
 def test_all_of_them_and_the_folds_together() -> None:
     network, images, expected = example("mask_rcnn_micro")
     before = expected
-    for step in (*DEFAULT_PASSES, *(PASSES[name] for name in PASSES if name != "box")):
+    for step in (
+        *DEFAULT_PASSES,
+        *(PASSES[name] for name in PASSES if name not in ("box", "products")),
+    ):
         network, before, report = apply(step, network, before, images)
         if report.name == "norm_affine":
             sites = [site for site in report.rewrote if site.startswith("backbone.norm")]

@@ -88,10 +88,13 @@ def test_the_stage_knows_whether_it_pads() -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("size", [(8, 12), (9, 13), (3, 2), (16, 5)])
-def test_half_of_the_products_are_enough(size: tuple[int, int], rows: bool, bias: bool) -> None:
+@pytest.mark.parametrize("tile", [4, 5])
+def test_half_of_the_products_are_enough(
+    size: tuple[int, int], rows: bool, bias: bool, tile: int
+) -> None:
     conv = torch.nn.Conv2d(5, 7, 3, padding=1, bias=bias).double().requires_grad_(False)
     x = torch.randn(2, 5, *size, dtype=torch.float64)
-    lean = AxisWinograd(conv, size, rows)
+    lean = AxisWinograd(conv, size, rows, tile)
     assert float((lean(x) - conv(x)).abs().max()) < 1e-12
     lean.spread[0, 0] *= 1.001
     assert float((lean(x) - conv(x)).abs().max()) > 1e-6

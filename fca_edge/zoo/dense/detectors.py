@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fca_edge.zoo.dense.boxes import decode, make_anchors, read_rois, suppress
+from fca_edge.zoo.dense.trunks import Trunk
 from fca_edge.zoo.dense.upernet import ConvBNReLU
 from fca_edge.zoo.layers import Sites
 
@@ -58,10 +59,17 @@ class NamedConv(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Feature pyramid: four maps to five of one width; the fifth has every second pixel."""
+    """Feature pyramid: four maps to five of one width; the fifth has every second pixel.
 
-    def __init__(self, channels: tuple[int, ...], width: int) -> None:
+    Args:
+        sizes: height and width of each map.
+    """
+
+    def __init__(
+        self, channels: tuple[int, ...], width: int, sizes: tuple[tuple[int, int], ...]
+    ) -> None:
         super().__init__()
+        self.sizes = sizes
         self.lateral_convs = nn.ModuleList([NamedConv(c, width, 1) for c in channels])
         self.fpn_convs = nn.ModuleList([NamedConv(width, width, 3) for _ in channels])
 
@@ -172,11 +180,17 @@ class Detector(nn.Module):
     )
 
     def __init__(
-        self, trunk: nn.Module, width: int, hidden: int, classes: int, cascade: bool
+        self,
+        trunk: Trunk,
+        size: tuple[int, int],
+        width: int,
+        hidden: int,
+        classes: int,
+        cascade: bool,
     ) -> None:
         super().__init__()
         self.backbone = trunk
-        self.neck = Pyramid(trunk.channels, width)  # type: ignore[arg-type]
+        self.neck = Pyramid(trunk.channels, width, trunk.map_sizes(size))
         self.rpn_head = ProposalHead(width)
         self.roi_head = RoiHead(width, hidden, classes, cascade)
 

@@ -21,7 +21,8 @@ BOARD := tests/targets/test_virtual_board.py
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
 .PHONY: help setup demo train-l1 test test-slow test-board test-docker fuzz check-python \
-    check-floors audit hashes gate gate-update gate-count lint bench bench-exports tables clean
+    check-floors audit hashes gate gate-update gate-count lint bench bench-exports bench-shapes \
+    tables clean
 
 help:
 	@echo 'make setup       makes the environment .venv, with everything installed'
@@ -192,6 +193,25 @@ bench-exports: setup
 	$(BIN)/fca-edge export --variant l1 --precision fp32,fp16,int8 --out bench/out/exports \
 	    --force --json $(EXPORTS)/l1.json
 	sed -i 's#$(CURDIR)/##' $(EXPORTS)/*.json  # no place of this machine in what is committed
+
+# Accuracy of the trained dense networks, in every precision, beside their checkpoints.
+SHAPES := bench/out/shapes
+SHAPES_DATA := --data $(SHAPES)/pictures --force
+ACCURACY := bench/results/accuracy
+bench-shapes: setup
+	$(BIN)/python models/shapes/draw.py $(SHAPES)/pictures --part test
+	for name in upernet mask_rcnn; do \
+	    $(BIN)/fca-edge export --checkpoint models/shapes/$$name.safetensors \
+	        --precision fp32,int8 $(SHAPES_DATA) --out $(SHAPES) || exit $$?; \
+	done
+	$(BIN)/fca-edge eval $(SHAPES)/upernet-*.onnx $(SHAPES)/upernet-*.tflite $(SHAPES_DATA) \
+	    --checkpoint models/shapes/upernet.safetensors --json $(ACCURACY)/pixels.json
+	$(BIN)/fca-edge eval $(SHAPES)/upernet-*.onnx $(SHAPES)/upernet-*.tflite $(SHAPES_DATA) \
+	    --checkpoint models/shapes/upernet.safetensors --sliding \
+	    --json $(ACCURACY)/pixels-sliding.json
+	$(BIN)/fca-edge eval $(SHAPES)/mask_rcnn-*.onnx $(SHAPES)/mask_rcnn-features*.tflite \
+	    $(SHAPES_DATA) --checkpoint models/shapes/mask_rcnn.safetensors \
+	    --json $(ACCURACY)/objects.json
 
 # The reference of the Python API, from its docstrings.
 api-docs: setup

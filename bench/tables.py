@@ -277,6 +277,46 @@ def exports(path: Path) -> str:
     return markdown_table(sheet, choose_filled(sheet.columns, [sheet]))
 
 
+FIGURES = {
+    "mIoU %": ("miou",),
+    "pixels %": ("pixel_accuracy",),
+    "box AP %": ("box", "ap"),
+    "mask AP %": ("mask", "ap"),
+}
+
+
+def accuracy(path: Path) -> str:
+    """What `eval` measured of files and of their checkpoint."""
+    report = read_json(path)
+    reference = report["reference"]
+    rows = [{"file": reference["name"]} | reference["figures"], *report["results"]]
+    names = [name for name, keys in FIGURES.items() if keys[0] in rows[0]]
+    table = [[plural(report["data"]["images"], "picture"), "runtime", *names]]
+    for row in rows:
+        cells = []
+        for name in names:
+            value = row
+            for key in FIGURES[name]:
+                value = value[key]
+            cells.append(f"{value:.2f}")
+        runtime = f"{row['runtime']} {row['version']}" if "runtime" in row else ""
+        table.append([row["file"], runtime, *cells])
+    return tables.render(table)
+
+
+def native(path: Path) -> str:
+    """Instructions and memory of the whole process of our files on XNNPACK directly."""
+    table = [["file", "core", "M instructions", "whole process, MiB", "dB against this machine"]]
+    for record in read_records(path):
+        count = METRICS["instructions"].value(record) or 0.0
+        db = record.agreement.snr_db if record.agreement else None
+        assert record.memory is not None
+        cells = [record.artefact.file, record.target.cpu_model]
+        cells += [f"{count / 1e6:.0f}", f"{record.memory.peak_bytes / MIB:.1f}"]
+        table.append([*cells, "" if db is None else f"{db:.1f}"])
+    return tables.render(table)
+
+
 def describe_conditions(records: list[Record]) -> str:
     """Say on what machine, with which runtimes of ours and when records were taken."""
     target, plan = records[0].target, records[0].plan
@@ -291,7 +331,7 @@ def describe_conditions(records: list[Record]) -> str:
 
 VIEWS = (
     *(peers, precision_arm, memory, precision, counts, latency, bounds, whole),
-    *(memory_rows, peers_all, int8_times, l1_counts, exports),
+    *(memory_rows, peers_all, int8_times, l1_counts, exports, accuracy, native),
 )
 BY_NAME = {view.__name__.replace("_", "-"): view for view in VIEWS}
 

@@ -205,5 +205,5 @@ def test_which_file(data: Path) -> None:
 def test_without_pycocotools(monkeypatch: pytest.MonkeyPatch) -> None:
     require_coco()
     monkeypatch.setitem(__import__("sys").modules, "pycocotools.mask", None)
-    with pytest.raises(FcaEdgeError, match=r"pip install 'fca-edge\[coco\]'"):
+    with pytest.raises(FcaEdgeError, match=r"-e '\.\[coco\]'"):
         require_coco()

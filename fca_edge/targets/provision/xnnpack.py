@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from fca_edge.keeping import Report, keep
 from fca_edge.native import ARCHITECTURES, FOLDER, PACKAGES, PROGRAM, RELEASE, Kit
-from fca_edge.places import claimed_folder
 from fca_edge.targets.provision import debian, wheels
 from fca_edge.targets.provision.programs import run_program
 
@@ -60,17 +59,18 @@ def make_kit(folder: Path, machine: str, report: Report) -> dict[str, Any]:
         TargetUnavailableError: no packages, no compiler, or it failed.
     """
     architecture = ARCHITECTURES[machine]
-    with claimed_folder(folder.parent, "tree-") as root:
-        tree = debian.Tree(f"xnnpack-{architecture}", architecture, RELEASE, PACKAGES)
-        packages = debian.unpack_into(root, tree, report)
-        lib = folder / "lib"
-        lib.mkdir()
-        for pattern in LIBRARIES:
-            copy_libraries(root, pattern, lib)
-        copy_headers(root, folder / "include")
-        version = read_version(packages)
-        report(f"compiling {PROGRAM} for {machine}")
-        compile_program(folder, machine, version, report)
+    root, lib = folder / "tree", folder / "lib"
+    root.mkdir()
+    tree = debian.Tree(f"xnnpack-{architecture}", architecture, RELEASE, PACKAGES)
+    packages = debian.unpack_into(root, tree, report)
+    lib.mkdir()
+    for pattern in LIBRARIES:
+        copy_libraries(root, pattern, lib)
+    copy_headers(root, folder / "include")
+    shutil.rmtree(root)
+    version = read_version(packages)
+    report(f"compiling {PROGRAM} for {machine}")
+    compile_program(folder, machine, version, report)
     loader = next(lib.glob("ld-linux*")).name
     script = folder / PROGRAM
     script.write_text(SCRIPT.format(name=shlex.quote(PROGRAM), loader=loader))

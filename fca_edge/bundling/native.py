@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
 
-from fca_edge.decode import COLOURS, find_crop
+from fca_edge.decode import COLOURS
 from fca_edge.errors import FcaEdgeError, UsageError
 from fca_edge.keeping import Report
 from fca_edge.manifest import Artefact
 from fca_edge.native import CLASSIFIER, FOLDER, PUBLIC_HEADERS, Kit
+from fca_edge.preprocess import Preprocessing
 from fca_edge.runtimes import RUNTIMES, local_kit
-from fca_edge.sizes import write_size
+from fca_edge.sizes import split_size, write_size
 from fca_edge.targets import settings
 from fca_edge.targets.provision.xnnpack import setup_kit
 from fca_edge.targets.qemu import KIND as QEMU
@@ -27,6 +29,7 @@ RUNTIME = RUNTIMES["xnnpack"]
 OTHER_NAMES = {"armv8l": "armv7l", "arm64": "aarch64"}
 INTERPOLATIONS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 SOURCES = (f"{CLASSIFIER}.c", "example.c")
+HEADER = "# classify and fca_picture.h read this: the model, and how pictures are prepared.\n"
 README = """\
 {name}: {variant}, {size} px, {classes} classes, {precision}; made by {tool}.
 For Linux on {machine}. Nothing has to be installed: `lib/` holds all, the C library as well.
@@ -78,12 +81,14 @@ def ask_machine(target: str) -> str:
     from fca_edge.targets.ssh.connection import Connection
 
     with closing(Connection(parse(target), settings.ssh_config())) as connection:
-        answer = connection.run("uname -sm").out.split()
-    system, machine = (answer + ["unknown"] * 2)[:2]
+        # What a user's shell says before is not the answer.
+        answer = connection.run('echo; echo "machine: $(uname -sm)"').out
+    found = re.search(r"^machine: (\w+) (\w+)$", answer, re.MULTILINE)
+    system, machine = found.groups() if found else ("an unknown system", "an unknown machine")
     machine = OTHER_NAMES.get(machine, machine)
     if system != "Linux" or machine not in RUNTIME.kits:
         raise FcaEdgeError(
-            f"{target}: it is {system[:20]!r} on {machine[:20]!r}; {RUNTIME.name} is for Linux on"
+            f"{target}: it is {system} on {machine}; {RUNTIME.name} is for Linux on"
             f" {', '.join(RUNTIME.kits)}."
         )
     return machine
@@ -123,18 +128,23 @@ def fill_native(
     for name in (kit.program.name, CLASSIFIER):
         shutil.copy(made / name, folder / name)
     shutil.copytree(made / "lib", folder / "lib")
-    for place, source, names in (
+    for place, origin, names in (
         (folder / "include", made / "include", PUBLIC_HEADERS),
         (folder / "src", FOLDER, SOURCES),
     ):
         place.mkdir()
         for name in names:
-            shutil.copyfile(source / name, place / name)
+            shutil.copyfile(origin / name, place / name)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    text = "".join(f"{key} {value}\n" for key, value in list_settings(artefact, threads, exif))
-    header = "# classify and fca_picture.h read this: the model, and how pictures are prepared.\n"
-    (folder / "settings.txt").write_text(header + text, "utf-8", "surrogateescape")
+    write_settings(
+        folder / "settings.txt",
+        artefact.path.name,
+        artefact.preprocessing,
+        threads,
+        exif,
+        artefact.manifest.input_layout,
+    )
     source, manifest = artefact.manifest.source, artefact.manifest
     readme = README.format(
         name=artefact.path.name,
@@ -150,28 +160,34 @@ def fill_native(
     (folder / "README.md").write_text(readme, "utf-8", "surrogateescape")
 
 
-def list_settings(artefact: Artefact, threads: int, exif: str) -> list[tuple[str, str]]:
-    """List what settings.txt says, each with its key; sizes are height and width."""
-    how = artefact.preprocessing
+def write_settings(
+    path: Path, model: str, how: Preprocessing, threads: int, exif: str, layout: str
+) -> None:
+    """Write what the programs in C read: the model, and how pictures become its input.
+
+    Args:
+        layout: order of the input's dimensions.
+    """
     resize = (how.resize,) if isinstance(how.resize, int) else how.resize
-    width, height = find_crop(vars(how))
     if how.background == "none":
         background = "none"
     else:
         background = join(COLOURS.get(str(how.background)) or tuple(how.background))
-    return [
-        ("model", artefact.path.name),
-        ("threads", str(threads)),
-        ("exif", exif),
-        ("background", background),
-        ("resize", join(resize)),
-        ("interpolation", how.interpolation),
-        ("crop", join((height, width))),
-        ("mean", join(how.mean)),
-        ("std", join(how.std)),
-        ("channels", how.layout),
-        ("input", artefact.manifest.input_layout),
-    ]
+    values = {
+        "model": model,
+        "threads": str(threads),
+        "exif": exif,
+        "background": background,
+        "resize": join(resize),  # of the short side; or height and width
+        "interpolation": how.interpolation,
+        "crop": join(split_size(how.crop)),
+        "mean": join(how.mean),
+        "std": join(how.std),
+        "channels": how.layout,
+        "input": layout,
+    }
+    text = HEADER + "".join(f"{key} {value}\n" for key, value in values.items())
+    path.write_text(text, "utf-8", "surrogateescape")
 
 
 def join(values: tuple[object, ...]) -> str:

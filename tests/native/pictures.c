@@ -75,7 +75,8 @@ static int fuzz(struct fp_bundle *bundle, const struct fr_shape *shape, float *i
 int main(int count, char **words) {
   char why[FR_MESSAGE_BYTES];
   struct fp_bundle *bundle;
-  if (count < 5 || fp_open(words[1], &bundle, why) != FR_OK) return 2;
+  if (count < 5) return 2;
+  if (fp_open(words[1], &bundle, why) != FR_OK) return puts(why), 2;
   size_t side = strtoul(words[2], NULL, 10);
   struct fr_shape shape = {.rank = 4, .sizes = {1, side, side, 3}, .elements = side * side * 3};
   float *input = calloc(shape.elements, sizeof *input);

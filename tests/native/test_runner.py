@@ -336,23 +336,3 @@ def test_a_kit_is_made_once_and_mended(program: Path) -> None:
     kit = Kit(platform.machine())
     assert kit.version.isdigit() and kit.kept.find_fault(full=True) is None
     assert setup_kit(kit, lambda text: pytest.fail(text)) == program
-
-
-def test_the_example_of_the_docs_links_with_a_kit_alone(
-    program: Path, source: Path, tmp_path: Path
-) -> None:
-    (code,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "arm32.md").read_text(), re.DOTALL)
-    compiler = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
-    if compiler is None:
-        pytest.skip("NO TEST OF THE EXAMPLE IN C: there is no compiler")
-    kit = tmp_path / "kit"
-    shutil.copytree(program.parent, kit)
-    (kit / "example.c").write_text(code)
-    words = [compiler, "-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-Iinclude"]
-    words += ["example.c", "lib/libfca_run.so", "-Wl,--allow-shlib-undefined", "-o", "lib/example"]
-    subprocess.run(words, cwd=kit, check=True)
-    loader = next(kit.glob("lib/ld-linux*"))
-    own = shutil.copyfile(source, kit / "model.tflite")
-    words = [str(loader), "--library-path", "lib", "lib/example", str(own)]
-    done = subprocess.run(words, cwd=kit, capture_output=True, text=True)
-    assert done.returncode == 0 and float(done.stdout) != 0

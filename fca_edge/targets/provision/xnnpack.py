@@ -48,7 +48,7 @@ LIBRARIES = (
 HEADERS = ("xnnpack.h", "pthreadpool.h", "spng.h")
 SCRIPT = """#!/bin/sh
 # Starts {name} with the C library that lies beside it.
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(dirname "$(readlink -f "$0")")
 exec "$here/lib/{loader}" --library-path "$here/lib" "$here/lib/{name}"{words} "$@"
 """
 # Programs with the words that their scripts add: settings and model lie beside the script.

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import resource
 import shutil
 import signal

@@ -174,7 +174,7 @@ gate-machine-%:
 
 # What the project promises, measured and held against bench/bounds.toml. The comparison with
 # other toolchains, whose samples are committed, is bench/peers/run.py.
-SUITES := latency precision memory arm precision_arm
+SUITES := latency precision memory arm precision_arm xnnpack
 PEERS := bench/results/peers-l1.json bench/results/peers-l2.json
 bench: $(SUITES:%=bench-%)
 	$(BIN)/fca-edge compare --bounds bench/bounds.toml $(SUITES:%=bench/out/%.json) $(PEERS)

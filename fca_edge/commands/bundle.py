@@ -20,7 +20,8 @@ from fca_edge.fields import EXIF
 @click.option(
     "--threads",
     type=AT_LEAST_1,
-    help="Number of threads of the runner; runtime.json keeps the number and can be edited.  [1]",
+    help="Number of threads of the runner; runtime.json or settings.txt keeps the number and can be"
+    " edited.  [1]",
 )
 @click.option(
     "--exif",

@@ -5,16 +5,19 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commandline import fca_edge, refused
 from conftest import ROOT
+from picture_kinds import grey, save_png
 from PIL import Image
 from targets.loopback import Loopback
 
@@ -190,6 +193,16 @@ def test_a_closed_output_is_a_failure(bundle: Path, digits: Path) -> None:
         command = [bundle / "classify", next(digits.rglob("*.png"))]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and done.stderr == "classify: the answer cannot be written\n"
+
+
+def test_a_picture_that_does_not_fit_in_memory_is_one_line(own: Path, tmp_path: Path) -> None:
+    """It needs 256 MB while it is read, and there are fewer."""
+    large = save_png(tmp_path / "large.png", grey(), 8, 0, stated=(8000, 8000))
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, (200 << 20, 200 << 20))
+    command = [own / "classify", large]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"classify: {large}: no memory\n"
 
 
 @pytest.mark.parametrize("name", ["example", "classify"])

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
     from fca_edge.parity import Checks as Checks
-    from fca_edge.report.runs import Runs as Runs
+    from fca_edge.reporting.runs import Runs as Runs
 
     __version__: str
 
@@ -62,7 +62,7 @@ _MODULES = {
     "NotEquivalentError": "errors",
     "RefusedError": "artefacts",
     "RegressionError": "errors",
-    "Runs": "report.runs",
+    "Runs": "reporting.runs",
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
     "UsageError": "errors",

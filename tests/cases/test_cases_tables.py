@@ -38,7 +38,7 @@ from fca_edge.exporting.program import export_program
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.stats import latency
 from fca_edge.stats import summarise_counts as summary
 from fca_edge.zoo.build import build, cost
@@ -200,7 +200,7 @@ def test_u2_compare_fits(
 
 
 def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
-    from fca_edge.report.export_table import build_sheet
+    from fca_edge.reporting.export_table import build_sheet
 
     out = io.StringIO()
     with redirect_stdout(out):

@@ -10,7 +10,7 @@ from fca_edge.comparing.comparison import Comparison, compare
 from fca_edge.comparing.pairs import pair
 from fca_edge.errors import FcaEdgeError, IncomparableError, plural
 from fca_edge.records import Record, to_document
-from fca_edge.reporting.page import Page
+from fca_edge.reporting.page import Report
 from fca_edge.reporting.rows import Caption, group_places, is_measured
 from fca_edge.reporting.sections import list_sections
 from fca_edge.reporting.summary import list_findings, list_refusals, write_headline
@@ -22,7 +22,7 @@ def build_page(
     captions: Sequence[Caption] = (),
     baseline: Sequence[Record] = (),
     command: str = "",
-) -> Page:
+) -> Report:
     """Build a report of records, beside those of a baseline if there is one.
 
     Args:
@@ -43,8 +43,8 @@ def build_page(
     comparison = compare_sets(baseline, measured) if baseline else None
     pairs = pair(list(baseline), measured).together
     places = group_places(measured, captions)
-    notes = list_refusals(places, left_out, comparison)
-    return Page(
+    notes = list_refusals(places, left_out, captions, comparison)
+    return Report(
         title="fca_edge report",
         headline=write_headline(places, comparison),
         findings=tuple(list_findings(places)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from fca_edge.tables.sheet import Sheet, choose_filled
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = files("fca_edge.reporting").joinpath("templates")
+COMMAND = re.compile(r"`([^`]+)`")
 # Sizes of a page that everyone can mail and open.
 MOST_BYTES = 1_500_000
 KINDS = {
@@ -34,7 +37,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Page(Printable):
+class Report(Printable):
     """Something to look at: a headline, what belongs to it, and sections.
 
     Attributes:
@@ -122,7 +125,11 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        kind=lambda block: KINDS[type(block)], columns=list_columns, legend=legend_of, css=name_css
+        kind=lambda block: KINDS[type(block)],
+        columns=list_columns,
+        legend=legend_of,
+        css=name_css,
+        prose=write_prose,
     )
     return environment
 
@@ -141,3 +148,10 @@ def legend_of(sheets: list[Sheet]) -> list[str]:
 def name_css(cell: Any) -> str:
     """Name the class of a cell that has a colour."""
     return str(getattr(cell, "style", "") or "")
+
+
+def write_prose(text: str) -> Markup:
+    """Write a sentence as HTML; what stands between backticks is to be typed."""
+    from markupsafe import Markup, escape
+
+    return Markup(COMMAND.sub(r"<code>\1</code>", str(escape(text))))

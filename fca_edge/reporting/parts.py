@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from fca_edge.tables.document import Document, Line, Shell, mark_down
@@ -32,9 +33,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences of equal weight, as a list."""
+    """Sentences of equal weight, as a list; a `quiet` one explains."""
 
     texts: Sequence[str]
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,18 @@ class Section:
     kind: Literal["plain", "emulated"] = "plain"
 
     def add_document(self, document: Document) -> None:
-        """Add the tables and lines of another command; its explaining lines become one list."""
-        quiet: list[str] = []
-        for block in document.blocks:
-            if isinstance(block, Line) and block.quiet:
-                quiet.append(block.text)
-                continue
-            self.blocks += [Lines(tuple(quiet))] if quiet else []
-            quiet = []
-            self.blocks.append(block)
-        self.blocks += [Lines(tuple(quiet))] if quiet else []
+        """Add the tables and lines of another command; lines that follow each other are a list."""
+        for quiet, group in groupby(document.blocks, key=tell_quiet):
+            if quiet is None:
+                self.blocks += group
+            else:
+                texts = [block.text for block in group if isinstance(block, Line)]
+                self.blocks.append(Lines(texts, quiet))
+
+
+def tell_quiet(block: Block) -> bool | None:
+    """Tell whether a line explains; None of anything else."""
+    return block.quiet if isinstance(block, Line) else None
 
 
 def write_markdown(blocks: Sequence[Block]) -> str:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fca_edge.comparing.comparison import Compared
-from fca_edge.comparing.judge import Row as Judged
-from fca_edge.comparing.published import Group
-from fca_edge.comparing.table import choose_unit
-from fca_edge.reporting.bench_table import MIB, MILLION, NS_PER_MS
-from fca_edge.reporting.parts import Picture
-from fca_edge.reporting.rows import TIMES, Place, Row, find_front
-from fca_edge.reporting.svg import FAINT, INK, NARROW, SMALL, WIDE, draw, layered, quantity, rows
+from fca_edge.errors import plural
+from fca_edge.reporting.bench_table import MIB, NS_PER_MS
+from fca_edge.reporting.marks import Spec, both, draw_stack, mark, stack
+from fca_edge.reporting.parts import Key, Picture
+from fca_edge.reporting.rows import TIMES, Place, Row, find_front, find_stairs
+from fca_edge.reporting.svg import FAINT, INK, WIDE, quantity, rows
 
-Spec = dict[str, Any]
 # Samples beyond this share of a row's own are counted at the edge instead of stretching the axis.
 EDGE, ROOM = 98, 1.04
-OURS, RIVAL, THIRD, FOURTH, REST = (f"var(--{name})" for name in ("c1", "c2", "c3", "c4", "c5"))
-KEY_OURS, KEY_RIVAL = ("c1", "ours"), ("c2", "other toolchains")
-FULL = 2**0.5
-
-
-def both(build: Callable[[int], Spec], title: str, note: str, *keys: tuple[str, str]) -> Picture:
-    """Draw a picture in both widths."""
-    return Picture(title, draw(build(WIDE)), draw(build(NARROW)), note, keys)
+OURS, RIVAL = "var(--c1)", "var(--c2)"
+KEY_OURS, KEY_RIVAL = ("c1", "ours (circles)"), ("c2", "other toolchains (squares)")
+# Pixels of a panel, and of a number beside its mark.
+TALL, NUMBER = 290, 13
+# Where a number may stand about its mark, the best first.
+BESIDE = ((0, -1), (1, -0.6), (-1, -0.6), (1, 0.6), (-1, 0.6), (0, 1), (1.9, 0), (-1.9, 0))
+BESIDE += ((0, -2), (0, 2), (2.4, -1.2), (-2.4, -1.2), (2.4, 1.2), (-2.4, 1.2))
 
 
 def colour(row: Row) -> str:
@@ -35,18 +30,9 @@ def colour(row: Row) -> str:
     return OURS if row.ours else RIVAL
 
 
-def list_keys(shown: Sequence[Row]) -> list[tuple[str, str]]:
+def list_keys(shown: Sequence[Row]) -> list[Key]:
     """Name the colours, if there are two."""
     return [KEY_OURS, KEY_RIVAL] if len({row.ours for row in shown}) > 1 else []
-
-
-def mark(kind: str, values: list[Spec], encoding: Spec, **options: Any) -> Spec:
-    """Build one layer."""
-    return {
-        "data": {"values": values},
-        "mark": {"type": kind, **options},
-        "encoding": encoding,
-    }
 
 
 def draw_tradeoff(place: Place) -> Picture | None:
@@ -54,26 +40,21 @@ def draw_tradeoff(place: Place) -> Picture | None:
     shown = [row for row in place.timed() if row.mib is not None]
     if len(shown) < 2 or place.time is None:
         return None
-    front = find_front(place)
-    title = f"{TIMES[place.time]} in ms"
     accuracy = choose_accuracy(shown)
+    panels = [("MiB over the empty runtime", memory, 1), *([(*accuracy, -1)] if accuracy else [])]
 
     def build(width: int) -> Spec:
-        panels = [draw_panel(place, shown, front, title, "MiB over the empty runtime", memory)]
-        if accuracy:
-            name, read = accuracy
-            panels.append(draw_panel(place, shown, front, title, name, read))
         beside = width == WIDE and len(panels) > 1
-        size = {"width": (width - 150) // 2 if beside else width - 64, "height": 280}
-        panels = [{**panel, **size} for panel in panels]
-        return {"hconcat" if beside else "vconcat": panels, "spacing": 44}
+        wide = (width - 130) // 2 if beside else width - 56
+        specs = [draw_panel(place, shown, wide, *panel) for panel in panels]
+        return {"hconcat" if beside else "vconcat": specs, "spacing": 30}
 
     note = (
-        "Fewer milliseconds are further left. Numbers are those of the table below. A filled mark"
-        " is on the front: no other file of its network beats it in time, memory and accuracy at"
-        " once."
+        "Further left is faster; the numbers are those of the table below. The line is the front"
+        " of a picture's two figures. A filled mark is on the front of all of them: no other file"
+        " of its network is at least as good in everything and better in something."
     )
-    return both(build, "Time, memory, accuracy", note, *list_keys(shown))
+    return both(build, "", note, *list_keys(shown))
 
 
 def memory(row: Row) -> float | None:
@@ -93,57 +74,88 @@ def choose_accuracy(shown: Sequence[Row]) -> tuple[str, Callable[[Row], float | 
 def draw_panel(
     place: Place,
     shown: Sequence[Row],
-    front: set[int],
-    x_title: str,
+    width: int,
     y_title: str,
     read: Callable[[Row], float | None],
+    sign: int,
 ) -> Spec:
-    """Draw numbered marks, those on the front filled."""
+    """Draw numbered marks, those on the front filled; `sign` is -1 where more is better."""
+    front = find_front(place)
+    points = [(row, place.ms(row), value) for row in shown if (value := read(row)) is not None]
+    ends = [stretch([ms for _, ms, _ in points]), stretch([value for *_, value in points])]
+    scales = [{"domain": list(end), "nice": False, "zero": False} for end in ends]
+    x = quantity("x", title=f"{TIMES[place.time or '']} in ms", scale=scales[0])
+    y = quantity("y", title=y_title, scale=scales[1])
     values = [
         {
-            "x": place.ms(row),
-            "y": read(row),
-            "number": str(row.number),
+            "x": ms,
+            "y": value,
             "edge": colour(row),
             "fill": colour(row) if row.number in front else "var(--page)",
-            "ink": "var(--page)" if row.number in front else INK,
             "shape": "circle" if row.ours else "square",
-            "says": f"{row.number}: {row.label}, {place.ms(row):.2f} ms, {read(row):.1f} {y_title}",
+            "says": f"{row.number}: {row.label}, {ms:.2f} ms, {value:.1f} {y_title}",
         }
-        for row in shown
-        if read(row) is not None
+        for row, ms, value in points
     ]
-    x = quantity("x", title=x_title, scale={"zero": False, "padding": 14})
-    y = quantity("y", title=y_title, scale={"zero": False, "padding": 14})
-    points = mark(
-        "point",
-        values,
-        {
-            "x": x,
-            "y": y,
-            "shape": {"field": "shape", "type": "nominal", "scale": None, "legend": None},
-            "stroke": {"field": "edge", "type": "nominal", "scale": None},
-            "fill": {"field": "fill", "type": "nominal", "scale": None},
-            "description": {"field": "says"},
-        },
-        size=290,
-        strokeWidth=1.6,
-        opacity=1,
-    )
-    numbers = mark(
-        "text",
-        values,
-        {
-            "x": x,
-            "y": y,
-            "text": {"field": "number"},
-            "color": {"field": "ink", "type": "nominal", "scale": None},
-        },
-        fontSize=10,
-        fontWeight=600,
-        aria=False,
-    )
-    return {"layer": [points, numbers]}
+    encoding = {
+        "x": x,
+        "y": y,
+        "description": {"field": "says"},
+        "shape": {"field": "shape", "type": "nominal", "scale": None, "legend": None},
+        "stroke": {"field": "edge", "type": "nominal", "scale": None},
+        "fill": {"field": "fill", "type": "nominal", "scale": None},
+    }
+    stairs = [
+        {"x": ms, "y": value, "group": group}
+        for group, steps in enumerate(find_stairs(place, points, sign))
+        for ms, value in steps
+    ]
+    line = {"x": x, "y": y, "detail": {"field": "group"}}
+    dots = mark("point", values, encoding, size=70, strokeWidth=1.8, opacity=1)
+    layers = [
+        mark("line", stairs, line, interpolate="step-after", color=FAINT, opacity=0.7, aria=False),
+        dots,
+        mark(
+            "text",
+            place_numbers(points, ends, width),
+            {"x": x, "y": y, "text": {"field": "number"}},
+            fontSize=10.5,
+            fontWeight=600,
+            aria=False,
+        ),
+    ]
+    return {"width": width, "height": TALL, "layer": layers if stairs else layers[1:]}
+
+
+def stretch(values: Sequence[float]) -> tuple[float, float]:
+    """Return where an axis begins and ends, with room for the marks at its ends."""
+    low, high = min(values), max(values)
+    room = 0.09 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def place_numbers(
+    points: Sequence[tuple[Row, float, float]], ends: Sequence[tuple[float, float]], width: int
+) -> list[Spec]:
+    """Put the number of each mark where it covers the fewest marks and numbers."""
+    sizes = (width, TALL)
+    units = [(high - low) / size for (low, high), size in zip(ends, sizes)]
+    taken = [(ms / units[0], value / units[1]) for _, ms, value in points]
+    numbers: list[Spec] = []
+    for row, ms, value in points:
+        at = (ms / units[0], value / units[1])
+        spots = [(at[0] + NUMBER * dx, at[1] - NUMBER * dy) for dx, dy in BESIDE]
+        spot = min(spots, key=lambda spot: count_near(spot, taken))
+        taken.append(spot)
+        x, y = (part * unit for part, unit in zip(spot, units))
+        numbers.append({"x": x, "y": y, "number": str(row.number)})
+    return numbers
+
+
+def count_near(spot: tuple[float, float], taken: Sequence[tuple[float, float]]) -> int:
+    """Count what stands so near to a spot that both cannot be read."""
+    x, y = spot
+    return sum(abs(x - a) < NUMBER and abs(y - b) < 0.85 * NUMBER for a, b in taken)
 
 
 def draw_samples(place: Place) -> Picture | None:
@@ -213,8 +225,9 @@ def draw_samples(place: Place) -> Picture | None:
         "Each dot is one inference, each line of dots one process, in the order in which they ran."
         " The bar is the median of the processes' medians, the grey band its interval at 90 %."
     )
-    note += f" {beyond} samples lie beyond the right edge." if beyond else ""
-    return both(build, "Every sample", note, *list_keys(shown))
+    lie = "lies" if beyond == 1 else "lie"
+    note += f" {plural(beyond, 'sample')} {lie} beyond the right edge." if beyond else ""
+    return both(build, "", note, *list_keys(shown))
 
 
 def take_samples(place: Place, row: Row) -> list[Any]:
@@ -264,7 +277,7 @@ def draw_memory(place: Place) -> Picture | None:
         " runtime's. Where that is more than the process held (weights that are mapped, or shared)"
         " the model is one undivided part."
     )
-    return both(build, "Memory", note, *[(css, used[css]) for css in order if css in used])
+    return both(build, "", note, *[(css, used[css]) for css in order if css in used])
 
 
 def list_parts(row: Row) -> list[tuple[str, str, float]]:
@@ -283,249 +296,3 @@ def list_parts(row: Row) -> list[tuple[str, str, float]]:
     if rest < 0:
         return [empty, ("c6", "model, undivided", memory.model_bytes / MIB)]
     return [empty, *parts, ("c4", "rest", rest)]
-
-
-def stack(parts: Sequence[tuple[str, str, float]]) -> list[Spec]:
-    """Put parts behind each other."""
-    bars, end = [], 0.0
-    for css, name, size in parts:
-        if size > 0:
-            bars.append(
-                {"x": end, "x2": end + size, "css": f"var(--{css})", "says": f"{name} {size:.1f}"}
-            )
-            end += size
-    return bars
-
-
-def draw_stack(bars: list[Spec], unit: str) -> Spec:
-    """Draw stacked bars; each says what it is."""
-    values = [{**bar, "says": f"{bar['says']} {unit}"} for bar in bars]
-    encoding = {
-        "x": quantity("x"),
-        "x2": {"field": "x2"},
-        "y": quantity("y"),
-        "y2": {"field": "y2"},
-        "color": {"field": "css", "type": "nominal", "scale": None},
-        "description": {"field": "says"},
-    }
-    return mark("rect", values, encoding, stroke="var(--page)", strokeWidth=1, opacity=1)
-
-
-CLASSES = (
-    *(("c1", "fma", "multiply and add"), ("c3", "simd", "other vector")),
-    *(("c2", "load_store", "load and store"), ("c5", "other", "other")),
-)
-
-
-def draw_instructions(place: Place) -> Picture | None:
-    """Draw instructions by class, beside the least that fp32 can do with."""
-    shown = [row for row in place.rows if row.record.cost is not None]
-    if not shown:
-        return None
-    shown = sorted(shown, key=lambda row: row.value("instructions") or 0)
-    bars, bounds, names = [], [], []
-    for y, row in enumerate(shown):
-        cost = row.record.cost
-        assert cost is not None
-        count = (row.value("instructions") or 0) / MILLION
-        # Classes are of one inference, which a median over all of them may miss by a little.
-        scale = count / (sum(cost.classes.values()) or 1)
-        parts = [(css, text, cost.classes.get(name, 0) * scale) for css, name, text in CLASSES]
-        bars += [{**bar, "y": y, "y2": y + 0.36} for bar in stack(parts)]
-        bound = cost.bound / MILLION if cost.bound else None
-        times = f", {count / bound:.2f} × the bound" if bound else ""
-        names.append((row.label, f"{count:.0f} M{times}"))
-        if bound:
-            says = f"no fp32 file needs fewer than {bound:.0f} million"
-            bounds.append({"x": bound, "y": y - 0.06, "y2": y + 0.42, "says": says})
-
-    def build(width: int) -> Spec:
-        axis = {"title": "million instructions per inference; not a time", "orient": "bottom"}
-        line = {
-            "x": quantity("x"),
-            "y": quantity("y"),
-            "y2": {"field": "y2"},
-            "description": {"field": "says"},
-        }
-        layers = [draw_stack(bars, "million")]
-        layers += [mark("rule", bounds, line, color=INK, strokeWidth=2)] if bounds else []
-        return rows(layers, names, width, {"axis": axis, "scale": {"zero": True}})
-
-    note = (
-        "Counted by an emulator, not timed: fewer instructions need not be less time. The upright"
-        " line is the least that an fp32 file can do with."
-    )
-    keys = [(css, text) for css, _, text in CLASSES]
-    return both(build, "Instructions", note, *keys)
-
-
-def draw_hot(row: Row, most: int) -> Picture | None:
-    """Draw where the instructions of one row were, and how many of them were the work itself."""
-    cost = row.record.cost
-    if cost is None or not cost.hot:
-        return None
-    bars, names = [], []
-    total = sum(cost.classes.values()) or 1
-    for y, hot in enumerate(cost.hot[:most]):
-        work = hot.classes.get("fma", 0)
-        parts = [("c1", "multiply and add", work / MILLION)]
-        parts += [("c5", "all else", (hot.instructions - work) / MILLION)]
-        bars += [{**bar, "y": y, "y2": y + 0.36} for bar in stack(parts)]
-        figure = f"{hot.instructions / MILLION:.1f} M, {hot.instructions / total:.0%}"
-        names.append((hot.place, figure))
-
-    def build(width: int) -> Spec:
-        axis = {"title": "million instructions; not a time", "orient": "bottom"}
-        return rows([draw_stack(bars, "million")], names, width, {"axis": axis}, 38)
-
-    keys = (("c1", "multiply and add: the bound"), ("c5", "all else"))
-    return both(build, row.label, "Stretches of code, the one with most instructions first.", *keys)
-
-
-def draw_published(group: Group) -> Picture:
-    """Draw the ratios of networks as published, and as measured here."""
-    what = "instructions" if group.emulated else "latency"
-    points: list[Spec] = []
-    bands: list[Spec] = []
-    names = []
-    for y, row in enumerate(group.rows):
-        ratio = row.latency
-        ours = row.instructions if group.emulated else (ratio.value if ratio else None)
-        points.append(point(row.published_latency, y + 0.06, "published", "diamond", "c2"))
-        if ours is not None:
-            points.append(point(ours, y + 0.28, f"ours, {what}", "circle", "c1"))
-        if ratio is not None and ratio.low is not None and row.variant != group.reference:
-            bands.append({"x": ratio.low, "x2": ratio.high, "y": y + 0.28})
-        shown = "" if ours is None else f", ours {ours:.2f}"
-        names.append((row.variant, f"published {row.published_latency:.2f}{shown}"))
-
-    def build(width: int) -> Spec:
-        title = f"times {group.reference}, each within its own column"
-        x = {"axis": {"title": title, "orient": "bottom"}, "scale": {"zero": True}}
-        layers = [draw_points(points)]
-        if bands:
-            ends = {"x": quantity("x"), "x2": {"field": "x2"}, "y": quantity("y")}
-            layers.append(mark("rule", bands, ends, color=OURS, strokeWidth=2))
-        return rows(layers, names, width, x)
-
-    keys = (("c2", "published, latency (diamonds)"), ("c1", f"ours, {what} (circles)"))
-    return both(build, f"Beside the published table: {group.label}", "", *keys)
-
-
-def point(x: float, y: float, says: str, shape: str, css: str) -> Spec:
-    """Place one mark."""
-    return {"x": x, "y": y, "says": f"{says} {x:.2f}", "shape": shape, "css": f"var(--{css})"}
-
-
-def draw_points(points: list[Spec]) -> Spec:
-    """Draw marks of several shapes, so that nobody needs their colours."""
-    encoding = {
-        "x": quantity("x"),
-        "y": quantity("y"),
-        "description": {"field": "says"},
-        "shape": {"field": "shape", "type": "nominal", "scale": None},
-        "fill": {"field": "css", "type": "nominal", "scale": None},
-    }
-    return mark("point", points, encoding, size=110, stroke=None, opacity=1)
-
-
-VERDICTS = {
-    "worse": ("triangle-right", "c2"),
-    "better": ("triangle-left", "c1"),
-    "undecided": ("circle", "c5"),
-}
-
-
-def draw_changes(changes: Sequence[tuple[Compared, Judged]], title: str) -> Picture | None:
-    """Draw the ratios of what moved, with their intervals; fewer than 1 is better."""
-    shown = [(pair, row) for pair, row in changes if row.ratio is not None]
-    if not shown:
-        return None
-    points: list[Spec] = []
-    bands: list[Spec] = []
-    names = []
-    for y, (pair, row) in enumerate(shown):
-        shape, css = VERDICTS[row.verdict]
-        points.append(point(row.ratio or 1.0, y + 0.16, row.verdict, shape, css))
-        if row.low is not None and row.high is not None:
-            bands.append({"x": row.low, "x2": row.high, "y": y + 0.16, "css": f"var(--{css})"})
-        name = f"{choose_unit(row.metric)[0]}: {pair.label}"
-        names.append((name, f"{row.verdict} × {row.ratio:.3f}"))
-
-    def build(width: int) -> Spec:
-        axis = {"title": "candidate over baseline; left of 1 is less", "orient": "bottom"}
-        x = {"axis": axis, "scale": {"zero": False, "nice": True, "padding": 8}}
-        one = [{"x": 1, "y": -0.5, "y2": len(shown) - 0.5}]
-        ends = {"x": quantity("x"), "y": quantity("y"), "y2": {"field": "y2"}}
-        layers = [draw_points(points), mark("rule", one, ends, color=FAINT, strokeDash=[4, 3])]
-        if bands:
-            band = {"x": quantity("x"), "x2": {"field": "x2"}, "y": quantity("y")}
-            band |= {"color": {"field": "css", "type": "nominal", "scale": None}}
-            layers.append(mark("rule", bands, band, strokeWidth=2))
-        return rows(layers, names, width, x, 40)
-
-    keys = [(css, name) for name, (_, css) in VERDICTS.items()]
-    used = {row.verdict for _, row in shown}
-    return both(build, title, "", *[key for key in keys if key[1] in used])
-
-
-def draw_history(
-    series: Sequence[tuple[str, Sequence[tuple[int, float]]]], labels: Sequence[str], title: str
-) -> Picture:
-    """Draw how a metric of several files moved, each against its own first figure."""
-    values: list[Spec] = []
-    ends: list[Spec] = []
-    for number, (name, points) in enumerate(series):
-        start = points[0][1] or 1.0
-        for place, value in points:
-            change = 100 * (value / start - 1)
-            says = f"{name} at {labels[place]}: {change:+.2f} %"
-            values.append({"x": place, "y": change, "name": name, "n": number, "says": says})
-        ends.append({**values[-1], "text": str(number + 1)})
-    css = [f"var(--c{1 + number % 5})" for number in range(len(series))]
-    dashes = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]]
-
-    def build(width: int) -> Spec:
-        texts = json.dumps(list(labels))
-        axis = {
-            "title": None,
-            "labelExpr": f"{texts}[datum.value]",
-            "labelAngle": -40,
-            "values": list(range(len(labels))),
-            "labelOverlap": "greedy",
-            "grid": False,
-        }
-        x = quantity("x", axis=axis, scale={"nice": False, "zero": False, "padding": 10})
-        y = quantity("y", title="% against the first", scale={"padding": 10})
-        names = [name for name, _ in series]
-        line = {
-            "x": x,
-            "y": y,
-            "detail": {"field": "name"},
-            "color": {
-                "field": "name",
-                "type": "nominal",
-                "legend": None,
-                "scale": {"domain": names, "range": css},
-            },
-            "strokeDash": {
-                "field": "name",
-                "type": "nominal",
-                "legend": None,
-                "scale": {
-                    "domain": names,
-                    "range": [dashes[n // 5 % 4] for n in range(len(names))],
-                },
-            },
-        }
-        dots = {k: v for k, v in line.items() if k != "strokeDash"}
-        dots |= {"description": {"field": "says"}}
-        number = {"x": x, "y": y, "text": {"field": "text"}}
-        layers = [
-            mark("line", values, line, strokeWidth=2, interpolate="step-after", aria=False),
-            mark("point", values, dots, filled=True, size=34, opacity=1),
-            mark("text", ends, number, dx=12, fontSize=SMALL, aria=False),
-        ]
-        return layered(layers, width, 260)
-
-    return both(build, title, "")

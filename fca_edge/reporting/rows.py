@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fca_edge.comparing.metrics import METRICS
@@ -20,6 +20,8 @@ from fca_edge.stats import median_interval
 PEER = "peer"
 # A machine so busy with other work that pictures show processor time instead of latency.
 BUSY = 1.5
+# Logits that are nearer than this are the same for every purpose; so are steps below 1 dB.
+EXACT_DB = 60
 LATENCY, PROCESSOR = "latency_ns", "processor_ns"
 TIMES = {LATENCY: "latency", PROCESSOR: "processor time"}
 
@@ -30,12 +32,14 @@ class Caption:
 
     Attributes:
         title: its name for a reader.
+        error: why there is no such file: what a toolchain, or its check, refused.
         top1_percent: how often it is right.
         snr_db: how far its error is below the logits.
     """
 
-    file: str
+    file: str | None
     title: str | None = None
+    error: str | None = None
     ours: bool | None = None
     sha256: str | None = None
     top1_percent: float | None = None
@@ -79,13 +83,15 @@ class Evaluations:
     results: tuple[Evaluated, ...]
 
 
-def read_captions(document: Any) -> list[Caption]:
-    """Read what a document of records says of its files.
+def read_captions(document: Any, records: Sequence[Record]) -> list[Caption]:
+    """Read what a document of records says of its files, each known by its checksum.
 
     Raises:
         DocumentError: an entry is wrong.
     """
-    return list(read_document(document, Captioned, defaults=True).peers.rows)
+    sums = {record.artefact.file: record.artefact.sha256 for record in records}
+    rows = read_document(document, Captioned, defaults=True).peers.rows
+    return [replace(row, sha256=row.sha256 or sums.get(row.file or "")) for row in rows]
 
 
 def read_accuracies(document: Any) -> list[Caption]:
@@ -163,8 +169,9 @@ class Place:
         batch = "" if plan.batch == 1 else f", batch {plan.batch}"
         cpus = f", cores {target.cpus}" if target.cpus else ""
         threads = "" if self.emulated else f", {plural(plan.threads, 'thread')}"
+        busy = ", busy" if self.busy else ""
         how = f"{target.name}, " if target.name not in ("local", target.cpu_model) else ""
-        return f"{how}{target.cpu_model}{threads}{batch}{cpus}"
+        return f"{how}{target.cpu_model}{threads}{batch}{cpus}{busy}"
 
     @property
     def networks(self) -> dict[str, list[Row]]:
@@ -190,11 +197,16 @@ def is_measured(record: Record) -> bool:
     return timed or record.memory is not None or record.cost is not None
 
 
-def group_places(records: Iterable[Record], captions: Sequence[Caption] = ()) -> list[Place]:
-    """Group records by what must be alike for one picture: real machines first."""
+def group_places(records: Sequence[Record], captions: Sequence[Caption] = ()) -> list[Place]:
+    """Group records by what must be alike for one picture: real machines first.
+
+    A run that other work disturbed is not put beside one on an idle machine.
+    """
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
-        groups.setdefault(place(record), []).append(record)
+        together = [one for one in records if one.run == record.run and place(one) == place(record)]
+        key = (*place(record), record.target.cores, is_busy(together))
+        groups.setdefault(key, []).append(record)
     places = [build_place(group, captions) for group in groups.values()]
     return sorted(places, key=lambda one: one.emulated)
 
@@ -206,72 +218,102 @@ def build_place(records: Sequence[Record], captions: Sequence[Caption]) -> Place
     rows = []
     for number, record in enumerate(records, 1):
         file, runtime = record.artefact.file, record.runtime
-        named = [c for c in captions if c.file == file and c.sha256 in (None, "")]
         same = [c for c in captions if c.sha256 == record.artefact.sha256]
-        titles = [c.title for c in named if c.title]
-        label = titles[0] if titles and not named[0].ours else file
+        titles = [c.title for c in same if c.title and not c.ours]
+        label = titles[0] if titles else file
         if not titles and (times[file] > 1 or runtime.settings is not None):
             version = runtime.version if versions[file, runtime.label] > 1 else ""
             label += f" · {runtime.label} {version}".rstrip()
-        top1 = [c.top1_percent for c in (*same, *named) if c.top1_percent is not None]
-        snr = [c.snr_db for c in (*same, *named) if c.snr_db is not None]
+        top1 = [c.top1_percent for c in same if c.top1_percent is not None]
+        snr = [c.snr_db for c in same if c.snr_db is not None]
         snr += [record.agreement.snr_db] if record.agreement and record.agreement.snr_db else []
         ours = record.artefact.profile != PEER
         rows.append(Row(record, number, label, ours, *(next(iter(x), None) for x in (top1, snr))))
-    time, busy = choose_time(rows)
+    time, busy = choose_time(records)
     return Place(tuple(rows), time, busy)
 
 
-def choose_time(rows: Sequence[Row]) -> tuple[str | None, bool]:
-    """Choose what pictures show as time: latency, on a busy machine processor time.
-
-    At several threads processor time is the sum over them, and no latency.
-    """
-    timed = [row for row in rows if row.value(LATENCY) is not None]
-    if not timed:
+def choose_time(records: Sequence[Record]) -> tuple[str | None, bool]:
+    """Choose what pictures show as time: latency, on a busy machine processor time."""
+    if not any(METRICS[LATENCY].value(record) for record in records):
         return None, False
-    ratios = [
-        (row.value(LATENCY) or 0) / used
-        for row in timed
-        if row.record.plan.threads == 1 and (used := row.value(PROCESSOR))
-    ]
-    busy = len(ratios) == len(timed) and sorted(ratios)[len(ratios) // 2] > BUSY
+    busy = is_busy(records)
     return (PROCESSOR if busy else LATENCY), busy
 
 
+def is_busy(records: Sequence[Record]) -> bool:
+    """Tell whether other work disturbed a run: its files waited for a processor most of the time.
+
+    At several threads processor time is the sum over them, and tells nothing.
+    """
+    timed = [record for record in records if METRICS[LATENCY].value(record)]
+    ratios = [
+        (METRICS[LATENCY].value(record) or 0) / used
+        for record in timed
+        if record.plan.threads == 1 and (used := METRICS[PROCESSOR].value(record))
+    ]
+    return bool(ratios) and len(ratios) == len(timed) and sorted(ratios)[len(ratios) // 2] > BUSY
+
+
 def is_tied(metric: str, row: Row, best: Row) -> bool:
-    """Tell whether the noise leaves it open which of two rows is less."""
+    """Tell whether two rows have an interval that leaves it open which of them is less."""
     ratio = compute_row_ratio(METRICS[metric], row.record, best.record)
-    return ratio is not None and bool(ratio.undecided)
+    return ratio is not None and ratio.low is not None and bool(ratio.undecided)
 
 
 def find_front(place_: Place) -> set[int]:
-    """Find the rows that no other of their network beats in time, memory and accuracy at once.
+    """Find the rows that no other is as good as in time, memory and accuracy, and better in one.
 
-    Returns their numbers. Networks are compared with each other only if all accuracies are known.
+    Returns their numbers.
     """
-    rows = [row for row in place_.timed() if row.mib is not None]
-    known = bool(rows) and all(row.top1_percent is not None for row in rows)
-    groups = (
-        [rows]
-        if known
-        else [[row for row in group if row in rows] for group in place_.networks.values()]
-    )
     return {
         row.number
-        for group in groups
+        for group in group_rivals(place_)
         for row in group
         if len(group) > 1 and not any(dominates(place_, other, row) for other in group)
     }
 
 
+def group_rivals(place_: Place) -> list[list[Row]]:
+    """Group rows of which one can be chosen instead of another.
+
+    Networks are rivals only if their accuracies are known; else the smallest one would win.
+    """
+    rows = [row for row in place_.timed() if row.mib is not None]
+    if rows and all(row.top1_percent is not None for row in rows):
+        return [rows]
+    return [[row for row in rows if row in group] for group in place_.networks.values()]
+
+
 def dominates(place_: Place, one: Row, other: Row) -> bool:
     """Tell whether a row is as good as another in everything, and better in something."""
-    a, b = figures(place_, one), figures(place_, other)
+    a, b = list_figures(place_, one), list_figures(place_, other)
     return a != b and all(x <= y for x, y in zip(a, b))
 
 
-def figures(place_: Place, row: Row) -> tuple[float, ...]:
+def list_figures(place_: Place, row: Row) -> tuple[float, ...]:
     """Return what a row is judged by, less being better."""
-    accuracy = row.snr_db if row.top1_percent is None else row.top1_percent
-    return (place_.ms(row), row.mib or 0.0, -(accuracy or 0.0))
+    if row.top1_percent is not None:
+        accuracy = row.top1_percent
+    else:
+        accuracy = round(min(row.snr_db or 0.0, EXACT_DB))
+    return (place_.ms(row), row.mib or 0.0, -accuracy)
+
+
+def find_stairs(
+    place_: Place, points: Sequence[tuple[Row, float, float]], sign: int
+) -> list[list[tuple[float, float]]]:
+    """Find the front of two figures, one per group of rivals, from left to right.
+
+    Args:
+        points: row, time, and the other figure.
+        sign: 1 if less of the other is better, -1 if more is.
+    """
+    stairs = []
+    for group in group_rivals(place_):
+        steps: list[tuple[float, float]] = []
+        for row, x, y in sorted(points, key=lambda one: (one[1], sign * one[2])):
+            if row in group and (not steps or sign * y < sign * steps[-1][1]):
+                steps.append((x, y))
+        stairs += [steps] if len(steps) > 1 else []
+    return stairs

@@ -14,18 +14,10 @@ from fca_edge.comparing.table import comparison_document, published_document
 from fca_edge.errors import IncomparableError, plural
 from fca_edge.records import Record
 from fca_edge.reporting.bench_table import hot_sheet
-from fca_edge.reporting.parts import Block, Fold, Heading, Lines, Section
-from fca_edge.reporting.pictures import (
-    VERDICTS,
-    choose_accuracy,
-    draw_changes,
-    draw_hot,
-    draw_instructions,
-    draw_memory,
-    draw_published,
-    draw_samples,
-    draw_tradeoff,
-)
+from fca_edge.reporting.counted import draw_hot, draw_instructions
+from fca_edge.reporting.moved import VERDICTS, draw_changes, draw_published
+from fca_edge.reporting.parts import Block, Fold, Heading, Lines, Picture, Section
+from fca_edge.reporting.pictures import choose_accuracy, draw_memory, draw_samples, draw_tradeoff
 from fca_edge.reporting.rows import Place, build_place, find_front
 from fca_edge.reporting.runs import FIRST, NETWORK, Runs
 from fca_edge.runtimes import RUNTIMES
@@ -128,17 +120,19 @@ def tradeoff_sheet(place: Place) -> Sheet:
     return sheet
 
 
-def published_section(records: Sequence[Record]) -> Section:
+def published_section(records: Sequence[Record], emulated: bool = False) -> Section:
     """Show the published points as ratios beside ours; say why if there are none."""
     section = Section("published", "Beside the published table, as ratios")
+    mine = [record for record in records if record.target.emulated == emulated]
+    if not mine:
+        return section
     try:
-        beside = group_beside_published(list(records), None)
+        beside = group_beside_published(mine, None)
     except IncomparableError as error:
         section.blocks.append(Line(f"No ratios: {error}"))
         return section
     groups = [group for group in beside.groups if len(group.rows) > 1]
-    for group in groups:
-        section.blocks.append(draw_published(group))
+    section.blocks += [draw_published(group) for group in groups]
     tables = Section("", "")
     tables.add_document(published_document(groups, beside.left_out))
     section.blocks += [block for block in tables.blocks if isinstance(block, Lines)]
@@ -194,6 +188,10 @@ def emulated_section(places: Sequence[Place]) -> Section:
         section.add_document(bench_document(place))
         hot = list(list_hot(place))
         section.blocks += [Fold("Where the instructions were, file by file", hot)] if hot else []
+    records = [row.record for place in places for row in place.rows]
+    beside = published_section(records, emulated=True)
+    if any(isinstance(block, Picture) for block in beside.blocks):
+        section.blocks += [Heading(f"{beside.title} of instructions"), *beside.blocks]
     return section
 
 

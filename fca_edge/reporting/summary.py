@@ -11,7 +11,7 @@ from fca_edge.comparing.table import choose_unit
 from fca_edge.errors import plural
 from fca_edge.records import Record
 from fca_edge.reporting.bench_table import MILLION
-from fca_edge.reporting.rows import TIMES, Place, Row, is_tied
+from fca_edge.reporting.rows import TIMES, Caption, Place, Row, is_tied
 
 MOST = 6
 
@@ -78,6 +78,8 @@ def describe_network(place: Place, rows: Sequence[Row]) -> str:
 def describe_fastest(place: Place, timed: Sequence[Row]) -> str:
     """Name the fastest, and those that the noise does not tell from it."""
     assert place.time is not None
+    # Where some have an interval, others say too little.
+    timed = [row for row in timed if row.interval(place.time)[0] is not None] or timed
     best = timed[0]
     tied = [row.label for row in timed[1:] if is_tied(place.time, row, best)]
     more = f" and {plural(len(tied) - 1, 'more', 'more')}" if len(tied) > 1 else ""
@@ -108,10 +110,14 @@ def list_findings(places: Sequence[Place]) -> list[str]:
 
 
 def list_refusals(
-    places: Sequence[Place], left_out: Sequence[Record], comparison: Comparison | None
+    places: Sequence[Place],
+    left_out: Sequence[Record],
+    captions: Sequence[Caption],
+    comparison: Comparison | None,
 ) -> list[str]:
     """Say what was refused and why."""
-    lines = [f"Left out: {name_record(one)} has no samples; measure it again." for one in left_out]
+    lines = [f"Refused: {c.title or c.file}: {c.error}" for c in captions if c.error]
+    lines += [f"Left out: {name_record(one)} has no samples; measure it again." for one in left_out]
     if len(places) > 1:
         lines.append(
             f"{len(places)} machines or settings have pictures of their own: figures of unlike"
@@ -126,6 +132,12 @@ def list_refusals(
         hot = [r.label for r in place.rows if r.record.conditions and r.record.conditions.throttled]
         if hot:
             lines.append(f"{place.name}: throttled, decides nothing: {list_some(hot)}.")
+        runs = {row.record.run for row in place.timed()}
+        if len(runs) > 1:
+            lines.append(
+                f"{place.name}: measured in {len(runs)} runs; what changed on the machine between"
+                " them is in no interval."
+            )
         short = [r.label for r in place.timed() if r.interval(place.time or "") == (None, None)]
         if short:
             lines.append(f"{place.name}: too few processes for an interval: {list_some(short)}.")

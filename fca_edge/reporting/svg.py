@@ -27,12 +27,20 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "labelPadding": 6,
         "titlePadding": 8,
+        "tickCount": {"expr": "ceil(width / 90)"},
     },
     "text": {"color": INK, "fontSize": PLAIN},
 }
 COORDINATES = re.compile(r' (d|transform|[xy]2|width|height|viewBox)="([^"]*)"')
 LONG = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 LABELLED = re.compile(r'<(path|text|line) aria-label="([^"]*)"([^>]*)/>')
+# What says nothing: frames without a colour, defaults, roles, the page's own font.
+IDLE = re.compile(
+    r'<path class="(?:back|fore)ground"[^>]*/>'
+    r'| (?:pointer-events|aria-hidden|role|aria-roledescription|font-family|class)="[^"]*"'
+    r'| (?:stroke-width|opacity)="1"'
+)
+EMPTY = re.compile(r"<g[^>]*></g>")
 
 
 def draw(spec: dict[str, Any]) -> str:
@@ -59,7 +67,9 @@ def trim(svg: str) -> str:
     assert width and height
     # Inside a page SVG needs no name space, and a picture no fixed size.
     size = f'viewBox="0 0 {width[1]} {height[1]}" style="max-width:{width[1]}px"'
-    rest = LABELLED.sub(r'<\1 aria-label="\2"\3><title>\2</title></\1>', rest)
+    rest = LABELLED.sub(r"<\1\3><title>\2</title></\1>", IDLE.sub("", rest))
+    while (shorter := EMPTY.sub("", rest)) != rest:
+        rest = shorter
     return f'<svg role="img" {size}>{rest}'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,7 +129,7 @@ def collect(source: Source) -> tuple[list[Record], list[str], list[Caption]]:
     records: list[Record] = []
     names: list[str] = []
     captions: list[Caption] = []
-    for one in [Path(source)] if isinstance(source, (str, Path)) else source:
+    for one in [Path(source)] if isinstance(source, (str, os.PathLike)) else source:
         if isinstance(one, Record):
             records.append(one)
             names = names or ["the records"]

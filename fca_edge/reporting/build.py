@@ -11,9 +11,15 @@ from fca_edge.comparing.pairs import pair
 from fca_edge.errors import FcaEdgeError, IncomparableError, plural
 from fca_edge.records import Record, to_document
 from fca_edge.reporting.page import Report
-from fca_edge.reporting.rows import Caption, group_places, is_measured
+from fca_edge.reporting.rows import Caption, group_places, is_measured, list_changed
 from fca_edge.reporting.sections import list_sections
-from fca_edge.reporting.summary import list_findings, list_refusals, write_headline
+from fca_edge.reporting.summary import (
+    describe_comparison,
+    list_changes,
+    list_findings,
+    list_refusals,
+    write_headline,
+)
 
 
 def build_page(
@@ -41,15 +47,19 @@ def build_page(
         )
     left_out = [record for record in records if not is_measured(record)]
     comparison = compare_sets(baseline, measured) if baseline else None
-    pairs = pair(list(baseline), measured).together
+    changes = list_changed(pair(list(baseline), measured).together, comparison)
     places = group_places(measured, captions)
+    if comparison is None:
+        headline, findings = write_headline(places), list_findings(places)
+    else:
+        headline, findings = describe_comparison(comparison, changes), list_changes(changes)
     notes = list_refusals(places, left_out, captions, comparison)
     return Report(
         title="fca_edge report",
-        headline=write_headline(places, comparison),
-        findings=tuple(list_findings(places)),
+        headline=headline,
+        findings=tuple(findings),
         notes=tuple(notes),
-        sections=tuple(list_sections(places, measured, comparison, pairs)),
+        sections=tuple(list_sections(places, measured, comparison, changes)),
         command=command,
         embedded=build_embedded(records, captions),
     )

@@ -37,7 +37,7 @@ def draw_instructions(place: Place) -> Picture | None:
             bounds.append({"x": bound, "y": y - 0.06, "y2": y + 0.42, "says": says})
 
     def build(width: int) -> Spec:
-        axis = {"title": "million instructions per inference; not a time", "orient": "bottom"}
+        axis = {"title": "million instructions per inference; not a time"}
         line = {
             "x": quantity("x"),
             "y": quantity("y"),
@@ -53,7 +53,7 @@ def draw_instructions(place: Place) -> Picture | None:
         " line is the least that an fp32 file can do with."
     )
     keys = [(css, text) for css, _, text in CLASSES]
-    return both(build, "Instructions", note, *keys)
+    return both(build, "", note, *keys)
 
 
 def draw_hot(row: Row, most: int) -> Picture | None:
@@ -71,7 +71,7 @@ def draw_hot(row: Row, most: int) -> Picture | None:
         figure = f"{hot.instructions / MILLION:.1f} M, {hot.instructions / total:.0%}"
         names.append((hot.place, figure))
 
-    axis = {"title": "million instructions; not a time", "orient": "bottom"}
+    axis = {"title": "million instructions; not a time"}
     spec = rows([draw_stack(bars, "million")], names, NARROW, {"axis": axis}, 38)
     svg = draw(spec)
     keys = (("c1", "multiply and add: the bound"), ("c5", "all else"))

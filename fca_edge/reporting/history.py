@@ -12,7 +12,6 @@ from pathlib import Path
 from fca_edge import children
 from fca_edge.comparing.gate import write_change
 from fca_edge.comparing.metrics import METRICS
-from fca_edge.comparing.pairs import describe_measurement
 from fca_edge.comparing.read import read_records
 from fca_edge.comparing.table import choose_unit, figure
 from fca_edge.errors import FcaEdgeError, plural
@@ -25,7 +24,7 @@ from fca_edge.reporting.rows import build_place
 from fca_edge.tables.sheet import Column, Sheet
 
 # Lines of one picture, and commits that are read: what moved most, and the last ones.
-MOST_LINES, MOST_COMMITS = 12, 200
+MOST_LINES, MOST_COMMITS, MOST_MOVES = 12, 200, 6
 DIGITS, SECONDS = 8, 30
 NAMES = [name for name, metric in METRICS.items() if not metric.measured]
 COLUMNS = (
@@ -100,6 +99,7 @@ def build_history(folder: Path) -> Report:
         headline=write_headline(moved, moments),
         findings=tuple(list_moves(series, labels)),
         notes=tuple(notes),
+        notes_title="How to read it",
         sections=tuple(section for section in sections if section.blocks),
     )
 
@@ -178,11 +178,16 @@ def collect_series(moments: Sequence[Moment]) -> dict[str, dict[str, list[Series
                 value = METRICS[metric].value(record)
                 if value is not None:
                     files = by_metric.setdefault(metric, {})
-                    files.setdefault(describe_measurement(record), {})[number] = value
+                    files.setdefault(name_series(record), {})[number] = value
     return {
         machine: {metric: build_series(files) for metric, files in by_metric.items()}
         for machine, by_metric in points.items()
     }
+
+
+def name_series(record: Record) -> str:
+    """Name a file and how it was run; where it is measured is the section's title."""
+    return f"{record.artefact.file} on {record.runtime.label}"
 
 
 def build_series(files: dict[str, dict[int, float]]) -> list[Series]:
@@ -239,14 +244,16 @@ def write_headline(series: Sequence[Series], moments: Sequence[Moment]) -> str:
 
 
 def list_moves(series: dict[str, dict[str, list[Series]]], labels: Sequence[str]) -> list[str]:
-    """Say on each machine which figure moved most."""
-    lines = []
-    for machine, metrics in series.items():
-        for metric, group in metrics.items():
-            if group and has_moved(group[0]):
-                moment, step = group[0].largest_step
-                lines.append(
-                    f"{machine}: largest step of {choose_unit(metric)[0]} {write_change(step)}"
-                    f" at {labels[moment]} ({group[0].name})."
-                )
-    return lines
+    """Say where figures moved most, the largest step of each metric on each machine."""
+    largest = [
+        (machine, metric, group[0])
+        for machine, metrics in series.items()
+        for metric, group in metrics.items()
+        if group and has_moved(group[0])
+    ]
+    largest.sort(key=lambda one: -abs(one[2].largest_step[1] - 1))
+    return [
+        f"{choose_unit(metric)[0]} of {one.name}, {machine}:"
+        f" {write_change(one.largest_step[1])} at {labels[one.largest_step[0]]}."
+        for machine, metric, one in largest[:MOST_MOVES]
+    ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from fca_edge.comparing.comparison import Compared
-from fca_edge.comparing.judge import Row as Judged
 from fca_edge.comparing.published import Group
 from fca_edge.comparing.table import choose_unit
 from fca_edge.reporting.marks import Spec, both, draw_points, mark, point
 from fca_edge.reporting.parts import Picture
+from fca_edge.reporting.rows import Change
 from fca_edge.reporting.svg import FAINT, SMALL, layered, quantity, rows
 
 
@@ -23,52 +22,53 @@ def draw_published(group: Group) -> Picture:
     for y, row in enumerate(group.rows):
         ratio = row.latency
         ours = row.instructions if group.emulated else (ratio.value if ratio else None)
-        points.append(point(row.published_latency, y + 0.06, "published", "diamond", "c2"))
+        points.append(point(row.published_latency, y + 0.12, "published", "diamond", "c2"))
         if ours is not None:
-            points.append(point(ours, y + 0.28, f"ours, {what}", "circle", "c1"))
+            points.append(point(ours, y + 0.36, f"ours, {what}", "circle", "c1"))
         if ratio is not None and ratio.low is not None and row.variant != group.reference:
-            bands.append({"x": ratio.low, "x2": ratio.high, "y": y + 0.28})
+            bands.append({"x": ratio.low, "x2": ratio.high, "y": y + 0.36})
         shown = "" if ours is None else f", ours {ours:.2f}"
         names.append((row.variant, f"published {row.published_latency:.2f}{shown}"))
 
     def build(width: int) -> Spec:
         title = f"times {group.reference}, each within its own column"
-        x = {"axis": {"title": title, "orient": "bottom"}, "scale": {"zero": True}}
+        x = {"axis": {"title": title}, "scale": {"zero": True}}
         layers = [draw_points(points)]
         if bands:
             ends = {"x": quantity("x"), "x2": {"field": "x2"}, "y": quantity("y")}
             layers.append(mark("rule", bands, ends, color="var(--c1)", strokeWidth=2))
-        return rows(layers, names, width, x)
+        return rows(layers, names, width, x, 48)
 
     keys = (("c2", "published, latency (diamonds)"), ("c1", f"ours, {what} (circles)"))
-    return both(build, f"Beside the published table: {group.label}", "", *keys)
+    return both(build, group.label, "", *keys)
 
 
-VERDICTS = {
+SHAPES = {
     "worse": ("triangle-right", "c2"),
     "better": ("triangle-left", "c1"),
     "undecided": ("circle", "c5"),
 }
 
 
-def draw_changes(changes: Sequence[tuple[Compared, Judged]], title: str) -> Picture | None:
+def draw_changes(changes: Sequence[Change], title: str) -> Picture | None:
     """Draw the ratios of what moved, with their intervals; fewer than 1 is better."""
-    shown = [(pair, row) for pair, row in changes if row.ratio is not None]
+    shown = [change for change in changes if change.row.ratio is not None]
     if not shown:
         return None
     points: list[Spec] = []
     bands: list[Spec] = []
     names = []
-    for y, (pair, row) in enumerate(shown):
-        shape, css = VERDICTS[row.verdict]
+    for y, change in enumerate(shown):
+        row = change.row
+        shape, css = SHAPES[row.verdict]
         points.append(point(row.ratio or 1.0, y + 0.16, row.verdict, shape, css))
         if row.low is not None and row.high is not None:
             bands.append({"x": row.low, "x2": row.high, "y": y + 0.16, "css": f"var(--{css})"})
-        name = f"{choose_unit(row.metric)[0]}: {pair.label}"
+        name = f"{choose_unit(row.metric)[0]}: {change.file}"
         names.append((name, f"{row.verdict} × {row.ratio:.3f}"))
 
     def build(width: int) -> Spec:
-        axis = {"title": "candidate over baseline; left of 1 is less", "orient": "bottom"}
+        axis = {"title": "candidate over baseline; left of 1 is less"}
         x = {"axis": axis, "scale": {"zero": False, "nice": True, "padding": 8}}
         one = [{"x": 1, "y": -0.5, "y2": len(shown) - 0.5}]
         ends = {"x": quantity("x"), "y": quantity("y"), "y2": {"field": "y2"}}
@@ -79,8 +79,8 @@ def draw_changes(changes: Sequence[tuple[Compared, Judged]], title: str) -> Pict
             layers.append(mark("rule", bands, band, strokeWidth=2))
         return rows(layers, names, width, x, 40)
 
-    keys = [(css, name) for name, (_, css) in VERDICTS.items()]
-    used = {row.verdict for _, row in shown}
+    keys = [(css, name) for name, (_, css) in SHAPES.items()]
+    used = {change.row.verdict for change in shown}
     return both(build, title, "", *[key for key in keys if key[1] in used])
 
 

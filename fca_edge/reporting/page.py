@@ -50,6 +50,7 @@ class Report(Printable):
     findings: tuple[str, ...]
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
+    notes_title: str = "What was refused or left open, and why"
     command: str = ""
     embedded: dict[str, Any] = field(default_factory=dict, repr=False)
 

@@ -12,7 +12,7 @@ from fca_edge.reporting.bench_table import MIB, NS_PER_MS
 from fca_edge.reporting.marks import Spec, both, draw_stack, mark, stack
 from fca_edge.reporting.parts import Key, Picture
 from fca_edge.reporting.rows import TIMES, Place, Row, find_front, find_stairs
-from fca_edge.reporting.svg import FAINT, INK, WIDE, quantity, rows
+from fca_edge.reporting.svg import FAINT, INK, WIDE, count_ticks, quantity, rows
 
 # Samples beyond this share of a row's own are counted at the edge instead of stretching the axis.
 EDGE, ROOM = 98, 1.04
@@ -21,8 +21,10 @@ KEY_OURS, KEY_RIVAL = ("c1", "ours (circles)"), ("c2", "other toolchains (square
 # Pixels of a panel, and of a number beside its mark.
 TALL, NUMBER = 290, 13
 # Where a number may stand about its mark, the best first.
-BESIDE = ((0, -1), (1, -0.6), (-1, -0.6), (1, 0.6), (-1, 0.6), (0, 1), (1.9, 0), (-1.9, 0))
-BESIDE += ((0, -2), (0, 2), (2.4, -1.2), (-2.4, -1.2), (2.4, 1.2), (-2.4, 1.2))
+BESIDE: tuple[tuple[float, float], ...] = (
+    *((0, -1), (1, -0.6), (-1, -0.6), (1, 0.6), (-1, 0.6), (0, 1), (1.9, 0), (-1.9, 0)),
+    *((0, -2), (0, 2), (2.4, -1.2), (-2.4, -1.2), (2.4, 1.2), (-2.4, 1.2)),
+)
 
 
 def colour(row: Row) -> str:
@@ -84,7 +86,8 @@ def draw_panel(
     points = [(row, place.ms(row), value) for row in shown if (value := read(row)) is not None]
     ends = [stretch([ms for _, ms, _ in points]), stretch([value for *_, value in points])]
     scales = [{"domain": list(end), "nice": False, "zero": False} for end in ends]
-    x = quantity("x", title=f"{TIMES[place.time or '']} in ms", scale=scales[0])
+    axis = {"tickCount": count_ticks(width)}
+    x = quantity("x", title=f"{TIMES[place.time or '']} in ms", scale=scales[0], axis=axis)
     y = quantity("y", title=y_title, scale=scales[1])
     values = [
         {
@@ -183,7 +186,7 @@ def draw_samples(place: Place) -> Picture | None:
         names.append((row.label, figure))
 
     def build(width: int) -> Spec:
-        axis = {"title": f"{TIMES[place.time or '']} in ms, every sample", "orient": "bottom"}
+        axis = {"title": f"{TIMES[place.time or '']} in ms, every sample"}
         x = {"scale": {"domain": [0, edge], "nice": False}, "axis": axis}
         ends = {"x": quantity("low"), "x2": {"field": "high"}, "y": quantity("y")}
         ends |= {"y2": {"field": "y2"}, "description": {"field": "says"}}
@@ -254,7 +257,7 @@ def draw_memory(place: Place) -> Picture | None:
     shown = [row for row in place.rows if row.record.memory is not None]
     if not shown:
         return None
-    shown = sorted(shown, key=lambda row: row.mib or 0)
+    shown = sorted(shown, key=lambda row: sum(size for *_, size in list_parts(row)))
     names = [(row.label, f"{sum(size for _, _, size in list_parts(row)):.0f} MiB") for row in shown]
     bars = [
         {**bar, "y": y, "y2": y + 0.36}
@@ -267,7 +270,7 @@ def draw_memory(place: Place) -> Picture | None:
     order = ("c5", "c1", "c3", "c2", "c4", "c6")
 
     def build(width: int) -> Spec:
-        axis = {"title": "MiB at the peak", "orient": "bottom"}
+        axis = {"title": "MiB at the peak"}
         return rows(
             [draw_stack(bars, "MiB")], names, width, {"axis": axis, "scale": {"zero": True}}
         )

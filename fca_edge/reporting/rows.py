@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fca_edge.comparing.comparison import Comparison
+from fca_edge.comparing.judge import Row as Judged
 from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.ratios import compute_row_ratio, place
 from fca_edge.documents import read_document
@@ -151,6 +153,7 @@ class Place:
     rows: tuple[Row, ...]
     time: str | None
     busy: bool
+    dated: bool = False
 
     @property
     def first(self) -> Record:
@@ -163,15 +166,20 @@ class Place:
         return self.first.target.emulated
 
     @property
-    def name(self) -> str:
+    def setting(self) -> str:
         """Name the machine, its processor and the threads."""
         target, plan = self.first.target, self.first.plan
         batch = "" if plan.batch == 1 else f", batch {plan.batch}"
         cpus = f", cores {target.cpus}" if target.cpus else ""
         threads = "" if self.emulated else f", {plural(plan.threads, 'thread')}"
-        busy = ", busy" if self.busy else ""
         how = f"{target.name}, " if target.name not in ("local", target.cpu_model) else ""
-        return f"{how}{target.cpu_model}{threads}{batch}{cpus}{busy}"
+        return f"{how}{target.cpu_model}{threads}{batch}{cpus}"
+
+    @property
+    def name(self) -> str:
+        """Name it as `setting` does, with the time of the run if there are several."""
+        date = f", {self.first.created[:16].replace('T', ' ')}" if self.dated else ""
+        return f"{self.setting}{date}"
 
     @property
     def networks(self) -> dict[str, list[Row]]:
@@ -191,6 +199,51 @@ class Place:
         return (row.value(self.time or "") or 0.0) / NS_PER_MS
 
 
+@dataclass(frozen=True)
+class Change:
+    """A figure of one file that is not the same as in the baseline.
+
+    Attributes:
+        file: and its runtime, where that says more.
+        where: the machine.
+    """
+
+    file: str
+    where: str
+    emulated: bool
+    row: Judged
+
+    @property
+    def subject(self) -> str:
+        """Name the file and the machine."""
+        return f"{self.file} ({self.where})"
+
+
+# Verdicts of what is not the same, in the order in which a reader wants them.
+VERDICTS = ("worse", "better", "undecided")
+
+
+def list_changed(
+    pairs: Sequence[tuple[Record, Record]], comparison: Comparison | None
+) -> list[Change]:
+    """List what is not the same, what got worse first, then by how much it moved.
+
+    Args:
+        pairs: the records of the comparison's pairs, baseline first.
+    """
+    changes = []
+    for (_, record), pair in zip(pairs, comparison.pairs if comparison else ()):
+        where, emulated = build_place([record], ()).setting, record.target.emulated
+        lean = record.runtime.settings is not None
+        file = f"{record.artefact.file} · {record.runtime.label}" if lean else record.artefact.file
+        rows = (row for row in pair.rows if row.verdict in VERDICTS)
+        changes += [Change(file, where, emulated, row) for row in rows]
+    return sorted(
+        changes,
+        key=lambda one: (VERDICTS.index(one.row.verdict), -abs((one.row.ratio or 1e9) - 1)),
+    )
+
+
 def is_measured(record: Record) -> bool:
     """Tell whether a record has anything that was measured."""
     timed = bool(record.latency_ns) and not record.target.emulated
@@ -200,14 +253,18 @@ def is_measured(record: Record) -> bool:
 def group_places(records: Sequence[Record], captions: Sequence[Caption] = ()) -> list[Place]:
     """Group records by what must be alike for one picture: real machines first.
 
-    A run that other work disturbed is not put beside one on an idle machine.
+    Each run of several rows has its own, since what changed on a machine between two runs is in no
+    interval. Rows that were measured alone share one; what an emulator counts is always the same.
     """
+    runs = Counter((place(record), record.run) for record in records)
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
-        together = [one for one in records if one.run == record.run and place(one) == place(record)]
-        key = (*place(record), record.target.cores, is_busy(together))
+        together = runs[place(record), record.run] > 1 and not record.target.emulated
+        key = (place(record), record.target.cores, record.run if together else None)
         groups.setdefault(key, []).append(record)
     places = [build_place(group, captions) for group in groups.values()]
+    names = Counter(one.name for one in places)
+    places = [replace(one, dated=names[one.name] > 1) for one in places]
     return sorted(places, key=lambda one: one.emulated)
 
 

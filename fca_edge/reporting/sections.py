@@ -5,20 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from fca_edge.comparing.comparison import Compared, Comparison
-from fca_edge.comparing.judge import Row as Judged
+from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.pairs import name_weights
-from fca_edge.comparing.published import group_beside_published
+from fca_edge.comparing.published import Group, group_beside_published
 from fca_edge.comparing.remedy import write_options
 from fca_edge.comparing.table import comparison_document, published_document
 from fca_edge.errors import IncomparableError, plural
 from fca_edge.records import Record
 from fca_edge.reporting.bench_table import hot_sheet
 from fca_edge.reporting.counted import draw_hot, draw_instructions
-from fca_edge.reporting.moved import VERDICTS, draw_changes, draw_published
+from fca_edge.reporting.moved import draw_changes, draw_published
 from fca_edge.reporting.parts import Block, Fold, Heading, Lines, Picture, Section
 from fca_edge.reporting.pictures import choose_accuracy, draw_memory, draw_samples, draw_tradeoff
-from fca_edge.reporting.rows import Place, build_place, find_front
+from fca_edge.reporting.rows import Change, Place, find_front
 from fca_edge.reporting.runs import FIRST, NETWORK, Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.tables.document import Document, Line, Shell
@@ -27,23 +26,18 @@ from fca_edge.tables.sheet import Column, Sheet, style_text
 MOST_HOT = 8
 # What moved most comes first; a page of more is read by nobody.
 MOST_CHANGES = 30
-Change = tuple[Compared, Judged]
 
 
 def list_sections(
     places: Sequence[Place],
     records: Sequence[Record],
     comparison: Comparison | None,
-    pairs: Sequence[tuple[Record, Record]],
+    changes: Sequence[Change],
 ) -> list[Section]:
-    """Build every section that has something to say, but the verdict.
-
-    Args:
-        pairs: the records of the comparison's pairs, baseline first.
-    """
+    """Build every section that has something to say, but the verdict."""
     real = [place for place in places if not place.emulated]
     sections = [
-        *([changes_section(comparison, pairs)] if comparison is not None else []),
+        *([changes_section(comparison, changes)] if comparison is not None else []),
         tradeoff_section(real),
         published_section(records),
         samples_section(real),
@@ -55,32 +49,23 @@ def list_sections(
     return [section for section in sections if section.blocks]
 
 
-def changes_section(comparison: Comparison, pairs: Sequence[tuple[Record, Record]]) -> Section:
+def changes_section(comparison: Comparison, changes: Sequence[Change]) -> Section:
     """Show what changed: each machine's figures in a picture of its own, then every table."""
     section = Section("changes", "What changed")
-    moved: dict[str, list[Change]] = {}
-    for (_, record), pair in zip(pairs, comparison.pairs):
-        where = build_place([record], ()).name
-        title = f"Counted, not timed: {where}" if record.target.emulated else where
-        changes = [(pair, row) for row in pair.rows if row.verdict in VERDICTS]
-        moved.setdefault(title, []).extend(changes)
-    for title, changes in moved.items():
-        changes.sort(key=rank_change)
-        picture = draw_changes(changes[:MOST_CHANGES], title)
+    places: dict[str, list[Change]] = {}
+    for change in changes:
+        title = f"Counted, not timed: {change.where}" if change.emulated else change.where
+        places.setdefault(title, []).append(change)
+    for title, some in places.items():
+        picture = draw_changes(some[:MOST_CHANGES], title)
         section.blocks += [picture] if picture else []
-        rest = len(changes) - MOST_CHANGES
+        rest = len(some) - MOST_CHANGES
         section.blocks += [Line(f"{rest} more are in the tables.")] if rest > 0 else []
     tables = Section("", "")
     tables.add_document(comparison_document(comparison))
     count = sum(len(pair.rows) for pair in comparison.pairs)
     section.blocks.append(Fold(f"All {count} figures, with their verdicts", tables.blocks))
     return section
-
-
-def rank_change(change: Change) -> tuple[int, float]:
-    """Put what got worse first, and of the same verdict what moved most."""
-    verdict, ratio = change[1].verdict, change[1].ratio
-    return list(VERDICTS).index(verdict), -abs((ratio or 1.0) - 1)
 
 
 def tradeoff_section(places: Sequence[Place]) -> Section:
@@ -123,18 +108,24 @@ def tradeoff_sheet(place: Place) -> Sheet:
 def published_section(records: Sequence[Record], emulated: bool = False) -> Section:
     """Show the published points as ratios beside ours; say why if there are none."""
     section = Section("published", "Beside the published table, as ratios")
-    mine = [record for record in records if record.target.emulated == emulated]
-    if not mine:
+    # Networks of one run alone: see `group_places`.
+    runs: dict[str | None, list[Record]] = {}
+    for record in records:
+        if record.target.emulated == emulated:
+            runs.setdefault(record.run, []).append(record)
+    groups, reasons = list[Group](), list[str]()
+    for some in runs.values():
+        try:
+            groups += group_beside_published(some, None).groups
+        except IncomparableError as error:
+            reasons.append(f"No ratios: {error}")
+    groups = [group for group in groups if len(group.rows) > 1]
+    if not groups:
+        section.blocks += [Line(reason) for reason in reasons[:1]]
         return section
-    try:
-        beside = group_beside_published(mine, None)
-    except IncomparableError as error:
-        section.blocks.append(Line(f"No ratios: {error}"))
-        return section
-    groups = [group for group in beside.groups if len(group.rows) > 1]
     section.blocks += [draw_published(group) for group in groups]
     tables = Section("", "")
-    tables.add_document(published_document(groups, beside.left_out))
+    tables.add_document(published_document(groups, 0))
     section.blocks += [block for block in tables.blocks if isinstance(block, Lines)]
     others = [block for block in tables.blocks if not isinstance(block, Lines)]
     section.blocks.append(Fold("The same as tables", others))

@@ -11,15 +11,13 @@ from fca_edge.comparing.table import choose_unit
 from fca_edge.errors import plural
 from fca_edge.records import Record
 from fca_edge.reporting.bench_table import MILLION
-from fca_edge.reporting.rows import TIMES, Caption, Place, Row, is_tied
+from fca_edge.reporting.rows import TIMES, Caption, Change, Place, Row, is_tied
 
-MOST = 6
+MOST = 3
 
 
-def write_headline(places: Sequence[Place], comparison: Comparison | None) -> str:
+def write_headline(places: Sequence[Place]) -> str:
     """Say in one sentence what a reader must know."""
-    if comparison is not None:
-        return describe_comparison(comparison)
     rows = sum(len(one.rows) for one in places)
     real = [one for one in places if not one.emulated]
     if len(places) == 1 and len(places[0].networks) == 1:
@@ -32,31 +30,45 @@ def write_headline(places: Sequence[Place], comparison: Comparison | None) -> st
 def describe_machines(real: Sequence[Place], emulated: int) -> str:
     """Say on how many machines it was measured, and that emulated ones tell no time."""
     if not real:
-        return (
-            f"{plural(emulated, 'emulated machine')}: instructions are counted, nothing is a time"
-        )
-    first = real[0].name if len(real) == 1 else plural(len(real), "machine or setting", "machines")
-    return f"{first} and {plural(emulated, 'emulated machine')}" if emulated else first
+        return f"{plural(emulated, 'emulated machine')}: instructions are counted, nothing is timed"
+    names = {one.setting for one in real}
+    first = names.pop() if len(names) == 1 else plural(len(names), "machine or setting", "machines")
+    runs = f" ({len(real)} runs)" if len(real) > len(names) + 1 else ""
+    rest = f" and {plural(emulated, 'emulated machine')}" if emulated else ""
+    return f"{first}{runs}{rest}"
 
 
-def describe_comparison(comparison: Comparison) -> str:
-    """Count what moved, and name the worst."""
-    rows = [(pair, row) for pair in comparison.pairs for row in pair.rows]
+def describe_comparison(comparison: Comparison, changes: Sequence[Change]) -> str:
+    """Count what moved, and name the worst; this comes first where two sets are compared."""
+    rows = [row for pair in comparison.pairs for row in pair.rows]
     counts = {
-        verdict: sum(row.verdict == verdict for _, row in rows)
-        for verdict in ("better", "same", "undecided", "incomparable")
+        verdict: sum(row.verdict == verdict for row in rows)
+        for verdict in ("worse", "better", "same", "undecided", "incomparable")
     }
-    worse = [(pair, row) for pair, row in rows if row.verdict == "worse"]
+    worse = counts.pop("worse")
     rest = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     gone = f"; {plural(len(comparison.missing), 'row')} missing" if comparison.missing else ""
     if not worse:
         return f"Nothing got worse: {rest or 'nothing was compared'}{gone}."
-    pair, row = max(worse, key=lambda both: both[1].ratio or float("inf"))
-    figures = f"{plural(len(worse), 'figure')} got worse"
     return (
-        f"{figures}, most of all {choose_unit(row.metric)[0]} of {pair.label}:"
-        f" {write_change(row.ratio)}{f' ({rest})' if rest else ''}{gone}."
+        f"{plural(worse, 'figure')} got worse, most of all {describe_change(changes[0])}"
+        f"{f' ({rest})' if rest else ''}{gone}."
     )
+
+
+def describe_change(change: Change) -> str:
+    """Say what of which file changed, and by how much."""
+    quantity = choose_unit(change.row.metric)[0]
+    return f"{quantity} of {change.subject}: {write_change(change.row.ratio)}"
+
+
+def list_changes(changes: Sequence[Change]) -> list[str]:
+    """Name what moved most, for better and for worse."""
+    lines = []
+    for verdict in ("worse", "better"):
+        some = [describe_change(one) for one in changes if one.row.verdict == verdict]
+        lines += [f"{verdict.capitalize()}: {list_some(some, '; ')}."] if some else []
+    return lines
 
 
 def describe_network(place: Place, rows: Sequence[Row]) -> str:
@@ -64,7 +76,7 @@ def describe_network(place: Place, rows: Sequence[Row]) -> str:
     name, where = next(n for n, group in place.networks.items() if rows[0] in group), place.name
     head = f"{name} on {where}: "
     if place.emulated:
-        return head + describe_counts(place, rows)
+        return f"{head}{describe_counts(rows)}. Counted under emulation, not timed."
     timed = [row for row in place.timed() if row in rows]
     parts = [describe_fastest(place, timed)] if timed else []
     light = sorted((row for row in rows if row.mib is not None), key=lambda row: row.mib or 0)
@@ -87,26 +99,26 @@ def describe_fastest(place: Place, timed: Sequence[Row]) -> str:
     return f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})"
 
 
-def describe_counts(place: Place, rows: Sequence[Row]) -> str:
+def describe_counts(rows: Sequence[Row]) -> str:
     """Name the file with the fewest instructions."""
-    counted = sorted(
-        (row for row in rows if row.value("instructions")),
-        key=lambda row: row.value("instructions") or 0,
-    )
-    if not counted:
-        return "no instructions were counted."
-    count = (counted[0].value("instructions") or 0) / MILLION
-    return (
-        f"fewest instructions {counted[0].label} ({count:.0f} million)."
-        " Counted under emulation; not a time."
-    )
+    counts = [(count, row) for row in rows if (count := row.value("instructions"))]
+    if not counts:
+        return "no instructions were counted"
+    count, row = min(counts, key=lambda one: one[0])
+    return f"fewest instructions {row.label} ({count / MILLION:.0f} million)"
 
 
 def list_findings(places: Sequence[Place]) -> list[str]:
     """Say of each network on each machine what is best, as far as the headline did not."""
     if len(places) == 1 and len(places[0].networks) == 1:
         return []
-    return [describe_network(place, rows) for place in places for rows in place.networks.values()]
+    real = [place for place in places if not place.emulated]
+    lines = [describe_network(place, rows) for place in real for rows in place.networks.values()]
+    for place in places:
+        if place.emulated:
+            counts = [f"{name}: {describe_counts(r)}" for name, r in place.networks.items()]
+            lines.append(f"{place.name}, counted and not timed: {'; '.join(counts)}.")
+    return lines
 
 
 def list_refusals(
@@ -120,7 +132,7 @@ def list_refusals(
     lines += [f"Left out: {name_record(one)} has no samples; measure it again." for one in left_out]
     if len(places) > 1:
         lines.append(
-            f"{len(places)} machines or settings have pictures of their own: figures of unlike"
+            f"Each machine, setting and run has pictures of its own, {len(places)} in all: unlike"
             " ones are never put into one."
         )
     for place in places:
@@ -143,7 +155,8 @@ def list_refusals(
             lines.append(f"{place.name}: too few processes for an interval: {list_some(short)}.")
     if comparison is not None:
         lines += [f"Missing from the candidate: {text}." for text in comparison.missing]
-        lines += [f"New, compared with nothing: {text}." for text in comparison.new]
+        if comparison.new:
+            lines.append(f"New, compared with nothing: {list_some(comparison.new, '; ')}.")
         unlike = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]
         lines += [f"Not compared: {text}." for text in unlike]
     random = sum(row.record.artefact.trained is False for one in places for row in one.rows)
@@ -155,7 +168,7 @@ def list_refusals(
     return lines
 
 
-def list_some(names: Sequence[str]) -> str:
+def list_some(names: Sequence[str], between: str = ", ") -> str:
     """List names, and how many more there are."""
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + more
+    return between.join(names[:MOST]) + more

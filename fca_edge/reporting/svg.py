@@ -27,7 +27,6 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "labelPadding": 6,
         "titlePadding": 8,
-        "tickCount": {"expr": "ceil(width / 90)"},
     },
     "text": {"color": INK, "fontSize": PLAIN},
 }
@@ -118,13 +117,19 @@ def rows(
     for label in labels:
         label["name"] = cut(str(label["name"]), most - len(str(label["figure"])) - 2)
     first, *others = layers
-    first["encoding"]["x"].update(x)
+    axis = {"orient": "bottom", "tickCount": count_ticks(width), **x.get("axis", {})}
+    first["encoding"]["x"].update({**x, "axis": axis})
     for layer in layers:
         layer["encoding"]["y"] = {**y, **layer["encoding"].get("y", {})}
         if "y2" not in layer["encoding"]:
             layer["encoding"].pop("y2", None)
     both = [text("name", 0, "left"), text("figure", "width", "right")]
     return layered([first, *others, *both], width, len(names) * height + 44)
+
+
+def count_ticks(width: int) -> int:
+    """Say how many figures an axis has room for."""
+    return max(width // 80, 3)
 
 
 def cut(text: str, most: int) -> str:

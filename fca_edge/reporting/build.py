@@ -53,12 +53,12 @@ def build_page(
         headline, findings = write_headline(places), list_findings(places)
     else:
         headline, findings = describe_comparison(comparison, changes), list_changes(changes)
-    notes = list_refusals(places, left_out, captions, comparison)
+    remarks = list_refusals(places, left_out, captions, comparison)
     return Report(
         title="fca_edge report",
         headline=headline,
         findings=tuple(findings),
-        notes=tuple(notes),
+        remarks=tuple(remarks),
         sections=tuple(list_sections(places, measured, comparison, changes)),
         command=command,
         embedded=build_embedded(records, captions),

@@ -77,12 +77,12 @@ def build_history(folder: Path) -> Report:
         FcaEdgeError: the folder holds no records, or those of one moment alone.
     """
     files = list_files(folder)
-    moments, notes = list(read_commits(folder)), []
+    moments, remarks = list(read_commits(folder)), list[str]()
     if moments:
-        notes.append(f"Every point is a commit of {folder} in git, oldest first.")
+        remarks.append(f"Every point is a commit of {folder} in git, oldest first.")
     else:
         moments = read_files(files)
-        notes.append(f"Every point is a file of {folder}, by the time of its measurement.")
+        remarks.append(f"Every point is a file of {folder}, by the time of its measurement.")
     if len(moments) < 2:
         raise FcaEdgeError(
             f"{folder}: {plural(len(moments), 'moment')} of records; a history needs two: files of"
@@ -98,8 +98,8 @@ def build_history(folder: Path) -> Report:
         title=f"fca_edge history of {folder}",
         headline=write_headline(moved, moments),
         findings=tuple(list_moves(series, labels)),
-        notes=tuple(notes),
-        notes_title="How to read it",
+        remarks=tuple(remarks),
+        remarks_title="How to read it",
         sections=tuple(section for section in sections if section.blocks),
     )
 
@@ -158,7 +158,10 @@ def read_files(files: Sequence[Path]) -> list[Moment]:
     """Read each file as a moment, by the time of its newest record, then by its name."""
     contents = [(path, tuple(read_records(path))) for path in files]
     contents.sort(key=lambda one: (max(record.created for record in one[1]), one[0].name))
-    return [Moment(label_file(path, records), records) for path, records in contents]
+    labels = [label_file(path, records) for path, records in contents]
+    if len(set(labels)) < len(labels):
+        labels = [path.stem for path, _ in contents]
+    return [Moment(label, records) for label, (_, records) in zip(labels, contents)]
 
 
 def label_file(path: Path, records: Sequence[Record]) -> str:
@@ -237,7 +240,7 @@ def write_headline(series: Sequence[Series], moments: Sequence[Moment]) -> str:
     rose = sum(one.change > 1 for one in series)
     fell = sum(one.change < 1 for one in series)
     return (
-        f"From {moments[0].label} to {moments[-1].label}, {len(moments)} commits:"
+        f"From {moments[0].label} to {moments[-1].label}, {len(moments)} points:"
         f" {plural(rose, 'figure')} rose, {fell} fell, {len(series) - rose - fell} ended as they"
         " began."
     )

@@ -16,6 +16,7 @@ from fca_edge.reporting.svg import INSTALL
 from fca_edge.tables.document import Document, Line, Printable, Shell, mark_down
 from fca_edge.tables.layout import list_legend
 from fca_edge.tables.sheet import Sheet, choose_filled
+from fca_edge.terminal import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,15 +43,15 @@ class Report(Printable):
 
     Attributes:
         embedded: the records, as `fca-edge compare` reads them from the page.
-        notes: what was left out, or makes the rest mean less.
+        remarks: what was left out, or makes the rest mean less.
     """
 
     title: str
     headline: str
     findings: tuple[str, ...]
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     sections: tuple[Section, ...]
-    notes_title: str = "What was refused or left open, and why"
+    remarks_title: str = "What was refused or left open, and why"
     command: str = ""
     embedded: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -58,17 +59,19 @@ class Report(Printable):
         """Return the verdict, for a terminal."""
         document = Document()
         document.add_lines([self.headline, *self.findings], quiet=False)
-        document.add_lines(self.notes)
+        document.add_lines(self.remarks)
         return document
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
-        return {"headline": self.headline, "findings": self.findings, "notes": self.notes}
+        return {"headline": self.headline, "findings": self.findings, "remarks": self.remarks}
 
     def to_markdown(self) -> str:
         """Return it as Markdown that GitHub shows; its first line is the verdict."""
         pieces = [f"**{mark_down(self.headline)}**\n"]
-        pieces += [write_markdown([Lines(lines)]) for lines in (self.findings, self.notes) if lines]
+        pieces += [
+            write_markdown([Lines(lines)]) for lines in (self.findings, self.remarks) if lines
+        ]
         for section in self.sections:
             text = write_markdown(section.blocks)
             if text.strip():
@@ -121,6 +124,7 @@ def make_environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(read_template),
         autoescape=True,
+        finalize=show_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -151,8 +155,13 @@ def name_css(cell: Any) -> str:
     return str(getattr(cell, "style", "") or "")
 
 
+def show_text(value: Any) -> Any:
+    """Write text of others so that nothing in it turns or hides what stands beside it."""
+    return visible(value, None) if type(value) is str else value
+
+
 def write_prose(text: str) -> Markup:
     """Write a sentence as HTML; what stands between backticks is to be typed."""
     from markupsafe import Markup, escape
 
-    return Markup(COMMAND.sub(r"<code>\1</code>", str(escape(text))))
+    return Markup(COMMAND.sub(r"<code>\1</code>", str(escape(visible(text, None)))))

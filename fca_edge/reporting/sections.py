@@ -121,7 +121,8 @@ def published_section(records: Sequence[Record], emulated: bool = False) -> Sect
             reasons.append(f"No ratios: {error}")
     groups = [group for group in groups if len(group.rows) > 1]
     if not groups:
-        section.blocks += [Line(reason) for reason in reasons[:1]]
+        alone = "No ratios: no two networks of the published table were measured alike."
+        section.blocks.append(Line((reasons or [alone])[0]))
         return section
     section.blocks += [draw_published(group) for group in groups]
     tables = Section("", "")

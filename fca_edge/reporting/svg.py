@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.terminal import visible
 
 # Pixels: of a desk and of paper, and of a phone.
 WIDE, NARROW = 760, 350
@@ -54,8 +55,19 @@ def draw(spec: dict[str, Any]) -> str:
         raise FcaEdgeError(
             f"pictures need 'vl-convert-python', which the bare install leaves out; {INSTALL}."
         ) from None
-    svg = vl_convert.vegalite_to_svg(spec, vl_version="6.4", config=CONFIG, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(
+        show_texts(spec), vl_version="6.4", config=CONFIG, allowed_base_urls=[]
+    )
     return trim(svg)
+
+
+def show_texts(value: Any) -> Any:
+    """Write every text of a specification so that nothing in it turns what stands beside it."""
+    if isinstance(value, dict):
+        return {name: show_texts(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [show_texts(one) for one in value]
+    return visible(value, None) if isinstance(value, str) else value
 
 
 def trim(svg: str) -> str:

@@ -77,26 +77,27 @@ def describe_network(place: Place, rows: Sequence[Row]) -> str:
     head = f"{name} on {where}: "
     if place.emulated:
         return f"{head}{describe_counts(rows)}. Counted under emulation, not timed."
+    parts = [*describe_fastest(place, rows), *describe_lightest(rows)]
+    return head + (", ".join(parts) or "nothing was timed") + "."
+
+
+def describe_fastest(place: Place, rows: Sequence[Row]) -> list[str]:
+    """Name the fastest, and those that the noise does not tell from it; nothing if untimed."""
     timed = [row for row in place.timed() if row in rows]
-    parts = [describe_fastest(place, timed)] if timed else []
-    light = sorted((row for row in rows if row.mib is not None), key=lambda row: row.mib or 0)
-    if light:
-        parts.append(f"least memory {light[0].label} ({light[0].mib:.0f} MiB)")
-    if not parts:
-        return head + "nothing was timed."
-    return head + ", ".join(parts) + "."
-
-
-def describe_fastest(place: Place, timed: Sequence[Row]) -> str:
-    """Name the fastest, and those that the noise does not tell from it."""
-    assert place.time is not None
+    if not timed or place.time is None:
+        return []
     # Where some have an interval, others say too little.
     timed = [row for row in timed if row.interval(place.time)[0] is not None] or timed
     best = timed[0]
     tied = [row.label for row in timed[1:] if is_tied(place.time, row, best)]
-    more = f" and {plural(len(tied) - 1, 'more', 'more')}" if len(tied) > 1 else ""
-    equal = f", undecided against {tied[0]}{more}" if tied else ""
-    return f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})"
+    equal = f", undecided against {list_some(tied)}" if tied else ""
+    return [f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})"]
+
+
+def describe_lightest(rows: Sequence[Row]) -> list[str]:
+    """Name what adds the least memory; nothing if none was measured."""
+    sizes = [(row.mib, row.label) for row in rows if row.mib is not None]
+    return [f"least memory {label} ({mib:.0f} MiB)" for mib, label in sorted(sizes)[:1]]
 
 
 def describe_counts(rows: Sequence[Row]) -> str:

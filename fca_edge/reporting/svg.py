@@ -32,6 +32,8 @@ CONFIG: dict[str, Any] = {
     "text": {"color": INK, "fontSize": PLAIN},
 }
 COORDINATES = re.compile(r' (d|transform|[xy]2|width|height|viewBox)="([^"]*)"')
+# A point is a line of no length, which printers leave out.
+POINT = re.compile(r"(M[\d.-]+,[\d.-]+)Z(?=M|\")")
 LONG = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 LABELLED = re.compile(r'<(path|text|line) aria-label="([^"]*)"([^>]*)/>')
 # What says nothing: frames without a colour, defaults, roles, the page's own font.
@@ -73,6 +75,7 @@ def show_texts(value: Any) -> Any:
 def trim(svg: str) -> str:
     """Shorten numbers, and let a browser scale the drawing and show what a mark says."""
     svg = COORDINATES.sub(lambda m: f' {m[1]}="{LONG.sub(round_number, m[2])}"', svg)
+    svg = POINT.sub(r"\1h.1", svg)
     head, rest = svg.split(">", 1)
     width, height = (re.search(rf' {name}="([\d.]+)"', head) for name in ("width", "height"))
     assert width and height
@@ -141,7 +144,7 @@ def rows(
 
 def count_ticks(width: int) -> int:
     """Say how many figures an axis has room for."""
-    return max(width // 80, 3)
+    return max(width // 60, 4)
 
 
 def cut(text: str, most: int) -> str:

@@ -94,7 +94,7 @@ def test_another_sample_is_another_page(tmp_path: Path) -> None:
         pages.append(read_page(tmp_path / f"{name}.html"))
     assert "72.00 (70.00–74.00) ms" in pages[0].text("samples")
     assert "62.00 (60.00–64.00) ms" in pages[1].text("samples")
-    dots = [re.findall(r"M[\d.]+,[\d.]+Z", "".join(one.svgs)) for one in pages]
+    dots = [re.findall(r"M[\d.]+,[\d.]+h.1", "".join(one.svgs)) for one in pages]
     assert len(dots[0]) == len(dots[1]) == 2 * 2 * 5 * 3  # widths, rows, processes, samples
     assert dots[0] != dots[1]
 

@@ -87,7 +87,7 @@ def test_tables_sort_by_figures(page: Path, tmp_path: Path) -> None:
     """
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
     copy = tmp_path / "copy.html"
-    copy.write_text(text.replace("</body>", f"<script>{clicks}</script></body>"))
+    copy.write_text(text.replace("</body>", f"<script>{{{clicks}}}</script></body>"))
     assert CHROMIUM is not None
     words = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'p'}", "--dump-dom", copy.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)

@@ -79,8 +79,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("records", "store", "stats", "runtimes", "measure", "tables", "zoo", *READING),
     },
     "reporting": {
-        *("errors", "records", "stats", "stopping", "comparing", "tables"),
-        *("manifest", "parity", "accuracy"),
+        *("children", "errors", "records", "runtimes", "stats", "stopping", "comparing", "tables"),
+        *("documents", "manifest", "parity", "accuracy", "parsing", "terminal"),
     },
     "suites": {
         *("records", "stopping", "store", "zoo", "exporting", "manifest"),
@@ -174,6 +174,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "comparing",
         "records",
         "reporting",
+        "store",
         "suites",
         "tables",
     },

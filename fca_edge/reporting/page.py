@@ -26,6 +26,8 @@ TEMPLATES = files("fca_edge.reporting").joinpath("templates")
 COMMAND = re.compile(r"`([^`]+)`")
 # Sizes of a page that everyone can mail and open.
 MOST_BYTES = 1_500_000
+# GitHub takes 65536 characters as a comment.
+MOST_CHARACTERS = 60_000
 KINDS = {
     list: "table",
     Line: "line",
@@ -72,10 +74,17 @@ class Report(Printable):
         pieces += [
             write_markdown([Lines(lines)]) for lines in (self.findings, self.remarks) if lines
         ]
+        left_out = []
         for section in self.sections:
-            text = write_markdown(section.blocks)
-            if text.strip():
-                pieces.append(f"## {mark_down(section.title)}\n\n{text}")
+            text = f"## {mark_down(section.title)}\n\n{write_markdown(section.blocks)}"
+            if len(text) + sum(map(len, pieces)) > MOST_CHARACTERS:
+                left_out.append(section.title)
+            elif not text.endswith("\n\n"):
+                pieces.append(text)
+        if left_out:
+            pieces.append(
+                f"Too long for a comment, see the page: {mark_down('; '.join(left_out))}.\n"
+            )
         return "\n".join(pieces)
 
     def to_html(self) -> str:

@@ -618,6 +618,8 @@ UNHEEDED = (
     ("bench {tflite} --target qemu:aarch64 --cool-down 3", "--cool-down", "emulated"),
     ("bench {tflite} --target qemu:aarch64 --start-below 50", "--start-below:", "emulated"),
     ("compare a.json b.json --wide --json -", "--wide", "--json -"),
+    ("report --history x --against a.json", "--against", "RECORDS"),
+    ("report --history x --accuracy a.json", "--accuracy", "RECORDS"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
 )
@@ -674,6 +676,7 @@ COUNTS = {
     "sensitivity": "data precision max-drop images limit seed exif background json",
     "bundle": "out threads exif force",
     "models": "json",
+    "report": "out history json",
     "targets list": "json",
     "targets setup": "optional",
 }

@@ -76,7 +76,7 @@ def command(
     \b
     Examples:
       fca-edge report new.json
-      fca-edge report new.json --against old.json --out report.html --out report.md
+      fca-edge report new.json --against old.json --out report.md
       fca-edge report new.json --accuracy eval.json --force
       fca-edge report --history bench/baselines --out history.html
     """

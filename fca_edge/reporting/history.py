@@ -15,8 +15,8 @@ from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.read import read_records
 from fca_edge.comparing.table import choose_unit, figure
 from fca_edge.errors import FcaEdgeError, plural
-from fca_edge.parsing import DocumentError, parse_json
-from fca_edge.records import Record, from_document
+from fca_edge.parsing import DocumentError, parse_json, read_json
+from fca_edge.records import SCHEMA_NAME, Record, from_document
 from fca_edge.reporting.moved import draw_history
 from fca_edge.reporting.page import Report
 from fca_edge.reporting.parts import Block, Lines, Section
@@ -105,17 +105,26 @@ def build_history(folder: Path) -> Report:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """List the files of records in a folder.
+    """List the files of records in a folder; manifests and what else is JSON are passed by.
 
     Raises:
         FcaEdgeError: there are none.
     """
-    files = sorted(folder.glob("*.json"))
+    files = [path for path in sorted(folder.glob("*.json")) if may_be_records(path)]
     if not files:
         raise FcaEdgeError(
             f"{folder}: no file of records; `fca-edge bench --json {folder}/NAME.json` writes one."
         )
     return files
+
+
+def may_be_records(path: Path) -> bool:
+    """Tell whether a file is of records, or so damaged that nobody can tell."""
+    try:
+        document = read_json(path)
+    except FcaEdgeError:
+        return True
+    return isinstance(document, dict) and str(document.get("schema")).startswith(SCHEMA_NAME)
 
 
 def read_commits(folder: Path) -> Iterator[Moment]:

@@ -94,7 +94,8 @@ def test_another_sample_is_another_page(tmp_path: Path) -> None:
         pages.append(read_page(tmp_path / f"{name}.html"))
     assert "72.00 (70.00–74.00) ms" in pages[0].text("samples")
     assert "62.00 (60.00–64.00) ms" in pages[1].text("samples")
-    dots = [re.findall(r"M[\d.]+,[\d.]+h.1", "".join(one.svgs)) for one in pages]
+    drawn = ["".join(svg for svg in one.svgs if "every sample" in svg) for one in pages]
+    dots = [re.findall(r"M[\d.]+,[\d.]+h.1", one) for one in drawn]
     assert len(dots[0]) == len(dots[1]) == 2 * 2 * 5 * 3  # widths, rows, processes, samples
     assert dots[0] != dots[1]
 
@@ -312,6 +313,27 @@ def test_an_empty_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "empty").mkdir()
     refused(run(tmp_path, *words, "empty"), 1, "empty: no file of records", "fca-edge bench --json")
     assert list_files(tmp_path) == ["empty"]
+
+
+def test_a_folder_of_records_may_hold_manifests(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    written(tmp_path / "out" / "b.json", FAST)
+    written(tmp_path / "out" / "c.json", SLOW)
+    (tmp_path / "out" / "l1.json").write_text('{"schema": "fca_edge.manifest/9"}')
+    done = run(tmp_path, "out")
+    assert done.returncode == 0 and "least memory slow.onnx" in done.stdout
+    (tmp_path / "out" / "a.json").write_text('{"schema": "fca_edge.rec')
+    refused(run(tmp_path, "out", "--force"), 1, "a.json: not readable as JSON")
+
+
+def test_a_comment_has_room_for_its_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = api.report([FAST, SLOW])
+    whole = report.to_markdown()
+    assert "Too long" not in whole and "## Where the figures are from" in whole
+    monkeypatch.setattr("fca_edge.reporting.page.MOST_CHARACTERS", len(whole) - 500)
+    short = report.to_markdown()
+    assert len(short) < len(whole) and "Too long for a comment, see the page: " in short
+    assert short.splitlines()[0] == whole.splitlines()[0]
 
 
 def test_records_without_samples(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ gate-count: setup
 	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_EXPORTS:%=gate-export-%)
 	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_MACHINES:%=gate-machine-%)
 
+# Two at a time, so that each has one core.
+gate-export-%: export OMP_NUM_THREADS = 1
+
 gate-export-digits:
 	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors $(GATE_PROFILES)
 
@@ -173,7 +176,7 @@ gate-machine-%:
 
 # What the project promises, measured and held against bench/bounds.toml. The comparison with
 # other toolchains, whose samples are committed, is bench/peers/run.py.
-SUITES := latency precision memory arm precision_arm
+SUITES := latency precision memory arm precision_arm xnnpack
 PEERS := bench/results/peers-l1.json bench/results/peers-l2.json
 bench: $(SUITES:%=bench-%)
 	$(BIN)/fca-edge compare --bounds bench/bounds.toml $(SUITES:%=bench/out/%.json) $(PEERS)

@@ -53,7 +53,8 @@ class Forms:
             that stay small (see `passes.uper_levels`).
         heads: a detector's heads as they were trained, or with fewer layers, for either order of
             memory (see `passes.detector_heads`).
-        products: of UperNet's 3x3 convolutions all, or half of them (see `passes.winograd`).
+        products: of the 3x3 convolutions of UperNet and of detectors all, or half of them (see
+            `passes.winograd`).
     """
 
     depthwise: str | None = None

@@ -201,6 +201,8 @@ def list_warnings(
         warnings.append(NO_MANIFEST)
     if job.artefact.trained is False:
         warnings.append("random weights")
+    if job.artefact.proposals is not None and info.name != "local":
+        warnings.append("objects not compared with this machine's: close scores give other boxes")
     if sum(map(drifts, samples)) * 2 > len(samples):
         warnings.append("latency rises within processes: throttling?")
     return warnings + list_delegation_warnings(job, loaded)

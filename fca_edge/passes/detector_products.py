@@ -10,11 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from fca_edge.passes.base import FoldPass, Rewrites, clone_tree
-from fca_edge.passes.winograd import USUAL_TILE, AxisWinograd
+from fca_edge.passes.winograd import AxisWinograd
 from fca_edge.zoo.dense.detectors import BOX_BINS, MASK_BINS, BoxHead, Detector, MaskHead
 
-# 14 rows are three tiles of five, or four of four.
-MASK_TILE = 5
 # Weights become twice as many: what is won on coarser maps is not worth them.
 FINE_LEVELS = 2
 
@@ -55,8 +53,7 @@ class HalveProducts(FoldPass):
             layers += list_convolutions(box_head) + list_convolutions(mask_head)
         names = {module: name for name, module in network.named_modules()}
         for layer, size in layers:
-            tile = MASK_TILE if size == (MASK_BINS, MASK_BINS) else USUAL_TILE
-            layer.conv = AxisWinograd(layer.conv, size, self.rows, tile)  # type: ignore[arg-type]
+            layer.conv = AxisWinograd(layer.conv, size, self.rows)  # type: ignore[arg-type]
             rewrites.done.append(f"{names[layer]}.conv")
         shared = ByLevel(network.rpn_head.rpn_conv, sizes, self.rows)
         network.rpn_head.set_submodule("rpn_conv", shared)

@@ -1,13 +1,14 @@
 """3x3 convolutions with half of the products, by Winograd's algorithm along one axis.
 
 Neighbouring results of a kernel of three share their inputs: six products instead of twelve give
-four of them, of sums of the inputs with sums of the kernel (Winograd, "Arithmetic Complexity of
-Computations", 1980; Lavin and Gray, CVPR 2016). Along the other axis the kernel stays as it is.
-The sums of inputs are a product with a constant matrix, and so are those of the results, so that
-no runtime needs to know of it: the convolutions between are its own, of 3x1 or 1x3.
+four of them (seven give five, eight give six), of sums of the inputs with sums of the kernel
+(Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, CVPR 2016). Along the
+other axis the kernel stays as it is. The sums of inputs are a product with a constant matrix, and
+so are those of the results, so that no runtime needs to know of it: the convolutions between are
+its own, of 3x1 or 1x3.
 
 Exact in real arithmetic. In float32 a layer with 256 channels has 126 dB with tiles of four, 121
-with tiles of five and 114 with tiles of seven, 134 without. The points, which are exact in binary,
+with five, 120 with six and 114 with seven, 134 without. The points, which are exact in binary,
 were searched for that; the usual 0, +-1, +-2 cost 4 dB more.
 """
 
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 
 from fca_edge.passes.base import copy_convolution
 
-TAPS, USUAL_TILE = 3, 4
+TAPS = 3
 # Results at once -> where polynomials are evaluated, besides infinity.
 POINTS = {
     4: (0.0, 0.625, -0.625, 1.5, -1.5),
     5: (0.0, 0.875, -0.875, 1.875, -1.875, -0.375),
+    6: (0.0, 0.5, -0.5, 1.0, -1.0, 2.0, -2.0),
 }
 Size = tuple[int, int]
 Matrix = NDArray[np.float64]
@@ -36,16 +38,17 @@ class AxisWinograd(nn.Module):
     Args:
         size: height and width of the map.
         rows: work along the height, for memory with channels first; else along the width.
-        tile: how many results are made at once.
+        tile: how many results are made at once; None chooses (see `choose_tile`).
     """
 
     gather: Tensor  # (1, products tiles, H or W)
     spread: Tensor  # (1, H or W, products tiles)
 
-    def __init__(self, conv: nn.Conv2d, size: Size, rows: bool, tile: int = USUAL_TILE) -> None:
+    def __init__(self, conv: nn.Conv2d, size: Size, rows: bool, tile: int | None = None) -> None:
         super().__init__()
         self.rows, self.size = rows, size
         weight, axis = conv.weight.detach(), 0 if rows else 1
+        tile = tile or choose_tile(size[axis])
         results, kernel, inputs = transform_matrices(tile)
         self.products, self.tiles = len(inputs), -(-size[axis] // tile)
         for name, matrix in (
@@ -80,6 +83,11 @@ class AxisWinograd(nn.Module):
         joined = torch.cat(outputs, 2)
         out = self.spread @ joined.reshape(-1, self.products * self.tiles, joined.shape[-1])
         return out.unflatten(0, (-1, height)).permute(0, 3, 1, 2)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def choose_tile(side: int) -> int:
+    """Return the tile with the fewest products for a line; of several the most exact one."""
+    return min(POINTS, key=lambda tile: (-(-side // tile) * (tile + TAPS - 1), tile))
 
 
 def transform_matrices(tile: int) -> tuple[Matrix, Matrix, Matrix]:

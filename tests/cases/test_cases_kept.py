@@ -516,7 +516,7 @@ def test_f16_a_real_emulated_machine_heals(
     """In a copy of the cache; what heals it is the wheel that was kept."""
     assert fca_edge("targets", "setup", "qemu:armv7").returncode == 0
     copy = tmp_path / "fca-edge"
-    names = [*(f"trees/{name}" for name in (HOST.name, "armv7", "armv7-newer")), "plugins"]
+    names = [*(f"trees/{name}" for name in (HOST.name, "armv7", "armv7-newer")), "plugins", "kits"]
     for name in (*names, "wheels/armv7l-tflite-2.14", "downloads/armv7l-3.11-glibc2.36"):
         shutil.copytree(cache_folder() / name, copy / name, symlinks=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

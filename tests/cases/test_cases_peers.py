@@ -120,7 +120,7 @@ def test_u1_digits_need_no_layer_in_float(fp32: Path, digits: Path) -> None:
     done = fca_edge("sensitivity", fp32, "--data", digits, "--images", 10, "--json", "-")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["runtimes"] == ["litert", "tflite-2.14"]
+    assert report["runtimes"] == ["litert", "tflite-2.14", "xnnpack"]
     assert report["keep"] == []
     (first,) = report["trials"]
     assert first["kept"] == 0

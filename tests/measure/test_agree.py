@@ -12,6 +12,8 @@ import pytest
 
 from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import Job, job_for, lean_jobs
+from fca_edge.measure.record import list_warnings
+from fca_edge.records import Plan, TargetInfo
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.local import LocalTarget
 from fca_edge.targets.plan import AgentPlan
@@ -109,3 +111,13 @@ def test_overflow_is_named_for_profiles_that_compute_in_half(
     assert ("overflow in fp16, take another profile" in str(error.value)) == (
         profile == "litert-fp16"
     )
+
+
+@pytest.mark.parametrize(("name", "told"), [("local", False), ("ssh://board", True)])
+def test_objects_that_are_not_compared_are_a_warning(job: Job, name: str, told: bool) -> None:
+    finder = replace(job, artefact=replace(job.artefact, proposals=1000))
+    assert check_agreement(finder, Bent(lambda logits: logits), 1, 60) is None
+    info = TargetInfo(name, "x", "x", 1, 1, "x", None, False)
+    for one, expected in ((finder, told), (job, False)):
+        warnings = list_warnings(one, Plan(1, 1, 1, 1, 1), info, (), {"partitions": 1})
+        assert any("objects not compared" in text for text in warnings) == expected

@@ -88,7 +88,7 @@ def test_the_stage_knows_whether_it_pads() -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("size", [(8, 12), (9, 13), (3, 2), (16, 5)])
-@pytest.mark.parametrize("tile", [4, 5])
+@pytest.mark.parametrize("tile", [4, 5, 6, None])
 def test_half_of_the_products_are_enough(
     size: tuple[int, int], rows: bool, bias: bool, tile: int
 ) -> None:

@@ -161,6 +161,9 @@ gate-count: setup
 	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_EXPORTS:%=gate-export-%)
 	$(MAKE) --no-print-directory --output-sync -j2 $(GATE_MACHINES:%=gate-machine-%)
 
+# Two at a time, so that each has one core.
+gate-export-%: export OMP_NUM_THREADS = 1
+
 gate-export-digits:
 	$(BIN)/fca-edge export --checkpoint models/digits/digits.safetensors $(GATE_PROFILES)
 

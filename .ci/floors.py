@@ -51,7 +51,7 @@ QUICK = (
 # They concern what a 32-bit board does, and need neither of the other runtimes.
 BOARD = (
     "tests/comparing",
-    "tests/report",
+    "tests/reporting/test_runs.py",
     "tests/test_decode.py",
     "tests/test_preprocess.py",
     "tests/test_records.py",

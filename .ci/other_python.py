@@ -26,7 +26,7 @@ TEST_TOOLS = ("filelock", "hypothesis", "pytest", "pytest-xdist")
 # They concern what a bare install has, and can be imported without torch.
 TESTS = (
     "tests/comparing",
-    "tests/report",
+    "tests/reporting/test_runs.py",
     "tests/targets/provision",
     "tests/device/test_agent.py",
     "tests/device/test_agent_board.py",

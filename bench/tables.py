@@ -27,7 +27,7 @@ from fca_edge.errors import plural  # noqa: E402
 from fca_edge.manifest import Artefact, Manifest  # noqa: E402
 from fca_edge.parsing import read_json  # noqa: E402
 from fca_edge.records import Record  # noqa: E402
-from fca_edge.report.export_table import build_sheet  # noqa: E402
+from fca_edge.reporting.export_table import build_sheet  # noqa: E402
 from fca_edge.store import write_text  # noqa: E402
 from fca_edge.tables.document import markdown_table  # noqa: E402
 from fca_edge.tables.sheet import choose_filled  # noqa: E402

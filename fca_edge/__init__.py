@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fca_edge.api.measure import compare as compare
     from fca_edge.api.measure import compare_published as compare_published
     from fca_edge.api.measure import update_baseline as update_baseline
+    from fca_edge.api.reports import report as report
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
     from fca_edge.bundling.write import Bundle as Bundle
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
     from fca_edge.parity import Checks as Checks
-    from fca_edge.report.runs import Runs as Runs
+    from fca_edge.reporting.page import Report as Report
+    from fca_edge.reporting.runs import Runs as Runs
 
     __version__: str
 
@@ -62,7 +64,8 @@ _MODULES = {
     "NotEquivalentError": "errors",
     "RefusedError": "artefacts",
     "RegressionError": "errors",
-    "Runs": "report.runs",
+    "Report": "reporting.page",
+    "Runs": "reporting.runs",
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
     "UsageError": "errors",
@@ -75,6 +78,7 @@ _MODULES = {
     "evaluate": "api.checks",
     "export": "api.files",
     "load": "api.files",
+    "report": "api.reports",
     "sensitivity": "api.checks",
     "update_baseline": "api.measure",
     "verify": "api.checks",

@@ -33,7 +33,7 @@ class Artefacts(list[Artefact], Printable):
 
     def document(self) -> Document:
         """Return one row per file and runtime: signal-to-noise ratio, size, operators."""
-        from fca_edge.report.export_table import build_document
+        from fca_edge.reporting.export_table import build_document
 
         return build_document(self)
 

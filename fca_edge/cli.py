@@ -21,6 +21,7 @@ from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_o
 COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
+    "report": "Show records as one page: a verdict, pictures, tables.",
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
     "eval": "Count how often artefacts are right on labelled images.",
@@ -36,7 +37,7 @@ COMMANDS: dict[str, str] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Make files": ("export", "bundle", "lean"),
     "Check them": ("verify", "eval", "sensitivity"),
-    "Measure them": ("bench", "compare"),
+    "Measure them": ("bench", "report", "compare"),
     "Look around": ("models", "targets", "completion"),
 }
 

@@ -76,7 +76,7 @@ class Checks(Printable, Sequence[Check]):
 
     def document(self) -> Document:
         """Return one row per file and runtime."""
-        from fca_edge.report.check_table import build_sheet
+        from fca_edge.reporting.check_table import build_sheet
 
         document = Document()
         document.add_sheets([build_sheet(self.checks)])

@@ -23,7 +23,7 @@ from fca_edge.errors import (
     RegressionError,
     UsageError,
 )
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 
 
 def test_bench_measures_and_compare_takes_what_it_gives(exported: list[Artefact]) -> None:

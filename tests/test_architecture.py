@@ -23,7 +23,7 @@ MEASURING = (
 MAY_IMPORT: dict[str, set[str]] = {
     # The package itself names types alone; what it offers is imported when it is asked for.
     "": {
-        *("accuracy", "api", "artefacts", "bundling", "errors", "manifest", "model", "report"),
+        *("accuracy", "api", "artefacts", "bundling", "errors", "manifest", "model", "reporting"),
         "parity",
     },
     "errors": {"terminal"},
@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launch": set(),
     "children": {"stopping"},
     "options": {"errors"},
-    "artefacts": {"errors", "manifest", "report", "tables"},
+    "artefacts": {"errors", "manifest", "reporting", "tables"},
     "parsing": {"errors"},
     "documents": {"errors", "parsing"},
     "sizes": {"documents", "errors", "fields", "parsing"},
@@ -78,18 +78,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "comparing": {
         *("records", "store", "stats", "runtimes", "measure", "tables", "zoo", *READING),
     },
-    "report": {
-        *("errors", "records", "stats", "stopping", "comparing", "tables"),
-        *("manifest", "parity", "accuracy"),
+    "reporting": {
+        *("children", "errors", "records", "runtimes", "stats", "stopping", "comparing", "tables"),
+        *("documents", "manifest", "parity", "accuracy", "parsing", "terminal"),
     },
     "suites": {
         *("records", "stopping", "store", "zoo", "exporting", "manifest"),
         *(*READING, *MEASURING),
-        *("artefacts", "report", "tables"),
+        *("artefacts", "reporting", "tables"),
     },
     "parity": {
         *("errors", "manifest", "runtimes", "stats", "device", "targets"),
-        *("report", "tables"),
+        *("reporting", "tables"),
     },
     "exporting": {
         "detect",
@@ -116,7 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "accuracy": {
         "zoo",
-        "report",
+        "reporting",
         "store",
         "tables",
         "errors",
@@ -173,7 +173,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bundling",
         "comparing",
         "records",
-        "report",
+        "reporting",
+        "store",
         "suites",
         "tables",
     },
@@ -194,7 +195,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "exporting",
         *MEASURING,
         "comparing",
-        "report",
+        "reporting",
         "suites",
         "tables",
         "accuracy",
@@ -237,7 +238,7 @@ TORCH_FREE = (
     *MEASURING,
     "tables",
     "comparing",
-    "report",
+    "reporting",
     "suites",
     "parity",
     "cli",

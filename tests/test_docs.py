@@ -150,7 +150,7 @@ def test_an_abbreviation_that_is_nowhere_is_noticed() -> None:
 
 
 def test_abbreviations_of_the_tables_are_in_the_glossary() -> None:
-    trees = [ast.parse(file.read_text()) for file in (ROOT / "fca_edge" / "report").glob("*.py")]
+    trees = [ast.parse(file.read_text()) for file in (ROOT / "fca_edge" / "reporting").glob("*.py")]
     nodes = [n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     texts = [text for text in nodes if isinstance(text, str) and " " in text]
     assert len(texts) > 50 and unexplained("\n".join(texts)) == set()

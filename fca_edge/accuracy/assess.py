@@ -155,7 +155,7 @@ class Evaluation(Printable, Sequence[Accuracy]):
 
     def document(self) -> Document:
         """Return one row per file, the reference first."""
-        from fca_edge.report.accuracy_table import build_document
+        from fca_edge.reporting.accuracy_table import build_document
 
         return build_document(self)
 

@@ -76,7 +76,7 @@ class DenseEvaluation(Printable, Sequence[DenseAccuracy]):
 
     def document(self) -> Document:
         """Return one row per file, the reference first."""
-        from fca_edge.report.dense_table import build_document
+        from fca_edge.reporting.dense_table import build_document
 
         return build_document(self)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fca_edge.comparing.comparison import Comparison
     from fca_edge.comparing.published import BesidePublished
     from fca_edge.comparing.update import Update
-    from fca_edge.report.runs import Runs
+    from fca_edge.reporting.runs import Runs
     from fca_edge.suites.jobs import Screen
 
 # A file that `bench` wrote, several of them, or records such as `Runs`.

@@ -31,7 +31,7 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.errors import FcaEdgeError, plural
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.stopping import Stopped
 from fca_edge.suites.jobs import Screen
 from fca_edge.suites.read import list_suites

@@ -11,7 +11,7 @@ from fca_edge.errors import UsageError, nearest
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
 from fca_edge.measure.session import Outcome, count_processes, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
-from fca_edge.report.runs import FIRST, NETWORK, NONE, Runs
+from fca_edge.reporting.runs import FIRST, NETWORK, NONE, Runs
 from fca_edge.suites.jobs import (
     Export,
     Report,

@@ -26,7 +26,7 @@ from fca_edge.commands.shared import count_steps, steps
 from fca_edge.errors import FcaEdgeError, FcaEdgeWarning, TargetUnavailableError
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Conditions, Hot, Record
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.tables.document import Document, Shell
 from fca_edge.tables.sheet import Column, Notes, Sheet

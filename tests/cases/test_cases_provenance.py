@@ -21,7 +21,7 @@ from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.manifest import Artefact, Manifest, manifest_path
 from fca_edge.measure.record import read_git_commit
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.suites.run import name_boards
 from fca_edge.targets.provision import wheels
 

@@ -38,7 +38,7 @@ from fca_edge.exporting.program import export_program
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import Artefact
 from fca_edge.records import Agreement, Memory, Record, Usage
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.stats import latency
 from fca_edge.stats import summarise_counts as summary
 from fca_edge.zoo.build import build, cost
@@ -200,7 +200,7 @@ def test_u2_compare_fits(
 
 
 def test_u2_export_fits(width: int, exported: list[Artefact]) -> None:
-    from fca_edge.report.export_table import build_sheet
+    from fca_edge.reporting.export_table import build_sheet
 
     out = io.StringIO()
     with redirect_stdout(out):
@@ -618,6 +618,8 @@ UNHEEDED = (
     ("bench {tflite} --target qemu:aarch64 --cool-down 3", "--cool-down", "emulated"),
     ("bench {tflite} --target qemu:aarch64 --start-below 50", "--start-below:", "emulated"),
     ("compare a.json b.json --wide --json -", "--wide", "--json -"),
+    ("report --history x --against a.json", "--against", "RECORDS"),
+    ("report --history x --accuracy a.json", "--accuracy", "RECORDS"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
 )
@@ -674,6 +676,7 @@ COUNTS = {
     "sensitivity": "data precision max-drop images limit seed exif background json",
     "bundle": "out threads exif force",
     "models": "json",
+    "report": "out history json",
     "targets list": "json",
     "targets setup": "optional",
 }
@@ -700,7 +703,7 @@ def test_u12_wide_and_force_are_judged_everywhere(tmp_path: Path) -> None:
     for words, command in EVERY.items():
         names = {param.name for param in command.params}
         for flag in {"wide", "force"} & names if "json_file" in names else ():
-            if (words, flag) == (("export",), "force"):
+            if flag == "force" and words in (("export",), ("report",)):
                 continue  # it is for the files as well
             typed = ["--wide", "--json", "-"] if flag == "wide" else ["--force"]
             needed = {"eval": [file, "--data", "."], "sensitivity": [file, "--data", "."]}

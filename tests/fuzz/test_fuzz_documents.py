@@ -39,7 +39,7 @@ from fca_edge.measure.jobs import job_for
 from fca_edge.measure.record import list_warnings as list_record_warnings
 from fca_edge.parsing import read_toml
 from fca_edge.records import TargetInfo, to_document
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.suites.read import read_suite
 from fca_edge.tables.document import Document
 from fca_edge.targets.settings import Config

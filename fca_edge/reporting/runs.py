@@ -10,7 +10,7 @@ from fca_edge.comparing.advice import advice
 from fca_edge.comparing.ratios import RowRatio, compute_ratios, place
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
-from fca_edge.report.bench_table import bench_sheets, footer, hot_sheet, name_place
+from fca_edge.reporting.bench_table import bench_sheets, footer, hot_sheet, name_place
 from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import UsageError
 from fca_edge.records import Planned, RuntimeInfo, from_document
-from fca_edge.report.runs import Runs
+from fca_edge.reporting.runs import Runs
 from fca_edge.tables.document import mark_down
 
 ORT = RuntimeInfo("onnxruntime", "1.32.0", "3.11", "CPU", None, None)

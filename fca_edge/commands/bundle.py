@@ -63,7 +63,7 @@ def command(
     Examples:
       fca-edge bundle models/out/digits-fp32.tflite --out digits-board
       fca-edge bundle best-int8.onnx --out board --threads 4
-      fca-edge bundle best-fp32.tflite --out board --runtime xnnpack --target qemu:armv7
+      fca-edge bundle l1.tflite --runtime xnnpack --target qemu:armv7 --out board
     """
     with steps() as report:
         bundle = fca_edge.bundle(

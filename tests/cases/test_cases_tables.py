@@ -574,6 +574,7 @@ UNHEEDED = (
     ("compare a.json b.json --reference l1", "--reference", "--published"),
     ("compare a.json b.json --force", "--force", "--json"),
     ("export --variant micro --weights model", "--weights", "--checkpoint"),
+    ("bundle {tflite} --out x --target local", "--target", "--runtime xnnpack"),
     ("export --variant micro --proposals 30", "--proposals", "detectors"),
     ("export --variant micro --max-drop 2", "--max-drop", "--data"),
     ("export --variant micro --format onnx --input-layout nchw", "--input-layout", "TFLite"),
@@ -674,7 +675,7 @@ COUNTS = {
     "eval": "data labels checkpoint against limit runtime threads skip-corrupt exif background"
     " json",
     "sensitivity": "data precision max-drop images limit seed exif background json",
-    "bundle": "out threads exif force",
+    "bundle": "out threads exif force runtime",
     "models": "json",
     "report": "out history json",
     "targets list": "json",

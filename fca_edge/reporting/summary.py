@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.gate import write_change
+from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
+from fca_edge.comparing.ratios import compute_row_ratio
 from fca_edge.comparing.table import choose_unit
 from fca_edge.errors import plural
 from fca_edge.records import Record
@@ -78,7 +80,7 @@ def describe_network(place: Place, rows: Sequence[Row]) -> str:
     if place.emulated:
         return f"{head}{describe_counts(rows)}. Counted under emulation, not timed."
     parts = [*describe_fastest(place, rows), *describe_lightest(rows)]
-    return head + (", ".join(parts) or "nothing was timed") + "."
+    return head + ("; ".join(parts) or "nothing was timed") + "."
 
 
 def describe_fastest(place: Place, rows: Sequence[Row]) -> list[str]:
@@ -91,7 +93,19 @@ def describe_fastest(place: Place, rows: Sequence[Row]) -> list[str]:
     best = timed[0]
     tied = [row.label for row in timed[1:] if is_tied(place.time, row, best)]
     equal = f", undecided against {list_some(tied)}" if tied else ""
-    return [f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})"]
+    others = [row for row in timed if row.ours != best.ours]
+    return [
+        f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})",
+        *([describe_rival(place.time, others[0], best)] if others else []),
+    ]
+
+
+def describe_rival(metric: str, other: Row, best: Row) -> str:
+    """Set the fastest of the other toolchains beside ours, or ours beside a faster one."""
+    ratio = compute_row_ratio(METRICS[metric], other.record, best.record)
+    times = f", {ratio.describe()} times that" if ratio else ""
+    whose = "ours" if other.ours else "other toolchains"
+    return f"fastest of {whose} {other.label}{times}"
 
 
 def describe_lightest(rows: Sequence[Row]) -> list[str]:

@@ -66,7 +66,9 @@ def page(folder: Path) -> Page:
 def test_the_verdict_comes_first(folder: Path, page: Page) -> None:
     head = page.text("head")
     assert "4 rows of 1 network on ssh://pi, Cortex-A76, 1 thread and 1 emulated machine." in head
-    assert "fastest fast.tflite (72.0 ms latency), least memory slow.onnx (40 MiB)" in head
+    assert "fastest fast.tflite (72.0 ms latency); fastest of other toolchains rival.mnn, " in head
+    assert f"rival.mnn, {202 / 72:.2f} (" in head
+    assert " times that; least memory slow.onnx (40 MiB)" in head
     first, *_ = (folder / "report.md").read_text().splitlines()
     assert first.startswith("**4 rows of 1 network on ssh://pi")
 

@@ -22,11 +22,17 @@ def write_headline(places: Sequence[Place]) -> str:
     """Say in one sentence what a reader must know."""
     rows = sum(len(one.rows) for one in places)
     real = [one for one in places if not one.emulated]
-    if len(places) == 1 and len(places[0].networks) == 1:
-        return describe_network(places[0], list(places[0].rows))
+    if (only := find_only(places)) is not None:
+        return describe_network(only, list(only.rows))
     networks = {name for one in places for name in one.networks}
     where = describe_machines(real, len(places) - len(real))
     return f"{plural(rows, 'row')} of {plural(len(networks), 'network')} on {where}."
+
+
+def find_only(places: Sequence[Place]) -> Place | None:
+    """Find the machine whose one network a headline can be about; None if there are more."""
+    real = [one for one in places if not one.emulated] or places
+    return real[0] if len(real) == 1 and len(real[0].networks) == 1 else None
 
 
 def describe_machines(real: Sequence[Place], emulated: int) -> str:
@@ -125,8 +131,7 @@ def describe_counts(rows: Sequence[Row]) -> str:
 
 def list_findings(places: Sequence[Place]) -> list[str]:
     """Say of each network on each machine what is best, as far as the headline did not."""
-    if len(places) == 1 and len(places[0].networks) == 1:
-        return []
+    places = [place for place in places if place is not find_only(places)]
     real = [place for place in places if not place.emulated]
     lines = [describe_network(place, rows) for place in real for rows in place.networks.values()]
     for place in places:

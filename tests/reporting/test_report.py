@@ -65,12 +65,20 @@ def page(folder: Path) -> Page:
 
 def test_the_verdict_comes_first(folder: Path, page: Page) -> None:
     head = page.text("head")
-    assert "4 rows of 1 network on ssh://pi, Cortex-A76, 1 thread and 1 emulated machine." in head
     assert "fastest fast.tflite (72.0 ms latency); fastest of other toolchains rival.mnn, " in head
     assert f"rival.mnn, {202 / 72:.2f} (" in head
     assert " times that; least memory slow.onnx (40 MiB)" in head
     first, *_ = (folder / "report.md").read_text().splitlines()
-    assert first.startswith("**4 rows of 1 network on ssh://pi")
+    assert first.startswith("**l1 on ssh://pi, Cortex-A76, 1 thread: fastest fast.tflite")
+    assert "qemu:aarch64, cortex-a72, counted and not timed: l1: fewest instructions" in head
+
+
+def test_of_several_networks_the_verdict_counts() -> None:
+    other = replace(SLOW, artefact=artefact(file="l2.tflite", variant="l2"))
+    report = api.report([FAST, other, COUNTED])
+    where = "on ssh://pi, Cortex-A76, 1 thread and 1 emulated machine."
+    assert report.headline == f"3 rows of 2 networks {where}"
+    assert [line.split(" on ")[0] for line in report.findings[:2]] == ["l1", "l2"]
 
 
 @pytest.mark.parametrize("record", [FAST, SLOW, RIVAL], ids=lambda r: r.artefact.file)

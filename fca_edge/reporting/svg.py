@@ -124,7 +124,7 @@ def rows(
         names = [(name, INTERVAL.sub("", figure)) for name, figure in names]
     labels = [{"y": n - 0.22, "name": a, "figure": b} for n, (a, b) in enumerate(names)]
     y = quantity("y", scale=scale, axis=None)
-    most = int(width / 6.7)
+    most = int(width / 6.9)
 
     def text(field: str, place: Any, align: str) -> dict[str, Any]:
         return {

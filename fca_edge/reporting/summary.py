@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fca_edge.comparing.comparison import Comparison
@@ -16,6 +17,8 @@ from fca_edge.reporting.bench_table import MILLION
 from fca_edge.reporting.rows import TIMES, Caption, Change, Place, Row, is_tied
 
 MOST = 3
+# A change is in per cent, whatever the unit.
+UNIT = re.compile(r"^million | (?:ms|MiB)$")
 
 
 def write_headline(places: Sequence[Place]) -> str:
@@ -66,7 +69,7 @@ def describe_comparison(comparison: Comparison, changes: Sequence[Change]) -> st
 
 def describe_change(change: Change) -> str:
     """Say what of which file changed, and by how much."""
-    quantity = choose_unit(change.row.metric)[0]
+    quantity = UNIT.sub("", choose_unit(change.row.metric)[0])
     return f"{quantity} of {change.subject}: {write_change(change.row.ratio)}"
 
 
@@ -175,6 +178,16 @@ def list_refusals(
             lines.append(f"{place.name}: too few processes for an interval: {list_some(short)}.")
     if comparison is not None:
         lines += [f"Missing from the candidate: {text}." for text in comparison.missing]
+        if any(
+            row.low is not None
+            for pair in comparison.pairs
+            for row in pair.rows
+            if not pair.together
+        ):
+            lines.append(
+                "The two sets were measured in separate runs: what changed on the machine between"
+                " them is in no interval."
+            )
         if comparison.new:
             lines.append(f"New, compared with nothing: {list_some(comparison.new, '; ')}.")
         unlike = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]

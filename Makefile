@@ -17,7 +17,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt
 # Two workers of one thread each; what one has left the other takes over.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
-BOARD := tests/targets/test_virtual_board.py
+BOARDS := $(addprefix tests/targets/test_virtual_board,.py _armv7.py)
 export FCA_EDGE_TFLITE_214 := $(CURDIR)/$(OLD)/bin/python
 
 .PHONY: help setup demo train-l1 test test-slow test-board test-docker fuzz check-python \
@@ -97,11 +97,12 @@ test: setup
 	$(PYTEST)
 
 test-slow: setup
-	$(PYTEST) -m slow --ignore=tests/docker --ignore=$(BOARD)
+	$(PYTEST) -m slow --ignore=tests/docker $(BOARDS:%=--ignore=%)
 
-# The SSH target on a whole emulated ARM machine: every way to fail, in ten minutes of two cores.
+# The SSH target on whole emulated ARM machines, of 64 bits with every way to fail, and of 32 bits
+# for the runner in C: twenty minutes of two cores.
 test-board: setup
-	$(BIN)/python -m pytest -m slow $(BOARD)
+	$(BIN)/python -m pytest -m slow $(BOARDS)
 
 # Builds the images for real: root on a Debian machine, no engine. Installs what that needs.
 test-docker: setup

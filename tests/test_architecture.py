@@ -143,7 +143,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("decode", "detect", "maps", "masks", "parts", "scaling"),
         "fields",
         "labels",
-        "options",
+        *("options", "preprocess"),
         *MEASURING,
         "exporting",
     },

@@ -64,10 +64,12 @@ def test_help_and_docs_say_the_same_of_a_boards_pauses() -> None:
 
 @cache
 def strings() -> str:
-    """Every text of the package, f-strings without their values."""
+    """Every text of the package, f-strings without their values, and those of the programs in C."""
     files = [*(ROOT / "fca_edge").rglob("*.py")]
     nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
     texts = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    sources = (path.read_text() for path in (ROOT / "fca_edge" / "native").glob("*.c"))
+    texts += (text for source in sources for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', source))
     return "\n".join(texts)
 
 
@@ -102,8 +104,23 @@ FAMILIAR = {
         "EQUAL",
         "HTML",
     ),
-    *("ICCV", "JSON", "MNN", "MUL", "NOT", "ONNX", "PATH", "README", "RGB", "SKIP", "SSH", "SUB"),
-    "TOML",
+    *(
+        "ICCV",
+        "JSON",
+        "MNN",
+        "MUL",
+        "NOT",
+        "ONNX",
+        "PATH",
+        "PNG",
+        "PPM",
+        "README",
+        "RGB",
+        "SKIP",
+        "SSH",
+        "SUB",
+    ),
+    *("SSH", "SUB", "TOML"),
 }
 GUIDES = (
     "README.md",

@@ -192,6 +192,9 @@ def bundle(
     threads: int | None = None,
     exif: str = "apply",
     force: bool = False,
+    runtime: str | None = None,
+    target: str | None = None,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Put a file into a folder that classifies images on the board, without torch.
 
@@ -200,12 +203,17 @@ def bundle(
         threads: of the runner; its runtime.json keeps the number. None takes 1.
         exif: "apply" lets the runner turn pictures upright, "ignore" does not.
         force: replace an older bundle.
+        runtime: "xnnpack" makes a bundle without Python, of programs in C. None takes Python.
+        target: machine that those programs are for: "local", "qemu:armv7", "ssh://pi@board".
+        progress: called with one line for each step of making those programs.
 
     Returns:
-        The folder and its files. On the board: `python run.py image.jpg`.
+        The folder and its files. On the board: `python run.py image.jpg`, or without Python
+        `./classify picture.png`.
 
     Raises:
         FcaEdgeError: the folder is there already, or a manifest that does not fit the file.
+        TargetUnavailableError: a board cannot be reached, or no programs made for its machine.
 
     Example:
         >>> fca_edge.bundle("models/out/digits-fp32.tflite", "digits-board").folder
@@ -214,7 +222,16 @@ def bundle(
     from fca_edge.bundling.write import bundle_file
 
     check_number("threads", threads, least=1)
-    return bundle_file(Path(artefact), Path(out), threads, exif, force)
+    return bundle_file(
+        Path(artefact),
+        Path(out),
+        threads,
+        exif,
+        force,
+        runtime,
+        target,
+        progress or ignore_progress,
+    )
 
 
 @public

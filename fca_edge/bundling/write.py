@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge import decode, detect, fields, maps, masks, scaling
+from fca_edge.bundling import native
 from fca_edge.device import LEAN
 from fca_edge.errors import FcaEdgeError, UsageError
+from fca_edge.keeping import Report
 from fca_edge.lean_settings import (
     Settings,
     read_settings,
@@ -19,6 +21,7 @@ from fca_edge.lean_settings import (
     to_document,
 )
 from fca_edge.manifest import Artefact, manifest_path, read_artefact
+from fca_edge.native import Kit
 from fca_edge.options import check_choice, spell_options
 from fca_edge.parts import join_parts, read_parts
 from fca_edge.places import locked
@@ -57,13 +60,33 @@ class Bundle:
     warnings: tuple[str, ...] = ()
 
 
-def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bool) -> Bundle:
+def bundle_file(
+    path: Path,
+    out: Path,
+    threads: int | None,
+    exif: str,
+    force: bool,
+    runtime: str | None = None,
+    target: str | None = None,
+    report: Report = lambda text: None,
+) -> Bundle:
     """Write the bundle of an artefact with a manifest, and say what is missing in it.
+
+    Args:
+        runtime: "xnnpack" for one without Python, which is for the machine of `target`.
 
     Raises:
         FcaEdgeError: as `write_bundle`, or a manifest that cannot be used.
+        TargetUnavailableError: a board cannot be reached, or the kit of its machine not made.
     """
     check_choice("exif", exif, fields.EXIF)
+    if runtime is not None:
+        check_choice("runtime", runtime, [native.RUNTIME.name])
+    elif target is not None:
+        raise UsageError(
+            "--target: a bundle in Python runs on any machine; add --runtime xnnpack for one that"
+            " needs no Python."
+        )
     (artefact,) = join_parts([read_artefact(path)])
     source = artefact.manifest.source
     task = find_task(source.variant)
@@ -72,8 +95,16 @@ def bundle_file(path: Path, out: Path, threads: int | None, exif: str, force: bo
             f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
             " the whole; export it again."
         )
-    files = write_bundle(artefact, out, threads, force, exif)
     notes, warnings = [], []
+    kit = None
+    if runtime is not None:
+        native.refuse_unfit(artefact)
+        refuse(artefact, out.resolve(), force)
+        kit = native.choose_kit(target or "local", report)
+        notes.append(f"for Linux on {kit.machine}, without Python.")
+        if runtime not in artefact.manifest.proven:
+            notes.append(f"the file was not proven on {runtime}; `fca-edge verify` does that.")
+    files = write_bundle(artefact, out, threads, force, exif, kit)
     if not source.labels:
         notes.append("the classes have no names; export with --labels FILE to have them printed.")
     if source.assumed_preprocessing:
@@ -90,11 +121,13 @@ def write_bundle(
     threads: int | None = None,
     force: bool = False,
     exif: str = "apply",
+    kit: Kit | None = None,
 ) -> list[Path]:
     """Write the bundle of an artefact; returns its files, or leaves the folder as it was.
 
     Args:
         exif: whether the runner turns pictures upright: "apply" or "ignore".
+        kit: with the programs of a bundle without Python; None makes one in Python.
 
     Raises:
         FcaEdgeError: the folder is there already, or cannot be written.
@@ -105,7 +138,7 @@ def write_bundle(
     with staging(out.parent) as place:
         staged = place / out.name
         staged.mkdir()
-        fill(staged, artefact, threads, exif)
+        fill(staged, artefact, threads, exif, kit)
         before = place / "before"
         with locked(out.parent), uncut():
             refuse(artefact, out, force)
@@ -117,7 +150,7 @@ def write_bundle(
                 if before.exists():
                     before.rename(out)
                 raise
-    return sorted(out.iterdir())
+    return list_bundle(out)
 
 
 def refuse(artefact: Artefact, out: Path, force: bool) -> None:
@@ -132,13 +165,30 @@ def refuse(artefact: Artefact, out: Path, force: bool) -> None:
         raise UsageError(f"{out}: exists already; overwrite with --force or choose another place.")
 
 
-def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> None:
+def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str, kit: Kit | None) -> None:
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
     for one in list_files(artefact):
         shutil.copyfile(one.path, folder / one.path.name)
         write_json(folder / manifest_path(one.path).name, one.manifest.to_document())
+    if kit is None:
+        fill_python(folder, artefact, beside, threads, exif)
+    else:
+        native.fill_native(folder, artefact, kit, threads, exif, list_labels(artefact))
+    sums = [f"{compute_sha256(p)}  {p.relative_to(folder)}\n" for p in list_bundle(folder)]
+    (folder / SUMS).write_text("".join(sums))
+
+
+def list_bundle(folder: Path) -> list[Path]:
+    """List the files of a bundle."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def fill_python(
+    folder: Path, artefact: Artefact, beside: Settings, threads: int, exif: str
+) -> None:
+    """Write the runner in Python, and what it reads."""
     kind = find_task(artefact.manifest.source.variant)
     task, others = TASKS[kind]
     for name in ("run.py", "files.py", "checks.py", "pictures.py"):
@@ -162,8 +212,6 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str) -> No
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
-    sums = [f"{compute_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
-    (folder / SUMS).write_text("".join(sums))
 
 
 def list_files(artefact: Artefact) -> list[Artefact]:

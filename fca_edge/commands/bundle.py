@@ -9,7 +9,7 @@ import click
 import fca_edge
 from fca_edge.commands.help import Command
 from fca_edge.commands.picture_options import print_notes
-from fca_edge.commands.shared import ARTEFACT, AT_LEAST_1, FOLDER, force_option
+from fca_edge.commands.shared import ARTEFACT, AT_LEAST_1, FOLDER, TARGET, force_option, steps
 from fca_edge.commands.tables import Column, Sheet, print_sheets, say
 from fca_edge.fields import EXIF
 
@@ -20,7 +20,8 @@ from fca_edge.fields import EXIF
 @click.option(
     "--threads",
     type=AT_LEAST_1,
-    help="Number of threads of the runner; runtime.json keeps the number and can be edited.  [1]",
+    help="Number of threads of the runner; runtime.json or settings.txt keeps the number and can be"
+    " edited.  [1]",
 )
 @click.option(
     "--exif",
@@ -29,22 +30,55 @@ from fca_edge.fields import EXIF
     show_default=True,
     help="Let the runner turn pictures upright by their EXIF orientation, or not.",
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["xnnpack"]),
+    help="Make a bundle of programs in C, for a board without Python.  [a runner in Python]",
+)
+@click.option(
+    "--target",
+    type=TARGET,
+    help="Machine that those programs are for: local, qemu:aarch64, qemu:armv7 or ssh://host."
+    "  [local]",
+)
 @force_option
-def command(artefact: Path, out: Path, threads: int | None, exif: str, force: bool) -> None:
+def command(
+    artefact: Path,
+    out: Path,
+    threads: int | None,
+    exif: str,
+    runtime: str | None,
+    target: str | None,
+    force: bool,
+) -> None:
     """Put an artefact into a folder that classifies images on the board, without torch.
 
     It holds the model, its manifest, labels, preprocessing, runtime settings, a short
     runner and checksums. On the board: python run.py image.jpg.
 
+    With --runtime xnnpack the runner is a program in C, for PNG and PPM, and all that it
+    needs lies in the folder. On the board: ./classify picture.png.
+
     \b
     Examples:
       fca-edge bundle models/out/digits-fp32.tflite --out digits-board
       fca-edge bundle best-int8.onnx --out board --threads 4
+      fca-edge bundle best-fp32.tflite --out board --runtime xnnpack --target qemu:armv7
     """
-    bundle = fca_edge.bundle(artefact, out, threads=threads, exif=exif, force=force)
+    with steps() as report:
+        bundle = fca_edge.bundle(
+            artefact,
+            out,
+            threads=threads,
+            exif=exif,
+            force=force,
+            runtime=runtime,
+            target=target,
+            progress=report,
+        )
     sheet = Sheet((Column("file", kind="name"), Column("bytes")))
     for path in bundle.files:
-        sheet.add(path.name, str(path.stat().st_size))
+        sheet.add(str(path.relative_to(bundle.folder.resolve())), str(path.stat().st_size))
     print_sheets([sheet])
-    say(f"in {out}; there: python run.py image.jpg")
+    say(f"in {out}; there: {'./classify picture.png' if runtime else 'python run.py image.jpg'}")
     print_notes(bundle)

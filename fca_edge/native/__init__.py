@@ -16,10 +16,12 @@ from fca_edge.keeping import Kept, cache_folder
 FOLDER = Path(__file__).parent
 # The first release whose XNNPACK has kernels for all that our files hold.
 RELEASE = "trixie"
-PACKAGES = ("libxnnpack-dev", "libpthreadpool-dev")
-PROGRAM = "fca-run"
+PACKAGES = ("libxnnpack-dev", "libpthreadpool-dev", "libspng-dev")
+PROGRAM, CLASSIFIER = "fca-run", "classify"
+# What programs of others are compiled against.
+PUBLIC_HEADERS = ("fca_run.h", "fca_picture.h")
 # Another one where the files of a kit change, and its sources do not.
-LAYOUT = "1"
+LAYOUT = "2"
 # Debian's names of machines.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 

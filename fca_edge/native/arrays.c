@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static bool say(char *why, const char *path, const char *text) {
-  (void)snprintf(why, FR_MESSAGE_BYTES, "%.300s: %s", path, text);
+  (void)snprintf(why, FR_MESSAGE_BYTES, "%.300s: %.200s", path, text);
   return false;
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import sys
 import zipfile
@@ -13,7 +12,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from fca_edge.keeping import Report, keep
-from fca_edge.native import ARCHITECTURES, FOLDER, PACKAGES, PROGRAM, RELEASE, Kit
+from fca_edge.native import (
+    ARCHITECTURES,
+    CLASSIFIER,
+    FOLDER,
+    PACKAGES,
+    PROGRAM,
+    PUBLIC_HEADERS,
+    RELEASE,
+    Kit,
+)
 from fca_edge.targets.provision import debian, wheels
 from fca_edge.targets.provision.programs import run_program
 
@@ -30,16 +38,21 @@ FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-
 # What every process has, and what only the program needs.
 LIBRARY = ("reader.c", "graph.c", "store.c", "machine.c", "model.c")
 PROGRAM_SOURCES = ("main.c", "agent.c", "arrays.c", "meter.c", "plan.c")
+# What reads pictures, in a library of its own: who has none need not load it.
+PICTURE_SOURCES = ("bundle.c", "pixels.c", "png.c", "scale.c", "arrays.c")
 LIBRARIES = (
     *("libXNNPACK.so*", "libpthreadpool.so.0", "libcpuinfo.so.0", "libgcc_s.so.1"),
+    *("libspng.so.0", "libz.so.1"),
     *("libc.so.6", "libm.so.6", "ld-linux*.so.*"),
 )
-HEADERS = ("xnnpack.h", "pthreadpool.h")
+HEADERS = ("xnnpack.h", "pthreadpool.h", "spng.h")
 SCRIPT = """#!/bin/sh
 # Starts {name} with the C library that lies beside it.
-here=$(cd "$(dirname "$0")" && pwd)
-exec "$here/lib/{loader}" --library-path "$here/lib" "$here/lib/{name}" "$@"
+here=$(dirname "$(readlink -f "$0")")
+exec "$here/lib/{loader}" --library-path "$here/lib" "$here/lib/{name}"{words} "$@"
 """
+# Programs with the words that their scripts add: settings and model lie beside the script.
+SCRIPTS = {PROGRAM: "", CLASSIFIER: ' --bundle "$here"'}
 
 
 def setup_kit(kit: Kit, report: Report) -> Path:
@@ -72,9 +85,10 @@ def make_kit(folder: Path, machine: str, report: Report) -> dict[str, Any]:
     report(f"compiling {PROGRAM} for {machine}")
     compile_program(folder, machine, version, report)
     loader = next(lib.glob("ld-linux*")).name
-    script = folder / PROGRAM
-    script.write_text(SCRIPT.format(name=shlex.quote(PROGRAM), loader=loader))
-    script.chmod(0o755)
+    for name, words in SCRIPTS.items():
+        script = folder / name
+        script.write_text(SCRIPT.format(name=name, loader=loader, words=words))
+        script.chmod(0o755)
     return {"packages": packages, "version": version}
 
 
@@ -102,7 +116,8 @@ def copy_libraries(root: Path, pattern: str, lib: Path) -> None:
 def copy_headers(root: Path, include: Path) -> None:
     """Copy what programs are compiled against: ours, and XNNPACK's."""
     include.mkdir()
-    for header in (FOLDER / "fca_run.h", *(root / "usr" / "include" / name for name in HEADERS)):
+    ours = (FOLDER / name for name in PUBLIC_HEADERS)
+    for header in (*ours, *(root / "usr" / "include" / name for name in HEADERS)):
         shutil.copyfile(header, include / header.name)
 
 
@@ -114,7 +129,7 @@ def read_version(packages: list[dict[str, Any]]) -> str:
 
 
 def compile_program(folder: Path, machine: str, version: str, report: Report) -> None:
-    """Compile the library and the program, without warnings.
+    """Compile the libraries and the programs, without warnings.
 
     Raises:
         TargetUnavailableError: no compiler for that machine, or it failed.
@@ -123,13 +138,20 @@ def compile_program(folder: Path, machine: str, version: str, report: Report) ->
     common = [*find_compiler(machine, report), *FLAGS, "-isystem", str(folder / "include")]
     common += [f'-DFR_XNNPACK_VERSION="{version}"', "-s", "-Wl,--allow-shlib-undefined"]
     libraries = (*lib.glob("libXNNPACK.so*"), lib / "libpthreadpool.so.0")
-    needed = (*map(str, libraries), "-lm", "-pthread")
-    library = lib / "libfca_run.so"
-    core = [str(FOLDER / name) for name in LIBRARY]
-    shared = ("-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library))
-    run_program([*common, *shared, *core, *needed])
-    rest = [str(FOLDER / name) for name in PROGRAM_SOURCES]
-    run_program([*common, "-o", str(lib / PROGRAM), *rest, str(library), *needed])
+    needed = [*map(str, libraries), "-lm", "-pthread"]
+
+    def compile_file(name: str, sources: tuple[str, ...], *words: str) -> str:
+        shared = ("-shared", "-fPIC", f"-Wl,-soname,{name}") if name.endswith(".so") else ()
+        files = [str(FOLDER / source) for source in sources]
+        run_program([*common, *shared, "-o", str(lib / name), *files, *words])
+        return str(lib / name)
+
+    runner = compile_file("libfca_run.so", LIBRARY, *needed)
+    compile_file(PROGRAM, PROGRAM_SOURCES, runner, *needed)
+    # Products and sums rounded one by one, as Pillow's and NumPy's are.
+    exact = ("-ffp-contract=off", str(lib / "libspng.so.0"), "-lm")
+    pictures = compile_file("libfca_picture.so", PICTURE_SOURCES, *exact)
+    compile_file(CLASSIFIER, (f"{CLASSIFIER}.c",), pictures, runner, "-lm")
 
 
 def find_compiler(machine: str, report: Report) -> list[str]:

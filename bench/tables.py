@@ -31,6 +31,7 @@ from fca_edge.reporting.export_table import build_sheet  # noqa: E402
 from fca_edge.store import write_text  # noqa: E402
 from fca_edge.tables.document import markdown_table  # noqa: E402
 from fca_edge.tables.sheet import choose_filled  # noqa: E402
+from fca_edge.zoo.published import published  # noqa: E402
 
 MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 # As users of TFLite know its runtime, and by the runtime's own name.
@@ -317,6 +318,18 @@ def native(path: Path) -> str:
     return tables.render(table)
 
 
+def board(path: Path) -> str:
+    """Memory of the whole process on a board, beside what was published of the network."""
+    table = [["file", "whole process, MiB", "published, MB", "dB against this machine"]]
+    rows = published()
+    for record in read_records(path):
+        assert record.memory is not None and record.agreement is not None
+        cells = [record.artefact.file, f"{record.memory.peak_bytes / MIB:.1f}"]
+        figure = rows[record.artefact.file.partition("-")[0]].memory_mb
+        table.append([*cells, f"{figure:.0f}", f"{record.agreement.snr_db or 0.0:.1f}"])
+    return tables.render(table)
+
+
 def describe_conditions(records: list[Record]) -> str:
     """Say on what machine, with which runtimes of ours and when records were taken."""
     target, plan = records[0].target, records[0].plan
@@ -331,7 +344,7 @@ def describe_conditions(records: list[Record]) -> str:
 
 VIEWS = (
     *(peers, precision_arm, memory, precision, counts, latency, bounds, whole),
-    *(memory_rows, peers_all, int8_times, l1_counts, exports, accuracy, native),
+    *(memory_rows, peers_all, int8_times, l1_counts, exports, accuracy, native, board),
 )
 BY_NAME = {view.__name__.replace("_", "-"): view for view in VIEWS}
 

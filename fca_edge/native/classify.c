@@ -154,8 +154,9 @@ static bool classify(const struct state *s, const char *path, bool json, char *w
   char text[FR_MESSAGE_BYTES];
   static const char *const said[] = {
       "it has more than 8 bits per channel; scaled to 8",
-      "it is transparent in places; behind them lies the background of settings.txt"};
-  for (unsigned i = 0; i < 2; i++) {
+      "it is transparent in places; behind them lies the background of settings.txt",
+      "no value is above 1/8 of full scale: 10 or 12 bits in 16? Scale its values to 16 bits"};
+  for (unsigned i = 0; i < sizeof said / sizeof *said; i++) {
     if (!(marks >> i & 1)) continue;
     (void)snprintf(text, sizeof text, "%.300s: note: %s", path, said[i]);
     note(text);

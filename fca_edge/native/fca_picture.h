@@ -14,8 +14,9 @@ struct fp_bundle;
 
 /* What had to be changed in a picture. */
 enum fp_mark {
-  FP_DEEP = 1,       /* it has more than 8 bits per channel; scaled to 8 */
-  FP_TRANSPARENT = 2 /* it is transparent in places; behind them lies the background */
+  FP_DEEP = 1,        /* it has more than 8 bits per channel; scaled to 8 */
+  FP_TRANSPARENT = 2, /* it is transparent in places; behind them lies the background */
+  FP_DIM = 4          /* deep, and no value is above 1/8 of full scale: fewer bits stored in 16? */
 };
 
 /* Read a bundle's settings and labels. On failure *bundle is NULL and `why` holds one line. */

@@ -8,6 +8,8 @@
 
 #define MOST_CHUNK ((size_t)16 << 20)
 #define ORIENTATION 0x0112
+/* A deep picture without any value above this may hold fewer bits than it says. */
+#define DIM 32
 
 static size_t get(const uint8_t *data, size_t bytes, bool big) {
   size_t value = 0;
@@ -70,7 +72,7 @@ static uint8_t blend(unsigned under, unsigned over, unsigned alpha) {
 /* Turn what was decoded into RGB, in its own place. */
 static void flatten(struct fp_pixels *p, const struct spng_ihdr *head,
                     const struct spng_trns *key, const struct fp_reading *reading) {
-  bool deep = head->bit_depth == 16;
+  bool deep = head->bit_depth == 16, dim = deep;
   if (deep) p->marks |= FP_DEEP;
   for (size_t i = 0; i < p->width * p->height; i++) {
     uint8_t four[4];
@@ -82,10 +84,12 @@ static void flatten(struct fp_pixels *p, const struct spng_ihdr *head,
       memcpy(four, p->rgb + 4 * i, sizeof four);
     }
     if (four[3] != 255) p->marks |= FP_TRANSPARENT;
+    dim = dim && four[0] < DIM && four[1] < DIM && four[2] < DIM;
     for (size_t c = 0; c < 3; c++)
       p->rgb[3 * i + c] =
           reading->drop_alpha ? four[c] : blend(reading->background[c], four[c], four[3]);
   }
+  if (dim) p->marks |= FP_DIM;
 }
 
 static int decode(spng_ctx *png, struct spng_ihdr *head, const struct fp_reading *reading,

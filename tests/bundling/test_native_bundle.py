@@ -117,6 +117,18 @@ def test_classes_and_shares_are_pythons(
     assert "noise.png: note: it is transparent in places" in note
 
 
+def test_what_is_lost_of_a_picture_is_said(classify: Classify, tmp_path: Path) -> None:
+    deep = grey().astype(np.uint16)
+    kinds = (("deep", deep * 257, 1), ("dim", deep * 16, 2), ("plain", grey(), 0))
+    for name, pixels, notes in kinds:
+        path = save_png(tmp_path / f"{name}.png", pixels, 16 if notes else 8, 0)
+        done = classify(path)
+        assert done.returncode == 0 and len(done.stderr.splitlines()) == notes
+        assert all(f"{path}: note: " in line for line in done.stderr.splitlines())
+        assert ("more than 8 bits" in done.stderr) == (notes > 0)
+        assert ("10 or 12 bits in 16?" in done.stderr) == (name == "dim")
+
+
 def test_json_and_arrays(
     bundle: Path, classify: Classify, pictures: list[Path], exported: list[Artefact], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from fca_edge.reporting.svg import FAINT, INK, WIDE, count_ticks, quantity, rows
 # Samples beyond this share of a row's own are counted at the edge instead of stretching the axis.
 EDGE, ROOM = 98, 1.04
 OURS, RIVAL = "var(--c1)", "var(--c2)"
-KEY_OURS, KEY_RIVAL = ("c1", "ours (circles)"), ("c2", "other toolchains (squares)")
+KEY_OURS, KEY_RIVAL = ("c1", "ours"), ("c2", "other toolchains")
 # Pixels of a panel, and of a number beside its mark.
 TALL, NUMBER = 290, 13
 # Where a number may stand about its mark, the best first.
@@ -32,9 +32,11 @@ def colour(row: Row) -> str:
     return OURS if row.ours else RIVAL
 
 
-def list_keys(shown: Sequence[Row]) -> list[Key]:
-    """Name the colours, if there are two."""
-    return [KEY_OURS, KEY_RIVAL] if len({row.ours for row in shown}) > 1 else []
+def list_keys(shown: Sequence[Row], shapes: Sequence[str] = ("", "")) -> list[Key]:
+    """Name the colours, and the shapes that say the same, if there are two."""
+    if len({row.ours for row in shown}) < 2:
+        return []
+    return [(css, name + shape) for (css, name), shape in zip((KEY_OURS, KEY_RIVAL), shapes)]
 
 
 def draw_tradeoff(place: Place) -> Picture | None:
@@ -56,7 +58,7 @@ def draw_tradeoff(place: Place) -> Picture | None:
         " of a picture's two figures. A filled mark is on the front of all of them: no other file"
         " of its network is at least as good in everything and better in something."
     )
-    return both(build, "", note, *list_keys(shown))
+    return both(build, "", note, *list_keys(shown, (" (circles)", " (squares)")))
 
 
 def memory(row: Row) -> float | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.gate import write_change
+from fca_edge.comparing.metrics import METRICS
 from fca_edge.comparing.pairs import name_record
+from fca_edge.comparing.ratios import compute_row_ratio
 from fca_edge.comparing.table import choose_unit
 from fca_edge.errors import plural
 from fca_edge.records import Record
@@ -14,17 +17,25 @@ from fca_edge.reporting.bench_table import MILLION
 from fca_edge.reporting.rows import TIMES, Caption, Change, Place, Row, is_tied
 
 MOST = 3
+# A change is in per cent, whatever the unit.
+UNIT = re.compile(r"^million | (?:ms|MiB)$")
 
 
 def write_headline(places: Sequence[Place]) -> str:
     """Say in one sentence what a reader must know."""
     rows = sum(len(one.rows) for one in places)
     real = [one for one in places if not one.emulated]
-    if len(places) == 1 and len(places[0].networks) == 1:
-        return describe_network(places[0], list(places[0].rows))
+    if (only := find_only(places)) is not None:
+        return describe_network(only, list(only.rows))
     networks = {name for one in places for name in one.networks}
     where = describe_machines(real, len(places) - len(real))
     return f"{plural(rows, 'row')} of {plural(len(networks), 'network')} on {where}."
+
+
+def find_only(places: Sequence[Place]) -> Place | None:
+    """Find the machine whose one network a headline can be about; None if there are more."""
+    real = [one for one in places if not one.emulated] or places
+    return real[0] if len(real) == 1 and len(real[0].networks) == 1 else None
 
 
 def describe_machines(real: Sequence[Place], emulated: int) -> str:
@@ -58,7 +69,7 @@ def describe_comparison(comparison: Comparison, changes: Sequence[Change]) -> st
 
 def describe_change(change: Change) -> str:
     """Say what of which file changed, and by how much."""
-    quantity = choose_unit(change.row.metric)[0]
+    quantity = UNIT.sub("", choose_unit(change.row.metric)[0])
     return f"{quantity} of {change.subject}: {write_change(change.row.ratio)}"
 
 
@@ -78,7 +89,7 @@ def describe_network(place: Place, rows: Sequence[Row]) -> str:
     if place.emulated:
         return f"{head}{describe_counts(rows)}. Counted under emulation, not timed."
     parts = [*describe_fastest(place, rows), *describe_lightest(rows)]
-    return head + (", ".join(parts) or "nothing was timed") + "."
+    return head + ("; ".join(parts) or "nothing was timed") + "."
 
 
 def describe_fastest(place: Place, rows: Sequence[Row]) -> list[str]:
@@ -91,7 +102,19 @@ def describe_fastest(place: Place, rows: Sequence[Row]) -> list[str]:
     best = timed[0]
     tied = [row.label for row in timed[1:] if is_tied(place.time, row, best)]
     equal = f", undecided against {list_some(tied)}" if tied else ""
-    return [f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})"]
+    others = [row for row in timed if row.ours != best.ours]
+    return [
+        f"fastest {best.label} ({place.ms(best):.1f} ms {TIMES[place.time]}{equal})",
+        *([describe_rival(place.time, others[0], best)] if others else []),
+    ]
+
+
+def describe_rival(metric: str, other: Row, best: Row) -> str:
+    """Set the fastest of the other toolchains beside ours, or ours beside a faster one."""
+    ratio = compute_row_ratio(METRICS[metric], other.record, best.record)
+    times = f", {ratio.describe()} times that" if ratio else ""
+    whose = "ours" if other.ours else "other toolchains"
+    return f"fastest of {whose} {other.label}{times}"
 
 
 def describe_lightest(rows: Sequence[Row]) -> list[str]:
@@ -111,8 +134,7 @@ def describe_counts(rows: Sequence[Row]) -> str:
 
 def list_findings(places: Sequence[Place]) -> list[str]:
     """Say of each network on each machine what is best, as far as the headline did not."""
-    if len(places) == 1 and len(places[0].networks) == 1:
-        return []
+    places = [place for place in places if place is not find_only(places)]
     real = [place for place in places if not place.emulated]
     lines = [describe_network(place, rows) for place in real for rows in place.networks.values()]
     for place in places:
@@ -156,6 +178,16 @@ def list_refusals(
             lines.append(f"{place.name}: too few processes for an interval: {list_some(short)}.")
     if comparison is not None:
         lines += [f"Missing from the candidate: {text}." for text in comparison.missing]
+        if any(
+            row.low is not None
+            for pair in comparison.pairs
+            for row in pair.rows
+            if not pair.together
+        ):
+            lines.append(
+                "The two sets were measured in separate runs: what changed on the machine between"
+                " them is in no interval."
+            )
         if comparison.new:
             lines.append(f"New, compared with nothing: {list_some(comparison.new, '; ')}.")
         unlike = [f"{pair.label}: {text}" for pair in comparison.pairs for text in pair.unlike]

@@ -34,6 +34,7 @@ CONFIG: dict[str, Any] = {
 COORDINATES = re.compile(r' (d|transform|[xy]2|width|height|viewBox)="([^"]*)"')
 # A point is a line of no length, which printers leave out.
 POINT = re.compile(r"(M[\d.-]+,[\d.-]+)Z(?=M|\")")
+INTERVAL = re.compile(r" \([^)]*\)")
 LONG = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 LABELLED = re.compile(r'<(path|text|line) aria-label="([^"]*)"([^>]*)/>')
 # What says nothing: frames without a colour, defaults, roles, the page's own font.
@@ -118,9 +119,12 @@ def rows(
         x: scale and axis of all layers.
     """
     scale = {"domain": [-0.55, len(names) - 0.45], "reverse": True, "nice": False, "zero": False}
+    if width == NARROW:
+        # The picture and the table have the interval; a phone has room for the name.
+        names = [(name, INTERVAL.sub("", figure)) for name, figure in names]
     labels = [{"y": n - 0.22, "name": a, "figure": b} for n, (a, b) in enumerate(names)]
     y = quantity("y", scale=scale, axis=None)
-    most = int(width / 7.2)
+    most = int(width / 6.9)
 
     def text(field: str, place: Any, align: str) -> dict[str, Any]:
         return {

@@ -65,10 +65,20 @@ def page(folder: Path) -> Page:
 
 def test_the_verdict_comes_first(folder: Path, page: Page) -> None:
     head = page.text("head")
-    assert "4 rows of 1 network on ssh://pi, Cortex-A76, 1 thread and 1 emulated machine." in head
-    assert "fastest fast.tflite (72.0 ms latency), least memory slow.onnx (40 MiB)" in head
+    assert "fastest fast.tflite (72.0 ms latency); fastest of other toolchains rival.mnn, " in head
+    assert f"rival.mnn, {202 / 72:.2f} (" in head
+    assert " times that; least memory slow.onnx (40 MiB)" in head
     first, *_ = (folder / "report.md").read_text().splitlines()
-    assert first.startswith("**4 rows of 1 network on ssh://pi")
+    assert first.startswith("**l1 on ssh://pi, Cortex-A76, 1 thread: fastest fast.tflite")
+    assert "qemu:aarch64, cortex-a72, counted and not timed: l1: fewest instructions" in head
+
+
+def test_of_several_networks_the_verdict_counts() -> None:
+    other = replace(SLOW, artefact=artefact(file="l2.tflite", variant="l2"))
+    report = api.report([FAST, other, COUNTED])
+    where = "on ssh://pi, Cortex-A76, 1 thread and 1 emulated machine."
+    assert report.headline == f"3 rows of 2 networks {where}"
+    assert [line.split(" on ")[0] for line in report.findings[:2]] == ["l1", "l2"]
 
 
 @pytest.mark.parametrize("record", [FAST, SLOW, RIVAL], ids=lambda r: r.artefact.file)
@@ -279,15 +289,21 @@ def test_a_planted_regression_is_named(tmp_path: Path) -> None:
     written(tmp_path / "new.json", replace(FAST, latency_ns=times(10, 11, 12, 13, 14)), SLOW, worse)
     words = ("new.json", "--against", "old.json", "--out", "r.html", "--out", "r.md")
     assert run(tmp_path, *words).returncode == 0
-    headline = "1 figure got worse, most of all million instructions of counted.tflite"
+    headline = "1 figure got worse, most of all instructions of counted.tflite"
     first = (tmp_path / "r.md").read_text().splitlines()[0]
     assert first.startswith(f"**{headline}") and "+4.10 %" in first
     page = read_page(tmp_path / "r.html")
     assert headline in page.text("head") and "worse × 1.041" in page.text("changes")
+    assert "separate runs" not in page.text("head")  # FAST and SLOW say that they are of one
     # Time and what was counted are two pictures.
     kinds = [{w for w in ("latency ms:", "instructions:") if w in svg} for svg in page.svgs]
     assert {"latency ms:"} in kinds and {"instructions:"} in kinds
     assert all(len(kind) < 2 for kind in kinds)
+
+
+def test_separate_runs_are_said() -> None:
+    report = api.report([replace(FAST, run="b")], against=[FAST])
+    assert "The two sets were measured in separate runs" in "\n".join(report.remarks)
 
 
 def test_the_same_twice_is_no_change(folder: Path) -> None:

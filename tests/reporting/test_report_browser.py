@@ -65,9 +65,9 @@ def test_it_shows_without_a_word(
     assert isinstance(corner, int) and (corner < 60) == bool(flags)
     # Something is drawn all the way down, and nothing runs out at the right.
     edge = image.crop((width - 6, 0, width, HEIGHT))
-    assert len(set(edge.getdata())) == 1
+    assert len(edge.getcolors()) == 1
     for top in range(0, HEIGHT, 500):
-        assert len(set(image.crop((0, top, width, top + 500)).getdata())) > 20
+        assert len(image.crop((0, top, width, top + 500)).getcolors()) > 20
 
 
 def test_it_prints(page: Path, tmp_path: Path) -> None:

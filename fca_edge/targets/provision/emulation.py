@@ -124,7 +124,7 @@ def build_command(
     return [
         *debian.build_command(HOST.folder, machine.emulator),
         *("-L", str(make_prefix(machine, environment, cpu))),
-        *("-cpu", cpu.name),
+        *("-cpu", cpu.model),
         *(("-plugin", f"{plugin.plugin_path()},out={counts}") if counts else ()),
         *list_program(environment),
     ]

@@ -18,9 +18,12 @@ CORES = 4
 
 @dataclass(frozen=True)
 class Cpu:
-    """One emulated core as /proc/cpuinfo shows it, and as QEMU calls it.
+    """One emulated core as /proc/cpuinfo shows it.
 
     Runtimes choose their kernels by part and features: these must match `-cpu`.
+
+    Attributes:
+        stand_in: what QEMU runs for a core that it has no model of; same instructions.
     """
 
     name: str
@@ -28,6 +31,12 @@ class Cpu:
     variant: int
     revision: int
     features: str
+    stand_in: str | None = None
+
+    @property
+    def model(self) -> str:
+        """What `-cpu` takes."""
+        return self.stand_in or self.name
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,7 @@ ARMV7 = Machine(
     cpus=(
         Cpu("cortex-a15", 0xC0F, 0x2, 1, V7),
         Cpu("cortex-a7", 0xC07, 0x0, 5, V7),
+        Cpu("cortex-a17", 0xC0E, 0x1, 1, V7, stand_in="cortex-a15"),
     ),
     # ONNX Runtime is one package, which Debian builds with XNNPACK. See docs/arm32.md.
     environments=environments("armv7l", DEBIAN_32),

@@ -385,15 +385,30 @@ def can_unshare() -> bool:
 alone = pytest.mark.skipif(not can_unshare(), reason="no process namespaces here")
 
 
+def list_children(process: "subprocess.Popen[str]") -> list[str]:
+    """Return the numbers of a process's children; none once it has ended."""
+    try:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def has_ended(process: "subprocess.Popen[str]") -> bool:
+    return process.poll() is not None
+
+
 @contextlib.contextmanager
 def as_process_1(*words: object) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Start a command as a container does; gives the one that waits for it, and its number."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     waiting = subprocess.Popen([*UNSHARE, *map(str, words)], text=True, **pipes)  # type: ignore
     try:
-        listing = Path(f"/proc/{waiting.pid}/task/{waiting.pid}/children")
-        wait_for(lambda: listing.read_text().split() or waiting.poll() is not None, 20)
-        yield waiting, int((listing.read_text().split() or ["0"])[0])
+        numbers: list[str] = []
+        # A command may have ended before its number was seen.
+        wait_for(
+            lambda: numbers.extend(list_children(waiting)) or numbers or has_ended(waiting), 20
+        )
+        yield waiting, int((numbers or ["0"])[0])
     finally:
         waiting.kill()
         waiting.communicate()

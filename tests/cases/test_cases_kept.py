@@ -219,6 +219,20 @@ def test_f15_another_checksum_in_the_table_makes_it_again(index: Path) -> None:
     assert wanted.kept.find_fault() is None
 
 
+def test_f15_who_pins_and_who_does_not_share_a_wheel(index: Path) -> None:
+    """A board's wheels are not pinned, those of the emulated machine are."""
+    checksum = compute_checksum(index)
+    wheels.download("hello==1.0", describe_wheels())
+    index.unlink()
+    said: list[str] = []
+    for pinned in (checksum, "", checksum):
+        wheels.download("hello==1.0", describe_wheels(pinned), said.append)
+    assert list_notes(said) == []
+    with pytest.raises(TargetUnavailableError):  # the index is gone
+        wheels.download("hello==1.0", describe_wheels("0" * 64), said.append)
+    assert "is of another version" in list_notes(said)[0]
+
+
 def test_f15_an_index_that_serves_a_page(index: Path, cache: Path) -> None:
     index.write_bytes(get_html())
     with pytest.raises(TargetUnavailableError, match=r"hello==1\.0 for aarch64") as caught:

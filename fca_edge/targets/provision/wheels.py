@@ -94,7 +94,7 @@ def download(requirement: str, wheels: Wheels, report: Report = lambda text: Non
         TargetUnavailableError: pip is missing, has no such wheel, or has another than is pinned.
     """
     checksum = wheels.checksum(requirement)
-    kept = Kept(downloads(wheels) / requirement, {"pinned": checksum})
+    kept = Kept(downloads(wheels) / requirement, {})
 
     def make(staged: Path) -> dict[str, Any]:
         file = fetch(requirement, wheels, staged)
@@ -105,7 +105,13 @@ def download(requirement: str, wheels: Wheels, report: Report = lambda text: Non
             )
         return {"wheel": file.name}
 
-    return kept.place / str(keep(kept, make, report)["wheel"])
+    def find_other_fault() -> str | None:
+        """Who pins nothing takes what another has fetched, and who pins it if it is that."""
+        stamp = kept.read_stamp() or {}
+        digest = stamp["files"][stamp["wheel"]][-1]
+        return "is of another version" if checksum and digest != checksum else None
+
+    return kept.place / str(keep(kept, make, report, find_other_fault)["wheel"])
 
 
 def fetch(requirement: str, wheels: Wheels, folder: Path) -> Path:

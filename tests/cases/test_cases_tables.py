@@ -336,7 +336,9 @@ def test_u10_nothing_to_compare_is_no_regression(name: str, tmp_path: Path) -> N
         assert word in measure
     assert "--threads 4" in measure
     assert "compare" in again and f"--gate {THRESHOLDS}" in " ".join(again.split())
-    assert done.stdout.count("missing: ") in (0, 4, 5, 6, 9, 10)
+    # All rows, or all but the one that the other side has in another way; none if all are there.
+    count = len(read_records(RECORDED[0]))
+    assert done.stdout.count("missing: ") in (0, count - 1, count)
 
 
 def remedy_of(text: str) -> list[str]:

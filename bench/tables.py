@@ -141,11 +141,16 @@ def counts(path: Path) -> str:
         full = find(near, runtime=runtime.name, precision="fp32")
         ratio = tables.compute_ratio("instructions", record, full)
         count = METRICS["instructions"].value(record) or 0.0
-        db = record.agreement.snr_db if record.agreement else None
         cells = [core, artefact.file, f"{runtime.label} {runtime.version}", f"{count / 1e6:.1f}"]
-        cells += [f"{ratio.value:.3f}" if ratio else "", "" if db is None else f"{db:.1f}"]
+        cells += [f"{ratio.value:.3f}" if ratio else "", write_agreement(record)]
         table.append(cells)
     return tables.render(table)
+
+
+def write_agreement(record: Record) -> str:
+    """Write how far a target's logits are from this machine's; empty where nobody compared."""
+    db = record.agreement.snr_db if record.agreement else None
+    return "" if db is None else f"{db:.1f}"
 
 
 def latency(path: Path) -> str:
@@ -310,11 +315,10 @@ def native(path: Path) -> str:
     table = [["file", "core", "M instructions", "whole process, MiB", "dB against this machine"]]
     for record in read_records(path):
         count = METRICS["instructions"].value(record) or 0.0
-        db = record.agreement.snr_db if record.agreement else None
         assert record.memory is not None
         cells = [record.artefact.file, record.target.cpu_model]
         cells += [f"{count / 1e6:.0f}", f"{record.memory.peak_bytes / MIB:.1f}"]
-        table.append([*cells, "" if db is None else f"{db:.1f}"])
+        table.append([*cells, write_agreement(record)])
     return tables.render(table)
 
 
@@ -323,10 +327,10 @@ def board(path: Path) -> str:
     table = [["file", "whole process, MiB", "published, MB", "dB against this machine"]]
     rows = published()
     for record in read_records(path):
-        assert record.memory is not None and record.agreement is not None
+        assert record.memory is not None
         cells = [record.artefact.file, f"{record.memory.peak_bytes / MIB:.1f}"]
         figure = rows[record.artefact.file.partition("-")[0]].memory_mb
-        table.append([*cells, f"{figure:.0f}", f"{record.agreement.snr_db or 0.0:.1f}"])
+        table.append([*cells, f"{figure:.0f}", write_agreement(record)])
     return tables.render(table)
 
 

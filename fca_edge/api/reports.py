@@ -74,14 +74,14 @@ def report(
         page = build_history(Path(history))
     else:
         say("reading records")
-        found, names, captions = collect(records)
+        measured, names, captions = collect(records)
         if not names:
             raise UsageError("no records given; name a file or a folder of them.")
         baseline, others, _ = collect(against)
         captions += read_evaluations(accuracy)
         command = write_command(names, others, paths)
         say("drawing pictures")
-        page = build_page(found, ", ".join(names), captions, baseline, command)
+        page = build_page(measured, ", ".join(names), captions, baseline, command)
     for path in paths:
         say(f"writing {path.name}")
         write_page(page, path, force)

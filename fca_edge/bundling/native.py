@@ -83,8 +83,8 @@ def ask_machine(target: str) -> str:
     with closing(Connection(parse(target), settings.ssh_config())) as connection:
         # What a user's shell says before is not the answer.
         answer = connection.run('echo; echo "machine: $(uname -sm)"').out
-    found = re.search(r"^machine: (\w+) (\w+)$", answer, re.MULTILINE)
-    system, machine = found.groups() if found else ("an unknown system", "an unknown machine")
+    match = re.search(r"^machine: (\w+) (\w+)$", answer, re.MULTILINE)
+    system, machine = match.groups() if match else ("an unknown system", "an unknown machine")
     machine = OTHER_NAMES.get(machine, machine)
     if system != "Linux" or machine not in RUNTIME.kits:
         raise FcaEdgeError(
@@ -124,17 +124,17 @@ def fill_native(
     folder: Path, artefact: Artefact, kit: Kit, threads: int, exif: str, labels: list[str]
 ) -> None:
     """Write all files of a bundle without Python, but for its model and checksums."""
-    made = kit.kept.place
+    origin = kit.kept.place
     for name in (kit.program.name, CLASSIFIER):
-        shutil.copy(made / name, folder / name)
-    shutil.copytree(made / "lib", folder / "lib")
-    for place, origin, names in (
-        (folder / "include", made / "include", PUBLIC_HEADERS),
+        shutil.copy(origin / name, folder / name)
+    shutil.copytree(origin / "lib", folder / "lib")
+    for place, sources, names in (
+        (folder / "include", origin / "include", PUBLIC_HEADERS),
         (folder / "src", FOLDER, SOURCES),
     ):
         place.mkdir()
         for name in names:
-            shutil.copyfile(origin / name, place / name)
+            shutil.copyfile(sources / name, place / name)
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     write_settings(
@@ -155,7 +155,7 @@ def fill_native(
         precision=manifest.precision,
         tool=manifest.tool,
         machine=kit.machine,
-        loader=next((made / "lib").glob("ld-linux*")).name,
+        loader=next((origin / "lib").glob("ld-linux*")).name,
     )
     (folder / "README.md").write_text(readme, "utf-8", "surrogateescape")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases.test_cases_life import COMMAND, begin, heed, is_running, wait_for
+from cases.test_cases_life import COMMAND, begin, heed, is_running, list_children, wait_for
 from conftest import DIGITS, ROOT
 
 from fca_edge import children
@@ -385,37 +385,23 @@ def can_unshare() -> bool:
 alone = pytest.mark.skipif(not can_unshare(), reason="no process namespaces here")
 
 
-def list_children(process: "subprocess.Popen[str]") -> list[str]:
-    """Return the numbers of a process's children; none once it has ended."""
-    try:
-        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def has_ended(process: "subprocess.Popen[str]") -> bool:
-    return process.poll() is not None
-
-
 @contextlib.contextmanager
 def as_process_1(*words: object) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Start a command as a container does; gives the one that waits for it, and its number."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     waiting = subprocess.Popen([*UNSHARE, *map(str, words)], text=True, **pipes)  # type: ignore
     try:
-        numbers: list[str] = []
-        # A command may have ended before its number was seen.
-        wait_for(
-            lambda: numbers.extend(list_children(waiting)) or numbers or has_ended(waiting), 20
-        )
-        yield waiting, int((numbers or ["0"])[0])
+        numbers: list[int] = []
+
+        def is_seen_or_ended() -> bool:
+            numbers[:] = list_children(waiting.pid)
+            return bool(numbers) or waiting.poll() is not None
+
+        wait_for(is_seen_or_ended, 20)
+        yield waiting, next(iter(numbers), 0)
     finally:
         waiting.kill()
         waiting.communicate()
-
-
-def children_of(number: int) -> list[str]:
-    return Path(f"/proc/{number}/task/{number}/children").read_text().split()
 
 
 @alone
@@ -425,7 +411,7 @@ def test_f19_process_1_ends(exported: list[Artefact], tmp: Path, moment: str, nu
     words = ("bench", exported[0].path, "--runs", 3, "--processes", 40)
     with as_process_1(*COMMAND, *words) as (waiting, first):
         # The first thing that it does is to leave the work to a child, which then imports.
-        wait_for(lambda: children_of(first) if moment == "imports" else agents(tmp), 60)
+        wait_for(lambda: list_children(first) if moment == "imports" else agents(tmp), 60)
         os.kill(first, getattr(signal, f"SIG{number}"))
         _, stderr = waiting.communicate(timeout=60)
     # A child that has not set its handlers yet is ended by the signal itself: the same code.

@@ -305,9 +305,13 @@ def agents_of(text: str) -> list[int]:
     return found
 
 
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(word) for word in path.read_text().split()] if path.is_file() else []
+def list_children(number: int) -> list[int]:
+    """Return the numbers of a process's children; none once it has ended."""
+    try:
+        words = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(word) for word in words]
 
 
 def is_running(number: int) -> bool:
@@ -337,7 +341,7 @@ def test_l3_u9_a_bench_that_is_stopped(
     seen: set[int] = set()
 
     def measured_some() -> bool:
-        seen.update(children_of(process))
+        seen.update(list_children(process.pid))
         return len(seen) > 3 or process.poll() is not None
 
     wait_for(measured_some)
@@ -363,7 +367,7 @@ def test_u9_nothing_measured_yet(exported: list[Artefact], tmp_path: Path) -> No
     process = begin(
         *("bench", exported[0].path, "--runs", 1_000_000, "--json", tmp_path / "r.json")
     )
-    wait_for(lambda: children_of(process) or process.poll() is not None)
+    wait_for(lambda: list_children(process.pid) or process.poll() is not None)
     process.terminate()
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 143
@@ -377,7 +381,7 @@ def test_l3_an_ignored_hangup_stays_ignored(exported: list[Artefact]) -> None:
         *("bench", exported[0].path, "--runs", 2, "--processes", 2, "--warmup", 0),
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
-    wait_for(lambda: children_of(process) or process.poll() is not None)
+    wait_for(lambda: list_children(process.pid) or process.poll() is not None)
     process.send_signal(signal.SIGHUP)
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr

@@ -1,8 +1,6 @@
 """The C reader of pictures: Pillow's pixels, one line for what is none, no crash whatever comes."""
 
 import os
-import platform
-import shutil
 import subprocess
 import zlib
 from collections.abc import Callable
@@ -12,6 +10,7 @@ import numpy as np
 import PIL
 import pytest
 from conftest import ROOT
+from native.sanitizers import compile_sanitized, find_compiler
 from numpy.typing import NDArray
 from picture_kinds import grey, save_keyed, save_png, save_transparent, save_turned
 from PIL import Image
@@ -35,26 +34,18 @@ Read = Callable[..., subprocess.CompletedProcess[str]]
 def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     """The reader under sanitizers, as a program: tests/native/pictures.c."""
     folder = tmp_path_factory.mktemp("reader")
-    compiler = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
-    if compiler is None or platform.machine() != "x86_64":
-        pytest.skip("NO TEST OF PICTURES IN C: needs gcc on x86-64")
+    compiler = find_compiler("TEST OF PICTURES IN C")
     try:
         kit = setup_kit(Kit("x86_64"), lambda text: None).parent
     except TargetUnavailableError as error:
         pytest.skip(f"NO TEST OF PICTURES IN C: {error}")
-    program = folder / "pictures"
-    command = [
-        *(compiler, "-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-Wall", "-Wextra"),
-        *("-fno-sanitize-recover=all", "-ffp-contract=off", "-isystem", kit / "include"),
-        *("-I", FOLDER, "-o", program, ROOT / "tests" / "native" / "pictures.c"),
-        *(FOLDER / name for name in PICTURE_SOURCES),
-        *(kit / "lib" / "libspng.so.0", "-lm", "-Wl,--allow-shlib-undefined"),
-    ]
-    subprocess.run(command, check=True)
-    found = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    folders = {str(Path(line.split()[2]).parent) for line in found.splitlines() if "san" in line}
-    path = ":".join([str(kit / "lib"), *folders])
-    words = [str(next(kit.glob("lib/ld-linux*"))), "--library-path", path, str(program)]
+    words = compile_sanitized(
+        compiler,
+        folder / "pictures",
+        kit,
+        *("-Wall", "-Wextra", "-ffp-contract=off", ROOT / "tests" / "native" / "pictures.c"),
+        *(*(FOLDER / name for name in PICTURE_SOURCES), kit / "lib" / "libspng.so.0", "-lm"),
+    )
 
     def call(*more: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*words, *map(str, more)], capture_output=True, text=True)

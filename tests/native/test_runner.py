@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from native.sanitizers import compile_sanitized, find_compiler
 
 from fca_edge.errors import TargetUnavailableError
 from fca_edge.exporting.tflite.file import Operator, TfliteFile
@@ -357,23 +358,15 @@ def test_profile_and_bench(run: Run, model: Path) -> None:
 
 def test_damaged_files_under_sanitizers(program: Path, source: Path, tmp_path: Path) -> None:
     """Whatever a file says, nothing is read or written that is not there."""
-    compiler = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
-    fuzzer, kit = tmp_path / "fuzz", program.parent
-    if compiler is None or platform.machine() != "x86_64":
-        pytest.skip("NO FUZZING OF THE C RUNNER: needs gcc on x86-64")
-    command = [
-        *(compiler, "-std=c11", "-O1", "-g", "-fsanitize=address,undefined"),
-        *("-fno-sanitize-recover=all", "-isystem", kit / "include", "-I", FOLDER, "-o", fuzzer),
+    compiler, kit = find_compiler("FUZZING OF THE C RUNNER"), program.parent
+    fuzzer = compile_sanitized(
+        compiler,
+        tmp_path / "fuzz",
+        kit,
         *(ROOT / "tests" / "native" / "fuzz.c", *(FOLDER / name for name in LIBRARY)),
         *(*kit.glob("lib/libXNNPACK.so*"), kit / "lib" / "libpthreadpool.so.0", "-lm", "-pthread"),
-        "-Wl,--allow-shlib-undefined",
-    ]
-    subprocess.run(command, check=True)
-    loader = next(kit.glob("lib/ld-linux*"))
-    found = subprocess.run(["ldd", fuzzer], capture_output=True, text=True, check=True).stdout
-    folders = {str(Path(line.split()[2]).parent) for line in found.splitlines() if "san" in line}
-    path = ":".join([str(kit / "lib"), *folders])
-    words = [loader, "--library-path", path, fuzzer, source, tmp_path, SEED, FILES]
+    )
+    words = [*fuzzer, source, tmp_path, SEED, FILES]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith(f"{FILES} damaged files, ")

@@ -21,6 +21,7 @@ from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_o
 COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
+    "tune": "Find the best file, runtime and threads for a target.",
     "report": "Show records as one page: a verdict, pictures, tables.",
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
@@ -37,7 +38,7 @@ COMMANDS: dict[str, str] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Make files": ("export", "bundle", "lean"),
     "Check them": ("verify", "eval", "sensitivity"),
-    "Measure them": ("bench", "report", "compare"),
+    "Measure them": ("bench", "tune", "report", "compare"),
     "Look around": ("models", "targets", "completion"),
 }
 

@@ -21,11 +21,13 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
@@ -314,7 +316,7 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
 
 @contextmanager
 def moving_line(
-    *columns: ProgressColumn, total: int | None = None
+    *columns: ProgressColumn, total: float | None = None
 ) -> Iterator[Callable[..., None]]:
     """Show one line that is gone at the end; nothing before the first update.
 
@@ -360,3 +362,26 @@ def count_steps(total: int) -> Iterator[Callable[[str], None]]:
     number = count()
     with moving_line(*list_bar_columns(), total=total) as update:
         yield lambda text: update(description=visible(text), completed=next(number))
+
+
+@contextmanager
+def count_down(seconds: float) -> Iterator[Callable[[str], None]]:
+    """Show a bar of a time that will be used up at most."""
+    columns = (
+        DESCRIPTION,
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left at most"),
+        TimeLeft(),
+    )
+    with moving_line(*columns, total=seconds) as update:
+        yield lambda text: update(description=visible(text))
+
+
+class TimeLeft(ProgressColumn):
+    """The time that is left of a task whose total is its seconds."""
+
+    def render(self, task: Task) -> Text:
+        """Write it as minutes and seconds."""
+        left = max(0, int((task.total or 0) - (task.elapsed or 0)))
+        return Text(f"0:{left // 60:02}:{left % 60:02}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, InfeasibleError, NotEquivalentError, plural
+from fca_edge.options import spell_options
 from fca_edge.records import Record
 from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable, Shell
@@ -68,8 +69,9 @@ class Tuned(Printable):
         misses = [one for one in self.left_out if one.miss is not None]
         if misses:
             near = min(misses, key=lambda one: one.miss.excess)  # type: ignore[union-attr]
+            reason = spell_options(near.reason)
             raise InfeasibleError(
-                f"nothing keeps to the limits; the nearest miss is {near.what}: {near.reason}."
+                f"nothing keeps to the limits; the nearest miss is {near.what}: {reason}."
                 " Raise that limit, or take a smaller network."
             )
         if not self.left_out:
@@ -105,7 +107,7 @@ class Tuned(Printable):
                 Column("90 % interval", 1),
                 Column("peak MiB"),
                 Column("drop, points", 2, legend="of accuracy, against the reference"),
-                Column("beside the quickest", kind="text"),
+                Column("beside the first", kind="text"),
             )
         )
         for one in self.finalists:
@@ -127,17 +129,13 @@ class Tuned(Printable):
     def answer_lines(self) -> list[str]:
         """Return the verdict in words, and what to do next."""
         lines = [f"note: {note}" for note in self.notes]
-        if self.verdict == "stopped":
-            return lines
         if self.choice is None:
-            return [*lines, f"{self.target}: nothing keeps to the limits."]
+            return lines
         unit = "million instructions" if self.emulated else "ms"
         figures = f"{write_figure(self.choice.figure)} {unit}"
         if self.choice.peak_mib is not None:
             figures += f", {self.choice.peak_mib:.0f} MiB at its peak"
-        lines.append(
-            f"{self.verdict}: take {self.choice.candidate.label} on {self.target}: {figures}."
-        )
+        lines.append(f"{self.headline}: {figures}.")
         lines.append(f"why: {self.reason}.")
         lines.append(f"records: {self.out}/race.json, {self.out}/confirmed.json. The bundle:")
         return lines
@@ -159,6 +157,13 @@ class Tuned(Printable):
             "notes": list(self.notes),
             "records": ["race.json", "confirmed.json"],
         }
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line, without figures."""
+        assert self.choice is not None
+        take = f"take {self.choice.candidate.label}, on {self.target}"
+        return f"{self.verdict}: {take}"
 
     @property
     def summary(self) -> str:

@@ -37,9 +37,9 @@ class Limits:
     max_drop: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
-    """One file on one runtime, loaded in one way, with a number of threads.
+    """One file on one runtime, loaded in one way, with a number of threads; it equals itself alone.
 
     Attributes:
         first: in little memory, the job of the first load, which makes what later ones find.
@@ -78,7 +78,8 @@ class Miss:
         return (self.value - self.limit) / (self.limit or 1)
 
     def __str__(self) -> str:
-        share = f" ({100 * self.excess:.2g} %)" if self.limit else ""
+        percent = 100 * self.excess
+        share = f" ({percent:{'.0f' if percent >= 10 else '.2g'}} %)" if self.limit else ""
         return (
             f"{self.what} {write_figure(self.value)} {self.unit},"
             f" {write_figure(self.value - self.limit)} {self.unit}{share} over"

@@ -137,17 +137,20 @@ def check_peak(peak_mib: float | None, limits: Limits) -> Miss | None:
     return Miss("--max-mib", "a peak of", peak_mib, limits.max_mib, "MiB")
 
 
-def choose(finalists: Sequence[Finalist]) -> tuple[Verdict, Finalist, str]:
+def choose(finalists: Sequence[Finalist], quality: str) -> tuple[Verdict, Finalist, str]:
     """Choose among finalists, the quickest first; says by which rule.
 
     Of what is not behind the quickest the one with the least memory is taken, of those the one
     with the fewest threads, of those the quickest.
+
+    Args:
+        quality: what the first of them is, in words.
     """
     best, *others = finalists
     alike = [best, *(one for one in others if one.standing != "behind")]
     if len(alike) == 1:
-        beaten = f"; the next, {others[0].ratio}" if others else ""
-        return "decided", best, f"the quickest{beaten}"
+        beaten = f"; {others[0].candidate.label} takes {others[0].ratio}" if others else ""
+        return "decided", best, f"{quality}{beaten}"
     least = min(one.peak_mib or 0 for one in alike)
     light = [one for one in alike if (one.peak_mib or 0) <= least * (1 + PEAK_TIE)]
     fewest = min(one.candidate.threads for one in light)
@@ -160,10 +163,15 @@ def choose(finalists: Sequence[Finalist]) -> tuple[Verdict, Finalist, str]:
         rule = "memory and threads are the same, too, so the least median"
     rival = next(one for one in alike if one is not chosen)
     is_open = any(one.standing == "open" for one in alike)
-    ratio = rival.ratio or chosen.ratio
+    names = f"{chosen.candidate.label} and {rival.candidate.label}"
     more = f" (and {len(alike) - 2} more)" if len(alike) > 2 else ""
+    ratio = rival.ratio or chosen.ratio
     if is_open:
-        text = f"undecided between {chosen.candidate.label} and {rival.candidate.label}{more}:"
-        return "undecided", chosen, f"{text} {ratio}; chosen by the rule for ties: {rule}"
-    text = f"as quick as {rival.candidate.label}{more}: {ratio}"
-    return "tied", chosen, f"{text}; chosen by the rule for ties: {rule}"
+        text = f"between {names}{more} the noise is larger than the difference: {ratio}"
+    else:
+        text = f"between {names}{more} is no difference that counts: {ratio}"
+    return (
+        "undecided" if is_open else "tied",
+        chosen,
+        f"{text}; by the rule for ties: {rule}",
+    )

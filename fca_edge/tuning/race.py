@@ -172,11 +172,11 @@ def describe_ratio(heat: Heat, leader: Candidate, other: Candidate) -> str:
     ratio = compute_ratio(heat, leader, other)
     what = "instructions" if heat.counts else "time"
     rounds = min(len(heat.series(leader)), len(heat.series(other)))
-    if ratio.low is None or ratio.high is None:
-        interval = f" in {plural(rounds, 'round')}"
-    else:
-        interval = f" ({ratio.low:.3g}–{ratio.high:.3g}) in {plural(rounds, 'round')}"
-    return f"{ratio.value:.3g}{interval} of the {what} of {leader.label}"
+    interval = ""
+    if not heat.counts and ratio.low is not None and ratio.high is not None:
+        interval = f" ({ratio.low:.3f}–{ratio.high:.3f})"
+    within = "" if heat.counts else f" in {plural(rounds, 'round')}"
+    return f"{ratio.value:.3f}{interval} times the {what} of {leader.label}{within}"
 
 
 def run_race(
@@ -184,24 +184,25 @@ def run_race(
 ) -> tuple[list[Candidate], list[LeftOut]]:
     """Race until the rest is the same for every purpose, or time or rounds are used up.
 
-    Returns those that are not surely behind, and the others.
+    The first round is run to its end whatever the clock says. Returns those that are not surely
+    behind, with the next best where that is one alone, and the others.
     """
     order, racing, left_out = random.Random(seed), list(candidates), list[LeftOut]()
     for number in range(1, (1 if heat.counts else MOST_ROUNDS) + 1):
         for candidate in order.sample(racing, len(racing)):
-            if clock.seconds_left < 0:
+            if number > 1 and clock.seconds_left < 0:
                 break
             step(f"round {number}, {plural(len(racing), 'candidate')}: {candidate.label}")
             if (failure := try_turn(heat, candidate)) is not None:
                 racing.remove(candidate)
                 left_out.append(failure)
-        late = [one for one in racing if not heat.series(one)]
-        left_out += [LeftOut(one.label, "race", "--budget ended before its turn") for one in late]
-        racing = [one for one in racing if one not in late]
         behind = list_behind(heat, racing)
+        alone = len(racing) - len(behind) == 1
+        if alone and behind:
+            del behind[find_leader(heat, list(behind))]  # what the winner is confirmed against
         left_out += behind.values()
         racing = [one for one in racing if one not in behind]
-        if len(racing) < 2 or clock.seconds_left < 0 or is_settled(heat, racing):
+        if alone or not racing or clock.seconds_left < 0 or is_settled(heat, racing):
             break
     return racing, left_out
 

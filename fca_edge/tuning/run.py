@@ -13,7 +13,7 @@ from fca_edge.accuracy.assess import evaluate_files
 from fca_edge.accuracy.data import DataRequest
 from fca_edge.accuracy.figures import ROUNDING, warn_of_few
 from fca_edge.artefacts import RefusedError
-from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
+from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError, plural
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import read_artefact
@@ -80,7 +80,7 @@ class Tuner:
     ) -> None:
         self.request, self.place, self.info, self.screen = request, place, info, screen
         self.left_out, self.notes = list[LeftOut](), list[str]()
-        self.drops = dict[str, float]()
+        self.late, self.drops = list[LeftOut](), dict[str, float]()
         usual = EMULATED if info.emulated else MEASURED
         plan = Plan(1, 1, usual.warmup, usual.runs, 1)
         self.heat, self.final = Heat(place, info, plan), Heat(place, info, plan)
@@ -229,15 +229,16 @@ class Tuner:
     def measure(self, candidates: list[Candidate]) -> list[Finalist]:
         """Race and confirm; what was measured until a signal came is kept."""
         seconds = 60 * self.request.budget_minutes
-        clock, race_clock = Clock.start(seconds), Clock.start(RACE_SHARE * seconds)
+        clock = Clock.start(seconds)
         try:
             with self.screen.until(seconds) as step:
                 candidates = self.drop_heavy(candidates, step)
                 candidates = self.drop_disagreeing(candidates, step)
+                race_clock = Clock.start(RACE_SHARE * clock.seconds_left)
                 survivors, behind = run_race(self.heat, candidates, race_clock, step)
                 self.left_out += behind
-                chosen, late = choose_finalists(self.heat, survivors, clock)
-                self.left_out += late
+                chosen, self.late = choose_finalists(self.heat, survivors, clock)
+                self.left_out += self.late
                 left, failures = confirm(self.final, chosen, clock, step)
                 self.left_out += failures
         except Stopped as stopped:
@@ -317,7 +318,14 @@ class Tuner:
             lost=self.lost,
         )
         if fit:
-            verdict, choice, reason = choose(list_finalists(self.final, [f.candidate for f in fit]))
+            quality = "fewest instructions" if self.info.emulated else "the quickest"
+            fit = list_finalists(self.final, [one.candidate for one in fit])
+            verdict, choice, reason = choose(fit, quality)
+            if self.late:
+                verdict = "undecided"
+                reason += (
+                    f"; {plural(len(self.late), 'candidate')} more not told apart: --budget ended"
+                )
             command = write_bundle_command(choice.candidate, self.request.target, self.request.out)
             tuned = replace(tuned, verdict=verdict, choice=choice, reason=reason, command=command)
         self.write(tuned)

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own: what it writes there, and when."""
+"""A command on a terminal of its own, and what it writes there."""
 
 import contextlib
 import os
@@ -7,68 +7,41 @@ import re
 import struct
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from fcntl import ioctl
-from pathlib import Path
 from termios import TIOCSWINSZ
 
-ESCAPE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-# What a moving line holds that is no note: spinner, bar, times.
-PROGRESS = re.compile(r"[\u2800-\u28ff━╸╺]|\d:\d\d:\d\d|-:--:--")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What was written to a terminal: pieces with their seconds since the start."""
+def on_terminal(*words: object, kind: str = "xterm", code: str = "", **variables: str) -> str:
+    """Run `fca-edge WORDS...` on a terminal of 120 columns; returns all that is written there.
 
-    returncode: int
-    pieces: tuple[tuple[float, bytes], ...]
-
-    @property
-    def lines(self) -> list[str]:
-        """Lines that stayed or moved, each once, without escapes."""
-        raw = ESCAPE.sub(b"", b"".join(piece for _, piece in self.pieces)).decode(errors="replace")
-        return list(
-            dict.fromkeys(line.strip() for line in re.split(r"[\r\n]+", raw) if line.strip())
-        )
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines that are no progress."""
-        return [line for line in self.lines if not PROGRESS.search(line)]
-
-    @property
-    def silences(self) -> list[tuple[float, float, str]]:
-        """Stretches without output above two seconds: from, to, the last line before."""
-        gaps, last, text = [], 0.0, ""
-        for at, piece in self.pieces:
-            if at - last > 2:
-                gaps.append((last, at, text))
-            last = at
-            pieces = re.split(rb"[\r\n]+", ESCAPE.sub(b"", piece))
-            text = next((p.decode(errors="replace") for p in reversed(pieces) if p.strip()), text)
-        return gaps
-
-
-def on_terminal(*words: object, kind: str = "xterm", cwd: Path | None = None) -> Shown:
-    """Run `fca-edge WORDS...` on a terminal of 120 columns."""
+    Args:
+        code: Python that is run before the command, in its process.
+        variables: of the environment.
+    """
     main_end, end = pty.openpty()
     ioctl(end, TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
-    began = time.monotonic()
+    command = [sys.executable, "-c", f"{code}\nfrom fca_edge.__main__ import main\nmain()"]
     with subprocess.Popen(
-        [sys.executable, "-m", "fca_edge", *map(str, words)],
+        [*command, *map(str, words)],
         stdin=end,
         stdout=end,
         stderr=end,
-        env={**environment, "TERM": kind},
-        cwd=cwd,
+        env={**environment, "TERM": kind, **variables},
     ) as child:
         os.close(end)
         pieces = []
         with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
             while piece := os.read(main_end, 1 << 16):
-                pieces.append((time.monotonic() - began, piece))
+                pieces.append(piece)
         os.close(main_end)
-        return Shown(child.wait(), tuple(pieces))
+        child.wait()
+    return b"".join(pieces).decode(errors="replace")
+
+
+def list_lines(text: str) -> list[str]:
+    """List what was written, moving lines included, each once and without escapes."""
+    lines = re.split(r"[\r\n]+", ESCAPE.sub("", text))
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))

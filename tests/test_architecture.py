@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "documents": {"errors", "parsing"},
     "sizes": {"documents", "errors", "fields", "parsing"},
     "records": {*READING},
-    "places": {"errors"},
+    "places": {"errors", "terminal"},
     "store": {"errors", "places"},
     "keeping": {"errors", "parsing", "places", "stopping", "store"},
     "tables": {"terminal"},

@@ -99,6 +99,8 @@ def bundle_file(
             f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
             " the whole; export it again."
         )
+    if plain and not is_lean(artefact):
+        raise UsageError(f"--plain: the runner loads {path.name} the usual way; leave it out.")
     notes, warnings = [], []
     kit = None
     if runtime is not None:
@@ -210,9 +212,7 @@ def fill_python(
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / task, folder / "task.py")
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    # What loads in little memory takes one input, and a detector has more.
-    lean = not plain and kind != "detect" and list_runtimes(artefact)[0].lean
-    if lean and settings_path(artefact.path).is_file():
+    if not plain and is_lean(artefact):
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, list_runtimes(artefact)[0].name)
@@ -225,6 +225,16 @@ def fill_python(
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
+
+
+def is_lean(artefact: Artefact) -> bool:
+    """Tell whether a runner in Python loads a file in little memory.
+
+    What loads so takes one input, and a detector has more.
+    """
+    if find_task(artefact.manifest.source.variant) == "detect":
+        return False
+    return list_runtimes(artefact)[0].lean and settings_path(artefact.path).is_file()
 
 
 def list_files(artefact: Artefact) -> list[Artefact]:

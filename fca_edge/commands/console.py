@@ -40,7 +40,9 @@ class PlainConsole(Console):
         if self._width is not None or "COLUMNS" in os.environ or self.is_dumb_terminal:
             return usual
         with contextlib.suppress(OSError, ValueError):
-            return ConsoleDimensions(*os.get_terminal_size(self.file.fileno()))
+            columns, lines = os.get_terminal_size(self.file.fileno())
+            # A terminal that nobody has given a size says 0.
+            return ConsoleDimensions(columns or usual.width, lines or usual.height)
         return usual
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fca_edge.errors import FcaEdgeError, InfeasibleError, NotEquivalentError, plural
+from fca_edge.lean_settings import settings_path
 from fca_edge.options import spell_options
 from fca_edge.records import Record
 from fca_edge.stopping import Stopped
@@ -16,6 +17,7 @@ from fca_edge.tables.document import Document, Printable, Shell
 from fca_edge.tables.sheet import Column, Sheet
 from fca_edge.tuning.candidates import Candidate, LeftOut, Limits, write_figure
 from fca_edge.tuning.confirm import Finalist, Verdict
+from fca_edge.zoo.specs import find_task
 
 SCHEMA = "fca_edge.tune/1"
 
@@ -192,6 +194,13 @@ def write_bundle_command(candidate: Candidate, target: str, out: Path) -> str:
     words += ["--threads", str(candidate.threads)]
     if candidate.job.runtime.kits:
         words += ["--runtime", candidate.job.runtime.name, "--target", target]
-    elif candidate.job.runtime.lean and candidate.first is None:
+    elif candidate.first is None and is_lean_in_bundle(candidate):
         words.append("--plain")
     return shlex.join(words)
+
+
+def is_lean_in_bundle(candidate: Candidate) -> bool:
+    """Tell whether the bundle's runner would load in little memory unless it is told not to."""
+    job = candidate.job
+    single = find_task(job.artefact.variant) != "detect"
+    return job.runtime.lean and single and settings_path(job.path).is_file()

@@ -116,6 +116,11 @@ class Tuner:
             raise UsageError(
                 f"--max-ms: {self.info.name} is emulated, so nothing is timed; leave it out."
             )
+        if self.request.max_threads is not None:
+            raise UsageError(
+                f"--max-threads: {self.info.name} is emulated, and instructions are counted at 1"
+                " thread; leave it out."
+            )
         if not self.place.counts_instructions:
             raise UsageError(
                 f"--target {self.request.target}: it is emulated and counts no instructions; take"

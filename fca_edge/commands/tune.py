@@ -142,7 +142,7 @@ def command(
     \b
     Examples:
       fca-edge tune --checkpoint best.pth
-      fca-edge tune --checkpoint best.pth --max-mib 120 --max-drop 0.5 --data val/
+      fca-edge tune --checkpoint best.pth --max-mib 90 --max-drop 0.5 --data val/
       fca-edge tune out/*.tflite --target ssh://pi@raspberrypi --max-ms 50
       fca-edge tune --variant l1 --target qemu:aarch64 --precision fp32 --budget 30
     """

@@ -90,10 +90,14 @@ class Tuner:
     def run(self, export: Export) -> Tuned:
         """Carry out all stages and write the records."""
         self.refuse_emulated()
-        runtimes = self.list_runtimes()
+        with self.screen.steps() as step:
+            step(f"looking at {self.request.target}")
+            runtimes = self.list_runtimes()
         paths = list(self.request.files) or self.export(export, runtimes)
         threads = list_threads(self.info, self.request.max_threads)
-        candidates, unproven = list_candidates(paths, runtimes, self.info, threads)
+        with self.screen.steps() as step:
+            step("reading manifests")
+            candidates, unproven = list_candidates(paths, runtimes, self.info, threads)
         self.left_out += unproven
         if self.request.limits.max_drop is not None:
             candidates = self.drop_inaccurate(candidates)

@@ -239,6 +239,38 @@ def test_a_signal_keeps_what_was_measured(tune: Tune, tmp_path: Path) -> None:
     assert sum(len(record.latency_ns) for record in records) == 7  # two were first loads
 
 
+def test_what_computes_something_else_there_does_not_race(tune: Tune) -> None:
+    """Proven here is not proven on a board: its own logits count."""
+    target = Scripted(
+        by_runtime(onnxruntime=3.0, litert=1.0),
+        name="board",
+        spoils=lambda plan: plan.runtime.name == "litert",
+    )
+    tuned = tune(target, max_threads=1)
+    assert tuned.choice.candidate.job.runtime.name == "onnxruntime"
+    left_out = reasons(tuned, "proof")
+    assert len(left_out) == 2 and all("less than 110 dB" in one for one in left_out.values())
+    assert not [p for p in target.plans if p.runtime.name == "litert" and p.mode == "latency"]
+
+
+def test_a_typed_signal_says_where_the_rest_is(
+    monkeypatch: pytest.MonkeyPatch, exported: list[Artefact], tmp_path: Path
+) -> None:
+    def stop(number: int) -> None:
+        if number == 5:
+            raise Stopped(signal.SIGINT)
+
+    target = Scripted(lambda plan, turn: 1.0, before=stop)
+    monkeypatch.setattr(tuning, "resolve", lambda *words: target)
+    out = tmp_path / "out"
+    done = fca_edge("tune", exported[0].path, exported[1].path, "--out", out)
+    assert done.returncode == 130 and not done.stdout.count("take ")
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("fca-edge: stopped; what was measured of") and str(out) in line
+    assert written(out) == ["answer.json", "race.json"]
+    assert json.loads((out / "answer.json").read_text())["verdict"] == "stopped"
+
+
 # The command line, on real runtimes
 
 

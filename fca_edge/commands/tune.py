@@ -144,7 +144,7 @@ def command(
       fca-edge tune --checkpoint best.pth
       fca-edge tune --checkpoint best.pth --max-mib 90 --max-drop 0.5 --data val/
       fca-edge tune out/*.tflite --target ssh://pi@raspberrypi --max-ms 50
-      fca-edge tune --variant l1 --target qemu:aarch64 --precision fp32 --budget 30
+      fca-edge tune --variant l1 --target qemu:aarch64 --precision fp32
     """
     refuse_unheeded((WIDE, WEIGHTS, NETWORK, Heeded(("limit",), is_given("data"), "--data")))
     claim_output(format_, json_file, force)

@@ -52,7 +52,11 @@ class Finalist:
 def choose_finalists(
     heat: Heat, survivors: Sequence[Candidate], clock: Clock
 ) -> tuple[list[Candidate], list[LeftOut]]:
-    """Choose whom there is time to confirm: the leader, then whoever the rule for ties prefers."""
+    """Choose whom there is time to confirm: the leader, then whoever the rule for ties prefers.
+
+    That rule is for those that are not behind by their intervals; before there are any, the
+    quickest are taken.
+    """
     if not survivors:
         return [], []
     leader = find_leader(heat, survivors)
@@ -60,7 +64,7 @@ def choose_finalists(
     room = max(2, int(clock.seconds_left / each)) if each else len(survivors)
     others = sorted(
         (one for one in survivors if one is not leader),
-        key=lambda one: (heat.peak_bytes(one) or 0, one.threads, heat.median(one)),
+        key=lambda one: rank(heat, one, len(heat.series(leader)) >= LEAST_PROCESSES),
     )
     late = others[room - 1 :]
     return [leader, *others[: room - 1]], [
@@ -71,6 +75,18 @@ def choose_finalists(
         )
         for one in late
     ]
+
+
+def rank(heat: Heat, candidate: Candidate, alike: bool) -> tuple[float, ...]:
+    """Rank a candidate for the confirmation, by what its timed processes held and took.
+
+    Args:
+        alike: there were rounds enough to tell who is behind, and this one is not.
+    """
+    events = heat.events[candidate]
+    peaks = [one["done"].get("peak_rss_bytes") or 0 for one in (*events.latency, *events.cost)]
+    by_rule = (max(peaks), candidate.threads) if alike else ()
+    return (*by_rule, heat.median(candidate))
 
 
 def confirm(

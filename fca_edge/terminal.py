@@ -170,26 +170,25 @@ def without_others() -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            stack.enter_context(divert(number, name))
+        stack.enter_context(divert(1, sys.stdout))
+        stack.enter_context(divert(2, sys.stderr))
         yield
         with to_output():
             own_stream(1).flush()
 
 
 @contextmanager
-def divert(number: int, name: str) -> Iterator[None]:
+def divert(number: int, usual: TextIO) -> Iterator[None]:
     """Lead a standard stream nowhere, and put our own beside it."""
-    usual: TextIO = getattr(sys, name)
     usual.flush()
-    saved, sink = os.dup(number), open(os.devnull, "w")  # noqa: SIM115  # closed below
+    saved, sink = os.dup(number), os.open(os.devnull, os.O_WRONLY)
     own = usual
     if writes_to(usual) == number:
         buffering = 1 if number == 2 or usual.isatty() else -1
         encoding, errors = usual.encoding, usual.errors
         own = os.fdopen(os.dup(number), "w", buffering, encoding=encoding, errors=errors)
-    os.dup2(sink.fileno(), number)
-    setattr(sys, name, sink)
+    os.dup2(sink, number)
+    os.close(sink)
     _own[number] = own
     try:
         yield
@@ -199,10 +198,8 @@ def divert(number: int, name: str) -> Iterator[None]:
         with contextlib.suppress(OSError, ValueError):
             usual.flush()
         del _own[number]
-        setattr(sys, name, usual)
         os.dup2(saved, number)
         os.close(saved)
-        sink.close()
         if own is not usual:
             with contextlib.suppress(OSError):
                 own.close()

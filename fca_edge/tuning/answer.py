@@ -68,12 +68,10 @@ class Tuned(Printable):
             raise self.lost
         if self.verdict != "infeasible":
             return self
-        misses = [one for one in self.left_out if one.miss is not None]
-        if misses:
-            near = min(misses, key=lambda one: one.miss.excess)  # type: ignore[union-attr]
-            reason = spell_options(near.reason)
+        if misses := self.find_nearest():
+            reasons = spell_options("; ".join(f"{one.what}: {one.reason}" for one in misses))
             raise InfeasibleError(
-                f"nothing keeps to the limits; the nearest miss is {near.what}: {reason}."
+                f"nothing keeps to the limits; the nearest miss is {reasons}."
                 " Raise that limit, or take a smaller network."
             )
         if not self.left_out:
@@ -83,6 +81,19 @@ class Tuned(Printable):
             kind = NotEquivalentError
         first = next((one for one in self.left_out if one.stage != "runtime"), self.left_out[0])
         raise kind(f"nothing is left to measure: {first.what}: {first.reason.rstrip('.')}.")
+
+    def find_nearest(self) -> list[LeftOut]:
+        """Return the nearest miss of each limit, that of the limit judged last first.
+
+        What missed it has kept to the limits before, and may or may not keep to those after.
+        """
+        nearest: dict[str, LeftOut] = {}
+        for one in self.left_out:
+            if one.miss is not None:
+                best = nearest.get(one.miss.option)
+                if best is None or best.miss is None or one.miss.excess < best.miss.excess:
+                    nearest[one.miss.option] = one
+        return list(nearest.values())[::-1]
 
     def document(self) -> Document:
         """Return what was left out, the finalists, and last the answer with its command."""

@@ -177,17 +177,16 @@ def choose(finalists: Sequence[Finalist], quality: str) -> tuple[Verdict, Finali
         rule = f"memory is the same, so fewest threads, {fewest}"
     else:
         rule = "memory and threads are the same, too, so the least median"
-    rival = next(one for one in alike if one is not chosen)
-    is_open = any(one.standing == "open" for one in alike)
+    open_ones = [one for one in alike if one.standing == "open"]
+    rival = next(one for one in [*open_ones, *alike] if one is not chosen)
+    if chosen in open_ones:
+        rival = best
     names = f"{chosen.candidate.label} and {rival.candidate.label}"
     more = f" (and {len(alike) - 2} more)" if len(alike) > 2 else ""
     ratio = rival.ratio or chosen.ratio
-    if is_open:
+    if open_ones:
         text = f"between {names}{more} the noise is larger than the difference: {ratio}"
     else:
         text = f"between {names}{more} is no difference that counts: {ratio}"
-    return (
-        "undecided" if is_open else "tied",
-        chosen,
-        f"{text}; by the rule for ties: {rule}",
-    )
+    verdict: Verdict = "undecided" if open_ones else "tied"
+    return verdict, chosen, f"{text}; by the rule for ties: {rule}"

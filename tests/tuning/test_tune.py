@@ -188,8 +188,11 @@ def test_limits_choose_among_memory_and_time(tune: Tune) -> None:
         by_runtime(onnxruntime=1.0, litert=3.0),
         lambda p: 80 if p.runtime.name == "onnxruntime" else 50,
     )
-    with pytest.raises(InfeasibleError):
+    with pytest.raises(InfeasibleError) as error:
         tune(target, max_mib=60, max_ms=2).raise_if_infeasible()
+    # Raising the memory alone is not known to help, nor the time alone.
+    text = str(error.value)
+    assert text.index("over max_ms 2") < text.index("80 MiB, 20 MiB (33 %) over max_mib 60")
 
 
 def test_counted_instructions_rank_and_are_called_so(tune: Tune) -> None:
@@ -299,7 +302,20 @@ def test_the_command_that_it_ends_with_makes_the_bundle(real: tuple[Done, Path])
     assert fca_edge(*words[1:]).returncode == 0
     files = written(out / "bundle")
     # As it was measured: in little memory, or not.
-    assert ("lean.py" in files) is ("--plain" not in words) and "run.py" in files
+    choice = json.loads((out / "answer.json").read_text())["choice"]
+    assert ("lean.py" in files) is choice["lean"] and "run.py" in files
+    assert json.loads((out / "bundle" / "runtime.json").read_text())["threads"] == 1
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_bundle_loads_as_the_choice_was_measured(
+    lean: bool, tune: Tune, exported: list[Artefact], tmp_path: Path
+) -> None:
+    target = Scripted(lambda plan, turn: 1.0 if is_lean(plan) is lean else 3.0)
+    tuned = tune(target, files=[exported[0].path])
+    assert tuned.choice.candidate.label.count(" lean") == lean
+    assert fca_edge(*shlex.split(tuned.command)[1:]).returncode == 0
+    assert ("lean.py" in written(tmp_path / "out" / "bundle")) is lean
 
 
 def test_records_are_read_by_compare(real: tuple[Done, Path]) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
     "tune": "Find the best file, runtime and threads for a target.",
+    "profile": "Show where the time of an artefact goes, by the checkpoint's modules.",
     "report": "Show records as one page: a verdict, pictures, tables.",
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",
@@ -46,7 +47,7 @@ COMMANDS: dict[str, str] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Make files": ("export", "bundle", "lean"),
     "Check them": ("verify", "eval", "sensitivity"),
-    "Measure them": ("bench", "tune", "report", "compare"),
+    "Measure them": ("bench", "profile", "tune", "report", "compare"),
     "Look around": ("models", "targets", "completion"),
 }
 

@@ -8,18 +8,19 @@ from typing import Any, Literal
 
 from fca_edge.runtimes import Runtime
 
-Mode = Literal["latency", "memory", "cost", "outputs", "stream"]
+Mode = Literal["latency", "memory", "cost", "profile", "outputs", "stream"]
 
 
 @dataclass(frozen=True)
 class AgentPlan:
     """One artefact, one runtime, one mode; paths are those of the machine that runs it.
 
-    In the modes `latency`, `memory` and `cost` one input is run again and again: `warmups` times,
-    then `iterations` times. Each of the latter is timed, or run untimed while memory is watched,
-    or stands between two marks that a counting emulator sees. In the mode `outputs` each of
-    several inputs is run once, in their order, and what comes out is stored; in the mode `stream`
-    so again and again, for each further line of JSON with `inputs` and `outputs`.
+    In the modes `latency`, `memory`, `cost` and `profile` one input is run again and again:
+    `warmups` times, then `iterations` times. Each of the latter is timed, or run untimed while
+    memory is watched, or stands between two marks that a counting emulator sees, or is timed
+    operator by operator, by the runtime's own profiler and between such marks. In the mode
+    `outputs` each of several inputs is run once, in their order, and what comes out is stored; in
+    the mode `stream` so again and again, for each further line of JSON with `inputs` and `outputs`.
 
     Attributes:
         runtime: which loads the artefact; the agent receives its name.
@@ -73,7 +74,7 @@ class AgentPlan:
     @property
     def events(self) -> tuple[str, ...]:
         """Name what the agent says in the end, if all went well."""
-        results = {"latency": ("samples",), "cost": ("maps",)}
+        results = {"latency": ("samples",), "cost": ("maps",), "profile": ("profile",)}
         return ("ready", "loaded", *results.get(self.mode, ()), "done")
 
     def to_document(self) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """What libraries print stays away from the terminal, and what takes long says what it does."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +26,9 @@ import click, rich.console
 early = logging.getLogger("early")
 early.addHandler(logging.StreamHandler())  # it holds the stream of the beginning
 early_stream = sys.stdout
+libc = ctypes.CDLL(None)
+libc.puts(b"")  # its buffer is made for the stream of the beginning
+libc.fflush(None)
 
 def shout():
     os.write(1, b"FOREIGN descriptor 1\\n")
@@ -34,7 +40,7 @@ def shout():
     warnings.warn("FOREIGN warning", RuntimeWarning)
     early.warning("FOREIGN early log")
     logging.getLogger("late").warning("FOREIGN late log")
-    ctypes.CDLL(None).puts(b"FOREIGN puts, which C keeps until the end")
+    libc.puts(b"FOREIGN puts, which C keeps until the end")
     subprocess.run(["echo", "FOREIGN child"])
 
 def loud(function):
@@ -114,6 +120,15 @@ def test_no_foreign_line_reaches_the_terminal(
     text = on_terminal(*(places.get(str(word), word) for word in words), code=LOUD)
     assert list_foreign(text) == []
     assert len(list_lines(text)) > 1 and "fca-edge: error" not in text
+
+
+def test_a_pipe_gets_our_words_alone() -> None:
+    """What is written to a pipe waits in buffers, of Python and of C, and must not come later."""
+    code = f"{LOUD}\nfrom fca_edge.__main__ import main\nmain()"
+    words = [sys.executable, "-c", code, "models"]
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=usual)
+    assert list_foreign(done.stdout + done.stderr) == [] and "micro" in done.stdout
 
 
 def test_an_error_is_ours_and_is_seen(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ MINUTES := 10
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $$(( $(MINUTES) * 2 / 3 ))
 	PYTHONPATH=tests $(BIN)/python tests/checkpoint/test_fuzz.py $$(( $(MINUTES) * 20 )) $$(date +%s)
+	PYTHONPATH=tests $(BIN)/python tests/native/coverage.py $$(( $(MINUTES) / 3 ))
 	FUZZ_FILES=$$(( $(MINUTES) * 500 )) FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -q \
 	    tests/native -k sanitizers
 

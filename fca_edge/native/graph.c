@@ -185,7 +185,13 @@ static uint32_t value(struct fr_graph *g, const struct fr_tensor *tensor) {
     (void)refuse(g, "computes with another type than float32, for which there is no kernel");
     return id;
   }
-  if (tensor->data) {
+  const struct fr_tensor *stored = tensor->data ? NULL : stored_form(g, tensor);
+  /* XNNPACK makes halves of floats itself, and of nothing else. */
+  bool at_once = stored && g->half && is_stored_small(stored);
+  if (at_once) {
+    data = as_floats(g, stored, false);
+    if (!data) return id;
+  } else if (tensor->data) {
     data = fr_store_keep(g->store, tensor->data, tensor->bytes);
     if (!data) {
       (void)refuse(g, "no memory");
@@ -203,8 +209,7 @@ static uint32_t value(struct fr_graph *g, const struct fr_tensor *tensor) {
                                         tensor->shape.sizes, data, external, flags, &id)))
     return XNN_INVALID_VALUE_ID;
   g->ids[number] = id;
-  const struct fr_tensor *stored = data ? NULL : stored_form(g, tensor);
-  if (stored) g->ids[number] = widened(g, stored, id);
+  if (stored && !at_once) g->ids[number] = widened(g, stored, id);
   return g->ids[number];
 }
 
@@ -760,8 +765,9 @@ static bool find_needed(struct fr_graph *g) {
   return g->needed[g->file->input] || refuse(g, "the output does not depend on the input");
 }
 
-bool fr_graph_build(struct fr_graph *g, struct fr_file *file, struct fr_store *store, char *why) {
-  *g = (struct fr_graph){.file = file, .store = store, .why = why};
+bool fr_graph_build(struct fr_graph *g, struct fr_file *file, struct fr_store *store, bool half,
+                    char *why) {
+  *g = (struct fr_graph){.file = file, .store = store, .half = half, .why = why};
   g->ids = calloc(file->tensor_count, sizeof *g->ids);
   g->producers = calloc(file->tensor_count, sizeof *g->producers);
   g->needed = calloc(file->tensor_count, sizeof *g->needed);

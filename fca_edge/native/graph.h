@@ -20,6 +20,7 @@ struct fr_graph {
   uint32_t *ids;      /* of XNNPACK, by tensor */
   int32_t *producers; /* operator by tensor, -1 for constants and the input */
   bool *needed;       /* by tensor */
+  bool half;          /* computed in halves where the core can */
   void **owned;       /* memory that the subgraph and its runtime point to */
   size_t owned_count;
   struct fr_made *made; /* in XNNPACK's order */
@@ -29,7 +30,7 @@ struct fr_graph {
 };
 
 /* Build the subgraph; false says why not. fr_graph_free is due either way. */
-bool fr_graph_build(struct fr_graph *graph, struct fr_file *file, struct fr_store *store,
+bool fr_graph_build(struct fr_graph *graph, struct fr_file *file, struct fr_store *store, bool half,
                     char *why);
 /* Everything but what a runtime still points to. */
 void fr_graph_free(struct fr_graph *graph);

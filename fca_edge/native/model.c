@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@
 
 /* The exporter writes this where half precision will do, in LiteRT's words. */
 #define HALF_ENTRY "reduced_precision_support"
-enum { MOST_THREADS = 1024, ARM_HALF = 1 << 10 };
+enum { MOST_THREADS = 1024 };
 
 struct fr_model {
   uint8_t *map;
@@ -85,7 +86,7 @@ static int build(struct fr_model *m, const struct fr_settings *settings, char *w
   uint32_t flags = settings->profile ? XNN_FLAG_BASIC_PROFILING : 0;
   if (m->facts.half) flags |= XNN_FLAG_HINT_FP16_INFERENCE;
   why[0] = '\0';
-  if (!fr_graph_build(&m->graph, &m->file, m->store, why)) return -1;
+  if (!fr_graph_build(&m->graph, &m->file, m->store, m->facts.half, why)) return -1;
   enum xnn_status status = xnn_status_out_of_memory;
   if (has_memory(m))
     status = xnn_create_runtime_v4(m->graph.subgraph, fr_store_cache(m->store), NULL, m->pool,
@@ -127,10 +128,21 @@ static enum fr_status load(struct fr_model *m, const char *path, const char *fol
   return fail(why, FR_SYSTEM, path, why[0] ? why : m->note);
 }
 
+/* Whether vector units compute in halves, as Linux tells (HWCAP_ASIMDHP). */
+static bool core_has_half(void) {
+#if defined(__aarch64__)
+  return getauxval(AT_HWCAP) >> 10 & 1;
+#elif defined(__arm__)
+  return getauxval(AT_HWCAP) >> 23 & 1;
+#else
+  return false;
+#endif
+}
+
 /* Whether the file allows halves, and the core computes in them. */
 static bool wants_half(struct fr_model *m) {
   size_t bytes = 0;
-  return fr_find_metadata(&m->file, HALF_ENTRY, &bytes) != NULL && !m->file.bad;
+  return core_has_half() && fr_find_metadata(&m->file, HALF_ENTRY, &bytes) && !m->file.bad;
 }
 
 static bool has_plain_ends(struct fr_model *m) {
@@ -261,14 +273,18 @@ enum fr_status fr_profile(struct fr_model *m,
                   xnn_status_success &&
               xnn_get_runtime_profiling_info(m->runtime, times, count * sizeof *spans, spans,
                                              &needed) == xnn_status_success;
-  /* Where XNNPACK has joined operators nobody can tell which is which. */
-  bool named = count == m->graph.made_count;
+  /* Halves are made of the input first, and floats of the output last. Where XNNPACK has joined
+   * operators nobody can tell which is which. */
+  size_t before = m->facts.half && count == m->graph.made_count + 2 ? 1 : 0;
+  bool named = count == m->graph.made_count + 2 * before;
   for (size_t i = 0; done && i < count; i++) {
     char tensor[256] = "";
-    const struct fr_tensor *made = named ? m->graph.made[i].tensor : NULL;
+    bool has_name = named && i >= before && i - before < m->graph.made_count;
+    const struct fr_made *one = has_name ? &m->graph.made[i - before] : NULL;
+    const struct fr_tensor *made = one ? one->tensor : NULL;
     size_t length = made && made->name_bytes < sizeof tensor ? made->name_bytes : 0;
     if (length) memcpy(tensor, made->name, length);
-    struct fr_span span = {name, tensor, named ? m->graph.made[i].parts : 1, spans[i]};
+    struct fr_span span = {name, tensor, one ? one->parts : 1, spans[i]};
     say(context, &span);
     name += strlen(name) + 1;
   }

@@ -44,7 +44,7 @@ struct fr_store {
   char name[96], staged[64], *place;
 };
 
-static const char MAGIC[8] = {'F', 'C', 'A', 'R', 'U', 'N', '0', '1'};
+static const char MAGIC[8] = {'F', 'C', 'A', 'R', 'U', 'N', '0', '2'};
 static const size_t HASHED = offsetof(struct header, key);
 
 static size_t round_up(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
@@ -152,6 +152,10 @@ static uint64_t hash_map(uint64_t hash, const uint8_t *data, size_t size) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   while (size > 0) {
     size_t piece = size < STEP ? size : STEP, skip = (uintptr_t)data % page;
+#ifdef MADV_POPULATE_READ
+    /* All at once, and not page by page; kernels before 5.14 do not know it. */
+    (void)madvise((void *)(uintptr_t)(data - skip), piece + skip, MADV_POPULATE_READ);
+#endif
     hash = fr_hash(hash, data, piece);
     (void)madvise((void *)(uintptr_t)(data - skip), piece + skip, MADV_DONTNEED);
     data += piece, size -= piece;

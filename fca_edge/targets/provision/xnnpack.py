@@ -34,7 +34,7 @@ ZIG_CHECKSUM = {
 }
 # Newer than the C library of the oldest Debian that XNNPACK is taken from is of no use.
 GLIBC = "2.38"
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 # What every process has, and what only the program needs.
 LIBRARY = ("reader.c", "graph.c", "store.c", "machine.c", "model.c")
 PROGRAM_SOURCES = ("main.c", "agent.c", "arrays.c", "meter.c", "plan.c")

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from fca_edge.api.measure import update_baseline as update_baseline
     from fca_edge.api.profile import profile as profile
     from fca_edge.api.reports import report as report
+    from fca_edge.api.tune import tune as tune
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
     from fca_edge.bundling.write import Bundle as Bundle
     from fca_edge.errors import FcaEdgeError as FcaEdgeError
     from fca_edge.errors import FcaEdgeWarning as FcaEdgeWarning
     from fca_edge.errors import IncomparableError as IncomparableError
+    from fca_edge.errors import InfeasibleError as InfeasibleError
     from fca_edge.errors import NotEquivalentError as NotEquivalentError
     from fca_edge.errors import RegressionError as RegressionError
     from fca_edge.errors import TargetUnavailableError as TargetUnavailableError
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from fca_edge.profiling.result import Profiled as Profiled
     from fca_edge.reporting.page import Report as Report
     from fca_edge.reporting.runs import Runs as Runs
+    from fca_edge.tuning.answer import Tuned as Tuned
 
     __version__: str
 
@@ -61,6 +64,7 @@ _MODULES = {
     "FcaEdgeError": "errors",
     "FcaEdgeWarning": "errors",
     "IncomparableError": "errors",
+    "InfeasibleError": "errors",
     "Manifest": "manifest",
     "Model": "model",
     "NotEquivalentError": "errors",
@@ -71,6 +75,7 @@ _MODULES = {
     "Runs": "reporting.runs",
     "Sensitivity": "accuracy.layerwise",
     "TargetUnavailableError": "errors",
+    "Tuned": "tuning.answer",
     "UsageError": "errors",
     "Checks": "parity",
     "bench": "api.measure",
@@ -84,6 +89,7 @@ _MODULES = {
     "profile": "api.profile",
     "report": "api.reports",
     "sensitivity": "api.checks",
+    "tune": "api.tune",
     "update_baseline": "api.measure",
     "verify": "api.checks",
 }

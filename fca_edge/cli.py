@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -15,12 +16,20 @@ from fca_edge import __version__
 from fca_edge.errors import FcaEdgeError, export_extra, nearest
 from fca_edge.options import as_command_line
 from fca_edge.stopping import Stopped, handlers
-from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_output, visible
+from fca_edge.terminal import (
+    OutputError,
+    prepare_streams,
+    silence_broken,
+    to_output,
+    visible,
+    without_others,
+)
 
 # Subcommand -> what it does; its module in fca_edge.commands defines `command`.
 COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
+    "tune": "Find the best file, runtime and threads for a target.",
     "profile": "Show where the time of an artefact goes, by the checkpoint's modules.",
     "report": "Show records as one page: a verdict, pictures, tables.",
     "compare": "Compare records with a baseline, or with the published table.",
@@ -38,7 +47,7 @@ COMMANDS: dict[str, str] = {
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Make files": ("export", "bundle", "lean"),
     "Check them": ("verify", "eval", "sensitivity"),
-    "Measure them": ("bench", "report", "compare"),
+    "Measure them": ("bench", "profile", "tune", "report", "compare"),
     "Look around": ("models", "targets", "completion"),
 }
 
@@ -54,6 +63,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"fca_edge.commands.{cmd_name}")
         command: click.Command = module.command
+        keep_to_own_words(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,6 +78,16 @@ class LazyGroup(click.Group):
             meant = "" if args[0] == "help" else nearest(args[0], COMMANDS)
             ctx.fail(f"no command '{args[0]}'.{meant}")
         return super().resolve_command(ctx, args)
+
+
+def keep_to_own_words(command: click.Command) -> None:
+    """Let a command, and those that it groups, show nothing of what libraries print."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            keep_to_own_words(one)
+    elif command.callback is not None and not hasattr(command.callback, "__wrapped__"):
+        # As a decorator it would also do, but for whoever forgets it at the next command.
+        command.callback = functools.wraps(command.callback)(without_others()(command.callback))
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,6 @@
 """Errors that a user can act on: one line each, with the exit code of the design.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not equivalent, 4 regression,
+Exit codes: 0 done, 1 failed, 2 usage, 3 not equivalent, 4 regression or limits missed,
 5 incomparable, 6 target unavailable.
 """
 
@@ -61,6 +61,12 @@ class NotEquivalentError(FcaEdgeError):
 
 class RegressionError(FcaEdgeError):
     """A gated metric got worse by more than its threshold."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class InfeasibleError(FcaEdgeError):
+    """No candidate keeps to the limits."""
 
     exit_code: ClassVar[int] = 4
 

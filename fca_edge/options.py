@@ -22,7 +22,7 @@ OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 PARAMETERS = {"format": "formats", "no-fold": "fold=False"}
 FLAGS = (
     *("force", "exact", "dynamic-batch", "mixed", "skip-corrupt", "all-or-nothing"),
-    *("weight-cache", "lean", "random-head"),
+    *("weight-cache", "lean", "plain", "random-head"),
 )
 _command_line: ContextVar[bool] = ContextVar("command_line", default=False)
 

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.terminal import own_descriptor, own_stream
 
 # An open file of a process, which /dev/stdout and /dev/fd/N are links to.
 OPEN_FILE = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd/(\d+)")
@@ -122,9 +122,9 @@ def write_through(path: Path, content: bytes, empty: bool = False) -> None:
     is_own = place is not None and place.startswith(f"/proc/{os.getpid()}/fd/")
     try:
         if place is not None and is_own:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            handle = os.dup(int(place.rpartition("/")[2]))
+            for number in (1, 2):
+                own_stream(number).flush()
+            handle = os.dup(own_descriptor(int(place.rpartition("/")[2])))
         else:
             handle = os.open(path, os.O_WRONLY | (os.O_APPEND if place else 0))
         with open(handle, "wb") as file:

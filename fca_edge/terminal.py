@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, TextIO, cast
 
 # What moves the cursor, breaks the line, turns the direction of writing or cannot be seen, and
 # what is no character at all: bytes of a file name that are not UTF-8.
@@ -132,3 +133,81 @@ def silence_broken() -> None:
             os.dup2(null, stream.fileno())
             os.close(null)
             stream.flush()
+
+
+# Our own streams while a command works, by the number of the standard stream that they write to.
+_own: dict[int, TextIO] = {}
+
+
+def own_stream(number: int) -> TextIO:
+    """Return the stream for what we say ourselves: standard output is 1, standard error 2."""
+    return _own.get(number) or cast(TextIO, (sys.stdout, sys.stderr)[number - 1])
+
+
+def own_descriptor(number: int) -> int:
+    """Return the descriptor that leads where one of this process led when its command began."""
+    return writes_to(_own.get(number)) or number
+
+
+def writes_to(stream: TextIO | None) -> int | None:
+    """Return the descriptor of a stream, None if it has none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return None if stream is None else stream.fileno()
+    return None
+
+
+@contextmanager
+def without_others() -> Iterator[None]:
+    """Let nothing but our own words reach the terminal while a command works.
+
+    Libraries write to standard streams as they like, and those in C do so below Python. For them
+    both lead nowhere meanwhile; ours are copies. With FCA_EDGE_VERBOSE=1 all is shown.
+
+    Raises:
+        OutputError: standard output takes no more.
+    """
+    if _own or os.environ.get("FCA_EDGE_VERBOSE", "0") not in ("", "0"):
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(divert(1, sys.stdout))
+        stack.enter_context(divert(2, sys.stderr))
+        yield
+        with to_output():
+            own_stream(1).flush()
+
+
+@contextmanager
+def divert(number: int, usual: TextIO) -> Iterator[None]:
+    """Lead a standard stream nowhere, and put our own beside it."""
+    usual.flush()
+    saved, sink = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    own = usual
+    if writes_to(usual) == number:
+        buffering = 1 if number == 2 or usual.isatty() else -1
+        encoding, errors = usual.encoding, usual.errors
+        own = os.fdopen(os.dup(number), "w", buffering, encoding=encoding, errors=errors)
+    os.dup2(sink, number)
+    os.close(sink)
+    _own[number] = own
+    try:
+        yield
+    finally:
+        flush_libraries()
+        # What somebody has written to the usual stream must not come out later.
+        with contextlib.suppress(OSError, ValueError):
+            usual.flush()
+        del _own[number]
+        os.dup2(saved, number)
+        os.close(saved)
+        if own is not usual:
+            with contextlib.suppress(OSError):
+                own.close()
+
+
+def flush_libraries() -> None:
+    """Empty the buffers of libraries in C, which they would write at the end of the process."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)

@@ -302,7 +302,7 @@ def test_notes_are_warnings_at_the_users_line(tmp_path: Path) -> None:
         warnings.simplefilter("ignore", FcaEdgeWarning)
         steps: list[str] = []
         fca_edge.export(variant="micro", formats="onnx", out=tmp_path / "b", progress=steps.append)
-    assert "writing fcaformer_micro-fp32.onnx" in steps
+    assert "file 1 of 1: writing fcaformer_micro-fp32.onnx" in steps
 
 
 def test_nothing_is_printed(exported: list[Artefact], capfd: pytest.CaptureFixture[str]) -> None:

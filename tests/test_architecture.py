@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The package itself names types alone; what it offers is imported when it is asked for.
     "": {
         *("accuracy", "api", "artefacts", "bundling", "errors", "manifest", "model", "reporting"),
-        "parity",
+        *("parity", "tuning"),
     },
     "errors": {"terminal"},
     "stopping": set(),
@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "documents": {"errors", "parsing"},
     "sizes": {"documents", "errors", "fields", "parsing"},
     "records": {*READING},
-    "places": {"errors"},
+    "places": {"errors", "terminal"},
     "store": {"errors", "places"},
     "keeping": {"errors", "parsing", "places", "stopping", "store"},
     "tables": {"terminal"},
@@ -86,6 +86,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("records", "stopping", "store", "zoo", "exporting", "manifest"),
         *(*READING, *MEASURING),
         *("artefacts", "reporting", "tables"),
+    },
+    "tuning": {
+        *("accuracy", "artefacts", "comparing", "exporting", "manifest", "options", "parity"),
+        *("records", "stopping", "store", "suites", "tables", "zoo", *READING, *MEASURING),
     },
     "parity": {
         *("errors", "manifest", "runtimes", "stats", "device", "targets"),
@@ -177,6 +181,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "store",
         "suites",
         "tables",
+        "tuning",
     },
     "commands": {
         "sizes",
@@ -198,6 +203,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "reporting",
         "suites",
         "tables",
+        "tuning",
         "accuracy",
         "bundling",
         "cli",
@@ -245,7 +251,7 @@ TORCH_FREE = (
 )
 MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 # All that an export can be asked for are arguments with a docstring each; the rest is short.
-LONG_SIGNATURES = {"fca_edge.api.files.export": 160}
+LONG_SIGNATURES = {"fca_edge.api.files.export": 160, "fca_edge.api.tune.tune": 100}
 # One file by design, rules for what it keeps among the rest: it is copied to boards alone.
 STAND_ALONE = {"fca_edge.device.agent": 470, "fca_edge.device.lean": 720}
 

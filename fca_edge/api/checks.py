@@ -83,8 +83,8 @@ def verify(
     from fca_edge.exporting.again import verify_again
 
     checks, notes = list[Check](), list[str]()
-    for artefact in artefacts:
-        report(f"verifying {artefact.path.name}")
+    for number, artefact in enumerate(artefacts, 1):
+        report(f"file {number} of {len(artefacts)}: verifying {artefact.path.name}")
         verified = verify_again(artefact, checkpoint_path, weights, folder, threads)
         checks += verified.checks
         notes += map(spell_options, verified.notes)

@@ -194,6 +194,7 @@ def bundle(
     force: bool = False,
     runtime: str | None = None,
     target: str | None = None,
+    plain: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Put a file into a folder that classifies images on the board, without torch.
@@ -205,6 +206,7 @@ def bundle(
         force: replace an older bundle.
         runtime: "xnnpack" makes a bundle without Python, of programs in C. None takes Python.
         target: machine that those programs are for: "local", "qemu:armv7", "ssh://pi@board".
+        plain: let the runner in Python load the model the usual way, not in little memory.
         progress: called with one line for each step of making those programs.
 
     Returns:
@@ -230,6 +232,7 @@ def bundle(
         force,
         runtime,
         target,
+        plain,
         progress or ignore_progress,
     )
 

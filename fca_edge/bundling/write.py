@@ -68,12 +68,14 @@ def bundle_file(
     force: bool,
     runtime: str | None = None,
     target: str | None = None,
+    plain: bool = False,
     report: Report = lambda text: None,
 ) -> Bundle:
     """Write the bundle of an artefact with a manifest, and say what is missing in it.
 
     Args:
         runtime: "xnnpack" for one without Python, which is for the machine of `target`.
+        plain: leave `lean.py` out, so that the runner loads the usual way.
 
     Raises:
         FcaEdgeError: as `write_bundle`, or a manifest that cannot be used.
@@ -82,6 +84,8 @@ def bundle_file(
     check_choice("exif", exif, fields.EXIF)
     if runtime is not None:
         check_choice("runtime", runtime, [native.RUNTIME.name])
+        if plain:
+            raise UsageError("--plain is for a runner in Python; leave it or --runtime out.")
     elif target is not None:
         raise UsageError(
             "--target: a bundle in Python runs on any machine; add --runtime xnnpack for one that"
@@ -95,6 +99,8 @@ def bundle_file(
             f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
             " the whole; export it again."
         )
+    if plain and not is_lean(artefact):
+        raise UsageError(f"--plain: the runner loads {path.name} the usual way; leave it out.")
     notes, warnings = [], []
     kit = None
     if runtime is not None:
@@ -104,7 +110,7 @@ def bundle_file(
         notes.append(f"for Linux on {kit.machine}, without Python.")
         if runtime not in artefact.manifest.proven:
             notes.append(f"the file was not proven on {runtime}; `fca-edge verify` does that.")
-    files = write_bundle(artefact, out, threads, force, exif, kit)
+    files = write_bundle(artefact, out, threads, force, exif, kit, plain)
     if not source.labels:
         notes.append("the classes have no names; export with --labels FILE to have them printed.")
     if source.assumed_preprocessing:
@@ -122,12 +128,14 @@ def write_bundle(
     force: bool = False,
     exif: str = "apply",
     kit: Kit | None = None,
+    plain: bool = False,
 ) -> list[Path]:
     """Write the bundle of an artefact; returns its files, or leaves the folder as it was.
 
     Args:
         exif: whether the runner turns pictures upright: "apply" or "ignore".
         kit: with the programs of a bundle without Python; None makes one in Python.
+        plain: leave `lean.py` out.
 
     Raises:
         FcaEdgeError: the folder is there already, or cannot be written.
@@ -138,7 +146,7 @@ def write_bundle(
     with staging(out.parent) as place:
         staged = place / out.name
         staged.mkdir()
-        fill(staged, artefact, threads, exif, kit)
+        fill(staged, artefact, threads, exif, kit, plain)
         before = place / "before"
         with locked(out.parent), uncut():
             refuse(artefact, out, force)
@@ -165,7 +173,14 @@ def refuse(artefact: Artefact, out: Path, force: bool) -> None:
         raise UsageError(f"{out}: exists already; overwrite with --force or choose another place.")
 
 
-def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str, kit: Kit | None) -> None:
+def fill(
+    folder: Path,
+    artefact: Artefact,
+    threads: int | None,
+    exif: str,
+    kit: Kit | None,
+    plain: bool = False,
+) -> None:
     """Write all files of a bundle, the checksums last."""
     beside = Settings(**read_settings(artefact.path))
     threads = threads or beside.threads or 1
@@ -173,7 +188,7 @@ def fill(folder: Path, artefact: Artefact, threads: int | None, exif: str, kit: 
         shutil.copyfile(one.path, folder / one.path.name)
         write_json(folder / manifest_path(one.path).name, one.manifest.to_document())
     if kit is None:
-        fill_python(folder, artefact, beside, threads, exif)
+        fill_python(folder, artefact, beside, threads, exif, plain)
     else:
         native.fill_native(folder, artefact, kit, threads, exif, list_labels(artefact))
     sums = [f"{compute_sha256(p)}  {p.relative_to(folder)}\n" for p in list_bundle(folder)]
@@ -186,7 +201,7 @@ def list_bundle(folder: Path) -> list[Path]:
 
 
 def fill_python(
-    folder: Path, artefact: Artefact, beside: Settings, threads: int, exif: str
+    folder: Path, artefact: Artefact, beside: Settings, threads: int, exif: str, plain: bool
 ) -> None:
     """Write the runner in Python, and what it reads."""
     kind = find_task(artefact.manifest.source.variant)
@@ -197,9 +212,7 @@ def fill_python(
         shutil.copyfile(path, folder / path.name)
     shutil.copyfile(BOARD / task, folder / "task.py")
     shutil.copyfile(BOARD / LOADERS[artefact.path.suffix], folder / "model.py")
-    # What loads in little memory takes one input, and a detector has more.
-    lean = kind != "detect" and list_runtimes(artefact)[0].lean
-    if lean and settings_path(artefact.path).is_file():
+    if not plain and is_lean(artefact):
         # Packed weights have a place of their own in a bundle.
         own = replace(beside, threads=threads, cache=None)
         document = to_document(own, list_runtimes(artefact)[0].name)
@@ -212,6 +225,16 @@ def fill_python(
     lines = [" ".join(label.split()) for label in labels]
     (folder / "labels.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(write_readme(artefact), "utf-8", "surrogateescape")
+
+
+def is_lean(artefact: Artefact) -> bool:
+    """Tell whether a runner in Python loads a file in little memory.
+
+    What loads so takes one input, and a detector has more.
+    """
+    if find_task(artefact.manifest.source.variant) == "detect":
+        return False
+    return list_runtimes(artefact)[0].lean and settings_path(artefact.path).is_file()
 
 
 def list_files(artefact: Artefact) -> list[Artefact]:

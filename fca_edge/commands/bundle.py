@@ -41,6 +41,11 @@ from fca_edge.fields import EXIF
     help="Machine that those programs are for: local, qemu:aarch64, qemu:armv7 or ssh://host."
     "  [local]",
 )
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Let the runner in Python load the model the usual way, and not in little memory.",
+)
 @force_option
 def command(
     artefact: Path,
@@ -49,6 +54,7 @@ def command(
     exif: str,
     runtime: str | None,
     target: str | None,
+    plain: bool,
     force: bool,
 ) -> None:
     """Put an artefact into a folder that classifies images on the board, without torch.
@@ -74,6 +80,7 @@ def command(
             force=force,
             runtime=runtime,
             target=target,
+            plain=plain,
             progress=report,
         )
     sheet = Sheet((Column("file", kind="name"), Column("bytes")))

@@ -19,6 +19,7 @@ from fca_edge.commands.shared import (
     force_option,
     json_option,
     refuse_missing,
+    steps,
 )
 from fca_edge.commands.tables import wide_option
 from fca_edge.comparing.published import REFERENCE
@@ -105,13 +106,15 @@ def command(
             ERR.print(note)
         put_result(result, output)
     elif bounds is not None:
-        report = fca_edge.check_bounds(files, bounds)
+        with steps():
+            report = fca_edge.check_bounds(files, bounds)
         put_result(report, output)
         report.raise_if_broken()
     elif update_baseline:
         put_result(fca_edge.update_baseline(files[0], files[1:], force=output["force"]), output)
     else:
-        comparison = fca_edge.compare(files[0], files[1:], gate=gate)
+        with steps():
+            comparison = fca_edge.compare(files[0], files[1:], gate=gate)
         printed = put_result(comparison, output)
         comparison.raise_if_refused()
         if comparison.unjudged and not printed:

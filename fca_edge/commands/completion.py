@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from fca_edge.terminal import to_output
+from fca_edge.terminal import own_stream, to_output
 
 
 @click.command()
@@ -23,4 +23,5 @@ def command(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     with to_output():
-        click.echo(kind(main, {}, "fca-edge", "_FCA_EDGE_COMPLETE").source())
+        script = kind(main, {}, "fca-edge", "_FCA_EDGE_COMPLETE").source()
+        click.echo(script, own_stream(1))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from typing import Any
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from fca_edge.tables.sheet import style_text
-from fca_edge.terminal import is_terminal, to_output, visible
+from fca_edge.terminal import is_terminal, own_stream, to_output, visible
 
 # In a pipe or a log there is no terminal's width to keep to.
 WIDE = 180
@@ -26,6 +27,23 @@ class PlainConsole(Console):
         stream = sys.stderr if stderr else sys.stdout
         width = None if is_terminal(stream) else WIDE
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False)
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def file(self) -> IO[str]:
+        """The stream that is ours, which libraries do not write to."""
+        return own_stream(2 if self.stderr else 1)
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """The terminal's size; Rich asks streams that lead nowhere while a command works."""
+        usual = super().size
+        if self._width is not None or "COLUMNS" in os.environ or self.is_dumb_terminal:
+            return usual
+        with contextlib.suppress(OSError, ValueError):
+            columns, lines = os.get_terminal_size(self.file.fileno())
+            # A terminal that nobody has given a size says 0.
+            return ConsoleDimensions(columns or usual.width, lines or usual.height)
+        return usual
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Render a string; tables and titles come through here, too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fca_edge.device import LEAN
-from fca_edge.terminal import to_output
+from fca_edge.terminal import own_stream, to_output
 
 
 @click.command()
@@ -21,4 +21,4 @@ def command() -> None:
       python lean.py best-fp32.tflite    makes that folder, and nothing else
     """
     with to_output():
-        click.echo(LEAN.read_text(), nl=False)
+        click.echo(LEAN.read_text(), own_stream(1), nl=False)

@@ -11,7 +11,7 @@ import click
 from fca_edge.commands.shared import OUT, claim_json, put_json
 from fca_edge.errors import UsageError
 from fca_edge.tables.document import Document, is_unbroken
-from fca_edge.terminal import to_output
+from fca_edge.terminal import own_stream, to_output
 
 Format = Literal["table", "md", "json"]
 STANDARD_OUTPUT = Path("-")
@@ -64,7 +64,7 @@ def put_document(
         return False
     if format_ == "md":
         with to_output():
-            click.echo(document.markdown(), nl=False)
+            click.echo(document.markdown(), own_stream(1), nl=False)
     else:
         for part in document.lay_out(None if wide else OUT.width):
             OUT.print(part, crop=False, soft_wrap=is_unbroken(part))

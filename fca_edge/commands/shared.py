@@ -6,41 +6,30 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 from rich.box import SIMPLE_HEAD
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from fca_edge.commands.console import ERR as ERR
 from fca_edge.commands.console import OUT as OUT
 from fca_edge.commands.console import warn as warn
+from fca_edge.commands.progress import count_down as count_down
+from fca_edge.commands.progress import count_steps as count_steps
+from fca_edge.commands.progress import list_bar_columns as list_bar_columns
+from fca_edge.commands.progress import moving_line as moving_line
+from fca_edge.commands.progress import steps as steps
 from fca_edge.errors import FcaEdgeError, UsageError
-from fca_edge.keeping import Note
 from fca_edge.places import is_standard_output
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.sizes import parse_size
-from fca_edge.stopping import raise_if_stopped
 from fca_edge.store import refuse_existing, write_text
-from fca_edge.terminal import CLOSED, to_output, visible
+from fca_edge.terminal import CLOSED, own_stream, to_output
 from fca_edge.zoo.specs import ZOO
-
-DESCRIPTION = TextColumn("{task.description}", markup=False)
 
 # Newer versions of click declare the class generic; 8.1 cannot subscript it.
 if TYPE_CHECKING:
@@ -306,57 +295,7 @@ def put_json(content: Any, file: Path | None, force: bool = False) -> bool:
     text = json.dumps(content, indent=2) + "\n"
     if takes_output(file):
         with to_output():
-            click.echo(text, nl=False)
+            click.echo(text, own_stream(1), nl=False)
         return True
     write_text(file, text, force)
     return False
-
-
-@contextmanager
-def moving_line(
-    *columns: ProgressColumn, total: int | None = None
-) -> Iterator[Callable[..., None]]:
-    """Show one line that is gone at the end; nothing before the first update.
-
-    Yields the update: it takes the fields that `rich.progress.Progress.update` takes.
-    """
-    off = not ERR.is_terminal or ERR.is_dumb_terminal
-    progress = Progress(*columns, console=ERR, transient=True, disable=off)
-    task = progress.add_task("", total=total)
-
-    def update(**fields: Any) -> None:
-        raise_if_stopped()
-        progress.update(task, **fields)
-        progress.start()
-
-    try:
-        yield update
-    finally:
-        progress.stop()
-
-
-def list_bar_columns() -> tuple[ProgressColumn, ...]:
-    """List the columns of a bar: what is done, of how many, and the time that is left."""
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return (DESCRIPTION, BarColumn(), MofNCompleteColumn(), *times)
-
-
-@contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
-    """Show one moving line that tells the current step; what is a note stays."""
-    with moving_line(SpinnerColumn(), DESCRIPTION, TimeElapsedColumn()) as update:
-
-        def step(text: str) -> None:
-            if isinstance(text, Note):
-                ERR.print(str(text), highlight=False, soft_wrap=True)
-            update(description=visible(text))
-
-        yield step
-
-
-@contextmanager
-def count_steps(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar that advances by one at each new step."""
-    number = count()
-    with moving_line(*list_bar_columns(), total=total) as update:
-        yield lambda text: update(description=visible(text), completed=next(number))

@@ -52,7 +52,8 @@ def list_targets(wide: bool, json_file: Path | None, force: bool) -> None:
     """List targets and the runtimes that each has."""
     refuse_unheeded((FORCE, WIDE))
     claim_json(json_file, force)
-    rows = [state for target in known_targets() for state in list_states(target)]
+    with steps():
+        rows = [state for target in known_targets() for state in list_states(target)]
     if put_json([asdict(row) for row in rows], json_file, force):
         return
     sheet = Sheet(COLUMNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -58,8 +59,9 @@ def run_export(
         refuse_existing(list_places(request.out, outputs), request.force)
         prepared = prepare(loaded, source, outputs, request)
         kind = Writer if prepared.objects is None else DetectorWriter
-        writer = kind(prepared, folder, report, check_accuracy, choose, request.weight_cache)
-        manifests, refusals = write_all(writer, outputs, request.all_or_nothing)
+        numbered = FileReport(report, len(outputs))
+        writer = kind(prepared, folder, numbered, check_accuracy, choose, request.weight_cache)
+        manifests, refusals = write_all(writer, numbered, outputs, request.all_or_nothing)
         proven = [output for output in outputs if output.file in manifests]
         if proven:
             move_all(proven, folder, request.out, request.force)
@@ -87,21 +89,35 @@ def move_all(outputs: list[Output], folder: Path, out: Path, force: bool) -> Non
             move_into([staged, *beside, manifest_path(staged)], out)
 
 
+@dataclass
+class FileReport:
+    """Reports steps with the number of the file that they are for."""
+
+    report: Report
+    total: int
+    number: int = 1
+
+    def __call__(self, text: str) -> None:
+        self.report(f"file {self.number} of {self.total}: {text}")
+
+
 def write_all(
-    writer: Writer, outputs: list[Output], all_or_nothing: bool
+    writer: Writer, numbered: FileReport, outputs: list[Output], all_or_nothing: bool
 ) -> tuple[dict[str, Manifest], list[Refusal]]:
     """Write and prove every output in the staging folder; returns manifests by file, refusals.
 
     Args:
+        numbered: what the writer reports to, which is told the file.
         all_or_nothing: stop at the first refusal, without any manifest.
     """
     manifests, refusals = {}, []
     for forms, group in groupby(outputs, key=lambda output: output.forms):
         same_network = list(group)
-        writer.report("tracing the network")
+        numbered.number = outputs.index(same_network[0]) + 1
         traced = writer.trace(writer.prepared.networks.pop(forms), same_network[0])
         release()
         for output in same_network:
+            numbered.number = outputs.index(output) + 1
             try:
                 manifests[output.file] = writer.write(output, traced)
             except (NotEquivalentError, AgentError) as error:

@@ -25,12 +25,20 @@ from fca_edge.zoo.specs import NETWORKS
 Report = Callable[[str], None]
 # Carries out a request, as `fca_edge.export` does.
 Export = Callable[[Request, Report], Artefacts]
+# Called with the number of images that are done, and of all.
+ImageProgress = Callable[[int, int], None]
 
 
 @contextmanager
-def show_nothing(total: int = 0) -> Iterator[Report]:
+def show_nothing(total: float = 0) -> Iterator[Report]:
     """Show no progress."""
     yield lambda text: None
+
+
+@contextmanager
+def show_no_images() -> Iterator[ImageProgress]:
+    """Show no progress."""
+    yield lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,21 @@ class Screen:
         say: prints a line that stays.
         steps: opens a reporter of the steps of a long task.
         count: the same, if the number of steps is known.
+        until: the same, if the number of seconds is known.
+        images: opens a reporter of images that are done.
     """
 
     say: Report = lambda text: None
     steps: Callable[[], AbstractContextManager[Report]] = show_nothing
     count: Callable[[int], AbstractContextManager[Report]] = show_nothing
+    until: Callable[[float], AbstractContextManager[Report]] = show_nothing
+    images: Callable[[], AbstractContextManager[ImageProgress]] = show_no_images
 
     @classmethod
     def of_lines(cls, say: Report) -> Screen:
         """Return a screen that is one line after the other."""
-        return cls(say, lambda: nullcontext(say), lambda total: nullcontext(say))
+        one = nullcontext(say)
+        return cls(say, lambda: one, lambda total: one, lambda seconds: one)
 
 
 def list_suite_jobs(

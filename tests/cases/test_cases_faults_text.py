@@ -245,7 +245,7 @@ def test_f12_moving_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def work() -> None:
         console = PlainConsole(stderr=True)
-        monkeypatch.setattr("fca_edge.commands.shared.ERR", console)
+        monkeypatch.setattr("fca_edge.commands.progress.ERR", console)
         for opened in (steps(), count_steps(3)):
             with opened as step:
                 step(NASTY)

@@ -625,6 +625,14 @@ UNHEEDED = (
     ("report --history x --accuracy a.json", "--accuracy", "RECORDS"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
+    ("bundle {tflite} --runtime xnnpack --plain --out b", "--plain", "Python"),
+    ("tune {tflite} --precision fp32", "--precision", "ARTEFACTs"),
+    ("tune {tflite} --weights model", "--weights", "--checkpoint"),
+    ("tune {tflite} --limit 3", "--limit", "--data"),
+    ("tune {tflite} --data {digits}", "--data", "--max-drop"),
+    ("tune {tflite} --max-drop 1", "--max-drop", "--data"),
+    ("tune {tflite} --max-ms 1 --target qemu:aarch64", "--max-ms", "emulated"),
+    ("tune {tflite} --max-threads 2 --target qemu:aarch64", "--max-threads", "emulated"),
 )
 
 
@@ -680,6 +688,7 @@ COUNTS = {
     "bundle": "out threads exif force runtime",
     "models": "json",
     "report": "out history json",
+    "tune": "target checkpoint variant runtime max-mib budget out format json",
     "targets list": "json",
     "targets setup": "optional",
 }
@@ -706,11 +715,11 @@ def test_u12_wide_and_force_are_judged_everywhere(tmp_path: Path) -> None:
     for words, command in EVERY.items():
         names = {param.name for param in command.params}
         for flag in {"wide", "force"} & names if "json_file" in names else ():
-            if flag == "force" and words in (("export",), ("report",)):
+            if flag == "force" and words in (("export",), ("report",), ("tune",)):
                 continue  # it is for the files as well
             typed = ["--wide", "--json", "-"] if flag == "wide" else ["--force"]
             needed = {"eval": [file, "--data", "."], "sensitivity": [file, "--data", "."]}
-            places = {"verify": [file], "bench": [file], "compare": [file, file]}
+            places = {"verify": [file], "bench": [file], "tune": [file], "compare": [file, file]}
             more = {**needed, **places}.get(words[0], [])
             refused(fca_edge(*words, *more, *typed), 2, f"--{flag} is for")
 

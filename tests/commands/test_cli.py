@@ -1,6 +1,5 @@
 """The command line: every bad input is one line with its exit code, every good one a table."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ import torch
 from commandline import Done, fca_edge
 from conftest import DIGITS
 from safetensors.torch import load_file
+from terminal import on_terminal
 
 from fca_edge.api.files import export
 from fca_edge.errors import UsageError
@@ -247,6 +247,7 @@ def test_variants_complete() -> None:
         "models",
         "targets",
         "completion",
+        "tune",
     ],
 )
 def test_help_has_examples(command: str) -> None:
@@ -264,33 +265,17 @@ def test_what_a_stranger_types_is_answered_with_what_to_type(tmp_path: Path) -> 
     refused(fca_edge("bench", tmp_path / "w.pth"), 2, "no artefact", "`fca-edge export` makes one")
 
 
-def on_terminal(kind: str, *words: object) -> str:
-    """Return what a command writes on a terminal."""
-    main_end, command_end = os.openpty()
-    command = [sys.executable, "-m", "fca_edge", *map(str, words)]
-    streams = {"stdin": command_end, "stdout": command_end, "stderr": command_end}
-    child = subprocess.Popen(command, env={**os.environ, "TERM": kind}, **streams)
-    os.close(command_end)
-    pieces = []
-    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
-        while piece := os.read(main_end, 1 << 16):
-            pieces.append(piece)
-    os.close(main_end)
-    child.wait()
-    return b"".join(pieces).decode()
-
-
 @pytest.mark.parametrize("kind", ["xterm", "dumb"])
 def test_an_error_stands_alone_on_the_terminal(kind: str, tmp_path: Path) -> None:
     """No spinner is drawn for work that does not begin."""
     for words in (("export", "--variant", "l9"), ("verify", tmp_path / "a.onnx")):
         (tmp_path / "a.onnx").write_bytes(b"x")
-        lines = on_terminal(kind, *words).splitlines()
+        lines = on_terminal(*words, kind=kind).splitlines()
         assert [line[:17] for line in lines] == ["fca-edge: error: "], lines
 
 
 def test_progress_is_shown_on_a_terminal_that_can_move(exported: list[Artefact]) -> None:
     words = ("bench", exported[0].path, "--processes", 1, "--runs", 1, "--warmup", 0)
-    assert "0/2" in on_terminal("xterm", *words) and "1/2" in on_terminal("xterm", *words)
-    text = on_terminal("dumb", *words)
+    assert "0/2" in on_terminal(*words) and "1/2" in on_terminal(*words)
+    text = on_terminal(*words, kind="dumb")
     assert "/2" not in text and not text.startswith("\r\n") and "digits-fp32.onnx" in text

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from fca_edge.documents import Check, Details, Name, Positive, read_document, whole
+from fca_edge.documents import Check, Details, Name, Positive, read_document, whole, word
 from fca_edge.parsing import DocumentError, shorten
 from fca_edge.sizes import ReadSize
 
@@ -229,6 +229,41 @@ class Agreement:
     threads: int
 
 
+# The stages of a frame, in their order; only dense networks write pictures.
+STAGES = ("decode", "prepare", "infer", "postprocess", "write")
+Stage = Annotated[str, Check(word(STAGES))]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Whole frames, from a picture's file to the answer, in a bundle's own runner.
+
+    Attributes:
+        stages: time of each frame by stage, in nanoseconds; a tuple per process.
+        pictures: how many there were, which were taken in turns.
+        sha256: of these pictures.
+        draft: large JPEGs were decoded at a part of their size.
+        pillow: the version that decoded them.
+    """
+
+    stages: dict[Stage, tuple[Samples, ...]]
+    pictures: Positive
+    sha256: str
+    draft: bool
+    pillow: str
+
+    def __post_init__(self) -> None:
+        shapes = {tuple(map(len, samples)) for samples in self.stages.values()}
+        if len(shapes) != 1 or not next(iter(shapes)):
+            raise ValueError("has stages of no frames, or of unlike numbers of them")
+
+    @property
+    def frame_ns(self) -> tuple[tuple[int, ...], ...]:
+        """Time of each whole frame; a tuple per process."""
+        processes = zip(*self.stages.values(), strict=True)
+        return tuple(tuple(map(sum, zip(*stages, strict=True))) for stages in processes)
+
+
 @dataclass(frozen=True)
 class Record:
     """One artefact on one runtime, target and plan; one tuple of samples per process.
@@ -236,7 +271,7 @@ class Record:
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
     `processor_ns` is processor time, which other work on the machine hardly changes; it is empty
-    if nobody took it.
+    if nobody took it. `pipeline` is of runs with pictures.
     """
 
     artefact: Artefact
@@ -255,6 +290,7 @@ class Record:
     agreement: Agreement | None = None
     run: str | None = None
     processor_ns: tuple[Samples, ...] = ()
+    pipeline: Pipeline | None = None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("documents", "manifest", "parity", "accuracy", "parsing", "terminal"),
     },
     "suites": {
+        "bundling",
         *("records", "stopping", "store", "zoo", "exporting", "manifest"),
         *(*READING, *MEASURING),
         *("artefacts", "reporting", "tables"),

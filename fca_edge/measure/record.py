@@ -16,11 +16,13 @@ from fca_edge.errors import plural
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job
 from fca_edge.records import (
+    STAGES,
     Agreement,
     Conditions,
     Cost,
     Hot,
     Memory,
+    Pipeline,
     Plan,
     Record,
     RuntimeInfo,
@@ -49,6 +51,7 @@ class JobEvents:
     latency: list[Events] = field(default_factory=list)
     cost: list[Events] = field(default_factory=list)
     memory: Events = field(default_factory=dict)
+    frames: list[Events] = field(default_factory=list)
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -66,6 +69,9 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
     done, warnings = max(len(events.latency), len(events.cost)), []
     if 0 < done < plan.processes:
         warnings = [f"interrupted after {done} of {plan.processes} processes"]
+    elif job.frames is not None and len(events.frames) < plan.processes:
+        count = len(events.frames)
+        warnings = [f"interrupted after whole frames of {count} of {plan.processes} processes"]
     plan = replace(plan, processes=done or plan.processes)
     first = [*events.latency, *events.cost, events.memory][0]
     ready, loaded = first["ready"], first["loaded"]
@@ -100,6 +106,25 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         cost=read_cost(job, events.cost),
         conditions=read_conditions(timed),
         agreement=events.agreement,
+        pipeline=read_pipeline(job, events.frames),
+    )
+
+
+def read_pipeline(job: Job, runs: list[Events]) -> Pipeline | None:
+    """Read the stages of whole frames; None if there were no pictures."""
+    if not runs or job.frames is None:
+        return None
+    named = [run["frames"]["stages"] for run in runs]
+    return Pipeline(
+        stages={
+            name: tuple(tuple(stages[name]) for stages in named)
+            for name in STAGES
+            if all(name in stages for stages in named)
+        },
+        pictures=job.frames.pictures,
+        sha256=job.frames.sha256,
+        draft=job.frames.draft,
+        pillow=runs[0]["frames"]["pillow"],
     )
 
 

@@ -31,9 +31,10 @@ MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
 # More threads wait for each other by spinning, and what they spin is counted.
 COUNTING_THREADS = 1
 # What is run of a job; a first load of `lean.py` is one after which others find what it kept.
-Task = Literal["latency", "cost", "memory", "agreement", "first load"]
+Task = Literal["latency", "cost", "memory", "agreement", "first load", "whole frames"]
 MODES: dict[Task, Mode] = {
     "latency": "latency",
+    "whole frames": "frames",
     "cost": "cost",
     "memory": "memory",
     "first load": "memory",
@@ -74,6 +75,8 @@ def order_tasks(
         tasks += [(number, "cost") for turn in turns for number in turn]
     elif not info.emulated:
         tasks += [(number, "latency") for turn in turns for number in turn]
+        framed = [number for turn in turns for number in turn if jobs[number].frames]
+        tasks += [(number, "whole frames") for number in framed]
     tasks += [(number, "memory") for number in numbers]
     # A file that runs elsewhere must also compute there what it computes here.
     tasks += [(number, "agreement") for number in numbers if info.name != "local"]
@@ -111,6 +114,7 @@ def run_jobs(
     places = {job.path: target.push(job.path) for job in jobs}
     if any(job.settings is not None for job in jobs):
         places[LEAN] = target.push(LEAN)
+    places |= {job.frames.pack: target.push(job.frames.pack) for job in jobs if job.frames}
     runs = [JobEvents() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
     lost: FcaEdgeError | None = None
@@ -175,6 +179,8 @@ def run_task(
         events.memory = answer
     elif task == "cost":
         events.cost.append(answer)
+    elif task == "whole frames":
+        events.frames.append(answer)
     elif task == "latency":
         if "samples" not in answer:
             raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
@@ -235,13 +241,22 @@ def build_plan(
         iterations=iterations,
         lean=None if job.settings is None else places[LEAN],
         settings=job.settings,
+        **describe_frames(task, job, places),
         **describe_treatment(task, handling, cool),
     )
+
+
+def describe_frames(task: Task, job: Job, places: Mapping[Path, str]) -> dict[str, Any]:
+    """Return the fields of a plan that say what frames are run with."""
+    if task != "whole frames" or job.frames is None:
+        return {}
+    pack = places[job.frames.pack]
+    return {"frames": pack, "name": job.path.name, "words": job.frames.words}
 
 
 def describe_treatment(task: Task, handling: Handling, cool: bool) -> dict[str, Any]:
     """Return the fields of a plan that treat the board; only time depends on all of them."""
     if task == "memory":
         return {"cpus": handling.cpus}
-    fields = asdict(handling) if task == "latency" else {}
+    fields = asdict(handling) if task in ("latency", "whole frames") else {}
     return fields if cool else {**fields, "cool_down_seconds": None}

@@ -10,7 +10,7 @@ from rich.text import Text
 from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
-from fca_edge.stats import LEAST_PROCESSES, latency, summarise_counts
+from fca_edge.stats import LEAST_P99, LEAST_PROCESSES, Latency, latency, summarise_counts
 from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 
 MIB = 1 << 20
@@ -61,6 +61,15 @@ TIME: tuple[Shown, ...] = (
     Shown(
         Column("p90 ms", 4, legend="nine of ten inferences took no longer"),
         time_cell(lambda r: ms(latency(r).p90_ns)),
+    ),
+    Shown(
+        Column(
+            "p99 ms",
+            16,
+            legend="99 of a hundred took no longer; '-' if there are fewer than"
+            f" {LEAST_P99} samples, too few to tell: add --runs",
+        ),
+        time_cell(lambda r: write_p99(latency(r))),
     ),
     Shown(
         Column("load ms", 3),
@@ -316,10 +325,19 @@ def write_kinds(record: Record) -> str:
 
 def write_interval(record: Record) -> str:
     """Write the interval of the median latency, if there is one."""
-    times = latency(record)
+    return write_bounds(latency(record))
+
+
+def write_bounds(times: Latency) -> str:
+    """Write the interval of a median, if there is one."""
     if times.low_ns is None or times.high_ns is None:
         return ""
     return f"{ms(times.low_ns)}–{ms(times.high_ns)}"
+
+
+def write_p99(times: Latency) -> str:
+    """Write what 99 of a hundred do not exceed, if that can be told."""
+    return "-" if times.p99_ns is None else ms(times.p99_ns)
 
 
 def write_agreement(record: Record) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fca_edge.runtimes import Runtime
 
-Mode = Literal["latency", "memory", "cost", "outputs", "stream"]
+Mode = Literal["latency", "memory", "cost", "outputs", "stream", "frames"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class AgentPlan:
     then `iterations` times. Each of the latter is timed, or run untimed while memory is watched,
     or stands between two marks that a counting emulator sees. In the mode `outputs` each of
     several inputs is run once, in their order, and what comes out is stored; in the mode `stream`
-    so again and again, for each further line of JSON with `inputs` and `outputs`.
+    so again and again, for each further line of JSON with `inputs` and `outputs`. In the mode
+    `frames` a bundle's runner answers pictures, one after the other and again, and each of its
+    stages is timed.
 
     Attributes:
         runtime: which loads the artefact; the agent receives its name.
@@ -41,6 +43,9 @@ class AgentPlan:
         lean: place of `lean.py`, by which the artefact is then loaded.
         settings: of `lean.py`.
         native: place of the program that the runtime is, where it is one.
+        frames: .zip file of the runner and the pictures of the mode `frames`.
+        name: what the runner calls the artefact.
+        words: options of the runner.
     """
 
     runtime: Runtime
@@ -64,6 +69,9 @@ class AgentPlan:
     lean: str | None = None
     settings: dict[str, Any] | None = None
     native: str | None = None
+    frames: str | None = None
+    name: str | None = None
+    words: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
@@ -73,6 +81,8 @@ class AgentPlan:
     @property
     def events(self) -> tuple[str, ...]:
         """Name what the agent says in the end, if all went well."""
+        if self.mode == "frames":
+            return ("ready", "frames", "done")
         results = {"latency": ("samples",), "cost": ("maps",)}
         return ("ready", "loaded", *results.get(self.mode, ()), "done")
 

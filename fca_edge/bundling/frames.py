@@ -63,7 +63,9 @@ def pack_frames(
     pack = folder / f"{job.path.name}-{job.runtime.name}-frames.zip"
     with temporary() as place, zipfile.ZipFile(pack, "w") as archive:
         fill_runner(place, artefact, job.runtime, threads)
-        for path in (*sorted(place.iterdir()), FRAMES):
+        # The agent runs the file as a program, which is what this name means in it.
+        archive.writestr(zipfile.ZipInfo("__main__.py", DATE), FRAMES.read_bytes())
+        for path in sorted(place.iterdir()):
             archive.writestr(zipfile.ZipInfo(path.name, DATE), path.read_bytes())
         for number, path in enumerate(pictures):
             name = f"pictures/{number:05}{path.suffix.lower()}"

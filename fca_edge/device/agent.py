@@ -384,20 +384,6 @@ def count(runtime, iterations):
     say("maps", maps=[m[:4] for m in mappings("/proc/self/maps") if m[3].startswith("/")])
 
 
-def run_frames(plan, board):
-    """Unpack a bundle's runner with pictures, and time its stages."""
-    import tempfile
-    import zipfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(plan["frames"]) as archive:
-            archive.extractall(folder)
-        os.symlink(os.path.abspath(plan["artefact"]), os.path.join(folder, plan["name"]))
-        sys.path.insert(0, folder)
-        run = runpy.run_path(os.path.join(folder, "frames.py"))["run_frames"]
-        say("frames", **run(folder, plan.get("words", ()), plan, board.state))
-
-
 def run_native(plan, board):
     """Let the program that the runtime is do what the plan says, on the cores that are ours now.
 
@@ -452,7 +438,9 @@ def main():
         **meter.read(),
     )
     if plan["mode"] == "frames":
-        run_frames(plan, board)
+        # A .zip file, of which this runs frames.py.
+        run_frames = runpy.run_path(plan["frames"])["run_frames"]
+        say("frames", **run_frames(plan, board.state))
         say("done", **meter.read())
         return
     start = time.perf_counter_ns()

@@ -1,11 +1,15 @@
 """Times the parts of a frame in a bundle's own runner: the code that people deploy.
 
-Stand-alone, as agent.py is, which unpacks it beside run.py and calls `run_frames`.
+Stand-alone, as agent.py is, which runs it out of the .zip file of runner and pictures.
 """
 
+import importlib
 import os
 import shutil
+import sys
+import tempfile
 import time
+import zipfile
 
 PICTURES = "pictures"
 
@@ -23,34 +27,42 @@ class Clock:
         self.last = now
 
 
-def run_frames(folder, words, plan, state):
-    """Run the runner of a folder over its pictures, one after the other and again.
+def run_frames(plan, state):
+    """Unpack the runner and its pictures, and run it over them, one after the other and again.
 
     Args:
-        words: more options of its command line.
         state: returns what the board is like.
 
     Returns:
         Fields of the event "frames".
     """
-    import PIL
-    import run  # the bundle's
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(plan["frames"]) as archive:
+            archive.extractall(folder)
+        os.symlink(os.path.abspath(plan["artefact"]), os.path.join(folder, plan["name"]))
+        sys.path.insert(0, folder)
+        return time_frames(folder, plan, state)
 
+
+def time_frames(folder, plan, state):
+    """Time frames of an unpacked runner."""
+    import PIL
+
+    run = importlib.import_module("run")  # the bundle's
     names = sorted(os.listdir(os.path.join(folder, PICTURES)))
     paths = [os.path.join(folder, PICTURES, name) for name in names]
     start = time.perf_counter_ns()
-    setup, run_model = run.start([*words, *paths])
+    setup, run_model = run.start([*plan.get("words", ()), *paths])
     load_ns = time.perf_counter_ns() - start
-    before, frames = None, []
-    for number in range(plan.get("warmups", 0) + plan["iterations"]):
-        if number == plan.get("warmups", 0):
+    before, frames, warmups = None, [], plan.get("warmups", 0)
+    for number in range(warmups + plan["iterations"]):
+        if number == warmups:
             before = state()  # the warm-ups have brought the cores up to their frequency
         stages = time_frame(run.task, paths[number % len(paths)], run_model, setup)
         if before is not None:
             frames.append(stages)
-    lists = {name: [max(1, frame.get(name, 0)) for frame in frames] for name in frames[0]}
     return {
-        "stages": lists,
+        "stages": {name: [max(1, frame.get(name, 0)) for frame in frames] for name in frames[0]},
         "load_ns": load_ns,
         "pillow": PIL.__version__,
         "before": before,
@@ -67,5 +79,5 @@ def time_frame(task, path, run_model, setup):
     task.answer(path, run_model, setup)
     if hasattr(setup.options, "out"):
         shutil.rmtree(setup.options.out)
-        __import__("results").WRITTEN.clear()
+        importlib.import_module("results").WRITTEN.clear()
     return clock.stages

@@ -74,13 +74,18 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Plan:
-    """How it was measured."""
+    """How it was measured.
+
+    Attributes:
+        sustain_seconds: how long one more process was to go on; None if there was none.
+    """
 
     threads: Positive
     batch: Positive
     warmups: int
     iterations: Positive
     processes: Positive
+    sustain_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,13 +270,54 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A stretch of a long run.
+
+    Attributes:
+        end_ns: when it ended, since the run began.
+        latency_ns: of each inference in it, as many as fitted in.
+        frequency_khz, celsius, held_back: what the board was like as it ended.
+    """
+
+    end_ns: Positive
+    latency_ns: Samples
+    frequency_khz: int | None
+    celsius: float | None
+    held_back: bool
+
+
+def read_windows(value: Any) -> Any:
+    """Read the windows of a long run, each of which ends later than the one before."""
+    windows = read_document({"windows": value}, Windows).windows
+    ends = [window.end_ns for window in windows]
+    if not ends or any(a >= b for a, b in zip(ends, ends[1:])):
+        raise ValueError("has no windows, or not in the order of their ends")
+    return windows
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows alone."""
+
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """One process that ran a file for long; if it was broken off, its last window ends early."""
+
+    windows: Annotated[tuple[Window, ...], Check(read_windows)]
+
+
+@dataclass(frozen=True)
 class Record:
     """One artefact on one runtime, target and plan; one tuple of samples per process.
 
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
     `processor_ns` is processor time, which other work on the machine hardly changes; it is empty
-    if nobody took it. `pipeline` is of runs with pictures.
+    if nobody took it. `pipeline` is of runs with pictures,
+    `sustained` of long ones.
     """
 
     artefact: Artefact
@@ -291,6 +337,7 @@ class Record:
     run: str | None = None
     processor_ns: tuple[Samples, ...] = ()
     pipeline: Pipeline | None = None
+    sustained: Sustained | None = None
 
 
 @dataclass(frozen=True)

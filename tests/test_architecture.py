@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": {
         "children",
         *("errors", "records", "sizes", "stopping", "store", "runtimes", "stats", "lean_settings"),
-        *("manifest", "device", "targets"),
+        *("manifest", "device", "targets", "documents", "parsing"),
     },
     "comparing": {
         *("records", "store", "stats", "runtimes", "measure", "tables", "zoo", *READING),

@@ -43,7 +43,7 @@ SECTIONS = {
         *("targets", "board_names", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
     ),
     "Whole frames": ("images", "draft"),
-    "How often": ("runs", "processes", "warmup"),
+    "How often": ("runs", "processes", "warmup", "batch", "sustain"),
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
 }
 HEEDED = (
@@ -138,6 +138,21 @@ class SuiteName(ParamType):
     type=AT_LEAST_0,
     metavar="SECONDS",
     help="Pause before each timed process but the first.",
+)
+@click.option(
+    "--batch",
+    type=AT_LEAST_1,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Inputs that are run together; for ONNX files of `export --dynamic-batch`.",
+)
+@click.option(
+    "--sustain",
+    type=AT_LEAST_1,
+    metavar="SECONDS",
+    help="Also run each file for so long without a pause: how its rate changes, and where it"
+    " settles.",
 )
 @click.option(
     "--images",

@@ -26,6 +26,7 @@ from fca_edge.records import (
     Plan,
     Record,
     RuntimeInfo,
+    Sustained,
     TargetInfo,
     Usage,
 )
@@ -52,6 +53,7 @@ class JobEvents:
     cost: list[Events] = field(default_factory=list)
     memory: Events = field(default_factory=dict)
     frames: list[Events] = field(default_factory=list)
+    sustained: Sustained | None = None
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
     elif job.frames is not None and len(events.frames) < plan.processes:
         count = len(events.frames)
         warnings = [f"interrupted after whole frames of {count} of {plan.processes} processes"]
+    warnings += list_sustained_warnings(plan, events.sustained)
     plan = replace(plan, processes=done or plan.processes)
     first = [*events.latency, *events.cost, events.memory][0]
     ready, loaded = first["ready"], first["loaded"]
@@ -103,11 +106,22 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
             *list_object_warnings(timed),
             *dict.fromkeys((*list_board_warnings(timed), *events.notes)),
         ),
-        cost=read_cost(job, events.cost),
+        cost=read_cost(job, plan, events.cost),
         conditions=read_conditions(timed),
         agreement=events.agreement,
         pipeline=read_pipeline(job, events.frames),
+        sustained=events.sustained,
     )
+
+
+def list_sustained_warnings(plan: Plan, sustained: Sustained | None) -> list[str]:
+    """Say if a long run was broken off."""
+    if plan.sustain_seconds is None:
+        return []
+    seconds = 0.0 if sustained is None else sustained.windows[-1].end_ns / 1e9
+    if seconds >= plan.sustain_seconds:
+        return []
+    return [f"interrupted: sustained for {seconds:.0f} of {plan.sustain_seconds:.0f} s"]
 
 
 def read_pipeline(job: Job, runs: list[Events]) -> Pipeline | None:
@@ -148,7 +162,7 @@ def read_usage(event: Event) -> Usage:
     return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
 
 
-def read_cost(job: Job, runs: list[Events]) -> Cost | None:
+def read_cost(job: Job, plan: Plan, runs: list[Events]) -> Cost | None:
     """Read what the counter saw; None if nothing counts."""
     if not runs:
         return None
@@ -157,7 +171,7 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
     return Cost(
         instructions=tuple(tuple(run["cost"]["instructions"]) for run in runs),
         classes=last["classes"],
-        bound=macs // FP32_LANES if macs and floats else None,
+        bound=macs * plan.batch // FP32_LANES if macs and floats else None,
         hot=tuple(
             Hot(h["place"], h["instructions"], h["classes"], tuple(h["code"])) for h in last["hot"]
         ),

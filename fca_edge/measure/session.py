@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
+import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fca_edge.device import LEAN
+from fca_edge.documents import read_document
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job
 from fca_edge.measure.record import JobEvents, build_record
-from fca_edge.records import Plan, Record, TargetInfo
+from fca_edge.parsing import DocumentError
+from fca_edge.records import Plan, Record, Sustained, TargetInfo
 from fca_edge.stopping import Stopped
+from fca_edge.store import temporary
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.plan import AgentPlan, Mode
@@ -31,10 +38,11 @@ MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
 # More threads wait for each other by spinning, and what they spin is counted.
 COUNTING_THREADS = 1
 # What is run of a job; a first load of `lean.py` is one after which others find what it kept.
-Task = Literal["latency", "cost", "memory", "agreement", "first load", "whole frames"]
+Task = Literal["latency", "cost", "memory", "agreement", "first load", "whole frames", "sustained"]
 MODES: dict[Task, Mode] = {
     "latency": "latency",
     "whole frames": "frames",
+    "sustained": "sustain",
     "cost": "cost",
     "memory": "memory",
     "first load": "memory",
@@ -80,6 +88,8 @@ def order_tasks(
     tasks += [(number, "memory") for number in numbers]
     # A file that runs elsewhere must also compute there what it computes here.
     tasks += [(number, "agreement") for number in numbers if info.name != "local"]
+    # Last, since it heats the board.
+    tasks += [(number, "sustained") for number in numbers if plan.sustain_seconds]
     return tasks
 
 
@@ -127,7 +137,8 @@ def run_jobs(
                 continue
             cool = any(run.latency for run in runs)
             one = build_plan(task, job, places, plan, info, handling, cool)
-            run_task(task, job, one, target, info, runs[number])
+            with show_time_left(progress, task, job, plan):
+                run_task(task, job, one, target, info, runs[number])
         except AgentError as error:
             failed[number] = error
         except TargetUnavailableError as error:
@@ -173,6 +184,9 @@ def run_task(
         return
     timeout += plan.cool_down_seconds or 0.0
     timeout += 0.0 if plan.start_below_celsius is None else COOLING_SECONDS
+    if task == "sustained":
+        run_sustained(plan, target, timeout, events)
+        return
     answer = target.run(plan, timeout)
     events.notes += answer.get("ended", {}).get("warnings", ())
     if task == "memory":
@@ -185,6 +199,50 @@ def run_task(
         if "samples" not in answer:
             raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
         events.latency.append(answer)
+
+
+def run_sustained(plan: AgentPlan, target: Target, timeout: float, events: JobEvents) -> None:
+    """Run a file for long; of a run that is interrupted the windows so far are kept.
+
+    Raises:
+        AgentError: the process failed.
+    """
+    with temporary() as folder:
+        place, copy = folder / "windows", folder / "copy"
+        try:
+            answer = target.run(replace(plan, outputs=str(place)), timeout + (plan.seconds or 0))
+        except Stopped:
+            try:
+                target.pull(str(place), copy)
+                lines = [json.loads(line) for line in copy.read_text().splitlines()[:-1]]
+                events.sustained = read_document({"windows": lines}, Sustained)
+            except (FcaEdgeError, DocumentError, OSError, ValueError):
+                events.notes.append("interrupted: nothing was kept of the sustained run")
+            raise
+        events.sustained = read_document(answer["sustained"], Sustained)
+
+
+@contextmanager
+def show_time_left(progress: Progress, task: Task, job: Job, plan: Plan) -> Iterator[None]:
+    """Tell each second how long a long run still goes on, where the progress can be amended."""
+    amend = getattr(progress, "amend", None)
+    if task != "sustained" or amend is None:
+        yield
+        return
+    ended, until = threading.Event(), time.monotonic() + (plan.sustain_seconds or 0)
+
+    def tell() -> None:
+        while not ended.wait(1):
+            left = max(0.0, until - time.monotonic())
+            amend(f"{job.artefact.file} on {job.runtime.name}, sustained, {left:.0f} s left")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
@@ -239,6 +297,8 @@ def build_plan(
         threads=COUNTING_THREADS if task == "cost" else plan.threads,
         warmups=plan.warmups,
         iterations=iterations,
+        batch=plan.batch,
+        seconds=plan.sustain_seconds if task == "sustained" else None,
         lean=None if job.settings is None else places[LEAN],
         settings=job.settings,
         **describe_frames(task, job, places),
@@ -258,5 +318,5 @@ def describe_treatment(task: Task, handling: Handling, cool: bool) -> dict[str, 
     """Return the fields of a plan that treat the board; only time depends on all of them."""
     if task == "memory":
         return {"cpus": handling.cpus}
-    fields = asdict(handling) if task in ("latency", "whole frames") else {}
+    fields = asdict(handling) if task in ("latency", "whole frames", "sustained") else {}
     return fields if cool else {**fields, "cool_down_seconds": None}

@@ -49,6 +49,10 @@ IDENTITY: tuple[Shown, ...] = (
 TIME: tuple[Shown, ...] = (
     Shown(Column("median ms"), time_cell(lambda r: ms(latency(r).median_ns))),
     Shown(
+        Column("ms per picture", 2, legend="the median over the batch"),
+        time_cell(lambda r: ms(latency(r).median_ns / r.plan.batch) if r.plan.batch > 1 else ""),
+    ),
+    Shown(
         Column(
             "90 % interval",
             1,
@@ -80,6 +84,10 @@ INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
         Column("million instructions", legend="of one inference; this is not a time"),
         cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
+    ),
+    Shown(
+        Column("million per picture", 2, legend="the same over the batch"),
+        lambda r: write_per_picture(r),
     ),
     Shown(
         Column(
@@ -338,6 +346,13 @@ def write_bounds(times: Latency) -> str:
 def write_p99(times: Latency) -> str:
     """Write what 99 of a hundred do not exceed, if that can be told."""
     return "-" if times.p99_ns is None else ms(times.p99_ns)
+
+
+def write_per_picture(record: Record) -> str:
+    """Write the instructions of one of several inputs that were run together."""
+    if record.cost is None or record.plan.batch == 1:
+        return ""
+    return f"{summarise_counts(record.cost).median / record.plan.batch / MILLION:.1f}"
 
 
 def write_agreement(record: Record) -> str:

@@ -12,6 +12,7 @@ from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.reporting.bench_table import bench_sheets, footer, hot_sheet, name_place
 from fca_edge.reporting.pipeline_table import pipeline_lines, pipeline_sheets
+from fca_edge.reporting.sustained_table import sustained_sheets
 from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
@@ -32,7 +33,7 @@ class Runs(Printable, Sequence[Record]):
         lost: why a target went away.
         stopped: a signal came, and ended everything.
         hot: stretches of code that the table shows, of those with most instructions.
-        shows_frames: show the table of whole frames, where there were any.
+        shows_frames: show the tables of whole frames and of long runs, where there were any.
 
     Example:
         >>> runs = fca_edge.bench(["l1.onnx", "l1.tflite"])       # doctest: +SKIP
@@ -163,6 +164,7 @@ class Runs(Printable, Sequence[Record]):
         if self.shows_frames:
             document.add_sheets(pipeline_sheets(self.records))
             document.add_lines(pipeline_lines(self.records))
+            document.add_sheets(sustained_sheets(self.records))
         costed = [record for record in self.records if record.cost]
         document.add_sheets([hot_sheet(one, self.hot) for one in costed] if self.hot else [])
         document.add_lines(advice(self.records), quiet=False)

@@ -20,6 +20,7 @@ from fca_edge.reporting.pictures import choose_accuracy, draw_memory, draw_sampl
 from fca_edge.reporting.pipeline_table import pipeline_lines, pipeline_sheets
 from fca_edge.reporting.rows import Change, Place, find_front
 from fca_edge.reporting.runs import FIRST, NETWORK, Runs
+from fca_edge.reporting.sustained_table import sustained_sheets
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.tables.document import Document, Line, Shell
 from fca_edge.tables.sheet import Column, Sheet, style_text
@@ -43,6 +44,7 @@ def list_sections(
         published_section(records),
         samples_section(real),
         frames_section(records),
+        sustained_section(records),
         memory_section(places),
         emulated_section([place for place in places if place.emulated]),
         conditions_section(real),
@@ -158,6 +160,14 @@ def frames_section(records: Sequence[Record]) -> Section:
     section, document = Section("frames", "Whole frames, part by part"), Document()
     document.add_sheets(pipeline_sheets(records))
     document.add_lines(pipeline_lines(records))
+    section.add_document(document)
+    return section
+
+
+def sustained_section(records: Sequence[Record]) -> Section:
+    """Show how the rate of long runs changed."""
+    section, document = Section("sustained", "Sustained: the rate over time"), Document()
+    document.add_sheets(sustained_sheets(records))
     section.add_document(document)
     return section
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from fca_edge.bundling.frames import choose_pictures, pack_frames
 from fca_edge.errors import UsageError, nearest
+from fca_edge.manifest import read_manifest
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
 from fca_edge.measure.session import Outcome, count_processes, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
@@ -53,6 +54,8 @@ class Order:
         suite: what is measured as well; its settings apply if none is given here.
         board_names: what records call the boards among the targets, in their order.
         hot: stretches of code that the result shows, which only some targets can tell.
+        batch: inputs that are run together.
+        sustain: seconds for which each file is run without a pause, besides.
         images: folder of pictures, with which whole frames are timed as well.
         draft: decode large JPEGs among them at a part of their size.
     """
@@ -71,6 +74,8 @@ class Order:
     lean: bool = False
     hot: int = 0
     handling: Handling = AS_IT_IS
+    batch: int = 1
+    sustain: float | None = None
     images: Path | None = None
     draft: bool = False
 
@@ -92,7 +97,8 @@ class Order:
         """Return how often is measured on a target."""
         return Plan(
             self.threads or 1,
-            batch=1,
+            batch=self.batch,
+            sustain_seconds=self.sustain,
             warmups=usual.warmup if self.warmup is None else self.warmup,
             iterations=self.runs or usual.runs,
             processes=self.processes or usual.processes,
@@ -156,7 +162,33 @@ def prepare_target(
         suite = order.suite or read_suite(usual.suite)
         settings = (workshop, order.runtime, order.lean)
         jobs += list_suite_jobs(suite.entries, name, place.runtimes, *settings)
+    for job in jobs:
+        refuse_unfit(order, job)
     return tell_apart(jobs), order.plan(usual)
+
+
+def refuse_unfit(order: Order, job: Job) -> None:
+    """Refuse what a file or its runtime cannot do.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if order.sustain is not None and job.runtime.kits:
+        raise UsageError(
+            f"{job.path}: --sustain is for runtimes in Python, not for {job.runtime.name}; add"
+            " --runtime litert, or leave it out."
+        )
+    if order.batch == 1:
+        return
+    if job.settings is not None:
+        raise UsageError(f"{job.path}: --batch is for files that are loaded plainly, not --lean.")
+    manifest = read_manifest(job.path)
+    is_fixed = manifest is not None and not manifest.dynamic_batch
+    if is_fixed or job.path.suffix != ".onnx":
+        raise UsageError(
+            f"{job.path}: its batch is fixed at 1; `fca-edge export --format onnx --dynamic-batch`"
+            " writes a file that takes any."
+        )
 
 
 def add_frames(order: Order, jobs: list[Job], plan: Plan, folder: Path) -> list[Job]:
@@ -244,6 +276,8 @@ def refuse_uncounted(place: Target, info: TargetInfo, settings: Order) -> None:
             f"--images: {info.name} is emulated, and the parts of a frame are times; leave it out,"
             " or measure on a board."
         )
+    if info.emulated and settings.sustain is not None:
+        raise UsageError(f"--sustain: {info.name} is emulated, so nothing is timed; leave it out.")
     if place.counts_instructions:
         return
     if settings.hot:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
 from fca_edge.documents import Check, Details, Name, Positive, Reading, Whole, text
+from fca_edge.records import Sustained
 
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -102,6 +103,7 @@ KINDS: dict[str, Any] = {
     "loaded": Loaded,
     "samples": Samples,
     "frames": Frames,
+    "sustained": Sustained,
     "maps": Maps,
     "done": Meter,
     "ended": Ended,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fca_edge.runtimes import Runtime
 
-Mode = Literal["latency", "memory", "cost", "outputs", "stream", "frames"]
+Mode = Literal["latency", "memory", "cost", "outputs", "stream", "frames", "sustain"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,14 @@ class AgentPlan:
     several inputs is run once, in their order, and what comes out is stored; in the mode `stream`
     so again and again, for each further line of JSON with `inputs` and `outputs`. In the mode
     `frames` a bundle's runner answers pictures, one after the other and again, and each of its
-    stages is timed.
+    stages is timed. In the mode `sustain` one input is run for so many `seconds`, in windows of
+    which each is told, and written to `outputs` as it ends.
 
     Attributes:
         runtime: which loads the artefact; the agent receives its name.
         threads: of the runtime.
+        batch: how many inputs are run together, where the artefact takes any number.
+        seconds: how long the mode `sustain` goes on.
         seed: of the normally distributed input of the first three modes, where `inputs` is None.
         inputs: .npy file, (n, ...) in the artefact's layout; of it the first three modes run the
             first input alone.
@@ -54,6 +57,8 @@ class AgentPlan:
     threads: int = 1
     warmups: int = 0
     iterations: int = 1
+    batch: int = 1
+    seconds: float | None = None
     seed: int = 0
     inputs: str | None = None
     outputs: str | None = None
@@ -83,7 +88,7 @@ class AgentPlan:
         """Name what the agent says in the end, if all went well."""
         if self.mode == "frames":
             return ("ready", "frames", "done")
-        results = {"latency": ("samples",), "cost": ("maps",)}
+        results = {"latency": ("samples",), "cost": ("maps",), "sustain": ("sustained",)}
         return ("ready", "loaded", *results.get(self.mode, ()), "done")
 
     def to_document(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ figures may be compared: artefact, plan, target, runtime.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -290,7 +291,7 @@ def read_windows(value: Any) -> Any:
     """Read the windows of a long run, each of which ends later than the one before."""
     windows = read_document({"windows": value}, Windows).windows
     ends = [window.end_ns for window in windows]
-    if not ends or any(a >= b for a, b in zip(ends, ends[1:])):
+    if not ends or any(a >= b for a, b in itertools.pairwise(ends)):
         raise ValueError("has no windows, or not in the order of their ends")
     return windows
 

@@ -149,10 +149,10 @@ class SuiteName(ParamType):
 )
 @click.option(
     "--sustain",
-    type=AT_LEAST_1,
+    type=click.IntRange(1, 1800),
     metavar="SECONDS",
-    help="Also run each file for so long without a pause: how its rate changes, and where it"
-    " settles.",
+    help="Also run each file for so long without a pause, 1800 at most: how its rate changes, and"
+    " where it settles.",
 )
 @click.option(
     "--images",

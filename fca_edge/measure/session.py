@@ -214,7 +214,9 @@ def run_sustained(plan: AgentPlan, target: Target, timeout: float, events: JobEv
         except Stopped:
             try:
                 target.pull(str(place), copy)
-                lines = [json.loads(line) for line in copy.read_text().splitlines()[:-1]]
+                # The last line may have been cut.
+                whole = copy.read_text().rpartition("\n")[0]
+                lines = [json.loads(line) for line in whole.splitlines()]
                 events.sustained = read_document({"windows": lines}, Sustained)
             except (FcaEdgeError, DocumentError, OSError, ValueError):
                 events.notes.append("interrupted: nothing was kept of the sustained run")

@@ -670,8 +670,8 @@ COUNTS = {
     "export": "variant checkpoint format precision no-fold img-size num-classes mean std resize"
     " crop interpolation layout preprocessing background exif images checks seed data"
     " all-or-nothing out force json output random-head",
-    "bench": "threads target board-name runs processes warmup runtime suite cpus lean against images"
-    " format json",
+    "bench": "threads target board-name runs processes warmup runtime suite cpus lean against"
+    " images batch sustain format json",
     "compare": "gate bounds update-baseline published format json",
     # --checkpoint: test_u12_keep_float_takes_a_list_and_repeats
     "verify": "checkpoint images threads json",

@@ -300,6 +300,7 @@ def test_a_board_runs_frames(
     monkeypatch.setattr(wheels, "download", download)
     monkeypatch.setattr(Environments, "_has_pillow", lambda self: has_pillow)
     target = SshTarget(Address("loopback"), board.config)
+    target.connection.first_patience_seconds = target.connection.later_patience_seconds = 2
     job = job_for(exported[0].path)
     frames = pack_frames(job, choose_pictures(digits, 2), 1, False, tmp_path)
     outcome = run_jobs([replace(job, frames=frames)], PLAN, target, lambda text: None)

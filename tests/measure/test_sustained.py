@@ -203,6 +203,7 @@ def test_a_board_sustains(
 
     monkeypatch.setattr(wheels, "download", lambda text, *_: wheel(tmp_path, text[:5].strip("<")))
     target = SshTarget(Address("loopback"), board.config)
+    target.connection.first_patience_seconds = target.connection.later_patience_seconds = 2
     plan = replace(PLAN, sustain_seconds=0.5)
     outcome = run_jobs([job_for(exported[0].path)], plan, target, lambda text: None)
     target.close()
@@ -255,7 +256,7 @@ def test_a_fixed_batch_is_refused_by_whoever_knows_it(
         if path == dynamic:
             assert api.bench(tmp_path / "apart.onnx", **run)[0].plan.batch == 2
         else:
-            with pytest.raises(FcaEdgeError, match=r"batch is fixed at 1; .*--dynamic-batch"):
+            with pytest.raises(FcaEdgeError, match=r"batch is fixed at 1; .*dynamic_batch"):
                 api.bench(tmp_path / "apart.onnx", **run)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fca_edge.api.measure import compare as compare
     from fca_edge.api.measure import compare_published as compare_published
     from fca_edge.api.measure import update_baseline as update_baseline
+    from fca_edge.api.profile import profile as profile
     from fca_edge.api.reports import report as report
     from fca_edge.artefacts import Artefacts as Artefacts
     from fca_edge.artefacts import RefusedError as RefusedError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fca_edge.manifest import Manifest as Manifest
     from fca_edge.model import Model as Model
     from fca_edge.parity import Checks as Checks
+    from fca_edge.profiling.result import Profiled as Profiled
     from fca_edge.reporting.page import Report as Report
     from fca_edge.reporting.runs import Runs as Runs
 
@@ -62,6 +64,7 @@ _MODULES = {
     "Manifest": "manifest",
     "Model": "model",
     "NotEquivalentError": "errors",
+    "Profiled": "profiling.result",
     "RefusedError": "artefacts",
     "RegressionError": "errors",
     "Report": "reporting.page",
@@ -78,6 +81,7 @@ _MODULES = {
     "evaluate": "api.checks",
     "export": "api.files",
     "load": "api.files",
+    "profile": "api.profile",
     "report": "api.reports",
     "sensitivity": "api.checks",
     "update_baseline": "api.measure",

@@ -21,6 +21,7 @@ from fca_edge.terminal import OutputError, prepare_streams, silence_broken, to_o
 COMMANDS: dict[str, str] = {
     "export": "Turn a trained network into proven ONNX and TFLite files.",
     "bench": "Measure latency and peak memory of artefacts.",
+    "profile": "Show where the time of an artefact goes, by the checkpoint's modules.",
     "report": "Show records as one page: a verdict, pictures, tables.",
     "compare": "Compare records with a baseline, or with the published table.",
     "verify": "Repeat the parity check of artefacts on this machine.",

@@ -55,6 +55,7 @@ class Runtime:
         provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
+        profiler: whether it can tell the time of each operator.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Runtime:
     provider: str = DEFAULT_PROVIDER
     lean: bool = False
     whole: bool = False
+    profiler: bool = False
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -106,6 +108,7 @@ RUNTIMES: dict[str, Runtime] = {
             wheels=("x86_64", "aarch64"),
             debian=("armv7l",),
             lean=True,
+            profiler=True,
         ),
         Runtime(
             name="litert",
@@ -142,6 +145,7 @@ RUNTIMES: dict[str, Runtime] = {
             interpreter="debian",
             debian=("armv7l",),
             provider="XnnpackExecutionProvider",
+            profiler=True,
         ),
         Runtime(
             name="xnnpack",
@@ -156,6 +160,7 @@ RUNTIMES: dict[str, Runtime] = {
             # It answers with one row of floats.
             tasks=("classify",),
             whole=True,
+            profiler=True,
         ),
     )
 }

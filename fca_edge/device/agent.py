@@ -12,8 +12,10 @@ import json
 import os
 import platform
 import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -24,6 +26,8 @@ SAMPLING_SECONDS, COOLING_SECONDS = 0.05, 600
 WINDOWS = 30
 # Raspberry Pi's firmware: frequency capped, throttled, soft temperature limit.
 HELD_BACK = 0xE
+# Ends the name of an event of ONNX Runtime's profiler.
+KERNEL_TIME = "_kernel_time"
 STATUS_FIELDS = {"VmHWM": "peak_rss_bytes", "VmRSS": "rss_bytes"}
 STATUS_FIELDS.update(RssAnon="anonymous_bytes", RssFile="file_bytes")
 
@@ -208,6 +212,7 @@ class OnnxRuntime:
         import onnxruntime
 
         self.module, self.version, self.before = onnxruntime, onnxruntime.__version__, before
+        self.runs = 0
         onnxruntime.set_default_logger_severity(3)
 
     def load(self, plan):
@@ -216,6 +221,10 @@ class OnnxRuntime:
         # Others have threads of their own, which would wait for these while they spin.
         spin = "0" if self.before else "1"
         options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+        if plan["mode"] == "profile":
+            self.folder = tempfile.mkdtemp()
+            options.enable_profiling = True
+            options.profile_file_prefix = os.path.join(self.folder, "profile")
         provider_options = {"intra_op_num_threads": str(plan["threads"])}
         providers = [*((name, provider_options) for name in self.before), "CPUExecutionProvider"]
         self.session = self.module.InferenceSession(plan["artefact"], options, providers)
@@ -240,6 +249,30 @@ class OnnxRuntime:
 
     def invoke(self):
         self.out = self.session.run(None, self.feed)
+        self.runs += 1
+
+    def operators(self, runs):
+        """Return name, kind and nanoseconds of each operator in the last runs of this session."""
+        try:
+            with open(self.session.end_profiling()) as file:
+                events = [e for e in json.load(file) if e["name"].endswith(KERNEL_TIME)]
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        # All runs do the same, one operator after the other; those before were to warm up.
+        count = len(events) // self.runs
+        last = [events[i * count :][:count] for i in range(self.runs - runs, self.runs)]
+        columns = list(zip(*last))
+        if any(e["name"] != column[0]["name"] for column in columns for e in column):
+            sys.exit("ONNX Runtime's profiler told of the runs in no order")
+        return [
+            {
+                "name": column[0]["name"][: -len(KERNEL_TIME)],
+                "kind": column[0]["args"]["op_name"],
+                "parts": None,
+                "samples": [1000 * e["dur"] for e in column],
+            }
+            for column in columns
+        ]
 
     def output(self):
         return self.out[0]
@@ -367,6 +400,9 @@ def run_samples(runtime, plan, board, generator):
     runtime.set(image)
     for _ in range(plan.get("warmups", 0)):
         runtime.invoke()
+    if plan["mode"] == "profile":
+        profile(runtime, plan["iterations"])
+        return
     if plan["mode"] == "cost":
         count(runtime, plan["iterations"])
         return
@@ -412,6 +448,18 @@ def count(runtime, iterations):
         runtime.invoke()
         mark(MARK_END)
     say("maps", maps=[m[:4] for m in mappings("/proc/self/maps") if m[3].startswith("/")])
+
+
+def profile(runtime, iterations):
+    """Time each inference with the runtime's own profiler, between marks as `count` does."""
+    whole = []
+    for _ in range(iterations):
+        start = time.perf_counter_ns()
+        mark(MARK_BEGIN)
+        runtime.invoke()
+        mark(MARK_END)
+        whole.append(time.perf_counter_ns() - start)
+    say("profile", whole=whole, operators=runtime.operators(iterations))
 
 
 def run_native(plan, board):

@@ -6,6 +6,8 @@ at a time: the rows of the band are made first, then its columns, each by a cons
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,8 @@ class LabelMap(nn.Module):
         tied: let each band wait for the one before. A delegate that does not take the choice of
             the best class would make all bands first.
     """
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"network": ""}
 
     columns: Tensor  # (1, W, w)
 

@@ -122,6 +122,8 @@ def write(model: ir.Model, metadata: Mapping[str, str], path: Path) -> dict[str,
     """
     for node in model.graph:
         node.metadata_props.clear()  # torch's stack traces name files of this machine
+        # What a runtime's profiler tells is told by this name.
+        node.name = node.outputs[0].name
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     model.producer_name = "fca_edge"

@@ -50,7 +50,7 @@ def convert(
         recipe = replace(recipe, keep_float=tuple(dict.fromkeys([*recipe.keep_float, *keep])))
     outcome = quantize.run(base, path, recipe, inputs)
     quantize.check_weights(base, path, outcome)
-    survived = read_embedded(path) == manifest.to_embedded()
+    survived = read_embedded(path) == read_embedded(base)
     base.unlink()
     if not survived:
         raise NotEquivalentError(f"{output.file}: its metadata did not survive quantisation.")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from fca_edge.exporting.modules import name_modules
 from fca_edge.sizes import Size, split_size
 
 MOST_BATCH = 64
@@ -60,7 +61,9 @@ def quiet_export(network: nn.Module, example: tuple[Tensor, ...], dynamic: Any) 
     """Trace a network without torch's warnings."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(network, example, dynamic_shapes=dynamic)
+        program = torch.export.export(network, example, dynamic_shapes=dynamic)
+    name_modules(program, network)
+    return program
 
 
 def name_output(program: ExportedProgram) -> str:

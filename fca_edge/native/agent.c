@@ -67,7 +67,9 @@ static void say_ready(const struct fr_plan *plan) {
 
 static bool load(struct run *run) {
   bool keeps = strcmp(run->plan.mode, "latency") == 0 || strcmp(run->plan.mode, "memory") == 0;
-  struct fr_settings settings = {.threads = run->plan.threads, .no_cache = !keeps};
+  bool profiles = strcmp(run->plan.mode, "profile") == 0;
+  struct fr_settings settings = {
+      .threads = run->plan.threads, .no_cache = !keeps, .profile = profiles};
   uint64_t start = fr_now();
   if (fr_open(run->plan.artefact, &settings, &run->model, run->why) != FR_OK) return false;
   struct fr_facts facts = fr_facts(run->model);
@@ -166,6 +168,86 @@ static bool run_samples(struct run *run) {
   return done;
 }
 
+/* One operator's time in every run; its name and kind are those of the last one. */
+struct column {
+  char kind[128], tensor[256];
+  size_t parts;
+  uint64_t *spans;
+};
+
+struct table {
+  struct column *columns;
+  size_t count, used, runs, run;
+};
+
+/* Names go into JSON: what would have to be escaped there is replaced. */
+static void copy_plain(char *out, size_t room, const char *text) {
+  size_t i = 0;
+  for (; text[i] && i + 1 < room; i++)
+    out[i] = text[i] < ' ' || text[i] > '~' || strchr("\"\\", text[i]) ? '_' : text[i];
+  out[i] = '\0';
+}
+
+static void add_operator(void *context, const struct fr_span *span) {
+  struct table *table = context;
+  if (table->used == table->count) {
+    size_t count = table->count ? 2 * table->count : 256;
+    struct column *grown = realloc(table->columns, count * sizeof *grown);
+    if (!grown) return;
+    memset(grown + table->count, 0, (count - table->count) * sizeof *grown);
+    table->columns = grown, table->count = count;
+  }
+  struct column *column = &table->columns[table->used++];
+  if (!column->spans) column->spans = calloc(table->runs, sizeof *column->spans);
+  copy_plain(column->kind, sizeof column->kind, span->kind);
+  copy_plain(column->tensor, sizeof column->tensor, span->tensor);
+  column->parts = span->parts;
+  if (column->spans) column->spans[table->run] = 1000 * span->microseconds;
+}
+
+static void say_spans(const uint64_t *spans, size_t count) {
+  (void)putchar('[');
+  for (size_t i = 0; i < count; i++)
+    (void)printf("%s%" PRIu64, i ? ", " : "", spans ? spans[i] : 0);
+  (void)putchar(']');
+}
+
+static bool run_profile(struct run *run) {
+  struct table table = {.runs = run->plan.iterations};
+  uint64_t *whole = calloc(table.runs + 1, sizeof *whole);
+  fr_draw(run->input, fr_input(run->model)->elements, run->plan.seed);
+  bool done = whole != NULL;
+  for (size_t i = 0; done && i < run->plan.warmups; i++) done = invoke(run);
+  for (; done && table.run < table.runs; table.run++) {
+    uint64_t start = fr_now();
+    (void)close(MARK_BEGIN);
+    done = invoke(run);
+    (void)close(MARK_END);
+    whole[table.run] = fr_now() - start;
+    table.used = 0;
+    done = done && fr_profile(run->model, add_operator, &table, run->why) == FR_OK;
+  }
+  if (done) {
+    say("profile");
+    (void)printf(", \"whole\": ");
+    say_spans(whole, table.runs);
+    (void)printf(", \"operators\": [");
+    for (size_t i = 0; i < table.used; i++) {
+      const struct column *column = &table.columns[i];
+      (void)printf("%s{\"name\": \"%s\", \"kind\": \"%s\", \"parts\": %zu, \"samples\": ",
+                   i ? ", " : "", column->tensor, column->kind, column->parts);
+      say_spans(column->spans, table.runs);
+      (void)putchar('}');
+    }
+    (void)putchar(']');
+    end_event(false);
+  }
+  for (size_t i = 0; i < table.count; i++) free(table.columns[i].spans);
+  free(table.columns);
+  free(whole);
+  return done;
+}
+
 /* The line is standard input's next, unless a word has it. */
 static bool read_line(struct run *run) {
   return fgets(run->line, sizeof run->line, stdin) && fr_plan_read(&run->plan, run->line);
@@ -182,6 +264,8 @@ int fr_agent(const char *plan) {
   bool done = load(&run);
   if (done && strcmp(run.plan.mode, "stream") == 0) {
     while (done && read_line(&run)) done = run_outputs(&run);
+  } else if (done && strcmp(run.plan.mode, "profile") == 0) {
+    done = run_profile(&run);
   } else if (done) {
     done = strcmp(run.plan.mode, "outputs") == 0 ? run_outputs(&run) : run_samples(&run);
   }

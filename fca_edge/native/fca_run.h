@@ -68,11 +68,19 @@ const struct fr_shape *fr_output(const struct fr_model *model);
 struct fr_facts fr_facts(const struct fr_model *model);
 /* A text that the exporter put into the file: "fca_edge" is JSON; NULL where there is none. */
 const char *fr_metadata(const struct fr_model *model, const char *name, size_t *bytes);
-/* Time of each of XNNPACK's operators in the last run; needs settings.profile. */
+
+/* One of XNNPACK's operators in the last run. */
+struct fr_span {
+  const char *kind;
+  const char *tensor; /* that it makes; "" where XNNPACK has joined operators */
+  size_t parts;       /* that it was timed in */
+  uint64_t microseconds;
+};
+
+/* Time of each operator, in their order; needs settings.profile. */
 enum fr_status fr_profile(struct fr_model *model,
-                          void (*say)(void *context, const char *kind, const char *tensor,
-                                      uint64_t microseconds),
-                          void *context, char *why);
+                          void (*say)(void *context, const struct fr_span *span), void *context,
+                          char *why);
 
 #ifdef __cplusplus
 }

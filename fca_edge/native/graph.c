@@ -30,17 +30,19 @@ static bool check(struct fr_graph *g, enum xnn_status status) {
          refuse(g, status == xnn_status_out_of_memory ? "no memory" : "XNNPACK does not take it");
 }
 
-/* The same for one more of XNNPACK's operators, which has the name of what it makes. */
-static bool add(struct fr_graph *g, enum xnn_status status) {
+/* The same for one more of XNNPACK's operators, which has the name of what it makes and works in
+ * so many parts. */
+static bool add_parts(struct fr_graph *g, size_t parts, enum xnn_status status) {
   if (g->made_count % 256 == 0) {
-    const struct fr_tensor **grown =
-        realloc(g->made, (g->made_count + 256) * sizeof(struct fr_tensor *));
+    struct fr_made *grown = realloc(g->made, (g->made_count + 256) * sizeof *grown);
     if (!grown) return refuse(g, "no memory");
     g->made = grown;
   }
-  g->made[g->made_count++] = &g->file->tensors[g->now->outputs[0]];
+  g->made[g->made_count++] = (struct fr_made){&g->file->tensors[g->now->outputs[0]], parts};
   return check(g, status);
 }
+
+static bool add(struct fr_graph *g, enum xnn_status status) { return add_parts(g, 1, status); }
 
 static void *own(struct fr_graph *g, size_t bytes) {
   void **grown = realloc(g->owned, (g->owned_count + 1) * sizeof *grown);
@@ -573,10 +575,10 @@ static bool build_split(struct fr_graph *g, int kind) {
   }
   if (g->why[0]) return false;
   if (count == 2)
-    return add(g, xnn_define_even_split2(g->subgraph, axis, in, ids[0], ids[1], 0));
+    return add_parts(g, 2, xnn_define_even_split2(g->subgraph, axis, in, ids[0], ids[1], 0));
   if (count == 3)
-    return add(g, xnn_define_even_split3(g->subgraph, axis, in, ids[0], ids[1], ids[2], 0));
-  return add(g,
+    return add_parts(g, 3, xnn_define_even_split3(g->subgraph, axis, in, ids[0], ids[1], ids[2], 0));
+  return add_parts(g, 4,
                xnn_define_even_split4(g->subgraph, axis, in, ids[0], ids[1], ids[2], ids[3], 0));
 }
 
@@ -593,11 +595,11 @@ static bool build_concatenation(struct fr_graph *g, int kind) {
       !values(g, count, ids))
     return false;
   xnn_subgraph_t s = g->subgraph;
-  if (count == 2) return add(g, xnn_define_concatenate2(s, axis, ids[0], ids[1], ids[2], 0));
+  if (count == 2) return add_parts(g, 2, xnn_define_concatenate2(s, axis, ids[0], ids[1], ids[2], 0));
   if (count == 3)
-    return add(g, xnn_define_concatenate3(s, axis, ids[0], ids[1], ids[2], ids[3], 0));
+    return add_parts(g, 3, xnn_define_concatenate3(s, axis, ids[0], ids[1], ids[2], ids[3], 0));
   if (count == 4)
-    return add(g, xnn_define_concatenate4(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], 0));
+    return add_parts(g, 4, xnn_define_concatenate4(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], 0));
   return add(
       g, xnn_define_concatenate5(s, axis, ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], 0));
 }

@@ -7,6 +7,12 @@
 
 enum { GRAPH_INPUT = 0, GRAPH_OUTPUT = 1 };
 
+/* One of XNNPACK's operators. */
+struct fr_made {
+  const struct fr_tensor *tensor;
+  size_t parts;
+};
+
 struct fr_graph {
   struct fr_file *file;
   struct fr_store *store;
@@ -16,7 +22,7 @@ struct fr_graph {
   bool *needed;       /* by tensor */
   void **owned;       /* memory that the subgraph and its runtime point to */
   size_t owned_count;
-  const struct fr_tensor **made; /* by XNNPACK's operator, in its order */
+  struct fr_made *made; /* in XNNPACK's order */
   size_t made_count;
   const struct fr_operator *now;
   char *why;

@@ -83,9 +83,10 @@ static int fail(const char *why) {
   return 1;
 }
 
-static void say_operator(void *context, const char *kind, const char *tensor, uint64_t time) {
+static void say_operator(void *context, const struct fr_span *span) {
   (void)context;
-  (void)printf("%8" PRIu64 " us  %s%s%s\n", time, kind, tensor[0] ? "  " : "", tensor);
+  (void)printf("%8" PRIu64 " us  %s%s%s\n", span->microseconds, span->kind,
+               span->tensor[0] ? "  " : "", span->tensor);
 }
 
 static int compare(const void *a, const void *b) {

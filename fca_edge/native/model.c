@@ -245,9 +245,8 @@ const char *fr_metadata(const struct fr_model *m, const char *name, size_t *byte
 }
 
 enum fr_status fr_profile(struct fr_model *m,
-                          void (*say)(void *context, const char *kind, const char *tensor,
-                                      uint64_t microseconds),
-                          void *context, char *why) {
+                          void (*say)(void *context, const struct fr_span *span), void *context,
+                          char *why) {
   size_t count = 0, bytes = 0, needed = 0;
   const enum xnn_profile_info names = xnn_profile_info_operator_name,
                               times = xnn_profile_info_operator_timing;
@@ -266,10 +265,11 @@ enum fr_status fr_profile(struct fr_model *m,
   bool named = count == m->graph.made_count;
   for (size_t i = 0; done && i < count; i++) {
     char tensor[256] = "";
-    const struct fr_tensor *made = named ? m->graph.made[i] : NULL;
+    const struct fr_tensor *made = named ? m->graph.made[i].tensor : NULL;
     size_t length = made && made->name_bytes < sizeof tensor ? made->name_bytes : 0;
     if (length) memcpy(tensor, made->name, length);
-    say(context, name, tensor, spans[i]);
+    struct fr_span span = {name, tensor, named ? m->graph.made[i].parts : 1, spans[i]};
+    say(context, &span);
     name += strlen(name) + 1;
   }
   free(text);

@@ -10,23 +10,44 @@ unrolled, without a remainder.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import SwapPass, freeze
+from fca_edge.passes.base import SwapPass, freeze, recast
 from fca_edge.passes.pool_first import PooledConvNeXtBlock
 from fca_edge.passes.uncentred_norm import centre_rows, is_bare
 from fca_edge.zoo.layers import ConvNeXtBlock
 
 
+class WidenedDepthwise(nn.Conv2d):
+    """A depthwise convolution of (B, C, H, W) whose columns of zeros are put there before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.padding, tuple)
+        rows, columns = self.padding
+        zeros = x.new_zeros(*x.shape[:3], columns)  # (B, C, H, columns)
+        wide = torch.cat([zeros, x, zeros], 3)
+        out: Tensor = F.conv2d(wide, self.weight, self.bias, self.stride, (rows, 0), 1, self.groups)
+        return out
+
+
 class ChannelsFirstBlock(nn.Module):
     """A folded ConvNeXt block over (B, C, H, W)."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {
+        "depthwise": "dwconv",
+        "expand": "pwconv1",
+        "reduce": "pwconv2",
+        "average": "norm",
+    }
 
     def __init__(self, block: ConvNeXtBlock) -> None:
         super().__init__()
         self.eps, self.act = block.norm.eps, block.act
-        self.depthwise = block.dwconv
+        self.depthwise = recast(block.dwconv, WidenedDepthwise)
         weight = block.pwconv1.weight  # (4C, C)
         self.expand = make_pointwise(centre_rows(weight), block.pwconv1.bias)
         self.reduce = make_pointwise(block.pwconv2.weight, block.pwconv2.bias)
@@ -37,7 +58,7 @@ class ChannelsFirstBlock(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """The depthwise convolution of (B, C, H, W), of unit variance over the channels."""
-        y = self.convolve(x)
+        y: Tensor = self.depthwise(x)
         apart = y - self.average(y)
         variance = self.average(apart * apart)  # (B, 1, H, W)
         return y * torch.rsqrt(variance + self.eps)
@@ -46,15 +67,6 @@ class ChannelsFirstBlock(nn.Module):
         """Widen normalised pixels (B, C, H, W) to 4C channels and narrow them again."""
         out: Tensor = self.reduce(self.act(self.expand(y)))
         return out
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Depthwise convolution of (B, C, H, W) with its columns of zeros put there before."""
-        conv = self.depthwise
-        assert isinstance(conv.padding, tuple)
-        rows, columns = conv.padding
-        zeros = x.new_zeros(*x.shape[:3], columns)  # (B, C, H, columns)
-        wide = torch.cat([zeros, x, zeros], 3)
-        return F.conv2d(wide, conv.weight, conv.bias, conv.stride, (rows, 0), 1, conv.groups)
 
 
 class PooledChannelsFirstBlock(ChannelsFirstBlock):

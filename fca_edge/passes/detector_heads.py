@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,8 @@ from fca_edge.zoo.dense.detectors import BoxHead, MaskHead, ProposalHead, Pyrami
 
 class JointProposalHead(ProposalHead):
     """The RPN with one convolution for scores and deltas."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"both": "rpn_cls+rpn_reg"}
 
     both: nn.Conv2d
 
@@ -55,6 +57,8 @@ class JoinProposals(SwapPass):
 
 class JointBoxHead(BoxHead):
     """A box head with one Linear for logits and deltas."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"both": "fc_cls+fc_reg"}
 
     both: nn.Linear
 
@@ -116,6 +120,8 @@ class JoinBoxes(SwapPass):
 
 class SpreadMaskHead(MaskHead):
     """A mask head whose four cells per position lie beside each other as channels."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"spread": "upsample"}
 
     spread: nn.Conv2d  # to (2, 2, C) channels
 

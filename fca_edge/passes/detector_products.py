@@ -5,7 +5,7 @@ The maps of the two finest levels, and the features of boxes, which are many (se
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,8 @@ FINE_TILE = 4
 
 class ByLevel(nn.Module):
     """A convolution that several levels share, in a form of its own for each fine one."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"usual": "", "fine": ""}
 
     def __init__(self, conv: nn.Conv2d, sizes: tuple[tuple[int, int], ...], rows: bool) -> None:
         super().__init__()

@@ -21,6 +21,13 @@ from fca_edge.zoo.layers import Sites, merge_heads, split_heads
 class JoinedAttention(nn.Module):
     """Attention of a grid (B, H, W, C) with q apart and k, v of all tokens in one tensor."""
 
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {
+        "q": "qkv",
+        "kv": "qkv",
+        "kv_s": "qkv",
+        "compact": "",
+    }
+
     NORM_FEEDS: ClassVar[Sites] = (("norm1", "q"), ("norm1", "kv"))
 
     logit_bias: Tensor  # (1, heads, N, N + Ns)
@@ -65,6 +72,8 @@ class JoinedAttention(nn.Module):
 
 class JoinedBlock(StatisticsBlock):
     """A block whose attention is a module of its own."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"joined": ""}
 
     NORM_FEEDS: ClassVar[Sites] = ()
 

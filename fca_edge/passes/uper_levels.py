@@ -15,6 +15,8 @@ The 3x3 convolutions that are left may take half of their products (see `winogra
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ class LevelConvolution(nn.Module):
         weight: (C', C, 3, 3).
         rows: take the kernel's rows apart, for memory with channels first; else its columns.
     """
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"lines": ""}
 
     matrix: Tensor  # (1, H, 3 h) or (1, 1, W, 3 w)
 
@@ -77,6 +81,8 @@ class LevelConvolution(nn.Module):
 class PyramidPools(nn.Module):
     """All pools of the coarsest map by one matrix, their bins enlarged by one matrix each."""
 
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"convs": ""}
+
     pool: Tensor  # (1, bins, H W)
 
     def __init__(self, modules: nn.ModuleList, size: Size, like: Tensor) -> None:
@@ -108,6 +114,12 @@ class PyramidPools(nn.Module):
 
 class LeanUperHead(UperHead):
     """UperNet's head whose small levels stay small for as long as they can."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {
+        "first": "fpn_bottleneck",
+        "levels": "fpn_bottleneck",
+        "pools": "psp_modules",
+    }
 
     pools: PyramidPools
     first: nn.Module

@@ -14,6 +14,8 @@ were searched for that; the usual 0, +-1, +-2 cost 4 dB more.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -40,6 +42,8 @@ class AxisWinograd(nn.Module):
         rows: work along the height, for memory with channels first; else along the width.
         tile: how many results are made at once; None chooses (see `choose_tile`).
     """
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"convs": ""}
 
     gather: Tensor  # (1, products tiles, H or W)
     spread: Tensor  # (1, H or W, products tiles)

@@ -70,6 +70,23 @@ def read_counts(file: Path, machine: str, maps: list[list[Any]]) -> Event:
     }
 
 
+def read_clock(file: Path, machine: str) -> Event:
+    """Read what was executed in each inference until each time that the guest read a clock.
+
+    Raises:
+        AgentError: the file holds no inference.
+    """
+    try:
+        lines = [line.split() for line in file.read_text().splitlines()]
+        readings = [[int(word) for word in words[1:]] for words in lines if words[0] == "clock"]
+        totals = [int(words[1]) for words in lines if words[0] == "inference"]
+    except (OSError, ValueError, IndexError):
+        readings, totals = [], []
+    if not totals:
+        raise AgentError(f"the instruction counter saw no inference ({machine}).")
+    return {"event": "clock", "instructions": totals, "readings": readings}
+
+
 def disassemble(lines: list[str], machine: str) -> Iterator[Block]:
     """Disassemble the counter's blocks."""
     import capstone

@@ -86,6 +86,24 @@ class Maps:
 
 
 @dataclass(frozen=True)
+class OperatorTime:
+    """Nanoseconds of one operator in each run; `parts` that it was timed in, where it is told."""
+
+    name: str
+    kind: str
+    parts: Positive | None
+    samples: tuple[Whole, ...]
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What a runtime's profiler told: each operator, in the order in which they ran."""
+
+    whole: tuple[Positive, ...]
+    operators: tuple[OperatorTime, ...]
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a guard's agent ended."""
 
@@ -105,6 +123,7 @@ KINDS: dict[str, Any] = {
     "frames": Frames,
     "sustained": Sustained,
     "maps": Maps,
+    "profile": Profiled,
     "done": Meter,
     "ended": Ended,
 }

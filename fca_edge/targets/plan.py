@@ -8,21 +8,22 @@ from typing import Any, Literal
 
 from fca_edge.runtimes import Runtime
 
-Mode = Literal["latency", "memory", "cost", "outputs", "stream", "frames", "sustain"]
+Mode = Literal["latency", "memory", "cost", "profile", "outputs", "stream", "frames", "sustain"]
 
 
 @dataclass(frozen=True)
 class AgentPlan:
     """One artefact, one runtime, one mode; paths are those of the machine that runs it.
 
-    In the modes `latency`, `memory` and `cost` one input is run again and again: `warmups` times,
-    then `iterations` times. Each of the latter is timed, or run untimed while memory is watched,
-    or stands between two marks that a counting emulator sees. In the mode `outputs` each of
-    several inputs is run once, in their order, and what comes out is stored; in the mode `stream`
-    so again and again, for each further line of JSON with `inputs` and `outputs`. In the mode
-    `frames` a bundle's runner answers pictures, one after the other and again, and each of its
-    stages is timed. In the mode `sustain` one input is run for so many `seconds`, in windows of
-    which each is told, and written to `outputs` as it ends.
+    In the modes `latency`, `memory`, `cost` and `profile` one input is run again and again:
+    `warmups` times, then `iterations` times. Each of the latter is timed, or run untimed while
+    memory is watched, or stands between two marks that a counting emulator sees, or is timed
+    operator by operator, by the runtime's own profiler and between such marks. In the mode
+    `outputs` each of several inputs is run once, in their order, and what comes out is stored; in
+    the mode `stream` so again and again, for each further line of JSON with `inputs` and `outputs`.
+    In the mode `frames` a bundle's runner answers pictures, one after the other and again, and each
+    of its stages is timed. In the mode `sustain` one input is run for so many `seconds`, in windows
+    that are told, and written to `outputs` as they end.
 
     Attributes:
         runtime: which loads the artefact; the agent receives its name.
@@ -88,8 +89,10 @@ class AgentPlan:
         """Name what the agent says in the end, if all went well."""
         if self.mode == "frames":
             return ("ready", "frames", "done")
-        results = {"latency": ("samples",), "cost": ("maps",), "sustain": ("sustained",)}
-        return ("ready", "loaded", *results.get(self.mode, ()), "done")
+        results = {"latency": "samples", "cost": "maps", "profile": "profile"}
+        results["sustain"] = "sustained"
+        more = (results[self.mode],) if self.mode in results else ()
+        return ("ready", "loaded", *more, "done")
 
     def to_document(self) -> dict[str, Any]:
         """Return JSON-ready data without the fields that are None."""

@@ -15,7 +15,7 @@ from fca_edge.runtimes import Runtime
 from fca_edge.store import temporary
 from fca_edge.targets.base import FilesHere
 from fca_edge.targets.call import Event, call_command
-from fca_edge.targets.counts import read_counts
+from fca_edge.targets.counts import read_clock, read_counts
 from fca_edge.targets.plan import AgentPlan
 from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import (
@@ -49,7 +49,7 @@ class QemuTarget(FilesHere):
         self.checked: set[str] = set()
 
     def run(self, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
-        """Run the agent in the guest; a plan of mode "cost" adds the counter's event.
+        """Run the agent in the guest; modes "cost" and "profile" add an event of the counter.
 
         Raises:
             TargetUnavailableError: the machine lacks the runtime, or is not set up.
@@ -58,7 +58,7 @@ class QemuTarget(FilesHere):
         environment = self.environment(plan.runtime)
         counts = self.folder / "counts"
         counts.unlink(missing_ok=True)
-        wanted = counts if plan.mode == "cost" else None
+        wanted = counts if plan.mode in ("cost", "profile") else None
         command = [
             *emulation.build_command(self.machine, environment, self.cpu, wanted),
             *emulation.agent_words(environment, self.agent),
@@ -68,6 +68,8 @@ class QemuTarget(FilesHere):
         events = call_command(command, variables, plan, timeout_seconds)
         if plan.mode == "cost":
             events["cost"] = read_counts(counts, self.machine.name, events["maps"]["maps"])
+        elif plan.mode == "profile":
+            events["clock"] = read_clock(counts, self.machine.name)
         return events
 
     def environment(self, runtime: Runtime) -> Environment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
@@ -25,11 +27,14 @@ from fca_edge.zoo.dense.detectors import BOX_BINS, MASK_BINS, MOST_DETECTIONS, S
 
 LEVELS = range(len(STRIDES))
 PICTURE_OUTPUTS = tuple(f"{kind}{i}" for kind in ("fpn", "rpn_cls", "rpn_reg") for i in LEVELS)
+PICTURE = "picture."  # before the names of values that are made of the picture
 OUTPUTS = ("boxes", "scores", "labels", "masks")
 
 
 class BoxPart(nn.Module):
     """A box head with one output (N, classes + 1 + 4 * classes): logits and deltas."""
+
+    CHECKPOINT_NAMES: ClassVar[dict[str, str]] = {"head": "roi_head.bbox_head"}
 
     def __init__(self, network: Detector, stage: int) -> None:
         super().__init__()
@@ -104,7 +109,7 @@ def build_model(
     def name(text: str, value: ir.Value) -> None:
         value.name = text
 
-    results = put(tape, picture, "picture.", [image], len(PICTURE_OUTPUTS))
+    results = put(tape, picture, PICTURE, [image], len(PICTURE_OUTPUTS))
     for text, value in zip(PICTURE_OUTPUTS, results, strict=True):
         name(text, value)
     count = len(STRIDES)

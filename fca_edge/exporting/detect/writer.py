@@ -16,14 +16,15 @@ from fca_edge.exporting import onnx as onnx_writer
 from fca_edge.exporting.artefact import check_delegation
 from fca_edge.exporting.detect.check import Expected, check_file
 from fca_edge.exporting.detect.choice import SMALL_BLOCKS, USUAL_BLOCKS, Blocks
-from fca_edge.exporting.detect.model import build_model
+from fca_edge.exporting.detect.model import PICTURE, PICTURE_OUTPUTS, build_model
 from fca_edge.exporting.detect.parts import name_outputs, trace_part
+from fca_edge.exporting.modules import describe_modules
 from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.program import export_program
 from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
 from fca_edge.exporting.writer import Writer
-from fca_edge.manifest import Parity
+from fca_edge.manifest import Manifest, Parity
 from fca_edge.runtimes import RUNTIMES, available
 from fca_edge.sizes import split_size
 from fca_edge.zoo.dense.detectors import Detector
@@ -52,20 +53,30 @@ class DetectorWriter(Writer):
         self.report("tracing the network")
         return Traced(network, export_program(network, self.prepared.source.img_size))
 
+    def write(self, output: Output, program: Traced) -> Manifest:
+        if output.part is None:
+            return super().write(output, program)
+        size = split_size(self.prepared.source.img_size)
+        return super().write(output, trace_part(program.network, output.part, size))
+
+    def describe(self, output: Output, program: Traced | ExportedProgram) -> dict[str, str]:
+        if isinstance(program, ExportedProgram):
+            assert output.part is not None
+            return describe_modules(program, name_outputs(output.part))
+        return describe_modules(program.picture, PICTURE_OUTPUTS, PICTURE)
+
     def write_file(
         self, program: Any, output: Output, metadata: dict[str, str], path: Path
     ) -> dict[str, int]:
         assert self.prepared.objects is not None
-        size = split_size(self.prepared.source.img_size)
         if output.part is not None:
-            traced = trace_part(program.network, output.part, size)
             names = name_outputs(output.part)
-            to_tflite(traced, output.profile, json.dumps(metadata), path, output.layout, names)
+            to_tflite(program, output.profile, json.dumps(metadata), path, output.layout, names)
             return count_operators(path)
         model = build_model(
             program.picture,
             program.network,
-            size,
+            split_size(self.prepared.source.img_size),
             self.prepared.objects.proposals,
             choose_blocks(output),
             simplify=output.folded,

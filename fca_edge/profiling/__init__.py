@@ -1,0 +1,1 @@
+"""Where time or instructions go, by the checkpoint's own modules."""

@@ -180,6 +180,8 @@ def refuse_unfit(order: Order, job: Job) -> None:
         )
     if order.batch == 1:
         return
+    if order.images is not None:
+        raise UsageError("--batch: whole frames are run one by one; leave it or --images out.")
     if job.settings is not None:
         raise UsageError(f"{job.path}: --batch is for files that are loaded plainly, not --lean.")
     manifest = read_manifest(job.path)

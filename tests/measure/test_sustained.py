@@ -268,6 +268,7 @@ def test_what_cannot_be_run_so_is_refused(exported: list[Artefact], dynamic: Pat
         ((tflite, "--sustain", 0), 2, "1<=x<=1800"),
         ((tflite, "--sustain", 1801), 2, "1<=x<=1800"),
         ((dynamic, "--batch", 0), 2, "--batch"),
+        ((dynamic, "--batch", 2, "--images", dynamic.parent), 2, "one by one"),
         ((dynamic, "--batch", 2, "--lean"), 2, "loaded plainly"),
     ):
         done = fca_edge("bench", *words, *OFTEN)

@@ -9,25 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from fca_edge.documents import Check, Details, Name, Positive, read_document, whole
+from fca_edge.documents import Details, Name, Positive, read_document
 from fca_edge.parsing import DocumentError, shorten
+from fca_edge.samples import STAGES as STAGES
+from fca_edge.samples import Pipeline as Pipeline
+from fca_edge.samples import Samples as Samples
+from fca_edge.samples import Sustained as Sustained
+from fca_edge.samples import Window as Window
 from fca_edge.sizes import ReadSize
 
 SCHEMA = 2
 SCHEMA_NAME = "fca_edge.records"
-
-
-def read_samples(value: Any) -> tuple[int, ...]:
-    """Read the samples of one process; raises ValueError."""
-    positive = whole(1)
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"{shorten(value)} is no list of samples")
-    return tuple(positive(one) for one in value)
-
-
-Samples = Annotated[tuple[int, ...], Check(read_samples)]
 
 
 @dataclass(frozen=True)
@@ -74,13 +68,18 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Plan:
-    """How it was measured."""
+    """How it was measured.
+
+    Attributes:
+        sustain_seconds: how long one more process was to go on; None if there was none.
+    """
 
     threads: Positive
     batch: Positive
     warmups: int
     iterations: Positive
     processes: Positive
+    sustain_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,8 @@ class Record:
     Under an emulator `latency_ns` and `load_ns` are empty: its time means nothing.
     Records with the same `run` were interleaved, the n-th process of each in the n-th turn.
     `processor_ns` is processor time, which other work on the machine hardly changes; it is empty
-    if nobody took it.
+    if nobody took it. `pipeline` is of runs with pictures,
+    `sustained` of long ones.
     """
 
     artefact: Artefact
@@ -255,6 +255,8 @@ class Record:
     agreement: Agreement | None = None
     run: str | None = None
     processor_ns: tuple[Samples, ...] = ()
+    pipeline: Pipeline | None = None
+    sustained: Sustained | None = None
 
 
 @dataclass(frozen=True)

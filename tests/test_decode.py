@@ -149,8 +149,9 @@ def test_pictures_that_grow_are_those_of_the_whole(
 
 
 def test_random_shapes_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that grow bit for bit; of those that shrink few values, by one level."""
     generator = random.Random(7)
-    cropped = 0
+    cropped, shrunk = 0, list[float]()
     for _ in range(300):
         short, ratio = generator.randrange(1, 60), generator.choice((1, 1.3, 2, 5, 30, 400))
         long = int(short * ratio * generator.uniform(1, 1.5)) + 1
@@ -161,14 +162,101 @@ def test_random_shapes_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -
         sides = generator.choice((crop, (crop, other), (other, crop)))
         if resize**2 * long / short < 3e6:
             monkeypatch.setattr(decode, "MOST_PIXELS", generator.choice((0, 1 << 24)))
-            exact = decode.MOST_PIXELS > 0 or resize <= short
+            exact = decode.MOST_PIXELS > 0 and resize >= short
             off = differences(size, resize, sides, method)
             assert off.max() <= (0 if exact else 1), (size, resize, sides, method)
-            cropped += not exact
+            cropped += resize > short and not exact
+            shrunk += [float((off > 0).mean())] if resize < short else []
     assert cropped > 50
+    assert len(shrunk) > 50
+    assert np.mean(shrunk) < 0.005
 
 
-@pytest.mark.parametrize("size", [(640, 480), (200, 511), (31, 500), (96, 96), (8, 8), (1, 1)])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "size",
+    [
+        (640, 480),
+        (720, 477),
+        (477, 720),
+        (1411, 1409),
+        (653, 491),
+        (400, 801),
+        (257, 2000),
+        (641, 256),
+    ],
+)
+def test_photos_that_shrink_are_those_of_the_whole(size: tuple[int, int], method: str) -> None:
+    """Landscape and upright, and so long that Pillow 13 resizes rows first."""
+    off = differences(size, 256, 224, method)
+    assert off.max() <= (0 if method in ("nearest", "box") else 1)
+    assert (off > 0).mean() < 0.005
+
+
+def test_no_more_than_the_crop_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, resize = list[tuple[int, int]](), Image.Image.resize
+
+    def count(image: Image.Image, size: tuple[int, int], *more: object, **named: object) -> object:
+        calls.append(size)
+        return resize(image, size, *more, **named)
+
+    monkeypatch.setattr(Image.Image, "resize", count)
+    decode.fit(Image.new("RGB", (720, 477)), {"resize": 256, "crop": 224})
+    assert len(calls) == 2
+    assert all(width <= 224 * 1.25 for width, _ in calls)
+
+
+def save_photo(path: Path, width: int = 1600, height: int = 1200) -> Path:
+    """Waves of every length, which no JPEG has exactly."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = [128 + 120 * np.sin(rows * columns / step) for step in (900, 2500, 40_000)]
+    Image.fromarray(np.stack(waves, -1).astype(np.uint8)).save(path, quality=90)
+    return path
+
+
+HOW = {"resize": 256, "crop": 224, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.1)}
+
+
+def test_only_whoever_asks_for_a_draft_gets_one(tmp_path: Path) -> None:
+    """A JPEG decoded at a part of its size has other pixels: no default, and bounded."""
+    path = save_photo(tmp_path / "a.jpg")
+    whole, small = (decode.decode_for(str(path), HOW, draft) for draft in (False, True))
+    assert whole.image.size == (1600, 1200)
+    assert small.image.size == (800, 600)  # 400 x 300 would be less than twice 341 x 256
+    levels = [np.asarray(decode.fit(one.image, HOW), int) for one in (whole, small)]
+    off = np.abs(levels[0] - levels[1])
+    assert off.max() > 1
+    assert off.mean() < 6
+    plain = decode.normalise(decode.fit(whole.image, HOW), HOW)
+    assert np.array_equal(decode.read(str(path), HOW)[0], plain)
+    Image.open(path).save(tmp_path / "a.png")
+    assert decode.decode_for(str(tmp_path / "a.png"), HOW, True).image.size == (1600, 1200)
+
+
+@pytest.mark.parametrize("layout", ["RGB", "BGR"])
+def test_normalised_values_are_bit_for_bit_those_of_the_formula(layout: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    how = {**HOW, "layout": layout}
+    ordered = levels[..., ::-1] if layout == "BGR" else levels
+    mean, std = np.float32(how["mean"]), np.float32(how["std"])
+    wanted = (ordered.astype(np.float32) / 255 - mean) / std
+    got = decode.normalise(Image.fromarray(levels), how)
+    assert got.dtype == np.float32
+    assert got.flags.c_contiguous
+    assert np.array_equal(got, wanted)
+
+
+def test_an_opaque_picture_is_not_copied(tmp_path: Path) -> None:
+    """Neither twice in memory, nor dead once its file is closed."""
+    for name in ("a.jpg", "a.png", "a.ppm", "a.bmp", "a.webp", "a.tif"):
+        Image.new("RGB", (31, 17), (9, 99, 200)).save(tmp_path / name)
+        image = decode.decode(str(tmp_path / name)).image
+        (tmp_path / name).unlink()
+        assert type(image) is not Image.Image, name  # it is the opened one
+        assert np.asarray(image.crop((1, 1, 20, 9))).shape == (8, 19, 3), name
+
+
+@pytest.mark.parametrize("size", [(200, 511), (31, 500), (96, 96), (8, 8), (1, 1)])
 def test_other_pictures_are_bit_for_bit_those_of_the_whole(size: tuple[int, int]) -> None:
     for resize, crop in ((96, 96), (256, 224)):
         assert differences(size, resize, crop, "bicubic").max() == 0

@@ -52,6 +52,10 @@ def bench(
     governor: str | None = None,
     start_below: float | None = None,
     cool_down: float | None = None,
+    batch: int = 1,
+    sustain: float | None = None,
+    images: StrPath | None = None,
+    draft: bool = False,
     progress: Progress | Screen | None = None,
 ) -> Runs:
     """Measure latency and peak memory of files; on an emulated target instructions, not latency.
@@ -71,6 +75,10 @@ def bench(
         out: folder of what a suite exports.
         cpus, governor, start_below, cool_down: cores such as "big", frequency governor, degrees
             Celsius to wait for, seconds of pause.
+        batch: inputs that are run together; the file must take any number of them.
+        sustain: run each file for so many seconds as well, and tell where its rate settles.
+        images: folder of pictures; whole frames are timed with them as well, part by part.
+        draft: with `images`, decode large JPEGs at a part of their size; the pixels differ.
         progress: called with a short line before each step.
 
     Returns:
@@ -108,6 +116,10 @@ def bench(
         hot=hot,
         out=OUT if out is None else Path(out),
         handling=Handling(cpus, governor, start_below, cool_down),
+        batch=batch,
+        sustain=sustain,
+        images=None if images is None else Path(images),
+        draft=draft,
     )
     if not isinstance(progress, Screen):
         progress = Screen.of_lines(progress or ignore_progress)

@@ -93,12 +93,7 @@ def bundle_file(
         )
     (artefact,) = join_parts([read_artefact(path)])
     source = artefact.manifest.source
-    task = find_task(source.variant)
-    if (artefact.preprocessing.fit == "pad") != (task != "classify"):
-        raise FcaEdgeError(
-            f"{path}: its preprocessing cuts a part out of each picture, and a dense network sees"
-            " the whole; export it again."
-        )
+    check_task(artefact)
     if plain and not is_lean(artefact):
         raise UsageError(f"--plain: the runner loads {path.name} the usual way; leave it out.")
     notes, warnings = [], []
@@ -119,6 +114,21 @@ def bundle_file(
     if not source.trained:
         warnings.append("random weights: the classes it prints mean nothing.")
     return Bundle(out, tuple(files), tuple(map(spell_options, notes)), tuple(warnings))
+
+
+def check_task(artefact: Artefact) -> str:
+    """Name the task of a file, whose preprocessing must be of its kind.
+
+    Raises:
+        FcaEdgeError: it is not.
+    """
+    task = find_task(artefact.manifest.source.variant)
+    if (artefact.preprocessing.fit == "pad") != (task != "classify"):
+        raise FcaEdgeError(
+            f"{artefact.path}: its preprocessing cuts a part out of each picture, and a dense"
+            " network sees the whole; export it again."
+        )
+    return task
 
 
 def write_bundle(

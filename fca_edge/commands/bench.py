@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, Heeded, is_given, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
@@ -20,6 +20,7 @@ from fca_edge.commands.shared import (
     CPUS,
     ERR,
     FOLDER,
+    IMAGES,
     TARGET,
     ParamType,
     count_steps,
@@ -41,13 +42,15 @@ SECTIONS = {
     "What is measured, and where": (
         *("targets", "board_names", "suite", "out", "runtime", "threads", "lean", "hot", "against"),
     ),
-    "How often": ("runs", "processes", "warmup"),
+    "Whole frames": ("images", "draft"),
+    "How often": ("runs", "processes", "warmup", "batch", "sustain"),
     "How the board is treated": ("cpus", "governor", "start_below", "cool_down"),
 }
 HEEDED = (
     FORCE,
     WIDE,
     Heeded(("wide",), lambda values: values["format_"] == "table", "--format table"),
+    Heeded(("draft",), is_given("images"), "--images"),
     Heeded(
         ("out",),
         lambda values: values["suite"] is not None or not values["artefacts"],
@@ -137,6 +140,34 @@ class SuiteName(ParamType):
     help="Pause before each timed process but the first.",
 )
 @click.option(
+    "--batch",
+    type=AT_LEAST_1,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Inputs that are run together; for ONNX files of `export --dynamic-batch`.",
+)
+@click.option(
+    "--sustain",
+    type=click.IntRange(1, 1800),
+    metavar="SECONDS",
+    help="Also run each file for so long without a pause, 1800 at most: how its rate changes, and"
+    " where it settles.",
+)
+@click.option(
+    "--images",
+    type=IMAGES,
+    metavar="DIR",
+    help="Also time whole frames with pictures of this folder, in the runner of a bundle: decoding,"
+    " resizing, inference and what follows, each apart.",
+)
+@click.option(
+    "--draft",
+    is_flag=True,
+    help="With --images: decode large JPEGs at a part of their size, as `run.py --draft` does;"
+    " quicker, and the pixels differ.",
+)
+@click.option(
     "--hot",
     type=AT_LEAST_1,
     metavar="N",
@@ -176,6 +207,7 @@ def command(
       fca-edge bench out/*.tflite --against out/fcaformer_l1-fp32.onnx
       fca-edge bench out/*.tflite --target ssh://pi@raspberrypi --cpus big
       fca-edge bench best.onnx --target qemu:aarch64:a53 --hot 10
+      fca-edge bench best.onnx --images photos --target ssh://pi@raspberrypi
       fca-edge bench best.onnx --target local --target ssh://pi@raspberrypi
       fca-edge bench --suite quick --runs 50 --format md --json records.json
     """

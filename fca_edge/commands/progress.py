@@ -169,7 +169,13 @@ def count_steps(total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that advances by one at each new step."""
     number = count()
     with moving_line(*list_bar_columns(), total=total) as update:
-        yield lambda text: update(description=visible(text), completed=next(number))
+
+        def step(text: str) -> None:
+            update(description=visible(text), completed=next(number))
+
+        # What is told meanwhile of the same step.
+        step.amend = lambda text: update(description=visible(text))  # type: ignore[attr-defined]
+        yield step
 
 
 @contextmanager

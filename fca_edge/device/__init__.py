@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # Sent to the target, and run there.
-AGENT, DIGESTS, GUARD, LEAN, PROBE = (
+AGENT, DIGESTS, FRAMES, GUARD, LEAN, PROBE = (
     Path(__file__).with_name(f"{name}.py")
-    for name in ("agent", "digests", "guard", "lean", "probe")
+    for name in ("agent", "digests", "frames", "guard", "lean", "probe")
 )

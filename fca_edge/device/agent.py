@@ -22,6 +22,8 @@ import time
 # Closing descriptors that nobody has: system calls without effect, which tcg_cost.c waits for.
 MARK_BEGIN, MARK_END = 0x0FCA0001, 0x0FCA0002
 SAMPLING_SECONDS, COOLING_SECONDS = 0.05, 600
+# What a long run is cut into.
+WINDOWS = 30
 # Raspberry Pi's firmware: frequency capped, throttled, soft temperature limit.
 HELD_BACK = 0xE
 # Ends the name of an event of ONNX Runtime's profiler.
@@ -228,6 +230,8 @@ class OnnxRuntime:
         self.session = self.module.InferenceSession(plan["artefact"], options, providers)
         self.input, *self.more = self.session.get_inputs()
         self.shape = [n if isinstance(n, int) else 1 for n in self.input.shape]
+        if not isinstance(self.input.shape[0], int):
+            self.shape[0] = plan.get("batch", 1)
         meta = self.session.get_modelmeta().custom_metadata_map
         if self.before and self.session.get_providers()[0] not in self.before:
             raise RuntimeError(f"this ONNX Runtime was built without {self.before[0]}")
@@ -384,6 +388,8 @@ def run_samples(runtime, plan, board, generator):
     """Warm up, then time each inference; only in latency mode are the times reported."""
     import numpy
 
+    if runtime.shape[0] < plan.get("batch", 1):
+        sys.exit(f"its batch is fixed at {runtime.shape[0]}; export it with --dynamic-batch")
     if plan.get("inputs"):
         image = numpy.load(plan["inputs"])[:1]
     else:
@@ -400,6 +406,9 @@ def run_samples(runtime, plan, board, generator):
     if plan["mode"] == "cost":
         count(runtime, plan["iterations"])
         return
+    if plan["mode"] == "sustain":
+        sustain(runtime, plan, board)
+        return
     # The warm-ups have brought the cores up to their frequency.
     before, samples = board.state(), []
     for _ in range(plan["iterations"]):
@@ -409,6 +418,27 @@ def run_samples(runtime, plan, board, generator):
     if plan["mode"] == "latency":
         found = {"objects": len(runtime.output())} if getattr(runtime, "more", None) else {}
         say("samples", latency_ns=samples, before=before, after=board.state(), **found)
+
+
+def sustain(runtime, plan, board):
+    """Time inferences for many seconds, in windows; each is written as it ends, then all are told.
+
+    A window has one inference at least, and the last one ends with the time.
+    """
+    length, windows = plan["seconds"] / WINDOWS, []
+    start = time.monotonic()
+    with open(plan["outputs"], "w") as file:
+        while time.monotonic() < start + plan["seconds"]:
+            samples, until = [], start + (len(windows) + 1) * length
+            while not samples or time.monotonic() < until:
+                begin = time.perf_counter_ns()
+                runtime.invoke()
+                samples.append(time.perf_counter_ns() - begin)
+            end_ns = int((time.monotonic() - start) * 1e9)
+            windows.append({"end_ns": end_ns, "latency_ns": samples, **board.state()})
+            file.write(json.dumps(windows[-1]) + "\n")
+            file.flush()
+    say("sustained", windows=windows)
 
 
 def count(runtime, iterations):
@@ -485,6 +515,12 @@ def main():
         cpus=board.cpus,
         **meter.read(),
     )
+    if plan["mode"] == "frames":
+        # A .zip file, of which this runs frames.py.
+        run_frames = runpy.run_path(plan["frames"])["run_frames"]
+        say("frames", **run_frames(plan, board.state))
+        say("done", **meter.read())
+        return
     start = time.perf_counter_ns()
     facts = runtime.load(plan)
     if facts.get("plain") and plan["mode"] not in ("outputs", "stream"):

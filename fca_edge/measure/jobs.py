@@ -18,17 +18,38 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
+class Frames:
+    """A runner with pictures, whose parts are timed as well.
+
+    Attributes:
+        pack: .zip file of both.
+        words: options of the runner.
+        pictures: how many there are.
+        sha256: of the pictures.
+        draft: large JPEGs are decoded at a part of their size.
+    """
+
+    pack: Path
+    words: tuple[str, ...]
+    pictures: int
+    sha256: str
+    draft: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
     """One artefact on one runtime.
 
     Attributes:
         settings: those of `lean.py`, with which it is loaded; None if it is not.
+        frames: what whole frames are run with; None if they are not.
     """
 
     path: Path
     artefact: Artefact
     runtime: Runtime
     settings: dict[str, Any] | None = None
+    frames: Frames | None = None
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,17 @@ from fca_edge.errors import plural
 from fca_edge.manifest import manifest_path
 from fca_edge.measure.jobs import Job
 from fca_edge.records import (
+    STAGES,
     Agreement,
     Conditions,
     Cost,
     Hot,
     Memory,
+    Pipeline,
     Plan,
     Record,
     RuntimeInfo,
+    Sustained,
     TargetInfo,
     Usage,
 )
@@ -49,6 +52,8 @@ class JobEvents:
     latency: list[Events] = field(default_factory=list)
     cost: list[Events] = field(default_factory=list)
     memory: Events = field(default_factory=dict)
+    frames: list[Events] = field(default_factory=list)
+    sustained: Sustained | None = None
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -66,6 +71,10 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
     done, warnings = max(len(events.latency), len(events.cost)), []
     if 0 < done < plan.processes:
         warnings = [f"interrupted after {done} of {plan.processes} processes"]
+    elif job.frames is not None and len(events.frames) < plan.processes:
+        count = len(events.frames)
+        warnings = [f"interrupted after whole frames of {count} of {plan.processes} processes"]
+    warnings += list_sustained_warnings(plan, events.sustained)
     plan = replace(plan, processes=done or plan.processes)
     first = [*events.latency, *events.cost, events.memory][0]
     ready, loaded = first["ready"], first["loaded"]
@@ -97,9 +106,39 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
             *list_object_warnings(timed),
             *dict.fromkeys((*list_board_warnings(timed), *events.notes)),
         ),
-        cost=read_cost(job, events.cost),
+        cost=read_cost(job, plan, events.cost),
         conditions=read_conditions(timed),
         agreement=events.agreement,
+        pipeline=read_pipeline(job, events.frames),
+        sustained=events.sustained,
+    )
+
+
+def list_sustained_warnings(plan: Plan, sustained: Sustained | None) -> list[str]:
+    """Say if a long run was broken off."""
+    if plan.sustain_seconds is None:
+        return []
+    seconds = 0.0 if sustained is None else sustained.windows[-1].end_ns / 1e9
+    if seconds >= plan.sustain_seconds:
+        return []
+    return [f"interrupted: sustained for {seconds:.0f} of {plan.sustain_seconds:.0f} s"]
+
+
+def read_pipeline(job: Job, runs: list[Events]) -> Pipeline | None:
+    """Read the stages of whole frames; None if there were no pictures."""
+    if not runs or job.frames is None:
+        return None
+    named = [run["frames"]["stages"] for run in runs]
+    return Pipeline(
+        stages={
+            name: tuple(tuple(stages[name]) for stages in named)
+            for name in STAGES
+            if all(name in stages for stages in named)
+        },
+        pictures=job.frames.pictures,
+        sha256=job.frames.sha256,
+        draft=job.frames.draft,
+        pillow=runs[0]["frames"]["pillow"],
     )
 
 
@@ -123,7 +162,7 @@ def read_usage(event: Event) -> Usage:
     return Usage(event["rss_bytes"], event.get("anonymous_bytes"), event.get("file_bytes"))
 
 
-def read_cost(job: Job, runs: list[Events]) -> Cost | None:
+def read_cost(job: Job, plan: Plan, runs: list[Events]) -> Cost | None:
     """Read what the counter saw; None if nothing counts."""
     if not runs:
         return None
@@ -132,7 +171,7 @@ def read_cost(job: Job, runs: list[Events]) -> Cost | None:
     return Cost(
         instructions=tuple(tuple(run["cost"]["instructions"]) for run in runs),
         classes=last["classes"],
-        bound=macs // FP32_LANES if macs and floats else None,
+        bound=macs * plan.batch // FP32_LANES if macs and floats else None,
         hot=tuple(
             Hot(h["place"], h["instructions"], h["classes"], tuple(h["code"])) for h in last["hot"]
         ),

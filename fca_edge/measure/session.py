@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
+import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fca_edge.device import LEAN
+from fca_edge.documents import read_document
 from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError
 from fca_edge.measure.agreement import check_agreement
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job
 from fca_edge.measure.record import JobEvents, build_record
-from fca_edge.records import Plan, Record, TargetInfo
+from fca_edge.parsing import DocumentError
+from fca_edge.records import Plan, Record, Sustained, TargetInfo
 from fca_edge.stopping import Stopped
+from fca_edge.store import temporary
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError
 from fca_edge.targets.plan import AgentPlan, Mode
@@ -31,9 +38,11 @@ MEMORY_ITERATIONS, EMULATED_MEMORY_ITERATIONS = 3, 1
 # More threads wait for each other by spinning, and what they spin is counted.
 COUNTING_THREADS = 1
 # What is run of a job; a first load of `lean.py` is one after which others find what it kept.
-Task = Literal["latency", "cost", "memory", "agreement", "first load"]
+Task = Literal["latency", "cost", "memory", "agreement", "first load", "whole frames", "sustained"]
 MODES: dict[Task, Mode] = {
     "latency": "latency",
+    "whole frames": "frames",
+    "sustained": "sustain",
     "cost": "cost",
     "memory": "memory",
     "first load": "memory",
@@ -74,9 +83,13 @@ def order_tasks(
         tasks += [(number, "cost") for turn in turns for number in turn]
     elif not info.emulated:
         tasks += [(number, "latency") for turn in turns for number in turn]
+        framed = [number for turn in turns for number in turn if jobs[number].frames]
+        tasks += [(number, "whole frames") for number in framed]
     tasks += [(number, "memory") for number in numbers]
     # A file that runs elsewhere must also compute there what it computes here.
     tasks += [(number, "agreement") for number in numbers if info.name != "local"]
+    # Last, since it heats the board.
+    tasks += [(number, "sustained") for number in numbers if plan.sustain_seconds]
     return tasks
 
 
@@ -111,6 +124,7 @@ def run_jobs(
     places = {job.path: target.push(job.path) for job in jobs}
     if any(job.settings is not None for job in jobs):
         places[LEAN] = target.push(LEAN)
+    places |= {job.frames.pack: target.push(job.frames.pack) for job in jobs if job.frames}
     runs = [JobEvents() for _ in jobs]
     failed: dict[int, FcaEdgeError] = {}
     lost: FcaEdgeError | None = None
@@ -123,7 +137,8 @@ def run_jobs(
                 continue
             cool = any(run.latency for run in runs)
             one = build_plan(task, job, places, plan, info, handling, cool)
-            run_task(task, job, one, target, info, runs[number])
+            with show_time_left(progress, task, job, plan):
+                run_task(task, job, one, target, info, runs[number])
         except AgentError as error:
             failed[number] = error
         except TargetUnavailableError as error:
@@ -169,16 +184,67 @@ def run_task(
         return
     timeout += plan.cool_down_seconds or 0.0
     timeout += 0.0 if plan.start_below_celsius is None else COOLING_SECONDS
+    if task == "sustained":
+        run_sustained(plan, target, timeout, events)
+        return
     answer = target.run(plan, timeout)
     events.notes += answer.get("ended", {}).get("warnings", ())
     if task == "memory":
         events.memory = answer
     elif task == "cost":
         events.cost.append(answer)
+    elif task == "whole frames":
+        events.frames.append(answer)
     elif task == "latency":
         if "samples" not in answer:
             raise AgentError(f"{job.artefact.file} on {job.runtime.name}: no samples came back.")
         events.latency.append(answer)
+
+
+def run_sustained(plan: AgentPlan, target: Target, timeout: float, events: JobEvents) -> None:
+    """Run a file for long; of a run that is interrupted the windows so far are kept.
+
+    Raises:
+        AgentError: the process failed.
+    """
+    with temporary() as folder:
+        place, copy = folder / "windows", folder / "copy"
+        try:
+            answer = target.run(replace(plan, outputs=str(place)), timeout + (plan.seconds or 0))
+        except Stopped:
+            try:
+                target.pull(str(place), copy)
+                # The last line may have been cut.
+                whole = copy.read_text().rpartition("\n")[0]
+                lines = [json.loads(line) for line in whole.splitlines()]
+                events.sustained = read_document({"windows": lines}, Sustained)
+            except (FcaEdgeError, DocumentError, OSError, ValueError):
+                events.notes.append("interrupted: nothing was kept of the sustained run")
+            raise
+        events.sustained = read_document(answer["sustained"], Sustained)
+
+
+@contextmanager
+def show_time_left(progress: Progress, task: Task, job: Job, plan: Plan) -> Iterator[None]:
+    """Tell each second how long a long run still goes on, where the progress can be amended."""
+    amend = getattr(progress, "amend", None)
+    if task != "sustained" or amend is None:
+        yield
+        return
+    ended, until = threading.Event(), time.monotonic() + (plan.sustain_seconds or 0)
+
+    def tell() -> None:
+        while not ended.wait(1):
+            left = max(0.0, until - time.monotonic())
+            amend(f"{job.artefact.file} on {job.runtime.name}, sustained, {left:.0f} s left")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def refuse_handling(handling: Handling, info: TargetInfo, timed: int) -> None:
@@ -233,15 +299,26 @@ def build_plan(
         threads=COUNTING_THREADS if task == "cost" else plan.threads,
         warmups=plan.warmups,
         iterations=iterations,
+        batch=plan.batch,
+        seconds=plan.sustain_seconds if task == "sustained" else None,
         lean=None if job.settings is None else places[LEAN],
         settings=job.settings,
+        **describe_frames(task, job, places),
         **describe_treatment(task, handling, cool),
     )
+
+
+def describe_frames(task: Task, job: Job, places: Mapping[Path, str]) -> dict[str, Any]:
+    """Return the fields of a plan that say what frames are run with."""
+    if task != "whole frames" or job.frames is None:
+        return {}
+    pack = places[job.frames.pack]
+    return {"frames": pack, "name": job.path.name, "words": job.frames.words}
 
 
 def describe_treatment(task: Task, handling: Handling, cool: bool) -> dict[str, Any]:
     """Return the fields of a plan that treat the board; only time depends on all of them."""
     if task == "memory":
         return {"cpus": handling.cpus}
-    fields = asdict(handling) if task == "latency" else {}
+    fields = asdict(handling) if task in ("latency", "whole frames", "sustained") else {}
     return fields if cool else {**fields, "cool_down_seconds": None}

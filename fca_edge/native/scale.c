@@ -146,9 +146,9 @@ bool fp_fit(const struct fp_pixels *p, const struct fp_fit *fit, uint8_t *rgb) {
     height = fmax((double)fit->crop[0], rint((double)p->height * scale));
     width = fmax((double)fit->crop[1], rint((double)p->width * scale));
   }
-  /* As Pillow 13 has it: rows first where they become fewer by far more than columns do. */
-  double fewer = 1 - height / (double)p->height, narrower = 1 - width / (double)p->width;
-  bool down_first = fewer > 0 && fewer > 3 * narrower;
+  /* As Pillow 13 has it: rows first where twice as many of them go as columns do. */
+  double fewer = (double)p->height - height, narrower = (double)p->width - width;
+  bool down_first = fewer > 0 && fewer > 2 * narrower;
   struct axis down = {.crop = 0}, across = {.crop = 0};
   bool done = make_axis(&down, fit->kernel, p->height, height, fit->crop[0]) &&
               make_axis(&across, fit->kernel, p->width, width, fit->crop[1]) &&

@@ -69,7 +69,8 @@ def read_layers(path: Path) -> Layers:
     nodes = read_nodes(path)
     try:
         results = read_results(path)
-    except FcaEdgeError:  # a detector's shapes depend on what it sees
+    except (FcaEdgeError, ImportError):
+        # A detector's shapes depend on what it sees; and a bare install reads no ONNX file.
         return Layers(nodes)
     modules = dict(nodes)
     for one in reversed(results):

@@ -10,7 +10,7 @@ from rich.text import Text
 from fca_edge.comparing.ratios import RowRatio
 from fca_edge.errors import plural
 from fca_edge.records import Cost, Memory, Record, TargetInfo
-from fca_edge.stats import LEAST_PROCESSES, latency, summarise_counts
+from fca_edge.stats import LEAST_P99, LEAST_PROCESSES, Latency, latency, summarise_counts
 from fca_edge.tables.sheet import NOTES, Column, Notes, Sheet, style_text
 
 MIB = 1 << 20
@@ -49,6 +49,10 @@ IDENTITY: tuple[Shown, ...] = (
 TIME: tuple[Shown, ...] = (
     Shown(Column("median ms"), time_cell(lambda r: ms(latency(r).median_ns))),
     Shown(
+        Column("ms per picture", 2, legend="the median over the batch"),
+        time_cell(lambda r: ms(latency(r).median_ns / r.plan.batch) if r.plan.batch > 1 else ""),
+    ),
+    Shown(
         Column(
             "90 % interval",
             1,
@@ -63,6 +67,15 @@ TIME: tuple[Shown, ...] = (
         time_cell(lambda r: ms(latency(r).p90_ns)),
     ),
     Shown(
+        Column(
+            "p99 ms",
+            16,
+            legend="99 of a hundred took no longer; '-' if there are fewer than"
+            f" {LEAST_P99} samples, too few to tell: add --runs",
+        ),
+        time_cell(lambda r: write_p99(latency(r))),
+    ),
+    Shown(
         Column("load ms", 3),
         lambda r: ms(sorted(r.load_ns)[len(r.load_ns) // 2]) if r.load_ns else "",
     ),
@@ -71,6 +84,10 @@ INSTRUCTIONS: tuple[Shown, ...] = (
     Shown(
         Column("million instructions", legend="of one inference; this is not a time"),
         cost_cell(lambda c: f"{summarise_counts(c).median / MILLION:.1f}"),
+    ),
+    Shown(
+        Column("million per picture", 2, legend="the same over the batch"),
+        lambda r: write_per_picture(r),
     ),
     Shown(
         Column(
@@ -316,10 +333,26 @@ def write_kinds(record: Record) -> str:
 
 def write_interval(record: Record) -> str:
     """Write the interval of the median latency, if there is one."""
-    times = latency(record)
+    return write_bounds(latency(record))
+
+
+def write_bounds(times: Latency) -> str:
+    """Write the interval of a median, if there is one."""
     if times.low_ns is None or times.high_ns is None:
         return ""
     return f"{ms(times.low_ns)}–{ms(times.high_ns)}"
+
+
+def write_p99(times: Latency) -> str:
+    """Write what 99 of a hundred do not exceed, if that can be told."""
+    return "-" if times.p99_ns is None else ms(times.p99_ns)
+
+
+def write_per_picture(record: Record) -> str:
+    """Write the instructions of one of several inputs that were run together."""
+    if record.cost is None or record.plan.batch == 1:
+        return ""
+    return f"{summarise_counts(record.cost).median / record.plan.batch / MILLION:.1f}"
 
 
 def write_agreement(record: Record) -> str:

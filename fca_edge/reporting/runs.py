@@ -11,6 +11,8 @@ from fca_edge.comparing.ratios import RowRatio, compute_ratios, place
 from fca_edge.errors import FcaEdgeError, UsageError, nearest
 from fca_edge.records import Record, to_document
 from fca_edge.reporting.bench_table import bench_sheets, footer, hot_sheet, name_place
+from fca_edge.reporting.pipeline_table import pipeline_lines, pipeline_sheets
+from fca_edge.reporting.sustained_table import sustained_sheets
 from fca_edge.stopping import Stopped
 from fca_edge.tables.document import Document, Printable
 from fca_edge.tables.sheet import Notes
@@ -31,6 +33,7 @@ class Runs(Printable, Sequence[Record]):
         lost: why a target went away.
         stopped: a signal came, and ended everything.
         hot: stretches of code that the table shows, of those with most instructions.
+        shows_frames: show the tables of whole frames and of long runs, where there were any.
 
     Example:
         >>> runs = fca_edge.bench(["l1.onnx", "l1.tflite"])       # doctest: +SKIP
@@ -45,6 +48,7 @@ class Runs(Printable, Sequence[Record]):
     lost: FcaEdgeError | None = None
     stopped: Stopped | None = None
     hot: int = 0
+    shows_frames: bool = True
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -157,6 +161,10 @@ class Runs(Printable, Sequence[Record]):
         lines = [line for records in by_place.values() for line in footer(records)]
         document.add_lines(list(dict.fromkeys(lines)))
         document.add_lines(notes.lines())
+        if self.shows_frames:
+            document.add_sheets(pipeline_sheets(self.records))
+            document.add_lines(pipeline_lines(self.records))
+            document.add_sheets(sustained_sheets(self.records))
         costed = [record for record in self.records if record.cost]
         document.add_sheets([hot_sheet(one, self.hot) for one in costed] if self.hot else [])
         document.add_lines(advice(self.records), quiet=False)

@@ -17,8 +17,10 @@ from fca_edge.reporting.counted import draw_hot, draw_instructions
 from fca_edge.reporting.moved import draw_changes, draw_published
 from fca_edge.reporting.parts import Block, Fold, Heading, Lines, Picture, Section
 from fca_edge.reporting.pictures import choose_accuracy, draw_memory, draw_samples, draw_tradeoff
+from fca_edge.reporting.pipeline_table import pipeline_lines, pipeline_sheets
 from fca_edge.reporting.rows import Change, Place, find_front
 from fca_edge.reporting.runs import FIRST, NETWORK, Runs
+from fca_edge.reporting.sustained_table import sustained_sheets
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.tables.document import Document, Line, Shell
 from fca_edge.tables.sheet import Column, Sheet, style_text
@@ -41,6 +43,8 @@ def list_sections(
         tradeoff_section(real),
         published_section(records),
         samples_section(real),
+        frames_section(records),
+        sustained_section(records),
         memory_section(places),
         emulated_section([place for place in places if place.emulated]),
         conditions_section(real),
@@ -147,7 +151,25 @@ def samples_section(places: Sequence[Place]) -> Section:
 def bench_document(place: Place) -> Document:
     """Return the table of `bench` for the rows of one place."""
     records = tuple(row.record for row in place.rows)
-    return Runs(records, FIRST if len(place.networks) == 1 else NETWORK).document()
+    against = FIRST if len(place.networks) == 1 else NETWORK
+    return Runs(records, against, shows_frames=False).document()
+
+
+def frames_section(records: Sequence[Record]) -> Section:
+    """Show what the parts of whole frames take."""
+    section, document = Section("frames", "Whole frames, part by part"), Document()
+    document.add_sheets(pipeline_sheets(records))
+    document.add_lines(pipeline_lines(records))
+    section.add_document(document)
+    return section
+
+
+def sustained_section(records: Sequence[Record]) -> Section:
+    """Show how the rate of long runs changed."""
+    section, document = Section("sustained", "Sustained: the rate over time"), Document()
+    document.add_sheets(sustained_sheets(records))
+    section.add_document(document)
+    return section
 
 
 def memory_section(places: Sequence[Place]) -> Section:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from fca_edge.bundling.frames import choose_pictures, pack_frames
 from fca_edge.errors import UsageError, nearest
+from fca_edge.manifest import read_manifest
 from fca_edge.measure.jobs import AS_IT_IS, Handling, Job, job_for, lean_jobs
 from fca_edge.measure.session import Outcome, count_processes, run_jobs
 from fca_edge.records import Plan, Record, TargetInfo
 from fca_edge.reporting.runs import FIRST, NETWORK, NONE, Runs
+from fca_edge.store import temporary
 from fca_edge.suites.jobs import (
     Export,
     Report,
@@ -51,6 +54,10 @@ class Order:
         suite: what is measured as well; its settings apply if none is given here.
         board_names: what records call the boards among the targets, in their order.
         hot: stretches of code that the result shows, which only some targets can tell.
+        batch: inputs that are run together.
+        sustain: seconds for which each file is run without a pause, besides.
+        images: folder of pictures, with which whole frames are timed as well.
+        draft: decode large JPEGs among them at a part of their size.
     """
 
     files: tuple[Path, ...] = ()
@@ -67,6 +74,10 @@ class Order:
     lean: bool = False
     hot: int = 0
     handling: Handling = AS_IT_IS
+    batch: int = 1
+    sustain: float | None = None
+    images: Path | None = None
+    draft: bool = False
 
     def fill_from_suite(self) -> Order:
         """Return it with the suite's settings, and the usual target."""
@@ -86,7 +97,8 @@ class Order:
         """Return how often is measured on a target."""
         return Plan(
             self.threads or 1,
-            batch=1,
+            batch=self.batch,
+            sustain_seconds=self.sustain,
             warmups=usual.warmup if self.warmup is None else self.warmup,
             iterations=self.runs or usual.runs,
             processes=self.processes or usual.processes,
@@ -116,6 +128,11 @@ def run_order(order: Order, export: Export, screen: Screen) -> Runs:
         order = move_reference_first(order)
         workshop = Workshop(order.out, export, screen)
         work = [(place, *prepare_target(order, name, place, workshop)) for name, place in places]
+        if order.images is not None:
+            folder = stack.enter_context(temporary())
+            work = [
+                (place, add_frames(order, jobs, plan, folder), plan) for place, jobs, plan in work
+            ]
         outcomes: list[Outcome] = []
         for place, jobs, plan in work:
             with screen.count(count_processes(jobs, plan, place)) as step:
@@ -145,7 +162,50 @@ def prepare_target(
         suite = order.suite or read_suite(usual.suite)
         settings = (workshop, order.runtime, order.lean)
         jobs += list_suite_jobs(suite.entries, name, place.runtimes, *settings)
+    for job in jobs:
+        refuse_unfit(order, job)
     return tell_apart(jobs), order.plan(usual)
+
+
+def refuse_unfit(order: Order, job: Job) -> None:
+    """Refuse what a file or its runtime cannot do.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if order.sustain is not None and job.runtime.kits:
+        raise UsageError(
+            f"{job.path}: --sustain is for runtimes in Python, not for {job.runtime.name}; add"
+            " --runtime litert, or leave it out."
+        )
+    if order.batch == 1:
+        return
+    if order.images is not None:
+        raise UsageError("--batch: whole frames are run one by one; leave it or --images out.")
+    if job.settings is not None:
+        raise UsageError(f"{job.path}: --batch is for files that are loaded plainly, not --lean.")
+    manifest = read_manifest(job.path)
+    is_fixed = manifest is not None and not manifest.dynamic_batch
+    if is_fixed or job.path.suffix != ".onnx":
+        raise UsageError(
+            f"{job.path}: its batch is fixed at 1; `fca-edge export --format onnx --dynamic-batch`"
+            " writes a file that takes any."
+        )
+
+
+def add_frames(order: Order, jobs: list[Job], plan: Plan, folder: Path) -> list[Job]:
+    """Give jobs what whole frames are run with.
+
+    Raises:
+        UsageError: a job that cannot be run so, or no folder of pictures.
+        FcaEdgeError: a picture that cannot be read, or a file that has no manifest.
+    """
+    assert order.images is not None
+    pictures = choose_pictures(order.images, plan.iterations)
+    return [
+        replace(job, frames=pack_frames(job, pictures, plan.threads, order.draft, folder))
+        for job in jobs
+    ]
 
 
 def list_order_jobs(order: Order, name: str, place: Target, report: Report) -> list[Job]:
@@ -213,6 +273,13 @@ def refuse_uncounted(place: Target, info: TargetInfo, settings: Order) -> None:
     Raises:
         UsageError: names the option.
     """
+    if info.emulated and settings.images is not None:
+        raise UsageError(
+            f"--images: {info.name} is emulated, and the parts of a frame are times; leave it out,"
+            " or measure on a board."
+        )
+    if info.emulated and settings.sustain is not None:
+        raise UsageError(f"--sustain: {info.name} is emulated, so nothing is timed; leave it out.")
     if place.counts_instructions:
         return
     if settings.hot:

@@ -30,13 +30,19 @@ class AgentError(FcaEdgeError):
         self.refused = refused
 
 
-def call_agent(python: Path, plan: AgentPlan, timeout_seconds: float = 600) -> dict[str, Event]:
+def call_agent(
+    python: Path,
+    plan: AgentPlan,
+    timeout_seconds: float = 600,
+    variables: dict[str, str] | None = None,
+) -> dict[str, Event]:
     """Run one plan under an interpreter of this machine; returns the agent's events by name.
 
     Raises:
         AgentError: it crashed, was killed or took too long; says with what.
     """
-    return call_command([str(python), "-E", str(AGENT)], agent_environment(), plan, timeout_seconds)
+    environment = {**agent_environment(), **(variables or {})}
+    return call_command([str(python), "-E", str(AGENT)], environment, plan, timeout_seconds)
 
 
 def agent_environment() -> dict[str, str]:
@@ -88,6 +94,11 @@ def check_events(
     if missing:
         raise AgentError(f"{plan.label}: its answer was cut: it lacks '{missing[0]}'.")
     samples = events.get("samples", {}).get("latency_ns", ())
+    for stage, times in events.get("frames", {}).get("stages", {}).items():
+        if len(times) != plan.iterations:
+            raise AgentError(
+                f"{plan.label}: {len(times)} times of '{stage}' came, not {plan.iterations}."
+            )
     if plan.mode == "latency" and len(samples) != plan.iterations:
         raise AgentError(f"{plan.label}: {len(samples)} samples came, not {plan.iterations}.")
     return events

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
 
-from fca_edge.documents import Check, Details, Positive, Reading, Whole, text
+from fca_edge.documents import Check, Details, Name, Positive, Reading, Whole, text
+from fca_edge.records import Sustained
 
 Event = dict[str, Any]
 T = TypeVar("T")
@@ -67,6 +68,17 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """The time of each stage of each frame, by the stage's name."""
+
+    stages: dict[Name, tuple[Positive, ...]]
+    load_ns: int
+    pillow: str
+    before: State
+    after: State
+
+
+@dataclass(frozen=True)
 class Maps:
     """Start, end, offset and file of what is mapped."""
 
@@ -108,6 +120,8 @@ KINDS: dict[str, Any] = {
     "ready": Ready,
     "loaded": Loaded,
     "samples": Samples,
+    "frames": Frames,
+    "sustained": Sustained,
     "maps": Maps,
     "profile": Profiled,
     "done": Meter,

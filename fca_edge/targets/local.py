@@ -6,6 +6,7 @@ import fcntl
 import os
 import platform
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -19,9 +20,10 @@ import psutil
 from fca_edge.device.guard import expect_file, restore_governor, set_governor
 from fca_edge.device.probe import cpu_model
 from fca_edge.records import TargetInfo
-from fca_edge.runtimes import cache_folder, interpreter, local_program, possible_here
+from fca_edge.runtimes import cache_folder, imports, interpreter, local_program, possible_here
+from fca_edge.store import temporary
 from fca_edge.targets.base import FilesHere
-from fca_edge.targets.call import Event, call_agent
+from fca_edge.targets.call import AgentError, Event, call_agent
 from fca_edge.targets.plan import AgentPlan
 
 EMULATOR = re.compile(r"/(qemu-\w+)(?:-static)?(?: \(deleted\))?$", re.MULTILINE)
@@ -44,8 +46,24 @@ class LocalTarget(FilesHere):
         with governed(plan.governor, plan.sysfs) as warnings:
             python = interpreter(plan.runtime)
             plan = replace(plan, guest=guest, native=local_program(plan.runtime))
-            events = call_agent(python, plan, timeout_seconds)
+            events = self.call(python, plan, timeout_seconds)
         return {**events, "ended": {"warnings": warnings}}
+
+    def call(self, python: Path, plan: AgentPlan, timeout_seconds: float) -> dict[str, Event]:
+        """Run the agent; what it unpacks goes with it, however it ends.
+
+        Raises:
+            AgentError: it failed, or has no Pillow to read pictures with.
+        """
+        if plan.mode != "frames":
+            return call_agent(python, plan, timeout_seconds)
+        if not imports(python, "PIL"):
+            raise AgentError(
+                f"{plan.label}: its Python has no Pillow to read pictures with; run"
+                f" `{shlex.quote(str(python))} -m pip install pillow`, or leave --images out."
+            )
+        with temporary() as folder:
+            return call_agent(python, plan, timeout_seconds, {"TMPDIR": str(folder)})
 
     def info(self) -> TargetInfo:
         """Describe this machine from /proc and /sys."""

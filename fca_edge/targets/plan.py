@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fca_edge.runtimes import Runtime
 
-Mode = Literal["latency", "memory", "cost", "profile", "outputs", "stream"]
+Mode = Literal["latency", "memory", "cost", "profile", "outputs", "stream", "frames", "sustain"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,15 @@ class AgentPlan:
     operator by operator, by the runtime's own profiler and between such marks. In the mode
     `outputs` each of several inputs is run once, in their order, and what comes out is stored; in
     the mode `stream` so again and again, for each further line of JSON with `inputs` and `outputs`.
+    In the mode `frames` a bundle's runner answers pictures, one after the other and again, and each
+    of its stages is timed. In the mode `sustain` one input is run for so many `seconds`, in windows
+    that are told, and written to `outputs` as they end.
 
     Attributes:
         runtime: which loads the artefact; the agent receives its name.
         threads: of the runtime.
+        batch: how many inputs are run together, where the artefact takes any number.
+        seconds: how long the mode `sustain` goes on.
         seed: of the normally distributed input of the first three modes, where `inputs` is None.
         inputs: .npy file, (n, ...) in the artefact's layout; of it the first three modes run the
             first input alone.
@@ -42,6 +47,9 @@ class AgentPlan:
         lean: place of `lean.py`, by which the artefact is then loaded.
         settings: of `lean.py`.
         native: place of the program that the runtime is, where it is one.
+        frames: .zip file of the runner and the pictures of the mode `frames`.
+        name: what the runner calls the artefact.
+        words: options of the runner.
     """
 
     runtime: Runtime
@@ -50,6 +58,8 @@ class AgentPlan:
     threads: int = 1
     warmups: int = 0
     iterations: int = 1
+    batch: int = 1
+    seconds: float | None = None
     seed: int = 0
     inputs: str | None = None
     outputs: str | None = None
@@ -65,6 +75,9 @@ class AgentPlan:
     lean: str | None = None
     settings: dict[str, Any] | None = None
     native: str | None = None
+    frames: str | None = None
+    name: str | None = None
+    words: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
@@ -74,8 +87,12 @@ class AgentPlan:
     @property
     def events(self) -> tuple[str, ...]:
         """Name what the agent says in the end, if all went well."""
-        results = {"latency": ("samples",), "cost": ("maps",), "profile": ("profile",)}
-        return ("ready", "loaded", *results.get(self.mode, ()), "done")
+        if self.mode == "frames":
+            return ("ready", "frames", "done")
+        results = {"latency": "samples", "cost": "maps", "profile": "profile"}
+        results["sustain"] = "sustained"
+        more = (results[self.mode],) if self.mode in results else ()
+        return ("ready", "loaded", *more, "done")
 
     def to_document(self) -> dict[str, Any]:
         """Return JSON-ready data without the fields that are None."""

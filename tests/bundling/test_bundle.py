@@ -33,7 +33,7 @@ import numpy
 sys.path.insert(0, sys.argv[1])
 import model, pictures, run, task
 how, layout = pictures.read_preprocessing()
-given, _ = task.prepare(sys.argv[2], how, layout)
+given = task.prepare(pictures.read_picture(sys.argv[2], how), how, layout)
 numpy.save(sys.argv[3], model.load(run.HERE, run.read_checked("runtime.json", dict))(given))
 assert "torch" not in sys.modules and "fca_edge" not in sys.modules
 """

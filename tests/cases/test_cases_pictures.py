@@ -428,7 +428,9 @@ sys.path.insert(0, sys.argv[1])
 import pictures, task
 how, layout = pictures.read_preprocessing(sys.argv[4])
 numpy.savez(sys.argv[3], **{
-    name: task.prepare(os.path.join(sys.argv[2], name), how, layout)[0]
+    name: task.prepare(
+        pictures.read_picture(os.path.join(sys.argv[2], name), how), how, layout
+    )
     for name in os.listdir(sys.argv[2])
 })
 """

@@ -564,6 +564,7 @@ UNHEEDED = (
     ("bench {tflite} --hot 3", "--hot", "counts no instructions"),
     ("bench {tflite} --out x", "--out", "--suite"),
     ("bench {tflite} --force", "--force", "--json"),
+    ("bench {tflite} --draft", "--draft", "--images"),
     ("eval {tflite} --data x --seed 1", "--seed", "--limit"),
     ("eval {tflite} --data x --weights model", "--weights", "--checkpoint"),
     ("eval {tflite} --data x --sliding", "--sliding", "per pixel"),
@@ -678,7 +679,7 @@ COUNTS = {
     " crop interpolation layout preprocessing background exif images checks seed data"
     " all-or-nothing out force json output random-head",
     "bench": "threads target board-name runs processes warmup runtime suite cpus lean against"
-    " format json",
+    " images batch sustain format json",
     "compare": "gate bounds update-baseline published format json",
     # --checkpoint: test_u12_keep_float_takes_a_list_and_repeats
     "verify": "checkpoint images threads json",

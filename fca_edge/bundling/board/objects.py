@@ -38,7 +38,9 @@ def find(image, run_model, setup):
     scaled = scaling.compute_scaled_size(size, way["resize"], window)
     small = scaling.scale_picture(image, scaled, way.get("interpolation", "linear"))
     pixels = scaling.pad(decode.normalise(small, way), window)
+    setup.lap("prepare")
     found = run_model(pixels[None], scaled)
+    setup.lap("infer")
     boxes = masks.rescale_boxes(np.reshape(found["boxes"], (-1, 4)), scaled, size)
     if not (np.isfinite(boxes).all() and np.isfinite(found["scores"]).all()):
         raise ValueError("the model's answer is not finite")
@@ -50,6 +52,7 @@ def answer(path, run_model, setup):
     results = Results(path, setup.options.out, setup.options.force)
     results.check(*ENDINGS)
     image = read_picture(path, setup.pictures)
+    setup.lap("decode")
     size = (image.height, image.width)
     objects, drawn, lines = [], [], []
     for box, score, number, mask in zip(*find(image, run_model, setup)):
@@ -65,8 +68,10 @@ def answer(path, run_model, setup):
             lines.append(text % (path, 100 * score, label, *box))
     shown = draw(np.array(image), drawn, maps.choose_colours(len(setup.labels) + 1))
     document = {"picture": path, "width": size[1], "height": size[0], "objects": objects}
+    setup.lap("postprocess")
     place = results.write_png(ENDINGS[0], shown)
     results.write_json(ENDINGS[1], document)
+    setup.lap("write")
     weak = len(objects) - len(drawn)
     more = "; %d weaker ones are in the JSON alone" % weak if weak else ""
     what = "drawn in %s" % place if drawn else "nothing found"

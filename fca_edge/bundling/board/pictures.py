@@ -33,9 +33,9 @@ def read_preprocessing(exif=None, background=None):
     return settings, layout
 
 
-def read_picture(path, settings):
+def read_picture(path, settings, draft=False):
     """Read a picture in RGB; what is lost of it is said."""
-    picture = decode.decode(path, settings.get("exif", "ignore"), settings.get("background"))
+    picture = decode.decode_for(path, settings, draft)
     say_marks(path, picture.marks, settings)
     return picture.image
 

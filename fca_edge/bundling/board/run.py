@@ -38,6 +38,9 @@ class Setup:
         if not all(isinstance(label, str) and not CONTROL.search(label) for label in self.labels):
             sys.exit("labels.json: holds something that is no text; copy the bundle again")
 
+    def lap(self, stage):
+        """Hear that a stage of a picture is done; whoever times the runner has a clock here."""
+
     def check_labels(self, classes):
         """End the run where the model has other classes than there are labels."""
         if len(self.labels) != classes:
@@ -62,7 +65,8 @@ def open_model(settings):
     return task.load(model, HERE, settings)
 
 
-def main(words):
+def start(words):
+    """Read a command line and load the model; returns what all pictures share, and the model."""
     parser = argparse.ArgumentParser(
         "run.py",
         description=task.__doc__ + __doc__.partition("\n")[2],
@@ -87,8 +91,13 @@ def main(words):
     except Exception as error:
         line = first_line(error)
         sys.exit("the model cannot be loaded: %s; check with sha256sum -c SHA256SUMS" % line)
+    return setup, run_model
+
+
+def main(words):
+    setup, run_model = start(words)
     failed = 0
-    for path in arguments.image:
+    for path in setup.options.image:
         try:
             lines = task.answer(path, run_model, setup)
         except Exception as error:

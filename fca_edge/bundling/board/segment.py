@@ -38,8 +38,10 @@ def label(image, run_model, setup):
     small = scaling.scale_picture(image, scaled, way.get("interpolation", "linear"))
     windows = []
     for place, part in scaling.cut_windows(small, window):
-        pixels = scaling.pad(decode.normalise(part, way), window)
-        logits = np.asarray(run_model(to_input(pixels, setup.layout)))[0]
+        inputs = to_input(scaling.pad(decode.normalise(part, way), window), setup.layout)
+        setup.lap("prepare")
+        logits = np.asarray(run_model(inputs))[0]
+        setup.lap("infer")
         if logits.ndim == 2:
             if setup.options.sliding:
                 raise ValueError("the model gives labels, which --sliding cannot average")
@@ -54,6 +56,7 @@ def answer(path, run_model, setup):
     results = Results(path, setup.options.out, setup.options.force)
     results.check(*ENDINGS)
     image = read_picture(path, setup.pictures)
+    setup.lap("decode")
     labels, windows = label(image, run_model, setup)
     colours = maps.choose_colours(len(setup.labels))
     shown = maps.colour_rows(np.asarray(image), labels, colours)
@@ -77,9 +80,11 @@ def answer(path, run_model, setup):
             for place in order
         ],
     }
+    setup.lap("postprocess")
     place = results.write_png(ENDINGS[0], Image.fromarray(shown))
     results.write_png(ENDINGS[1], numbered)
     results.write_json(ENDINGS[2], document)
+    setup.lap("write")
     shares = [100.0 * counts[number] / labels.size for number in order[:SHOWN]]
     lines = [
         "%s: %5.1f %%  %s" % (path, share, setup.labels[number])

@@ -26,6 +26,8 @@ from fca_edge.targets.ssh.board import Board, read_release
 from fca_edge.targets.ssh.connection import Connection
 from fca_edge.targets.ssh.files import Files, Report, explain_no_room, last_line
 
+# What pictures are read with; the board's own does, too.
+PILLOW = Runtime("pillow", "", "PIL.Image", package="pillow", wheels=("x86_64", "aarch64"))
 # Importing under full-system emulation takes seconds.
 IMPORT_SECONDS = 300
 # A gigabyte from the slowest card.
@@ -70,20 +72,38 @@ class Environments:
     def __init__(self, connection: Connection, board: Board, files: Files) -> None:
         self.connection, self.board, self.files = connection, board, files
         self._verified: dict[str, tuple[Stamp, int]] = {}
+        self._own_pillow = False, -1
 
-    def variables(self, runtime: Runtime, report: Report = lambda text: None) -> dict[str, str]:
+    def variables(
+        self, runtime: Runtime, report: Report = lambda text: None, pictures: bool = False
+    ) -> dict[str, str]:
         """Return the environment of a process that uses a runtime, set up if it is not.
 
         Nothing is compiled into the folders any more, so that they stay as they were verified.
 
+        Args:
+            pictures: it reads pictures, too.
+
         Raises:
             TargetUnavailableError: the board cannot have it; says what is missing.
         """
+        names = self.provide(runtime, report).wheels
+        if pictures and not self._has_pillow():
+            names += self.provide(PILLOW, report).wheels
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": self._join_wheels(self.provide(runtime, report).wheels),
+            "PYTHONPATH": self._join_wheels(names),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+
+    def _has_pillow(self) -> bool:
+        """Tell whether the board's own Python can read pictures."""
+        number = self.connection.number()
+        if self._own_pillow[1] != number:
+            python = shlex.quote(self.board.executable)
+            script = f"exec {python} -sB -c 'import {PILLOW.module}' 2>/dev/null"
+            self._own_pillow = self.connection.run(script, IMPORT_SECONDS).code == 0, number
+        return self._own_pillow[0]
 
     def program(self, runtime: Runtime, report: Report = lambda text: None) -> str | None:
         """Return where the program is that a runtime is, set up if it is not; None for others.
@@ -167,6 +187,13 @@ class Environments:
             TargetUnavailableError: with what is missing and what to do.
         """
         board = self.board
+        if runtime == PILLOW:
+            if not runtime.has_wheel(board.machine, board.python_release):
+                raise self._error(
+                    f"no Pillow to read pictures with, which has no wheel for {board.machine};"
+                    " run `sudo apt install python3-pil` on the board, or leave --images out"
+                )
+            return
         if runtime.name not in board.runtimes:
             raise self._error(
                 f"{runtime.name} has no wheel for {board.machine} with Python {board.python}"
@@ -241,7 +268,8 @@ class Environments:
         python = shlex.quote(self.board.executable)
         path = shlex.quote(self._join_wheels(names))
         # What the agent imports besides is compiled now, and not at each run.
-        code = f"import {runtime.module}, numpy.random"
+        more = "" if runtime == PILLOW else ", numpy.random"
+        code = f"import {runtime.module}{more}"
         flags = "-s" if keep_compiled else "-sB"
         script = f"PYTHONPATH={path} exec {python} {flags} -c '{code}'"
         if runtime.kits:
@@ -293,7 +321,8 @@ def requirements(runtime: Runtime, board: Board) -> tuple[str, ...]:
     if runtime.kits:
         return tuple(Kit(board.machine).kept.wanted["wanted"])
     if runtime.last_python is None:
-        return tuple(f"{name}{upper_bound(name)}" for name in (runtime.package, "numpy"))
+        beside = () if runtime == PILLOW else ("numpy",)
+        return tuple(f"{name}{upper_bound(name)}" for name in (runtime.package, *beside))
     # NumPy has no wheel for 32-bit ARM; the board's own does.
     return runtime.requirements[:1] if board.machine == "armv7l" else runtime.requirements
 

@@ -150,7 +150,8 @@ class SshTarget:
         def once() -> Done:
             # After a cut what is there may be another than it was.
             self.files.verify_again(self.report)
-            environment = self.environments.variables(plan.runtime, self.report)
+            pictures = plan.mode == "frames"
+            environment = self.environments.variables(plan.runtime, self.report, pictures)
             native = self.environments.program(plan.runtime, self.report)
             document = replace(placed, native=native).to_document()
             own = {"plan": document, "environment": environment, "run": uuid.uuid4().hex}

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "reporting": {
         *("children", "errors", "records", "runtimes", "stats", "stopping", "comparing", "tables"),
-        *("documents", "manifest", "parity", "accuracy", "parsing", "terminal"),
+        *("documents", "manifest", "parity", "accuracy", "parsing", "terminal", "profiling"),
     },
     "profiling": {
         *("embedded", "errors", "exporting", "manifest", "parsing", "records", "tables"),

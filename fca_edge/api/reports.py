@@ -30,6 +30,7 @@ def report(
     against: Source = (),
     history: StrPath | None = None,
     accuracy: Files = (),
+    profiles: Files = (),
     out: Files = (),
     force: bool = False,
     progress: Progress | None = None,
@@ -43,6 +44,7 @@ def report(
         against: records to compare with; the report says then what changed.
         history: folder of records over whose commits to draw what repeats exactly, instead.
         accuracy: files that `eval` wrote as JSON, for the top-1 of the measured files.
+        profiles: files that `profile` wrote as JSON, shown layer by layer.
         out: files to write: .html is one page that needs nothing else, .md is Markdown for a pull
             request. None are needed: the result has `to_html()` and `to_markdown()`.
         force: overwrite files that are there.
@@ -63,6 +65,8 @@ def report(
         >>> page.headline
         'Nothing got worse: 2 better, 30 same.'
     """
+    from fca_edge.profiling.document import read_profiles
+    from fca_edge.profiling.result import Profiled
     from fca_edge.reporting.build import build_page
     from fca_edge.reporting.history import build_history
 
@@ -79,9 +83,17 @@ def report(
             raise UsageError("no records given; name a file or a folder of them.")
         baseline, others, _ = collect(against)
         captions += read_evaluations(accuracy)
+        layered = [read_profiles(path) for path in list_paths(profiles)] if profiles else []
         command = write_command(names, others, paths)
         say("drawing pictures")
-        page = build_page(measured, ", ".join(names), captions, baseline, command)
+        page = build_page(
+            measured,
+            ", ".join(names),
+            captions,
+            baseline,
+            command,
+            [Profiled(one.profile, one.against) for one in layered],
+        )
     for path in paths:
         say(f"writing {path.name}")
         write_page(page, path, force)

@@ -51,6 +51,13 @@ PAGE = Path("report.html")
     help="Top-1 of the files, from `fca-edge eval --json`; may be repeated.",
 )
 @click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=INPUT_FILE,
+    help="Layers of a file, from `fca-edge profile --json`; may be repeated.",
+)
+@click.option(
     "--history",
     type=HISTORY,
     help="Draw the figures that repeat exactly over the commits of a folder of records, instead.",
@@ -62,6 +69,7 @@ def command(
     out: tuple[Path, ...],
     against: tuple[Path, ...],
     accuracy: tuple[Path, ...],
+    profiles: tuple[Path, ...],
     history: Path | None,
     force: bool,
     json_file: Path | None,
@@ -77,7 +85,7 @@ def command(
     Examples:
       fca-edge report new.json
       fca-edge report new.json --against old.json --out report.md
-      fca-edge report new.json --accuracy eval.json --force
+      fca-edge report new.json --accuracy eval.json --profile layers.json --force
       fca-edge report --history bench/baselines --out history.html
     """
     if bool(records) == (history is not None):
@@ -86,7 +94,7 @@ def command(
     refuse_unheeded(
         [
             Heeded((name,), lambda values: not values["history"], alone)
-            for name in ("against", "accuracy")
+            for name in ("against", "accuracy", "profiles")
         ]
     )
     paths = out or (PAGE,)
@@ -97,6 +105,7 @@ def command(
             against=against,
             history=history,
             accuracy=accuracy,
+            profiles=profiles,
             out=paths,
             force=force,
             progress=progress,

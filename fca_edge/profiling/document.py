@@ -70,6 +70,7 @@ class ProfileFile:
     """What a file of `fca-edge profile --json` holds."""
 
     profile: Profile
+    against: Profile | None = None
 
 
 def to_document(profile: Profile) -> dict[str, Any]:
@@ -78,7 +79,12 @@ def to_document(profile: Profile) -> dict[str, Any]:
 
 
 def read_profile(path: Path) -> Profile:
-    """Read a file that `fca-edge profile --json` wrote.
+    """Read a file that `fca-edge profile --json` wrote; see `read_profiles`."""
+    return read_profiles(path).profile
+
+
+def read_profiles(path: Path) -> ProfileFile:
+    """Read a file that `fca-edge profile --json` wrote, with what was compared there.
 
     Raises:
         FcaEdgeError: missing, not JSON, no profile, or damaged.
@@ -91,6 +97,6 @@ def read_profile(path: Path) -> Profile:
             " `fca-edge profile --json` writes it."
         )
     try:
-        return read_document(document, ProfileFile, defaults=True).profile
+        return read_document(document, ProfileFile, defaults=True)
     except DocumentError as error:
         raise FcaEdgeError(f"{path}: {error}; profile again.") from None

@@ -9,6 +9,7 @@ from typing import Any
 from fca_edge.comparing.comparison import Comparison, compare
 from fca_edge.comparing.pairs import pair
 from fca_edge.errors import FcaEdgeError, IncomparableError, plural
+from fca_edge.profiling.result import Profiled
 from fca_edge.records import Record, to_document
 from fca_edge.reporting.page import Report
 from fca_edge.reporting.rows import Caption, group_places, is_measured, list_changed
@@ -28,6 +29,7 @@ def build_page(
     captions: Sequence[Caption] = (),
     baseline: Sequence[Record] = (),
     command: str = "",
+    profiles: Sequence[Profiled] = (),
 ) -> Report:
     """Build a report of records, beside those of a baseline if there is one.
 
@@ -35,6 +37,7 @@ def build_page(
         source: where the records are from, for messages.
         captions: what else is known of their files.
         command: that makes this report.
+        profiles: of files, layer by layer.
 
     Raises:
         FcaEdgeError: no record has anything that was measured.
@@ -59,7 +62,7 @@ def build_page(
         headline=headline,
         findings=tuple(findings),
         remarks=tuple(remarks),
-        sections=tuple(list_sections(places, measured, comparison, changes)),
+        sections=tuple(list_sections(places, measured, comparison, changes, profiles)),
         command=command,
         embedded=build_embedded(records, captions),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from fca_edge.comparing.comparison import Comparison
 from fca_edge.comparing.pairs import name_weights
@@ -11,9 +12,11 @@ from fca_edge.comparing.published import Group, group_beside_published
 from fca_edge.comparing.remedy import write_options
 from fca_edge.comparing.table import comparison_document, published_document
 from fca_edge.errors import IncomparableError, plural
+from fca_edge.profiling.result import Profiled
 from fca_edge.records import Record
 from fca_edge.reporting.bench_table import hot_sheet
 from fca_edge.reporting.counted import draw_hot, draw_instructions
+from fca_edge.reporting.layers import draw_layers
 from fca_edge.reporting.moved import draw_changes, draw_published
 from fca_edge.reporting.parts import Block, Fold, Heading, Lines, Picture, Section
 from fca_edge.reporting.pictures import choose_accuracy, draw_memory, draw_samples, draw_tradeoff
@@ -35,6 +38,7 @@ def list_sections(
     records: Sequence[Record],
     comparison: Comparison | None,
     changes: Sequence[Change],
+    profiles: Sequence[Profiled] = (),
 ) -> list[Section]:
     """Build every section that has something to say, but the verdict."""
     real = [place for place in places if not place.emulated]
@@ -45,7 +49,9 @@ def list_sections(
         samples_section(real),
         frames_section(records),
         sustained_section(records),
+        layers_section([one for one in profiles if one.profile.unit == "ns"]),
         memory_section(places),
+        counted_layers_section([one for one in profiles if one.profile.unit != "ns"]),
         emulated_section([place for place in places if place.emulated]),
         conditions_section(real),
         provenance_section(places),
@@ -170,6 +176,34 @@ def sustained_section(records: Sequence[Record]) -> Section:
     document.add_sheets(sustained_sheets(records))
     section.add_document(document)
     return section
+
+
+def layers_section(profiles: Sequence[Profiled]) -> Section:
+    """Show where time goes, by the checkpoint's modules."""
+    section = Section("layers", "Layer by layer")
+    for one in profiles:
+        section.blocks += list_layers(one)
+    return section
+
+
+def counted_layers_section(profiles: Sequence[Profiled]) -> Section:
+    """Show where instructions go: counted, and set apart from what was timed."""
+    section = Section("counted-layers", "Layer by layer, counted under emulation", kind="emulated")
+    for one in profiles:
+        section.blocks += list_layers(one)
+    return section
+
+
+def list_layers(profiled: Profiled) -> Iterator[Block]:
+    """Yield a picture of the modules farthest from their bound, what changed, and the tree."""
+    if profiled.against is not None:
+        changed = Section("", "")
+        changed.add_document(profiled.document())
+        yield from changed.blocks
+    yield draw_layers(profiled)
+    tree = Section("", "")
+    tree.add_document(replace(profiled, against=None, depth=3).document())
+    yield Fold(f"All modules of {profiled.profile.label}", tree.blocks)
 
 
 def memory_section(places: Sequence[Place]) -> Section:

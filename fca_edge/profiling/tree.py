@@ -10,6 +10,7 @@ from statistics import median
 
 from fca_edge.errors import IncomparableError
 from fca_edge.profiling.document import Operator, Profile
+from fca_edge.runtimes import RUNTIMES
 
 # A vector register of NEON holds this many fp32 numbers, and one instruction multiplies them.
 MACS_PER_INSTRUCTION = 4
@@ -102,7 +103,11 @@ def choose_rate(profile: Profile, root: Node) -> tuple[float, str] | None:
     Returns:
         None where nothing multiplies.
     """
-    if profile.unit == "instructions" and profile.artefact.precision in FLOATS:
+    runtime = RUNTIMES.get(profile.runtime.name)
+    # Where halves are computed, more of them are multiplied at once.
+    is_half = runtime is not None and profile.artefact.profile in runtime.half_profiles
+    counted = profile.unit == "instructions" and profile.artefact.precision in FLOATS
+    if counted and not is_half:
         return 1 / MACS_PER_INSTRUCTION, "four products per instruction"
     enough = LEAST_SHARE * root.total
     own = [(median(node.own) / node.macs, node) for node in root.walk() if node.macs and node.own]

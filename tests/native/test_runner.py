@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from commandline import fca_edge
+from conftest import DIGITS, ROOT
 from native.sanitizers import compile_sanitized, find_compiler
 
 from fca_edge.errors import TargetUnavailableError
@@ -27,6 +28,7 @@ from fca_edge.targets.outputs import Stream, run_artefact
 from fca_edge.targets.provision import emulation
 from fca_edge.targets.provision.machines import MACHINES
 from fca_edge.targets.provision.xnnpack import LIBRARY, setup_kit
+from fca_edge.targets.qemu import qemu_target
 
 XNNPACK = RUNTIMES["xnnpack"]
 EXACT_DB = 110.0
@@ -377,3 +379,24 @@ def test_a_kit_is_made_once_and_mended(program: Path) -> None:
     kit = Kit(platform.machine())
     assert kit.version.isdigit() and kit.kept.find_fault(full=True) is None
     assert setup_kit(kit, lambda text: pytest.fail(text)) == program
+
+
+@pytest.mark.slow
+def test_halves_are_computed_where_the_core_can(tmp_path: Path) -> None:
+    """A file that allows it: halves on a cortex-a76, floats on a cortex-a72."""
+    assert fca_edge("targets", "setup", "qemu:aarch64").returncode == 0
+    words = ("--profile", "litert-fp16", "--precision", "fp16", "--format", "tflite")
+    done = fca_edge("export", "--checkpoint", DIGITS, *words, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.tflite")
+    image = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
+    here = run_artefact(path, XNNPACK, image)[0]["logits"]
+    decibels = {
+        cpu: snr_db(
+            here,
+            run_artefact(path, XNNPACK, image, qemu_target(f"qemu:aarch64:{cpu}"))[0]["logits"],
+        )
+        for cpu in ("a72", "a76")
+    }
+    assert decibels["a72"] > EXACT_DB
+    assert 35 < decibels["a76"] < 80

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from reporting.pages import Page, read_page
 import fca_edge as api
 from fca_edge.comparing.read import read_records
 from fca_edge.errors import FcaEdgeError
+from fca_edge.profiling.document import Operator, Profile, Unit, to_document
 from fca_edge.records import Conditions, Hot, Plan, Record, RuntimeInfo
 from fca_edge.reporting.bench_table import MIB
 from fca_edge.reporting.rows import Caption, find_front, group_places
@@ -210,6 +212,45 @@ def test_where_the_instructions_were() -> None:
     text = api.report([replace(COUNTED, cost=replace(COUNTED.cost, hot=(hot,)))]).to_html()
     assert "libx.so+0x10: multiply and add" not in text  # one row, named once
     assert "multiply and add 3.0 million" in text and "64 fmla" in text
+
+
+def test_layers_stand_apart_by_what_they_are_of(folder: Path, tmp_path: Path) -> None:
+    """Milliseconds among the times, instructions among what was counted."""
+    shutil.copy(folder / "new.json", tmp_path)
+    for name, unit in (("timed", "ns"), ("counted", "instructions")):
+        document = to_document(make_profile(unit=unit, file=f"{name}.tflite"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    words = ("--profile", "timed.json", "--profile", "counted.json", "--out", "layers.html")
+    done = run(tmp_path, "new.json", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "layers.html").read_text()
+    timed, counted_part = page.split('<section id="counted-layers" class="emulated">')
+    assert "timed.tflite on xnnpack" in timed.split('<section id="layers"')[1]
+    assert "counted.tflite on xnnpack" in counted_part.split("</section>")[0]
+    assert "layer_0.blocks.0.act" in timed and "beyond it" in timed
+    (tmp_path / "none.json").write_text("{}")
+    refused(run(tmp_path, "new.json", "--profile", "none.json"), 1, "fca_edge.profile/1")
+
+
+def make_profile(unit: Unit, file: str) -> Profile:
+    """A profile of two modules, of which one multiplies."""
+    operators = (
+        Operator("conv2d", "Convolution", "patch_embed.seq.0", ((4_000_000, 4_100_000),)),
+        Operator("gelu", "Gelu", "layer_0.blocks.0.act", ((1_000_000, 900_000),)),
+    )
+    return Profile(
+        artefact=artefact(file=file),
+        target=QEMU if unit == "instructions" else BOARD,
+        runtime=RuntimeInfo("xnnpack", "20241108", "none", "XNNPACK", 1, None),
+        threads=1,
+        unit=unit,
+        operators=operators,
+        whole=((5_200_000, 5_200_000),),
+        plain=((5_100_000, 5_100_000),),
+        created="2026-11-28T00:00:00+00:00",
+        tool="fca_edge 0.1.0",
+        macs={"patch_embed.seq.0": 8_000_000},
+    )
 
 
 def test_published_points_are_ratios() -> None:

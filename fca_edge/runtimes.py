@@ -52,6 +52,7 @@ class Runtime:
         kits: machines for which it is a program of its own (see `fca_edge.native`).
         refuses: precisions that it has no kernels for.
         tasks: what networks do that it runs (see `zoo.specs.find_task`).
+        answers: what files give that it runs.
         provider: of ONNX Runtime, if it is one that not every build has.
         lean: whether `device/lean.py` can load with it.
         whole: whether its delegate takes files of its own profiles as one partition.
@@ -74,6 +75,7 @@ class Runtime:
     kits: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("classify", "segment", "detect")
+    answers: tuple[str, ...] = ("logits", "labels")
     provider: str = DEFAULT_PROVIDER
     lean: bool = False
     whole: bool = False
@@ -157,8 +159,8 @@ RUNTIMES: dict[str, Runtime] = {
             interpreter="native",
             kits=("x86_64", "aarch64", "armv7l"),
             refuses=("int8-static",),
-            # It answers with one row of floats.
-            tasks=("classify",),
+            tasks=("classify", "segment"),
+            answers=("logits",),
             whole=True,
             profiler=True,
         ),

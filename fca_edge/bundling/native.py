@@ -102,8 +102,8 @@ def refuse_unfit(artefact: Artefact) -> None:
     """
     manifest, name = artefact.manifest, RUNTIME.name
     reason = ""
-    if find_task(manifest.source.variant) not in RUNTIME.tasks:
-        reason = f"{name} runs classifiers alone; leave --runtime out for a bundle in Python"
+    if find_task(manifest.source.variant) != "classify":
+        reason = "its program classifies pictures alone; leave --runtime out for a bundle in Python"
     elif artefact.path.suffix != RUNTIME.suffix or manifest.profile not in RUNTIME.profiles:
         profiles = " or ".join(RUNTIME.profiles)
         reason = f"{name} loads TFLite files of the profile {profiles}; export one"

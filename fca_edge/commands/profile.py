@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
@@ -23,6 +23,18 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import wide_option
 
+HEEDED = (
+    FORCE,
+    WIDE,
+    Heeded(
+        ("target", "runtime", "threads", "runs", "processes"),
+        lambda values: any(
+            path is not None and path.suffix != ".json"
+            for path in (values["artefact"], values["against"])
+        ),
+        "an ARTEFACT that is profiled now, not a stored profile",
+    ),
+)
 PROFILED = Input("artefact or profile", "`fca-edge export` makes an artefact")
 
 
@@ -82,10 +94,11 @@ def command(
     Examples:
       fca-edge profile out/fcaformer_l1-fp32.onnx
       fca-edge profile out/fcaformer_l1-fp32.tflite --runtime xnnpack --depth 3
-      fca-edge profile best.tflite --runtime xnnpack --target qemu:armv7 --json now.json
+      fca-edge profile best.tflite --runtime xnnpack --target qemu:armv7
+      fca-edge profile best.onnx --json today.json
       fca-edge profile best.onnx --against yesterday.json
     """
-    refuse_unheeded((FORCE, WIDE))
+    refuse_unheeded(HEEDED)
     claim_output(format_, json_file, force)
     with steps() as report:
         result = fca_edge.profile(artefact, progress=report, **settings)

@@ -21,9 +21,11 @@ from fca_edge.exporting.diagnose import (
     find_layer_beyond,
     locate_layer,
 )
+from fca_edge.exporting.modules import describe_modules
 from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.planned import Footprint, measure_footprint
 from fca_edge.exporting.prepare import Prepared
+from fca_edge.exporting.program import name_output
 from fca_edge.exporting.quantize import LARGEST_HALF
 from fca_edge.exporting.tflite.file import count_operators
 from fca_edge.exporting.tflite.lower import to_tflite
@@ -67,19 +69,24 @@ def describe_detector(output: Output) -> dict[str, Any]:
 
 def write_artefact(
     program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
-) -> dict[str, int]:
-    """Write the file, metadata last, and read the metadata back; returns its operators by type.
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Write the file, metadata last, and read the metadata back.
+
+    Returns:
+        Its operators by type, and its metadata, which also say where its operators came from.
 
     Raises:
         NotEquivalentError: the metadata did not survive.
     """
     if output.profile.format == "onnx":
-        model = onnx_writer.convert_to_onnx(program, simplify=output.folded)
-        return onnx_writer.write(model, metadata, path)
+        model, modules = onnx_writer.convert_to_onnx(program, simplify=output.folded)
+        metadata = {**metadata, **modules}
+        return onnx_writer.write(model, metadata, path), metadata
+    metadata = {**metadata, **describe_modules(program, [name_output(program)])}
     to_tflite(program, output.profile, json.dumps(metadata), path, output.layout)
     if read_embedded(path) != metadata:
         raise NotEquivalentError(f"{output.file}: its metadata cannot be read back.")
-    return count_operators(path)
+    return count_operators(path), metadata
 
 
 def prove_artefact(
@@ -101,7 +108,7 @@ def prove_artefact(
     refuse_overflow(program, output, prepared)
     inputs = in_layout(prepared.images, output.layout)
     parities = []
-    for name in output.profile.runtimes:
+    for name in list_proving(output):
         if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
             continue
         for together in (False, True) if output.dynamic_batch else (False,):
@@ -173,7 +180,13 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
 def list_unchecked_runtimes(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
     checked_runtimes = {parity.runtime for parity in parities}
-    return tuple(name for name in output.profile.runtimes if name not in checked_runtimes)
+    return tuple(name for name in list_proving(output) if name not in checked_runtimes)
+
+
+def list_proving(output: Output) -> tuple[str, ...]:
+    """Name the runtimes on which a file must be right, its own first."""
+    names = output.profile.runtimes
+    return tuple(name for name in names if output.output in RUNTIMES[name].answers)
 
 
 def list_approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:

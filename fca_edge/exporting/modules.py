@@ -6,15 +6,19 @@ A folded network has modules that no checkpoint has. Their classes say what thos
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
 
+import onnx_ir as ir
 from torch import nn
 from torch.export import ExportedProgram
 
 CALL = "call_function"
 # Where a node of a program has the name.
 KEY = "checkpoint_module"
+# Where torch.onnx notes the modules around a node.
+SCOPES = "pkg.torch.onnx.name_scopes"
 # Name of the text in a file's metadata: {module: names of its nodes, with spaces between}.
 ENTRY = "modules"
 
@@ -71,5 +75,30 @@ def describe_modules(
         elif node.op == "output":
             for name, result in zip(outputs, node.args[0], strict=True):
                 nodes.setdefault(result.meta.get(KEY, ""), []).append(name)
-    named = {module: " ".join(names) for module, names in nodes.items()}
-    return {ENTRY: json.dumps(named, separators=(",", ":"))}
+    return write_text(nodes)
+
+
+def describe_values(program: ExportedProgram, model: ir.Model) -> dict[str, str]:
+    """Return the same text for an ONNX model that torch has just made of a program.
+
+    torch.onnx takes some operators apart, and names what it makes of them anew; it notes the path
+    of the module at each node.
+    """
+    names = {"": ""}
+    for node in program.graph.nodes:
+        if node.op == CALL:
+            stack = list((node.meta.get("nn_module_stack") or {}).values())
+            names[stack[-1][0] if stack else ""] = node.meta.get(KEY, "")
+    values: dict[str, list[str]] = {}
+    for made in model.graph:
+        scopes = ast.literal_eval(made.metadata_props.get(SCOPES, "[]"))
+        if len(scopes) > 1:
+            module = names.get(scopes[-2], scopes[-2])
+            values.setdefault(module, []).extend(str(value.name) for value in made.outputs)
+    return write_text(values)
+
+
+def write_text(names: dict[str, list[str]]) -> dict[str, str]:
+    """Return the entry of a file's metadata."""
+    joined = {module: " ".join(some) for module, some in names.items()}
+    return {ENTRY: json.dumps(joined, separators=(",", ":"))}

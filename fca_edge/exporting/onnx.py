@@ -24,6 +24,7 @@ from onnx import TensorProto
 from torch.export import ExportedProgram
 
 from fca_edge.errors import FcaEdgeError
+from fca_edge.exporting.modules import describe_values
 from fca_edge.exporting.onnx_stream import save
 from fca_edge.exporting.program import name_output
 
@@ -32,17 +33,21 @@ LARGE_BYTES = 8192
 BATCH = "batch"
 
 
-def convert_to_onnx(program: ExportedProgram, simplify: bool = True) -> ir.Model:
+def convert_to_onnx(
+    program: ExportedProgram, simplify: bool = True
+) -> tuple[ir.Model, dict[str, str]]:
     """Translate a program; with `simplify` run onnxsim over it.
 
-    The weights of the result are still torch's memory.
+    Returns:
+        The model, whose weights are still torch's memory; and what its metadata say of modules.
 
     Raises:
         FcaEdgeError: torch.onnx or the simplifier failed.
     """
     model = translate(program)
+    modules = describe_values(program, model)
     name_batch(model)
-    return simplify_model(model) if simplify else model
+    return (simplify_model(model) if simplify else model), modules
 
 
 def translate(

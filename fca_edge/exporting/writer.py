@@ -19,12 +19,11 @@ from fca_edge.exporting.artefact import (
 )
 from fca_edge.exporting.diagnose import locate_layer
 from fca_edge.exporting.label_map import answer_with
-from fca_edge.exporting.modules import describe_modules
 from fca_edge.exporting.outputs import Output
 from fca_edge.exporting.packed import keep_packed, write_settings
 from fca_edge.exporting.precise import Choose, convert
 from fca_edge.exporting.prepare import Prepared
-from fca_edge.exporting.program import export_program, name_output, release
+from fca_edge.exporting.program import export_program, release
 from fca_edge.exporting.quantize import LARGEST_HALF, HalfOverflowError
 from fca_edge.manifest import Artefact, Manifest, Parity, manifest_path
 from fca_edge.store import write_json
@@ -66,9 +65,9 @@ class Writer:
         """
         path, prepared = self.folder / output.file, self.prepared
         manifest = build_manifest(prepared, output)
-        metadata = {**manifest.to_embedded(), **self.describe(output, program)}
         self.report(f"writing {output.file}")
-        counts, quantization = self.write_file(program, output, metadata, path), None
+        counts, metadata = self.write_file(program, output, manifest.to_embedded(), path)
+        quantization = None
         if output.precision != "fp32":
             self.report(f"quantising {output.file}")
             counts, quantization = self.quantise(manifest, output, program, path)
@@ -88,14 +87,10 @@ class Writer:
         write_json(manifest_path(path), manifest.to_document())
         return manifest
 
-    def describe(self, output: Output, program: Any) -> dict[str, str]:
-        """Return what a file says of its operators besides what it says of itself."""
-        return describe_modules(program, [name_output(program)])
-
     def write_file(
         self, program: ExportedProgram, output: Output, metadata: dict[str, str], path: Path
-    ) -> dict[str, int]:
-        """Write an fp32 file; returns its operators by type."""
+    ) -> tuple[dict[str, int], dict[str, str]]:
+        """Write an fp32 file; returns its operators by type, and its metadata."""
         return write_artefact(program, output, metadata, path)
 
     def prove(

@@ -95,7 +95,7 @@ static bool invoke(struct run *run) {
 static bool run_outputs(struct run *run) {
   struct fr_reader inputs;
   const struct fr_shape *in = fr_input(run->model), *out = fr_output(run->model);
-  size_t batch = out->rank > 1 ? out->sizes[0] : 1, row = out->elements / batch;
+  size_t batch = out->rank > 1 ? out->sizes[0] : 1;
   if (!fr_inputs_open(&inputs, run->plan.inputs, in, run->why)) return false;
   float *rows = calloc(inputs.count * out->elements, 4);
   bool done = rows != NULL;
@@ -106,7 +106,7 @@ static bool run_outputs(struct run *run) {
   if (!done && !run->why[0])
     (void)snprintf(run->why, FR_MESSAGE_BYTES, "%.300s: is cut", run->plan.inputs);
   done = done &&
-         fr_outputs_write(run->plan.outputs, rows, inputs.count * batch, row, run->why);
+         fr_outputs_write(run->plan.outputs, rows, inputs.count * batch, out, run->why);
   (void)fclose(inputs.file);
   free(rows);
   if (done) {

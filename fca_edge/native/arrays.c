@@ -131,15 +131,27 @@ static size_t make_member(uint8_t *out, bool central, uint32_t crc, uint32_t siz
   return start + length;
 }
 
-static bool write_array(FILE *file, const float *values, size_t rows, size_t row, bool packed) {
+/* A NumPy header of 128 bytes for rows of a model's output. */
+static void write_head(char *head, size_t rows, const struct fr_shape *shape) {
+  char sizes[96];
+  size_t used = 0;
+  if (shape->rank < 2) used = (size_t)snprintf(sizes, sizeof sizes, "%zu", shape->elements);
+  for (size_t i = 1; i < shape->rank && used < sizeof sizes; i++)
+    used += (size_t)snprintf(sizes + used, sizeof sizes - used, i > 1 ? ", %zu" : "%zu",
+                             shape->sizes[i]);
+  memset(head, ' ', 128);
+  memcpy(head, "\x93NUMPY\1\0\x76\0", 10);
+  int length = snprintf(head + 10, 117, "{'descr':'<f4','fortran_order':False,'shape':(%zu, %.64s)}",
+                        rows, sizes);
+  head[10 + length] = ' ', head[127] = '\n';
+}
+
+static bool write_array(FILE *file, const float *values, size_t rows, const struct fr_shape *shape,
+                        bool packed) {
   char head[128];
   uint8_t around[80], end[22] = {'P', 'K', 5, 6};
-  memset(head, ' ', sizeof head);
-  memcpy(head, "\x93NUMPY\1\0\x76\0", 10);
-  int used = snprintf(head + 10, sizeof head - 10,
-                      "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, row);
-  head[10 + used] = ' ', head[127] = '\n';
-  size_t bytes = 4 * rows * row, size = sizeof head + bytes;
+  write_head(head, rows, shape);
+  size_t bytes = 4 * rows * fr_row(shape), size = sizeof head + bytes;
   if (packed) {
     uint32_t crc = crc32(crc32(0, (const uint8_t *)head, sizeof head), (const uint8_t *)values,
                          bytes);
@@ -157,14 +169,20 @@ static bool write_array(FILE *file, const float *values, size_t rows, size_t row
          fwrite(values, 1, bytes, file) == bytes;
 }
 
-bool fr_outputs_write(const char *path, const float *values, size_t rows, size_t row, char *why) {
+size_t fr_row(const struct fr_shape *shape) {
+  return shape->rank > 1 ? shape->elements / shape->sizes[0] : shape->elements;
+}
+
+bool fr_outputs_write(const char *path, const float *values, size_t rows,
+                      const struct fr_shape *shape, char *why) {
+  size_t row = fr_row(shape);
   char staged[4200];
   int length = snprintf(staged, sizeof staged, "%s.%ld.part", path, (long)getpid());
   if (length < 0 || (size_t)length >= sizeof staged) return say(why, path, "is too long a name");
   FILE *file = fopen(staged, "wbxe");
   if (!file) return say(why, path, strerror(errno));
   bool done = has_suffix(path, ".npy") || has_suffix(path, ".npz")
-                  ? write_array(file, values, rows, row, has_suffix(path, ".npz"))
+                  ? write_array(file, values, rows, shape, has_suffix(path, ".npz"))
                   : fwrite(values, 4, rows * row, file) == rows * row;
   done = fflush(file) == 0 && done;
   int trouble = errno;

@@ -14,7 +14,10 @@ struct fr_reader {
 /* Open an array of inputs of a shape; false says why not. */
 bool fr_inputs_open(struct fr_reader *reader, const char *path, const struct fr_shape *shape,
                     char *why);
-/* Write rows (rows, row) of floats; it appears whole or not at all. */
-bool fr_outputs_write(const char *path, const float *values, size_t rows, size_t row, char *why);
+/* Floats that an output of a shape has per input. */
+size_t fr_row(const struct fr_shape *shape);
+/* Write so many rows of an output of a shape; the file appears whole or not at all. */
+bool fr_outputs_write(const char *path, const float *values, size_t rows,
+                      const struct fr_shape *shape, char *why);
 
 #endif

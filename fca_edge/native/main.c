@@ -133,7 +133,7 @@ static bool run(struct fr_model *model, const struct options *o, char *why) {
     done = fr_profile(model, say_operator, NULL, why) == FR_OK;
   if (done && o->bench) done = bench(model, o->bench, image, rows, why);
   if (done && o->output)
-    done = fr_outputs_write(o->output, rows, inputs.count * batch, out->elements / batch, why);
+    done = fr_outputs_write(o->output, rows, inputs.count * batch, out, why);
   free(image);
   free(rows);
   return done;

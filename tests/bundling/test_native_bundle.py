@@ -261,7 +261,7 @@ def test_what_it_cannot_do_is_refused_before(
     to_c = ("--runtime", "xnnpack")
     fails("add --runtime xnnpack", exported[1].path, "--target", "qemu:armv7")
     fails("loads TFLite files of the profile modern", exported[0].path, *to_c)
-    fails("runs classifiers alone", segmenters[1], *to_c)
+    fails("classifies pictures alone", segmenters[1], *to_c)
     fails("unknown target 'nowhere'", exported[1].path, *to_c, "--target", "nowhere")
     fails("no machine 'sparc'", exported[1].path, *to_c, "--target", "qemu:sparc")
     nearest = exported[1].read_as({"interpolation": "nearest"})

@@ -624,6 +624,11 @@ UNHEEDED = (
     ("compare a.json b.json --wide --json -", "--wide", "--json -"),
     ("report --history x --against a.json", "--against", "RECORDS"),
     ("report --history x --accuracy a.json", "--accuracy", "RECORDS"),
+    ("report --history x --profile a.json", "--profile", "RECORDS"),
+    ("profile {tflite} --force", "--force", "--json"),
+    ("profile {tflite} --wide --json -", "--wide", "--json -"),
+    ("profile a.json --runtime xnnpack", "--runtime", "ARTEFACT"),
+    ("profile a.json --threads 2", "--threads", "ARTEFACT"),
     ("sensitivity {tflite} --data x --force", "--force", "--json"),
     ("bench {tflite} --target qemu:aarch64 --governor performance", "--governor", "emulated"),
     ("bundle {tflite} --runtime xnnpack --plain --out b", "--plain", "Python"),
@@ -688,6 +693,7 @@ COUNTS = {
     "sensitivity": "data precision max-drop images limit seed exif background json",
     "bundle": "out threads exif force runtime",
     "models": "json",
+    "profile": "target against runs processes depth top format json",
     "report": "out history json",
     "tune": "target checkpoint variant runtime max-mib budget out format json",
     "targets list": "json",
@@ -720,7 +726,13 @@ def test_u12_wide_and_force_are_judged_everywhere(tmp_path: Path) -> None:
                 continue  # it is for the files as well
             typed = ["--wide", "--json", "-"] if flag == "wide" else ["--force"]
             needed = {"eval": [file, "--data", "."], "sensitivity": [file, "--data", "."]}
-            places = {"verify": [file], "bench": [file], "tune": [file], "compare": [file, file]}
+            places = {
+                "verify": [file],
+                "bench": [file],
+                "tune": [file],
+                "profile": [file],
+                "compare": [file, file],
+            }
             more = {**needed, **places}.get(words[0], [])
             refused(fca_edge(*words, *more, *typed), 2, f"--{flag} is for")
 
@@ -778,7 +790,7 @@ class Tokens(nn.Module):
 @pytest.mark.parametrize("network", [nn.Conv2d(3, 4, 3), Tokens()], ids=["conv", "tokens"])
 @pytest.mark.parametrize("dynamic", [True, False])
 def test_u12_the_batch_axis_has_a_name(network: nn.Module, dynamic: bool) -> None:
-    graph = convert_to_onnx(export_program(network, 32, dynamic)).graph
+    graph = convert_to_onnx(export_program(network, 32, dynamic))[0].graph
     for value in (graph.inputs[0], graph.outputs[0]):
         assert value.shape is not None
         assert str(value.shape[0]) == ("batch" if dynamic else "1")

@@ -108,7 +108,7 @@ def test_no_fold_is_plain(tmp_path: Path) -> None:
 def test_torch_weights_are_not_copied(micro: torch.nn.Module) -> None:
     network = micro.float()
     program = torch.export.export(network, (torch.zeros(1, 3, 96, 96),))
-    model = onnx_writer.convert_to_onnx(program)
+    model, _ = onnx_writer.convert_to_onnx(program)
     held = {v.const_value.numpy().ctypes.data for v in model.graph.initializers.values()}
     ours = [p for p in network.parameters() if p.nbytes >= onnx_writer.LARGE_BYTES]
     shared = [p for p in ours if p.data_ptr() in held]

@@ -200,7 +200,7 @@ def test_onnx_expands_when_it_runs_if_tied(
     """Untied, the runtime computes the whole bias when it loads: the plant that shows the test."""
     program = torch.export.export(Bias(tied).eval(), (image,))
     path, optimised = tmp_path / "bias.onnx", tmp_path / "optimised.onnx"
-    onnx_writer.write(onnx_writer.convert_to_onnx(program), {}, path)
+    onnx_writer.write(onnx_writer.convert_to_onnx(program)[0], {}, path)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(optimised)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

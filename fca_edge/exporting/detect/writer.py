@@ -59,20 +59,15 @@ class DetectorWriter(Writer):
         size = split_size(self.prepared.source.img_size)
         return super().write(output, trace_part(program.network, output.part, size))
 
-    def describe(self, output: Output, program: Traced | ExportedProgram) -> dict[str, str]:
-        if isinstance(program, ExportedProgram):
-            assert output.part is not None
-            return describe_modules(program, name_outputs(output.part))
-        return describe_modules(program.picture, PICTURE_OUTPUTS, PICTURE)
-
     def write_file(
         self, program: Any, output: Output, metadata: dict[str, str], path: Path
-    ) -> dict[str, int]:
+    ) -> tuple[dict[str, int], dict[str, str]]:
         assert self.prepared.objects is not None
         if output.part is not None:
             names = name_outputs(output.part)
+            metadata = {**metadata, **describe_modules(program, names)}
             to_tflite(program, output.profile, json.dumps(metadata), path, output.layout, names)
-            return count_operators(path)
+            return count_operators(path), metadata
         model = build_model(
             program.picture,
             program.network,
@@ -81,7 +76,8 @@ class DetectorWriter(Writer):
             choose_blocks(output),
             simplify=output.folded,
         )
-        return onnx_writer.write(model, metadata, path)
+        metadata = {**metadata, **describe_modules(program.picture, PICTURE_OUTPUTS, PICTURE)}
+        return onnx_writer.write(model, metadata, path), metadata
 
     def prove(
         self, program: Any, output: Output, metadata: dict[str, str], path: Path

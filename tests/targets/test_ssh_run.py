@@ -338,6 +338,8 @@ def test_a_program_in_c_is_set_up_and_run_there(
     memory = target.run(replace(plan, mode="memory"), 60)
     assert memory["loaded"]["warm"] and memory["done"]["peak_rss_bytes"] < 20 << 20
     assert target.ready()["xnnpack"] == events["ready"]["version"]
+    profiled = target.run(replace(plan, mode="profile"), 60)["profile"]
+    assert len(profiled["operators"]) > 300 and len(profiled["whole"]) == 3
     np.save(tmp_path / "x.npy", np.zeros((2, 96, 96, 3), np.float32))
     inputs = target.push(tmp_path / "x.npy")
     target.run(replace(plan, mode="outputs", inputs=inputs, outputs="logits.npz"), 60)

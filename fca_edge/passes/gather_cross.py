@@ -11,28 +11,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fca_edge.passes.base import SwapPass, freeze, recast
-from fca_edge.passes.join_kv import JoinedBlock
+from fca_edge.passes.base import SwapPass, clone_tree, freeze
 from fca_edge.zoo.fcaformer import FcaBlock
 
 
-class GatheredBlock(FcaBlock):
-    """A block that makes its cross tokens from (B, N, C): gather, product, sum."""
+class GatheredConvolution(nn.Module):
+    """A strided depthwise convolution over a grid of tokens: gather, product, sum.
+
+    Args:
+        conv: depthwise, without a bias.
+        side: of the grid.
+    """
 
     taps: nn.Parameter  # (taps, C)
     index: Tensor  # (Ns taps,)
 
-    def merged(self, grid: Tensor) -> Tensor:
-        """The cross tokens (B, C, Ns, 1) of a grid (B, C, H, W)."""
+    def __init__(self, conv: nn.Conv2d, side: int) -> None:
+        super().__init__()
+        self.taps = freeze(conv.weight.flatten(1).t())
+        self.register_buffer("index", find_sources(conv, side), persistent=False)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Return (B, C, Ns, 1) of a grid (B, C, H, W)."""
         tokens = grid.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, C)
         padded = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], 1)
         near = torch.index_select(padded, 1, self.index)  # (B, Ns taps, C)
         weighed = near.reshape(grid.shape[0], -1, *self.taps.shape) * self.taps
         return weighed.sum(2).transpose(1, 2).unsqueeze(-1)
-
-
-class GatheredJoinedBlock(GatheredBlock, JoinedBlock):
-    """The same of a block whose attention is folded."""
 
 
 class GatherCross(SwapPass):
@@ -49,14 +54,12 @@ class GatherCross(SwapPass):
         return gather_block(module)
 
 
-def gather_block(block: FcaBlock) -> GatheredBlock:
+def gather_block(block: FcaBlock) -> FcaBlock:
     """Return a block that gathers what the convolution of another one reads."""
-    conv = block.dw_conv
-    assert conv is not None
-    twin = recast(block, GatheredJoinedBlock if isinstance(block, JoinedBlock) else GatheredBlock)
-    twin.taps = freeze(conv.weight.flatten(1).t())
-    twin.register_buffer("index", find_sources(conv, block.side), persistent=False)
-    twin.dw_conv = nn.Identity()  # type: ignore[assignment]  # its taps do the work
+    assert block.dw_conv is not None
+    twin = clone_tree(block)
+    twin.dw_conv = GatheredConvolution(block.dw_conv, block.side)
+    assert isinstance(twin, FcaBlock)
     return twin
 
 

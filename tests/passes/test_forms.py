@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fca_edge.passes.channels_first import ChannelsFirst, ChannelsFirstBlock
-from fca_edge.passes.gather_cross import GatherCross, GatheredBlock
+from fca_edge.passes.gather_cross import GatherCross, GatheredConvolution
 from fca_edge.passes.pool_first import POOLED, PoolFirst, find_last
 from fca_edge.passes.run import fold, logits
 from fca_edge.passes.uncentred_norm import RootNorm, UncentreNorms
@@ -55,7 +55,7 @@ def test_channels_first_blocks_are_exact(variant: str) -> None:
 def test_gathered_cross_tokens_are_exact(variant: str) -> None:
     folded, images = folded_network(variant)
     rewritten, rewrites = GatherCross().call(folded)
-    blocks = [m for m in rewritten.modules() if isinstance(m, GatheredBlock)]
+    blocks = [m for m in rewritten.modules() if isinstance(m, GatheredConvolution)]
     assert blocks and len(blocks) == len(rewrites.done)
     assert not GatherCross().ensures(rewritten)
     assert error(folded, rewritten, images) <= EXACT

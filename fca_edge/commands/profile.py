@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import fca_edge
-from fca_edge.commands.heed import FORCE, WIDE, refuse_unheeded
+from fca_edge.commands.heed import FORCE, WIDE, Heeded, refuse_unheeded
 from fca_edge.commands.help import Command
 from fca_edge.commands.output import Format, claim_output, format_option, put_document
 from fca_edge.commands.shared import (
@@ -23,6 +23,12 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import wide_option
 
+MEASURING = Heeded(
+    ("target", "runtime", "threads", "runs", "processes"),
+    lambda v: any(p is not None and p.suffix != ".json" for p in (v["artefact"], v["against"])),
+    "profiling an artefact, and a stored profile is shown as it was taken",
+    "leave it out",
+)
 PROFILED = Input("artefact or profile", "`fca-edge export` makes an artefact")
 
 
@@ -85,7 +91,7 @@ def command(
       fca-edge profile best.tflite --runtime xnnpack --target qemu:armv7 --json now.json
       fca-edge profile best.onnx --against yesterday.json
     """
-    refuse_unheeded((FORCE, WIDE))
+    refuse_unheeded((FORCE, WIDE, MEASURING))
     claim_output(format_, json_file, force)
     with steps() as report:
         result = fca_edge.profile(artefact, progress=report, **settings)

@@ -22,7 +22,7 @@ TOP = 5
 
 def warn_of_few(images: int, max_drop: float) -> list[str]:
     """Warn if one image alone is more than what may be lost, so that nothing is judged."""
-    if 100 / images <= max_drop:
+    if 100 / images <= max_drop or not max_drop:
         return []
     return [
         f"{images} images: one of them is {100 / images:.1f} points, more than --max-drop"

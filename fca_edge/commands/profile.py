@@ -23,17 +23,11 @@ from fca_edge.commands.shared import (
 )
 from fca_edge.commands.tables import wide_option
 
-HEEDED = (
-    FORCE,
-    WIDE,
-    Heeded(
-        ("target", "runtime", "threads", "runs", "processes"),
-        lambda values: any(
-            path is not None and path.suffix != ".json"
-            for path in (values["artefact"], values["against"])
-        ),
-        "an ARTEFACT that is profiled now, not a stored profile",
-    ),
+MEASURING = Heeded(
+    ("target", "runtime", "threads", "runs", "processes"),
+    lambda v: any(p is not None and p.suffix != ".json" for p in (v["artefact"], v["against"])),
+    "profiling an artefact, and a stored profile is shown as it was taken",
+    "leave it out",
 )
 PROFILED = Input("artefact or profile", "`fca-edge export` makes an artefact")
 
@@ -98,7 +92,7 @@ def command(
       fca-edge profile best.onnx --json today.json
       fca-edge profile best.onnx --against yesterday.json
     """
-    refuse_unheeded(HEEDED)
+    refuse_unheeded((FORCE, WIDE, MEASURING))
     claim_output(format_, json_file, force)
     with steps() as report:
         result = fca_edge.profile(artefact, progress=report, **settings)

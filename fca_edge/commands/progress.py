@@ -31,6 +31,8 @@ from fca_edge.terminal import visible
 DESCRIPTION = TextColumn("{task.description}", markup=False)
 # So long a command may say nothing: what is over by then needs no line.
 PATIENCE_SECONDS = 1.0
+# Of the bar and the times of `count_down`, with the spaces between.
+TIMES_WIDTH = 41
 # How a step says which of how many it is: "layer 3 of 50", "downloading, 40 %".
 PORTION = re.compile(r"\b(?:file|layer|unpacking) (\d+) of (\d+)\b")
 PERCENT = re.compile(r"\b(\d+) %")
@@ -182,8 +184,18 @@ def count_steps(total: int) -> Iterator[Callable[[str], None]]:
 def count_down(seconds: float) -> Iterator[Callable[[str], None]]:
     """Show a bar of a time that will be used up at most."""
     times = (TimeElapsedColumn(), TextColumn("left at most"), TimeLeft())
-    with moving_line(DESCRIPTION, BarColumn(), *times, total=seconds) as update:
-        yield lambda text: update(description=visible(text))
+    with moving_line(DESCRIPTION, BarColumn(10), *times, total=seconds) as update:
+
+        def step(text: str) -> None:
+            # So that the times have room on a narrow terminal: it is they that change.
+            update(description=truncate(visible(text), max(20, ERR.width - TIMES_WIDTH)))
+
+        yield step
+
+
+def truncate(text: str, width: int) -> str:
+    """Cut what is longer than a width."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 class TimeLeft(ProgressColumn):

@@ -95,6 +95,8 @@ def write_options(record: Record) -> str:
     elif is_named_board(target.name):
         options = {"target": f"{SSH}//USER@HOST", "board-name": target.name.removeprefix(SSH)}
     options["threads"] = str(record.plan.threads)
+    if record.plan.batch != 1:
+        options["batch"] = str(record.plan.batch)
     if runtime.name != choose_usual_runtime(record):
         options["runtime"] = runtime.name
     if target.cpus is not None:

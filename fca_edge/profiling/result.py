@@ -26,6 +26,8 @@ MOST_KINDS = 2
 DEPTH, TOP = 2, 10
 # Of an inference, below which there is more to it than its operators.
 LEAST_COVERED = 0.85
+# Times an inference without the profiler, above which the profiler is what its figures show.
+MOST_ADDED = 1.5
 INDENT = "\u00a0\u00a0"
 # Of XNNPACK's names of operators, which say types and kernels too.
 NOISE = " ("
@@ -88,21 +90,31 @@ class Profiled(Printable):
 
     def list_doubts(self, root: Node) -> list[str]:
         """Say where the figures are doubtful."""
-        whole = median(float(median(one)) for one in self.profile.whole)
+        whole, plain = self.take_medians()
         if root.total > LEAST_COVERED * whole:
             return []
+        if whole > MOST_ADDED * plain:
+            return [
+                f"the profiler makes an inference {whole / plain:.1f} times as long, and its own"
+                " work is in its operators too: trust their order, not their figures"
+            ]
         return [
-            f"its operators are {root.total / whole:.0%} of an inference alone: something else kept"
+            f"its operators are only {root.total / whole:.0%} of an inference: something else kept"
             " the processor busy, or the runtime does much between them; profile again in quiet"
         ]
+
+    def take_medians(self) -> tuple[float, float]:
+        """Return what an inference takes with the profiler, and without."""
+        whole, plain = (
+            median(float(median(one)) for one in samples)
+            for samples in (self.profile.whole, self.profile.plain)
+        )
+        return whole, plain
 
     def head(self, root: Node) -> Iterator[str]:
         """Say what was profiled, what it takes, and what the profiler adds."""
         profile = self.profile
-        whole, plain = (
-            median(float(median(one)) for one in samples)
-            for samples in (profile.whole, profile.plain)
-        )
+        whole, plain = self.take_medians()
         target, runtime = profile.target, profile.runtime
         threads = "1 thread" if profile.threads == 1 else f"{profile.threads} threads"
         yield (
@@ -154,14 +166,18 @@ class Profiled(Printable):
             f"beyond, {self.unit}", legend="what it takes more than the bound of its products"
         )
         columns = (
-            Column("farthest from the bound", kind="name"),
+            Column(
+                "farthest from the bound",
+                kind="name",
+                legend="by their own operators, without the modules below",
+            ),
             beyond,
-            Column("share", legend="of the whole"),
+            Column("share", legend="what is beyond, of the whole"),
             Column("operators", 1, kind="text"),
         )
         sheet = Sheet(columns)
         for node, excess in list_farthest(root, rate, self.top):
-            share = f"{median(node.own) / root.total:.1%}" if root.total else ""
+            share = f"{excess / root.total:.1%}" if root.total else ""
             name = node.path or "the network itself"
             sheet.add(name, self.write(excess), share, name_kinds(node.kinds))
         return sheet
@@ -171,7 +187,7 @@ class Profiled(Printable):
         assert self.against is not None and self.changes is not None
         before = build_tree(self.against).total
         lines = [
-            f"against {self.against.label}: {self.write(root.total)} instead of"
+            f"against {self.against.label}: all operators {self.write(root.total)} instead of"
             f" {self.write(before)} {self.unit} ({root.total / before - 1:+.1%})."
         ]
         clear = [change for change in self.changes if change.clear]

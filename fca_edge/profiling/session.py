@@ -60,6 +60,8 @@ def check_jobs(jobs: list[Job], target: Target, info: TargetInfo, threads: int) 
                 if one.profiler and one.suffix == job.path.suffix and name in target.runtimes
             ]
             hint = f"; use --runtime {' or '.join(names)}" if names else ""
+            if names and len({one.path.suffix for one in jobs}) > 1:
+                hint += " on it alone, with --json FILE, and give that file in its place"
             raise UsageError(
                 f"{job.path}: {job.runtime.name} tells nothing of its operators{hint}."
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from fca_edge.errors import IncomparableError
+from fca_edge.measure.jobs import UNKNOWN
 from fca_edge.profiling.document import Operator, Profile
 from fca_edge.runtimes import RUNTIMES
 
@@ -197,13 +198,14 @@ def check_comparable(before: Profile, after: Profile) -> None:
         IncomparableError: names what differs.
     """
     pairs = {
+        "network": (before.artefact.variant, after.artefact.variant),
         "what was measured": (before.unit, after.unit),
         "machine": (before.target.machine, after.target.machine),
         "processor": (before.target.cpu_model, after.target.cpu_model),
         "number of threads": (before.threads, after.threads),
     }
     for name, (one, other) in pairs.items():
-        if one != other:
+        if one != other and UNKNOWN not in (one, other):
             raise IncomparableError(
                 f"{after.label} and {before.label}: {name}: {other} and {one}; profile both alike."
             )

@@ -367,7 +367,8 @@ def write_planned(record: Record) -> str:
     memory = record.artefact.planned
     if memory is None:
         return ""
-    parts = (memory.weights_bytes, memory.packed_bytes, memory.arena_bytes)
+    activations = memory.arena_bytes * record.plan.batch
+    parts = (memory.weights_bytes, memory.packed_bytes, activations)
     return " + ".join(mib(part, sum(parts)) for part in parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Literal
 
 from fca_edge.tables.document import Document, Line, Shell, mark_down
@@ -88,15 +88,18 @@ def tell_quiet(block: Block) -> bool | None:
 def write_markdown(blocks: Sequence[Block]) -> str:
     """Write blocks as Markdown that GitHub shows; pictures are left out, their tables are not."""
     pieces = []
-    for block in blocks:
+    shown = [block for block in blocks if not isinstance(block, Picture)]
+    for block, after in zip_longest(shown, shown[1:]):
         if isinstance(block, Lines):
             pieces.append("\n".join(f"- {mark_down(text)}" for text in block.texts) + "\n")
         elif isinstance(block, Heading):
+            if after is None or isinstance(after, Heading):
+                continue  # it had only a picture
             pieces.append(f"### {mark_down(block.text)}\n")
         elif isinstance(block, Fold):
             inner = write_markdown(block.blocks)
             summary = mark_down(block.summary)
             pieces.append(f"<details><summary>{summary}</summary>\n\n{inner}\n</details>\n")
-        elif not isinstance(block, Picture):
+        else:
             pieces.append(Document([block]).markdown())
     return "\n".join(pieces)

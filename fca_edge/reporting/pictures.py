@@ -295,7 +295,7 @@ def list_parts(row: Row) -> list[tuple[str, str, float]]:
     parts = [
         ("c1", "weights", planned.weights_bytes / MIB),
         ("c3", "packed weights", planned.packed_bytes / MIB),
-        ("c2", "activations", planned.arena_bytes / MIB),
+        ("c2", "activations", planned.arena_bytes * row.record.plan.batch / MIB),
     ]
     rest = memory.model_bytes / MIB - sum(size for *_, size in parts)
     if rest < 0:

@@ -342,6 +342,10 @@ def list_commands(place: Place) -> list[str]:
             continue  # of another toolchain: bench/peers measures it
         plan = record.plan
         often = f"--processes {plan.processes} --runs {plan.iterations} --warmup {plan.warmups}"
+        if plan.sustain_seconds is not None:
+            often += f" --sustain {plan.sustain_seconds:g}"
+        if record.pipeline is not None:
+            often += f" --images photos{' --draft' if record.pipeline.draft else ''}"
         ways.setdefault(f"{write_options(record)} {often}", []).append(record.artefact.file)
     return [
         f"fca-edge bench {' '.join(shlex.quote(f) for f in dict.fromkeys(files))} {options}"

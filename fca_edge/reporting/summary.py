@@ -43,7 +43,7 @@ def describe_machines(real: Sequence[Place], emulated: int) -> str:
     if not real:
         return f"{plural(emulated, 'emulated machine')}: instructions are counted, nothing is timed"
     names = {one.setting for one in real}
-    first = names.pop() if len(names) == 1 else plural(len(names), "machine or setting", "machines")
+    first = names.pop() if len(names) == 1 else f"{len(names)} machines or settings"
     runs = f" ({len(real)} runs)" if len(real) > len(names) + 1 else ""
     rest = f" and {plural(emulated, 'emulated machine')}" if emulated else ""
     return f"{first}{runs}{rest}"

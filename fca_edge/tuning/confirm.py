@@ -174,9 +174,9 @@ def choose(finalists: Sequence[Finalist], quality: str) -> tuple[Verdict, Finali
     if len(light) < len(alike):
         rule = f"least memory, {chosen.peak_mib:.0f} MiB at its peak"
     elif len({one.candidate.threads for one in alike}) > 1:
-        rule = f"memory is the same, so fewest threads, {fewest}"
+        rule = f"memory is the same within {PEAK_TIE:.0%}, so fewest threads, {fewest}"
     else:
-        rule = "memory and threads are the same, too, so the least median"
+        rule = f"memory is the same within {PEAK_TIE:.0%}, threads too, so the least median"
     open_ones = [one for one in alike if one.standing == "open"]
     rival = next(one for one in [*open_ones, *alike] if one is not chosen)
     if chosen in open_ones:

@@ -7,7 +7,7 @@ import pytest
 
 from fca_edge.accuracy.data import Data
 from fca_edge.accuracy.evaluate import Predictions, rank_true_classes
-from fca_edge.accuracy.figures import compute_figures, compute_share
+from fca_edge.accuracy.figures import compute_figures, compute_share, warn_of_few
 
 
 def data_of(classes: list[int], num_classes: int = 10) -> Data:
@@ -64,3 +64,8 @@ def test_confusions_are_ordered_and_skipped_images_are_no_images() -> None:
 
 def test_top5_of_five_classes_means_nothing() -> None:
     assert compute_figures(data_of([0], 5), predictions([0], [0])).top5 is None
+
+
+def test_more_images_are_asked_for_where_they_help() -> None:
+    assert warn_of_few(100, 1) == [] and "give more images" in warn_of_few(10, 1)[0]
+    assert warn_of_few(10, 0) == []

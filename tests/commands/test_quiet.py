@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DIGITS
+from rich.console import Console
 from rich.progress import SpinnerColumn
 from terminal import list_lines, on_terminal
 
@@ -187,3 +188,13 @@ def test_a_step_that_nobody_announced_is_shown_after_a_second(
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
     with moving_line(SpinnerColumn(), DESCRIPTION):
         assert shown.wait(30)
+
+
+def test_a_narrow_terminal_keeps_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    narrow = Console(file=out, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(progress, "ERR", narrow)
+    with progress.count_down(600) as step:
+        step("round 1, 8 candidates: " + "a-long-name-of-a-file.onnx " * 4)
+    assert "round 1, 8 candidates" in out.getvalue()
+    assert re.search(r"left at most 0:(10:00|09:59)", out.getvalue())

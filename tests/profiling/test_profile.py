@@ -197,9 +197,11 @@ def test_a_fold_that_is_left_out_is_seen_by_layer(exported: list[Artefact], tmp_
 def test_unlike_profiles_are_refused(document: Path, tmp_path: Path) -> None:
     content = json.loads(document.read_text())
     other = tmp_path / "other.json"
+    artefact = {**content["profile"]["artefact"], "variant": "l1"}
     for key, value, words in (
         ("unit", "instructions", "what was measured"),
         ("threads", 4, "number of threads"),
+        ("artefact", artefact, "network: micro and l1"),
     ):
         other.write_text(json.dumps({**content, "profile": {**content["profile"], key: value}}))
         refused(fca_edge("profile", document, "--against", other), 5, words)
@@ -213,6 +215,30 @@ def test_bad_input_is_one_line(exported: list[Artefact], tmp_path: Path) -> None
     refused(fca_edge("profile", cut), 1, "is missing", "profile again")
     refused(fca_edge("profile", tmp_path / "none.onnx"), 2, "none.onnx")
     refused(fca_edge("profile", exported[0].path, "--runs", "0"), 2, "--runs")
+    pair = ("profile", exported[0].path, "--against", exported[1].path)
+    refused(fca_edge(*pair), 2, "litert tells nothing", "with --json FILE")
+
+
+def test_a_stored_profile_is_not_taken_anew(document: Path) -> None:
+    for words in (("--threads", "4"), ("--target", "qemu:armv7"), ("--runs", "2")):
+        refused(fca_edge("profile", document, *words), 2, words[0], "leave it out")
+
+
+def test_shares_are_of_what_is_beyond(document: Path) -> None:
+    profile = read_profile(document)
+    root = build_tree(profile)
+    sheet = Profiled(profile).sheet_of_farthest(root, None)
+    for node, excess in list_farthest(root, None, 1):
+        assert [node.path, f"{excess / root.total:.1%}"] == [sheet.rows[0][0], sheet.rows[0][2]]
+
+
+def test_a_profiler_that_costs_more_than_the_work_is_said(document: Path) -> None:
+    profile = read_profile(document)
+    whole = tuple(tuple(3 * n for n in one) for one in profile.whole)
+    for times, words in ((1, "3.0 times as long"), (3, "in quiet")):
+        plain = tuple(tuple(n * times // 3 for n in one) for one in whole)
+        text = Profiled(replace(profile, whole=whole, plain=plain)).table()
+        assert words in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from fca_edge.comparing.read import read_records
 from fca_edge.errors import FcaEdgeError
 from fca_edge.profiling.document import Operator, Profile, Unit, to_document
 from fca_edge.records import Conditions, Hot, Plan, Record, RuntimeInfo
-from fca_edge.reporting.bench_table import MIB
+from fca_edge.reporting.bench_table import MIB, write_planned
 from fca_edge.reporting.rows import Caption, find_front, group_places
 from fca_edge.stats import latency
 
@@ -449,3 +449,22 @@ def test_too_much_for_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fca_edge.reporting.page.MOST_BYTES", 10_000)
     with pytest.raises(FcaEdgeError, match=r"more than 0\.0; give fewer files"):
         api.report([FAST]).to_html()
+
+
+def test_a_batch_is_told_throughout() -> None:
+    """In the planned activations, in the command that measures it again, and as a setting."""
+    many = replace(FAST, plan=replace(FAST.plan, batch=8, sustain_seconds=30))
+    assert FAST.artefact.planned is not None
+    assert (
+        write_planned(many).split(" + ")[-1] == f"{FAST.artefact.planned.arena_bytes * 8 / MIB:.0f}"
+    )
+    report = api.report([FAST, many])
+    text = report.to_markdown()
+    assert "--batch 8 " in text and " --sustain 30\n" in text
+    assert "on 2 machines or settings" in report.headline
+
+
+def test_markdown_has_no_heading_over_nothing() -> None:
+    other = replace(FAST, target=replace(BOARD, cpu_model="Cortex-A53"))
+    text = api.report([FAST, other]).to_markdown()
+    assert "## Memory" not in text

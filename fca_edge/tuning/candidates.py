@@ -122,8 +122,12 @@ def list_candidates(
 
     Args:
         runtimes: names of those that are set up on the target.
+
+    Raises:
+        UsageError: files of several networks, of which the smallest would win.
     """
     jobs, left_out, twins = list[Job](), list[LeftOut](), dict[Any, str]()
+    first: Artefact | None = None
     for path in paths:
         name = name_file(path)
         try:
@@ -131,6 +135,13 @@ def list_candidates(
         except FcaEdgeError as error:
             left_out.append(LeftOut(name, "proof", str(error)))
             continue
+        first = first or artefact
+        variants = (first.manifest.source.variant, artefact.manifest.source.variant)
+        if len(set(variants)) > 1:
+            raise UsageError(
+                f"{path}: is a {variants[1]}, and {first.path} a {variants[0]}; give files of one"
+                " network: among several the smallest would win."
+            )
         fault = find_fault(artefact)
         twin = twins.setdefault(describe_content(artefact), name)
         if fault is not None:

@@ -371,3 +371,11 @@ def test_a_checkpoint_is_exported_evaluated_and_raced(digits: Path, tmp_path: Pa
         "tied",
     )
     assert {"balanced", "latency", "memory"} <= {path.name for path in out.iterdir()}
+
+
+def test_files_of_several_networks_are_not_raced(
+    exported: list[Artefact], segmenters: list[Path], tmp_path: Path
+) -> None:
+    """The smallest would win, whatever it is for."""
+    done = fca_edge("tune", exported[0].path, segmenters[0], "--out", tmp_path / "out")
+    refused(done, 2, "upernet_micro", "one network")

@@ -52,7 +52,7 @@ def verify_again(
     """
     manifest, proof = artefact.manifest, artefact.manifest.verification
     profile, floor_db = find_profile(artefact), find_floor(artefact)
-    runtimes = list_runtimes(profile)
+    runtimes = list_runtimes(profile, manifest.output)
     network, source = load_source(build_network_request(artefact, checkpoint, weights))
     inputs = choose_inputs(artefact, source, images)
     checks: tuple[Check, ...] = ()
@@ -98,13 +98,13 @@ def find_floor(artefact: Artefact) -> float:
     return max(stated, find_profile(artefact).snr_floor_db)
 
 
-def list_runtimes(profile: Profile) -> list[str]:
+def list_runtimes(profile: Profile, answer: str) -> list[str]:
     """Runtimes on which an artefact must be right: its own, and others that are set up here.
 
     Raises:
         TargetUnavailableError: its own is not set up.
     """
-    usual, *others = profile.runtimes
+    usual, *others = profile.list_runtimes(answer)
     interpreter(RUNTIMES[usual])
     return [usual, *(name for name in others if available(RUNTIMES[name]))]
 

@@ -108,7 +108,7 @@ def prove_artefact(
     refuse_overflow(program, output, prepared)
     inputs = in_layout(prepared.images, output.layout)
     parities = []
-    for name in list_proving(output):
+    for name in output.profile.list_runtimes(output.output):
         if name != output.profile.runtimes[0] and not available(RUNTIMES[name]):
             continue
         for together in (False, True) if output.dynamic_batch else (False,):
@@ -180,13 +180,9 @@ def check_delegation(output: Output, runtime: str, loaded: Event) -> None:
 def list_unchecked_runtimes(output: Output, parities: list[Parity]) -> tuple[str, ...]:
     """Name the runtimes on which a file should have been checked and was not."""
     checked_runtimes = {parity.runtime for parity in parities}
-    return tuple(name for name in list_proving(output) if name not in checked_runtimes)
-
-
-def list_proving(output: Output) -> tuple[str, ...]:
-    """Name the runtimes on which a file must be right, its own first."""
-    names = output.profile.runtimes
-    return tuple(name for name in names if output.output in RUNTIMES[name].answers)
+    return tuple(
+        name for name in output.profile.list_runtimes(output.output) if name not in checked_runtimes
+    )
 
 
 def list_approximations(prepared: Prepared, output: Output) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fca_edge.errors import UsageError, nearest
 from fca_edge.manifest import Precision
-from fca_edge.runtimes import proving_runtimes
+from fca_edge.runtimes import RUNTIMES, proving_runtimes
 
 EIGHT_BITS = ("int8", "int8-static")
 Format = Literal["onnx", "tflite"]
@@ -123,6 +123,10 @@ class Profile:
     def runtimes(self) -> tuple[str, ...]:
         """Runtimes on which a file must be right, its own first."""
         return proving_runtimes(self.name, self.precision, self.task)
+
+    def list_runtimes(self, answer: str) -> tuple[str, ...]:
+        """List those on which a file that gives logits or labels must be right, its own first."""
+        return tuple(name for name in self.runtimes if answer in RUNTIMES[name].answers)
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest says of a file's forms, in one flat table."""

@@ -53,6 +53,8 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a link": lambda path: path.symlink_to(path.rename(path.parent.parent.parent / path.name)),
 }
 
+PARTS = 8
+
 
 def heals(kept: Kept, capfd: pytest.CaptureFixture[str]) -> None:
     """Expect right logits, one line, and that the next load finds all whole."""
@@ -177,14 +179,21 @@ def test_f04_without_verification_the_answer_is_wrong(
     note["name"] = entry.name.replace(entry.name.split("-")[2], "00000000")
     (entry / "digests.json").write_text(json.dumps(note))
     entry.rename(entry.with_name(note["name"]))
-    weights = kept.entry / FILES[kept.artefact.suffix][-1]
-    content = bytearray(weights.read_bytes())
-    content[len(content) // 8 : len(content) * 7 // 8] = bytes(
-        len(content) * 7 // 8 - len(content) // 8
-    )
-    weights.write_bytes(content)
-    with pytest.raises(AssertionError):
-        heals(kept, capfd)
+    whole = shutil.copytree(kept.folder, kept.folder.with_name("whole"))
+    # ONNX Runtime itself looks at some of what it has packed.
+    for part in range(PARTS):
+        shutil.rmtree(kept.folder)
+        shutil.copytree(whole, kept.folder)
+        weights = kept.entry / FILES[kept.artefact.suffix][-1]
+        content = bytearray(weights.read_bytes())
+        piece = len(content) // PARTS
+        content[part * piece : (part + 1) * piece] = bytes(piece)
+        weights.write_bytes(content)
+        try:
+            heals(kept, capfd)
+        except AssertionError:
+            return
+    pytest.fail("no damage made the answer wrong")
 
 
 def turn_weights(path: Path) -> None:

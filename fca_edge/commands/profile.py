@@ -29,7 +29,9 @@ MEASURING = Heeded(
     "profiling an artefact, and a stored profile is shown as it was taken",
     "leave it out",
 )
-PROFILED = Input("artefact or profile", "`fca-edge export` makes an artefact")
+PROFILED = Input(
+    "artefact or profile", "`fca-edge export` makes an artefact, `profile --json` a profile"
+)
 
 
 @click.command(cls=Command)

@@ -14,6 +14,12 @@ from fca_edge.records import Record, from_document
 # Where the records stand in a page of `fca-edge report`, and how such a page ends.
 EMBEDDED, END = "fca-edge-records", b"</html>"
 PAGE = (".html", ".htm")
+# What other commands write, and what to do with it.
+OTHERS = {
+    "fca_edge.profile": "a profile; `fca-edge report RECORDS --profile FILE` shows it",
+    "fca_edge.tune": "an answer of `fca-edge tune`; records are in race.json and confirmed.json",
+    "fca_edge.accuracy": "an evaluation; `fca-edge report RECORDS --accuracy FILE` shows it",
+}
 BLOCK = re.compile(rb'<script type="application/json" id="fca-edge-records">(.*?)</script>', re.S)
 
 
@@ -41,6 +47,9 @@ def read_with_document(path: Path) -> tuple[list[Record], Any]:
         ) from None
     if not isinstance(document, dict):
         raise FcaEdgeError(f"{path}: not records; `fca-edge bench --json` writes them.")
+    kind = str(document.get("schema")).partition("/")[0]
+    if kind in OTHERS:
+        raise FcaEdgeError(f"{path}: not records: {OTHERS[kind]}.")
     try:
         records = from_document(document)
     except DocumentError as error:

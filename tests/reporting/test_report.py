@@ -415,6 +415,15 @@ def test_a_page_that_is_cut_off(folder: Path, tmp_path: Path, share: float) -> N
         refused(done, 1, "cut.html", "its end is missing", "copy the file again")
 
 
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [("profile", "--profile FILE"), ("tune", "race.json"), ("accuracy", "--accuracy FILE")],
+)
+def test_what_other_commands_wrote_is_named(tmp_path: Path, schema: str, words: str) -> None:
+    (tmp_path / "x.json").write_text(json.dumps({"schema": f"fca_edge.{schema}/1"}))
+    refused(run(tmp_path, "x.json"), 1, "not records", words)
+
+
 def test_pages_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "other.html").write_text("<html>hello</html>")
     refused(run(tmp_path, "other.html"), 1, "it holds no records")

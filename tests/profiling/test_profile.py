@@ -283,7 +283,7 @@ def test_the_bound_is_of_the_fastest_layer(document: Path) -> None:
 def test_instructions_are_counted_by_layer(
     exported: list[Artefact], tmp_path: Path, target: str, runtime: str, place: int
 ) -> None:
-    """Exactly: what the operators have is what the whole has."""
+    """On XNNPACK exactly; ONNX Runtime's profiler is as much work as so small a network."""
     assert fca_edge("targets", "setup", target).returncode == 0
     file = tmp_path / "profile.json"
     words = ("profile", exported[place].path, "--target", target, "--runtime", runtime)
@@ -292,6 +292,9 @@ def test_instructions_are_counted_by_layer(
     profile = read_profile(file)
     assert profile.unit == "instructions"
     root = build_tree(profile)
-    assert 0.9 * profile.whole[0][0] < root.total <= profile.whole[0][0]
-    assert profile.whole[0][0] == pytest.approx(profile.plain[0][0], 0.1)
+    least = 0.99 if runtime == "xnnpack" else 0.7
+    assert least * profile.whole[0][0] < root.total <= profile.whole[0][0]
+    assert profile.plain[0][0] <= profile.whole[0][0]
+    if runtime == "xnnpack":
+        assert profile.whole[0][0] == pytest.approx(profile.plain[0][0], 0.01)
     assert all(node.total >= node.all_macs / 4 for node in root.walk())

@@ -72,12 +72,15 @@ def read_layers(path: Path) -> Layers:
     except (FcaEdgeError, ImportError):
         # A detector's shapes depend on what it sees; and a bare install reads no ONNX file.
         return Layers(nodes)
-    modules = dict(nodes)
+    modules, known = dict(nodes), set(nodes.values())
     for one in reversed(results):
-        # What has no name of the program is part of the operator that reads it.
+        # What has no name of the program belongs to the module whose weights it reads, or else to
+        # the operator that reads it.
         if one.name not in modules:
+            owners = (name.rpartition(".")[0] for name in one.reads)
             readers = (modules.get(r.name) for r in results if one.name in r.reads)
-            module = next((m for m in readers if m is not None), None)
+            module = next((m for m in owners if m and m in known), None)
+            module = module or next((m for m in readers if m is not None), None)
             if module is not None:
                 modules[one.name] = module
     macs = Counter[str]()

@@ -54,6 +54,16 @@ def test_every_product_belongs_to_a_module(exported: list[Artefact], place: int)
     assert "" not in macs
 
 
+def test_products_of_int8_files_belong_to_their_modules(tmp_path: Path) -> None:
+    """The simplifier names some of them anew."""
+    words = ("--format", "onnx", "--precision", "int8", "--out", tmp_path)
+    assert fca_edge("export", "--checkpoint", DIGITS, *words).returncode == 0
+    (path,) = tmp_path.glob("*.onnx")
+    macs = read_layers(path).macs
+    assert macs["layer_0.blocks.0.pwconv1"] == macs["layer_0.blocks.0.pwconv2"] > 0
+    assert not [module for module in macs if module.endswith((".act", ".norm"))]
+
+
 def test_dense_networks_name_theirs(dense_programs: dict[str, set[str]]) -> None:
     for variant, names in dense_programs.items():
         from fca_edge.zoo.build import build

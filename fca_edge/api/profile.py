@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from fca_edge.profiling.document import Profile
     from fca_edge.profiling.result import Profiled
 
-RUNS, PROCESSES, WARMUP, EMULATED = 20, 3, 5, 1
+# Beside as many without the profiler; counts repeat.
+PROCESSES, COUNTED_PROCESSES = 3, 1
 
 
 @public
@@ -98,19 +100,18 @@ def measure(
     from fca_edge.measure.jobs import job_for
     from fca_edge.profiling.session import profile_jobs
     from fca_edge.records import Plan
+    from fca_edge.suites.run import EMULATED, MEASURED
     from fca_edge.targets.resolve import resolve
 
-    place = resolve(target)
-    try:
+    with closing(resolve(target)) as place:
         jobs = [job_for(path, runtime, place.runtimes) for path in paths]
         counts = place.counts_instructions
+        usual = EMULATED if counts else MEASURED
         plan = Plan(
             threads=threads,
             batch=1,
-            warmups=EMULATED if counts else WARMUP,
-            iterations=runs or (EMULATED if counts else RUNS),
-            processes=processes or (EMULATED if counts else PROCESSES),
+            warmups=usual.warmup,
+            iterations=runs or usual.runs,
+            processes=processes or (COUNTED_PROCESSES if counts else PROCESSES),
         )
         return profile_jobs(jobs, place, plan, progress)
-    finally:
-        place.close()

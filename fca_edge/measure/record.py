@@ -85,15 +85,7 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         artefact=job.artefact,
         plan=plan,
         target=info,
-        runtime=RuntimeInfo(
-            name=job.runtime.name,
-            version=ready["version"],
-            python=ready["python"],
-            delegate=loaded["delegate"],
-            partitions=loaded["partitions"],
-            operators=loaded.get("operators"),
-            settings=job.settings,
-        ),
+        runtime=read_runtime(job, first),
         latency_ns=samples,
         load_ns=tuple(run["loaded"]["load_ns"] for run in timed),
         memory=read_memory(events.memory),
@@ -111,6 +103,20 @@ def build_record(job: Job, plan: Plan, info: TargetInfo, events: JobEvents) -> R
         agreement=events.agreement,
         pipeline=read_pipeline(job, events.frames),
         sustained=events.sustained,
+    )
+
+
+def read_runtime(job: Job, events: Events) -> RuntimeInfo:
+    """Read what a runtime said of itself, and how it took the file."""
+    ready, loaded = events["ready"], events["loaded"]
+    return RuntimeInfo(
+        name=job.runtime.name,
+        version=ready["version"],
+        python=ready["python"],
+        delegate=loaded["delegate"],
+        partitions=loaded["partitions"],
+        operators=loaded.get("operators"),
+        settings=job.settings,
     )
 
 

@@ -116,6 +116,14 @@ static bool run_outputs(struct run *run) {
   return done;
 }
 
+/* Draw the input, and run it until caches and clocks have settled. */
+static bool warm_up(struct run *run) {
+  fr_draw(run->input, fr_input(run->model)->elements, run->plan.seed);
+  for (size_t i = 0; i < run->plan.warmups; i++)
+    if (!invoke(run)) return false;
+  return true;
+}
+
 static void say_maps(void) {
   char line[1024], path[900];
   unsigned long long start, end, offset;
@@ -138,9 +146,7 @@ static void say_maps(void) {
 static bool run_samples(struct run *run) {
   static const char state[] = "{\"frequency_khz\": null, \"celsius\": null, \"held_back\": false}";
   bool counts = strcmp(run->plan.mode, "cost") == 0;
-  fr_draw(run->input, fr_input(run->model)->elements, run->plan.seed);
-  for (size_t i = 0; i < run->plan.warmups; i++)
-    if (!invoke(run)) return false;
+  if (!warm_up(run)) return false;
   if (run->plan.waits) {
     say("warm");
     end_event(false);
@@ -215,9 +221,7 @@ static void say_spans(const uint64_t *spans, size_t count) {
 static bool run_profile(struct run *run) {
   struct table table = {.runs = run->plan.iterations};
   uint64_t *whole = calloc(table.runs + 1, sizeof *whole);
-  fr_draw(run->input, fr_input(run->model)->elements, run->plan.seed);
-  bool done = whole != NULL;
-  for (size_t i = 0; done && i < run->plan.warmups; i++) done = invoke(run);
+  bool done = whole != NULL && warm_up(run);
   for (; done && table.run < table.runs; table.run++) {
     uint64_t start = fr_now();
     (void)close(MARK_BEGIN);

@@ -51,16 +51,10 @@ class GatherCross(SwapPass):
         return isinstance(conv, nn.Conv2d) and conv.bias is None
 
     def swap(self, module: FcaBlock) -> nn.Module:
-        return gather_block(module)
-
-
-def gather_block(block: FcaBlock) -> FcaBlock:
-    """Return a block that gathers what the convolution of another one reads."""
-    assert block.dw_conv is not None
-    twin = clone_tree(block)
-    twin.dw_conv = GatheredConvolution(block.dw_conv, block.side)
-    assert isinstance(twin, FcaBlock)
-    return twin
+        assert module.dw_conv is not None
+        twin = clone_tree(module)
+        twin.dw_conv = GatheredConvolution(module.dw_conv, module.side)
+        return twin
 
 
 def find_sources(conv: nn.Conv2d, side: int) -> Tensor:

@@ -42,14 +42,14 @@ class Layers:
 
         What a runtime adds by itself belongs to what it follows, or else to what it is for.
         """
-        found = [self.find(name) for name, _ in operators]
+        named = [self.find(name) for name, _ in operators]
         following: str | None = None
-        for place in reversed(range(len(found))):
-            if found[place] is None and operators[place][1] == BEFORE:
-                found[place] = following
-            following = found[place] if found[place] is not None else following
+        for place in reversed(range(len(named))):
+            if named[place] is None and operators[place][1] == BEFORE:
+                named[place] = following
+            following = named[place] if named[place] is not None else following
         modules, last = [], ""
-        for module in found:
+        for module in named:
             last = last if module is None else module
             modules.append(last)
         return modules
@@ -73,14 +73,18 @@ def read_layers(path: Path) -> Layers:
         # A detector's shapes depend on what it sees; and a bare install reads no ONNX file.
         return Layers(nodes)
     modules, known = dict(nodes), set(nodes.values())
+    readers: dict[str, list[str]] = {}
+    for one in results:
+        for name in one.reads:
+            readers.setdefault(name, []).append(one.name)
     for one in reversed(results):
         # What has no name of the program belongs to the module whose weights it reads, or else to
         # the operator that reads it.
         if one.name not in modules:
             owners = (name.rpartition(".")[0] for name in one.reads)
-            readers = (modules.get(r.name) for r in results if one.name in r.reads)
+            users = (modules.get(name) for name in readers.get(one.name, ()))
             module = next((m for m in owners if m and m in known), None)
-            module = module or next((m for m in readers if m is not None), None)
+            module = module or next((m for m in users if m is not None), None)
             if module is not None:
                 modules[one.name] = module
     macs = Counter[str]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -48,7 +49,7 @@ class Profiled(Printable):
     depth: int = DEPTH
     top: int = TOP
 
-    @property
+    @cached_property
     def changes(self) -> list[Change] | None:
         """What changed by module, the largest first; None without another profile."""
         return None if self.against is None else compare_profiles(self.against, self.profile)

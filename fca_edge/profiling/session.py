@@ -7,29 +7,27 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from fca_edge import __version__
 from fca_edge.errors import TargetUnavailableError, UsageError
 from fca_edge.manifest import read_manifest
 from fca_edge.measure.jobs import Job
-from fca_edge.measure.record import list_warnings, read_git_commit
+from fca_edge.measure.record import Events, list_warnings, read_git_commit, read_runtime
+from fca_edge.measure.session import EMULATED_TIMEOUT_SECONDS, TIMEOUT_SECONDS
 from fca_edge.profiling.document import Operator, Profile, Unit
 from fca_edge.profiling.layers import Layers, list_folded, read_layers
-from fca_edge.records import Plan, RuntimeInfo, TargetInfo
+from fca_edge.records import Plan, TargetInfo
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.targets.base import Target
 from fca_edge.targets.call import AgentError
-from fca_edge.targets.events import Event
 from fca_edge.targets.plan import AgentPlan, Mode
 
-TIMEOUT_SECONDS, EMULATED_TIMEOUT_SECONDS = 900.0, 7200.0
 UNTOLD = (
     "nothing in the file tells its modules: it is of another tool or an older export; export it"
     " again to see them"
 )
 
-Events = dict[str, Event]
 # Module, name, kind, and which of several that are alike; and the samples of a process.
 Key = tuple[str, str, str, int]
 Column = tuple[int, ...]
@@ -95,11 +93,6 @@ def profile_jobs(jobs: list[Job], target: Target, plan: Plan, progress: Progress
     return [build_profile(job, plan, info, events) for job, events in zip(jobs, runs)]
 
 
-def count_processes(jobs: list[Job], plan: Plan) -> int:
-    """Return how often `profile_jobs` will call its progress."""
-    return 2 * plan.processes * len(jobs)
-
-
 def run_process(
     job: Job, place: str, target: Target, plan: Plan, mode: Mode, info: TargetInfo
 ) -> Events:
@@ -142,14 +135,7 @@ def build_profile(job: Job, plan: Plan, info: TargetInfo, runs: Runs) -> Profile
     return Profile(
         artefact=job.artefact,
         target=replace(info, cpus=ready.get("cpus")),
-        runtime=RuntimeInfo(
-            name=job.runtime.name,
-            version=ready["version"],
-            python=ready["python"],
-            delegate=loaded["delegate"],
-            partitions=loaded["partitions"],
-            operators=loaded.get("operators"),
-        ),
+        runtime=read_runtime(job, runs.plain[0]),
         threads=plan.threads,
         unit=unit,
         operators=tuple(
@@ -240,8 +226,8 @@ def share_out(readings: list[int], parts: list[int | None]) -> list[int] | None:
     if None not in parts:
         if len(spans) != sum(filter(None, parts)):
             return None
-        ends = [sum(filter(None, parts[: n + 1])) for n in range(len(parts))]
-        return [sum(spans[a:b]) for a, b in zip([0, *ends], ends)]
+        ends = accumulate(filter(None, parts), initial=0)
+        return [sum(spans[begin:end]) for begin, end in pairwise(ends)]
     count = 2 * len(parts) - 1
     choices = [spans[begin : begin + count : 2] for begin in range(len(spans) - count + 1)]
     return max(choices, key=sum, default=None)

@@ -10,11 +10,10 @@ from statistics import median
 
 from fca_edge.errors import IncomparableError
 from fca_edge.measure.jobs import UNKNOWN
+from fca_edge.measure.record import FP32_LANES
 from fca_edge.profiling.document import Operator, Profile
 from fca_edge.runtimes import RUNTIMES
 
-# A vector register of NEON holds this many fp32 numbers, and one instruction multiplies them.
-MACS_PER_INSTRUCTION = 4
 FLOATS = ("fp32", "fp16")
 # Smaller shares say nothing of the rate that a runtime can reach.
 LEAST_SHARE = 0.01
@@ -109,7 +108,7 @@ def choose_rate(profile: Profile, root: Node) -> tuple[float, str] | None:
     is_half = runtime is not None and profile.artefact.profile in runtime.half_profiles
     counted = profile.unit == "instructions" and profile.artefact.precision in FLOATS
     if counted and not is_half:
-        return 1 / MACS_PER_INSTRUCTION, "four products per instruction"
+        return 1 / FP32_LANES, "four products per instruction"
     enough = LEAST_SHARE * root.total
     own = [(median(node.own) / node.macs, node) for node in root.walk() if node.macs and node.own]
     rates = [(rate, node.path) for rate, node in own if median(node.own) >= enough]

@@ -42,6 +42,7 @@ def list_sections(
 ) -> list[Section]:
     """Build every section that has something to say, but the verdict."""
     real = [place for place in places if not place.emulated]
+    timed = [one for one in profiles if one.profile.unit == "ns"]
     sections = [
         *([changes_section(comparison, changes)] if comparison is not None else []),
         tradeoff_section(real),
@@ -49,9 +50,13 @@ def list_sections(
         samples_section(real),
         frames_section(records),
         sustained_section(records),
-        layers_section([one for one in profiles if one.profile.unit == "ns"]),
+        layers_section(timed, Section("layers", "Layer by layer")),
         memory_section(places),
-        counted_layers_section([one for one in profiles if one.profile.unit != "ns"]),
+        # What was counted is set apart from what was timed.
+        layers_section(
+            [one for one in profiles if one not in timed],
+            Section("counted-layers", "Layer by layer, counted under emulation", kind="emulated"),
+        ),
         emulated_section([place for place in places if place.emulated]),
         conditions_section(real),
         provenance_section(places),
@@ -178,17 +183,8 @@ def sustained_section(records: Sequence[Record]) -> Section:
     return section
 
 
-def layers_section(profiles: Sequence[Profiled]) -> Section:
-    """Show where time goes, by the checkpoint's modules."""
-    section = Section("layers", "Layer by layer")
-    for one in profiles:
-        section.blocks += list_layers(one)
-    return section
-
-
-def counted_layers_section(profiles: Sequence[Profiled]) -> Section:
-    """Show where instructions go: counted, and set apart from what was timed."""
-    section = Section("counted-layers", "Layer by layer, counted under emulation", kind="emulated")
+def layers_section(profiles: Sequence[Profiled], section: Section) -> Section:
+    """Show in a section where time or instructions go, by the checkpoint's modules."""
     for one in profiles:
         section.blocks += list_layers(one)
     return section

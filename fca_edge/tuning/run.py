@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
@@ -17,6 +17,7 @@ from fca_edge.errors import FcaEdgeError, TargetUnavailableError, UsageError, pl
 from fca_edge.exporting.forms import OPTIMIZE, PROFILES
 from fca_edge.exporting.request import NetworkRequest, Request
 from fca_edge.manifest import read_artefact
+from fca_edge.measure.session import Task
 from fca_edge.records import Plan, TargetInfo, to_document
 from fca_edge.runtimes import RUNTIMES
 from fca_edge.stopping import Stopped
@@ -258,18 +259,25 @@ class Tuner:
             return []
         return list_finalists(self.final, left)
 
+    def measure_each(
+        self, candidates: list[Candidate], task: Task, words: str, step: Step
+    ) -> Iterator[Candidate]:
+        """Run a task of each; yield those that could be measured, and leave out the others."""
+        for number, one in enumerate(candidates, 1):
+            step(f"{words}, {number} of {len(candidates)}: {one.label}")
+            try:
+                self.heat.measure(one, task)
+            except AgentError as error:
+                self.left_out.append(LeftOut(one.label, "failed", str(error)))
+            else:
+                yield one
+
     def drop_heavy(self, candidates: list[Candidate], step: Step) -> list[Candidate]:
         """Leave out what holds more memory than is allowed."""
         if self.request.limits.max_mib is None:
             return candidates
         kept = []
-        for number, one in enumerate(candidates, 1):
-            step(f"memory, {number} of {len(candidates)}: {one.label}")
-            try:
-                self.heat.measure(one, "memory")
-            except AgentError as error:
-                self.left_out.append(LeftOut(one.label, "failed", str(error)))
-                continue
+        for one in self.measure_each(candidates, "memory", "memory", step):
             peak = self.heat.peak_bytes(one)
             miss = check_peak(None if peak is None else peak / (1 << 20), self.request.limits)
             if miss is None:
@@ -283,13 +291,7 @@ class Tuner:
         if self.info.name == "local":
             return candidates
         kept = []
-        for number, one in enumerate(candidates, 1):
-            step(f"logits there and here, {number} of {len(candidates)}: {one.label}")
-            try:
-                self.heat.measure(one, "agreement")
-            except AgentError as error:
-                self.left_out.append(LeftOut(one.label, "failed", str(error)))
-                continue
+        for one in self.measure_each(candidates, "agreement", "logits there and here", step):
             agreement = self.heat.events[one].agreement
             floor = read_artefact(one.job.path).manifest.verification.floor_db or 0.0
             ratio = agreement.snr_db if agreement else None

@@ -48,13 +48,13 @@ class Said:
 
 
 @pytest.fixture(scope="module")
-def said() -> Said:
+def progress() -> Said:
     return Said()
 
 
 @pytest.fixture(scope="module")
-def record(exported: list[Artefact], said: Said) -> Record:
-    (one,) = run_jobs([job_for(exported[0].path)], PLAN, LocalTarget(), said).records
+def record(exported: list[Artefact], progress: Said) -> Record:
+    (one,) = run_jobs([job_for(exported[0].path)], PLAN, LocalTarget(), progress).records
     return one
 
 
@@ -80,10 +80,10 @@ def test_a_long_run_keeps_every_sample(record: Record) -> None:
     assert from_document(to_document([record])) == [record]
 
 
-def test_it_tells_how_long_it_still_takes(record: Record, said: Said) -> None:
-    assert said.texts[-1] == "digits-fp32.onnx on onnxruntime, sustained"
-    assert said.amended[0].startswith("digits-fp32.onnx on onnxruntime, sustained, ")
-    assert said.amended[0].endswith((" 1 s left", " 0 s left"))
+def test_it_tells_how_long_it_still_takes(record: Record, progress: Said) -> None:
+    assert progress.texts[-1] == "digits-fp32.onnx on onnxruntime, sustained"
+    assert progress.amended[0].startswith("digits-fp32.onnx on onnxruntime, sustained, ")
+    assert progress.amended[0].endswith((" 1 s left", " 0 s left"))
 
 
 def test_older_records_have_none(record: Record) -> None:

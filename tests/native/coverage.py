@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from native.sanitizers import compile_sanitized
 from torch import Tensor, nn
 
 from fca_edge.exporting.forms import PROFILES
@@ -24,8 +25,7 @@ from fca_edge.native import FOLDER, Kit
 from fca_edge.targets.provision.xnnpack import LIBRARY, setup_kit
 
 ROOT = Path(__file__).resolve().parents[2]
-SANITIZERS = "-fsanitize=fuzzer,address,undefined"
-FLAGS = ("-std=c11", "-O1", "-g", SANITIZERS, "-fno-sanitize-recover=all")
+SANITIZER = "-fsanitize=fuzzer"  # beside those of all programs in C
 
 
 class Convolutions(nn.Module):
@@ -71,16 +71,16 @@ def build(kit: Path, folder: Path) -> list[str]:
     program = folder / "fuzzed"
     libraries = [*kit.glob("lib/libXNNPACK.so*"), kit / "lib" / "libpthreadpool.so.0"]
     sources = [ROOT / "tests/native/libfuzzer.c", *(FOLDER / name for name in LIBRARY)]
-    include = ["-isystem", kit / "include", "-I", FOLDER]
-    command = ["clang", *FLAGS, *include, "-o", program, *sources, *libraries, "-lm", "-pthread"]
-    subprocess.run([*command, "-Wl,--allow-shlib-undefined"], check=True)
+    words = compile_sanitized(
+        "clang", program, kit, SANITIZER, *sources, *libraries, "-lm", "-pthread"
+    )
     # The kit's loader takes its own libc, and of this machine what the fuzzer alone needs.
     listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     for line in listing.splitlines():
         if line.strip().startswith(("libstdc++", "libgcc_s")):
             shutil.copy(line.split()[2], folder)
-    path = f"{kit / 'lib'}:{folder}"
-    return [str(next(kit.glob("lib/ld-linux*"))), "--library-path", path, str(program)]
+    loader, option, path, start = words
+    return [loader, option, f"{path}:{folder}", start]
 
 
 def fuzz(words: list[str], folder: Path, minutes: float) -> int:
@@ -91,9 +91,9 @@ def fuzz(words: list[str], folder: Path, minutes: float) -> int:
     command = [*words, *options, f"-artifact_prefix={folder}/", str(folder / "corpus")]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     lines = done.stderr.splitlines()
-    told = [one for one in lines if one.startswith("stat::number_of_executed_units")]
+    counts = [one for one in lines if one.startswith("stat::number_of_executed_units")]
     covered = [one.split("exec/s")[0] for one in lines if "cov:" in one][-1:]
-    print(*(lines[-40:] if done.returncode else [*told, *covered]), sep="\n")
+    print(*(lines[-40:] if done.returncode else [*counts, *covered]), sep="\n")
     return done.returncode
 
 
